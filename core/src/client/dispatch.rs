@@ -1,0 +1,514 @@
+//! Which request goes on which stream: routes, pool, waiting requests, opens.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use hashbrown::{Equivalent, HashMap};
+use slotmap::{SlotMap, new_key_type};
+
+use super::memory::FormatMemory;
+use super::pool::{Offer, Pooled};
+use super::queue::Queue;
+use super::stream::Report;
+use crate::compress::{Body, Payload};
+use crate::config::ClientConfig;
+use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
+use crate::frame::Format;
+use crate::hash::FixedState;
+use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
+use crate::time::Timestamp;
+
+/// Bodies above this size travel on a stream that carries nothing else meanwhile, so that small
+/// requests never wait behind them.
+pub const BULK: usize = 64 * 1024;
+
+new_key_type! { pub(super) struct RouteKey; }
+
+/// The client's policy: it owns no bytes and no stream, and decides for all of them.
+///
+/// Small things come in (a request, a [`Report`], the outcome of an open), and [`Directive`]s
+/// come out, to be carried out in order. [`Client`](super::Client) does so for a custom event
+/// loop; the libp2p half does so with its streams in the tasks of their connections.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub(super) config: ClientConfig,
+    pub(super) local: Option<PeerId>,
+    pub(super) routes: SlotMap<RouteKey, Route>,
+    pub(super) by_name: HashMap<RouteName, RouteKey, FixedState>,
+    pub(super) formats: FormatMemory,
+    pub(super) streams: SlotMap<StreamId, Pooled>,
+    pub(super) requests: SlotMap<RequestId, Request>,
+    pub(super) timers: BTreeSet<(Timestamp, Timer)>,
+    pub(super) directives: VecDeque<Directive>,
+    pub(super) waiting: usize,
+    pub(super) idle: usize,
+    pub(super) seq: u64,
+    pub(super) stopping: Stopping,
+    pub(super) stats: ClientStats,
+    pub(super) now: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    No,
+    Draining,
+    Drained,
+}
+
+/// All that goes to one peer under one protocol.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: RouteName,
+    /// Streams that may take requests, oldest first. The oldest that can take a request gets it,
+    /// so that surplus streams fall idle and expire.
+    pub(super) streams: Vec<StreamId>,
+    pub(super) opening: usize,
+    /// Streams that carry a large body now.
+    pub(super) bulk_streams: usize,
+    pub(super) small: Queue,
+    pub(super) bulk: Queue,
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) route: RouteKey,
+    pub(super) body: Body,
+    pub(super) deadline: Option<Timestamp>,
+    pub(super) bulk: bool,
+    pub(super) stream: Option<StreamId>,
+    pub(super) seq: u64,
+    pub(super) attempts: u32,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Opening(StreamId),
+    Waiting(RequestId),
+    Idle(StreamId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RouteName {
+    pub(super) peer: PeerId,
+    pub(super) protocol: ProtocolName,
+}
+
+#[derive(Hash)]
+struct RouteRef<'a> {
+    peer: &'a PeerId,
+    protocol: &'a str,
+}
+
+impl Equivalent<RouteName> for RouteRef<'_> {
+    fn equivalent(&self, key: &RouteName) -> bool {
+        *self.peer == key.peer && self.protocol == key.protocol.as_str()
+    }
+}
+
+/// What the [`Dispatcher`] wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Directive {
+    /// Connect if need be, open a stream, negotiate; then report
+    /// [`Dispatcher::opened`] or [`Dispatcher::open_failed`].
+    Open {
+        /// The name the stream will have.
+        stream: StreamId,
+        /// To whom.
+        peer: PeerId,
+        /// For which protocol.
+        protocol: ProtocolName,
+        /// In which formats.
+        offer: Offer,
+    },
+    /// Nobody waits for this open any more. A later outcome is ignored.
+    Abandon {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Send a request: [`ClientStream::start`](super::ClientStream::start).
+    Start {
+        /// On which stream.
+        stream: StreamId,
+        /// Which request.
+        request: RequestId,
+        /// Its body.
+        body: Body,
+        /// When its caller stops waiting.
+        deadline: Option<Timestamp>,
+    },
+    /// Cancel a request: [`ClientStream::cancel`](super::ClientStream::cancel).
+    Cancel {
+        /// On which stream.
+        stream: StreamId,
+        /// Which request.
+        request: RequestId,
+    },
+    /// Close a stream: [`ClientStream::finish`](super::ClientStream::finish).
+    Close {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Tell the application.
+    Event(ClientEvent),
+}
+
+/// What a client tells the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// A request was answered.
+    Response {
+        /// The request.
+        request: RequestId,
+        /// The answer, perhaps compressed.
+        payload: Payload,
+    },
+    /// A request failed.
+    Failed {
+        /// The request.
+        request: RequestId,
+        /// How, and whether it may have been processed.
+        error: RequestError,
+    },
+    /// After `drain`: no request and no stream is left.
+    Drained,
+}
+
+/// Counters of a client since it began. At every instant
+/// `started == ok + failed + cancelled + in_flight`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ClientStats {
+    /// Requests accepted.
+    pub started: u64,
+    /// Requests answered with a response.
+    pub ok: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Requests that the caller cancelled.
+    pub cancelled: u64,
+    /// Requests without an outcome yet.
+    pub in_flight: u64,
+    /// Of those, requests that wait for a stream.
+    pub waiting: u64,
+    /// Streams open or being opened.
+    pub streams: u64,
+    /// Of those, streams without a request.
+    pub idle_streams: u64,
+    /// Streams asked for since the beginning.
+    pub opens: u64,
+    /// Times a request was put on a stream that had carried another before.
+    pub reused: u64,
+}
+
+impl Dispatcher {
+    /// A dispatcher for the peer `local`, to which no request can be sent.
+    #[must_use]
+    pub fn new(config: ClientConfig, local: Option<PeerId>) -> Self {
+        Self {
+            config,
+            local,
+            routes: SlotMap::with_key(),
+            by_name: HashMap::default(),
+            formats: FormatMemory::default(),
+            streams: SlotMap::with_key(),
+            requests: SlotMap::with_key(),
+            timers: BTreeSet::new(),
+            directives: VecDeque::new(),
+            waiting: 0,
+            idle: 0,
+            seq: 0,
+            stopping: Stopping::No,
+            stats: ClientStats::default(),
+            now: Timestamp::ZERO,
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        ClientStats {
+            in_flight: self.requests.len() as u64,
+            waiting: self.waiting as u64,
+            streams: self.streams.len() as u64,
+            idle_streams: self.idle as u64,
+            ..self.stats
+        }
+    }
+
+    /// The format in which the peer was last spoken to, if it is remembered.
+    #[must_use]
+    pub fn format_of(&self, peer: &PeerId) -> Option<Format> {
+        self.formats.get(peer)
+    }
+
+    /// Accepts a request. Exactly one [`ClientEvent`] follows for it, unless it is cancelled.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is not accepted; nothing was sent then.
+    pub fn send(
+        &mut self,
+        peer: &PeerId,
+        protocol: &str,
+        body: Body,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<RequestId, SendError> {
+        self.now = self.now.max(now);
+        if self.stopping != Stopping::No {
+            return Err(SendError::Closed);
+        }
+        if self.local.as_ref() == Some(peer) {
+            return Err(SendError::SelfRequest);
+        }
+        let (len, limit) = (body.raw().len(), self.config.max_block_size);
+        if len > limit {
+            return Err(SendError::TooLarge { len, limit });
+        }
+        let route = self.route(peer, protocol)?;
+        let bulk = len > BULK;
+        let stream = self.pick(route, bulk);
+        if stream.is_none() && self.waiting >= self.config.max_pending {
+            self.forget_if_unused(route);
+            return Err(SendError::Overloaded { limit: self.config.max_pending });
+        }
+        self.seq += 1;
+        self.stats.started += 1;
+        let seq = self.seq;
+        let request = Request { route, body, deadline, bulk, stream: None, seq, attempts: 0 };
+        let id = self.requests.insert(request);
+        match stream {
+            Some(stream) => self.assign(stream, id),
+            None => {
+                self.enqueue(id, false);
+                self.open_needed(route);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Gives up a request: its caller does not wait any more, and no event follows for it.
+    /// Unknown requests are ignored.
+    pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
+        self.now = self.now.max(now);
+        let Some(ended) = self.remove_request(request) else { return };
+        self.stats.cancelled += 1;
+        match ended.stream {
+            Some(stream) => self.directives.push_back(Directive::Cancel { stream, request }),
+            None => self.forget_if_unused(ended.route),
+        }
+        self.finish_drain();
+    }
+
+    /// Takes in what a stream reports.
+    pub fn report(&mut self, stream: StreamId, report: Report, now: Timestamp) {
+        self.now = self.now.max(now);
+        let Some(pooled) = self.streams.get_mut(stream) else { return };
+        let route = pooled.route;
+        match report {
+            Report::Answered { request, answer } => {
+                pooled.suspect = false;
+                pooled.answered += 1;
+                match answer {
+                    Ok(payload) => self.succeed(request, payload),
+                    Err((status, delivery)) => {
+                        let draining = status.code == StatusCode::Draining;
+                        if !(draining && self.requeue(request, delivery)) {
+                            self.fail_remote(request, status, delivery);
+                        }
+                    }
+                }
+                self.vacate(stream);
+            }
+            Report::Failed { request, error, vacated } => {
+                // All other failures with a free place are the whole stream's.
+                let leaves = vacated && !matches!(error.cause, Cause::Refused(_) | Cause::Body(_));
+                pooled.suspect |= matches!(error.cause, Cause::TimedOut(_));
+                let reused = pooled.answered > 0;
+                let guessed = error.cause == Cause::Unsupported && pooled.offer != Offer::Both;
+                if guessed && let Some(route) = self.routes.get(route) {
+                    self.formats.forget(&route.name.peer);
+                }
+                if leaves {
+                    self.leave(stream);
+                }
+                let moves = leaves && (reused || guessed);
+                if !(moves && self.requeue(request, error.delivery)) {
+                    self.fail(request, error);
+                }
+                if vacated {
+                    self.vacate(stream);
+                }
+            }
+            Report::Vacated => {
+                pooled.suspect = false;
+                self.vacate(stream);
+            }
+            Report::Limit(limit) => {
+                pooled.capacity_known = true;
+                if pooled.format == Format::Native {
+                    pooled.capacity = limit;
+                }
+                self.serve(route);
+            }
+            Report::Draining => {
+                self.leave(stream);
+                self.open_needed(route);
+            }
+            Report::Closed => {
+                self.leave(stream);
+                self.remove_stream(stream);
+                self.serve(route);
+                self.forget_if_unused(route);
+            }
+        }
+        self.finish_drain();
+    }
+
+    /// Lets time pass: gives up what took too long, closes what was idle too long.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while let Some(&(due, timer)) = self.timers.first().filter(|(due, _)| *due <= self.now) {
+            self.timers.remove(&(due, timer));
+            match timer {
+                Timer::Opening(stream) => {
+                    self.directives.push_back(Directive::Abandon { stream });
+                    self.fail_open(stream, Cause::TimedOut(self.config.connect_timeout));
+                }
+                Timer::Waiting(request) => {
+                    let route = self.requests.get(request).map(|request| request.route);
+                    let unsent = Delivery::NotProcessed;
+                    self.fail(request, RequestError::new(Cause::Deadline, Phase::Connect, unsent));
+                    if let Some(route) = route {
+                        self.forget_if_unused(route);
+                    }
+                }
+                Timer::Idle(stream) => self.expire_idle(stream),
+            }
+        }
+        self.finish_drain();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// The next thing to do.
+    pub fn poll_directive(&mut self) -> Option<Directive> {
+        self.directives.pop_front()
+    }
+
+    /// Accepts no further requests, lets those under way end, closes every stream as it falls
+    /// idle, and tells [`ClientEvent::Drained`] when nothing is left.
+    pub fn drain(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.stopping == Stopping::No {
+            self.stopping = Stopping::Draining;
+            let streams: Vec<StreamId> = self.streams.keys().collect();
+            for stream in streams {
+                self.close_if_stopping(stream);
+            }
+            self.finish_drain();
+        }
+    }
+
+    /// Like [`drain`](Self::drain), but fails what is still under way with [`Cause::Closed`].
+    pub fn close(&mut self, now: Timestamp) {
+        self.drain(now);
+        let requests: Vec<RequestId> = self.requests.keys().collect();
+        for id in requests {
+            let sent = self.requests.get(id).and_then(|request| request.stream);
+            let (phase, delivery) = match sent {
+                Some(_) => (Phase::Wait, Delivery::Unknown),
+                None => (Phase::Connect, Delivery::NotProcessed),
+            };
+            if let Some(stream) = sent {
+                self.directives.push_back(Directive::Cancel { stream, request: id });
+            }
+            self.fail(id, RequestError::new(Cause::Closed, phase, delivery));
+        }
+        let streams: Vec<StreamId> = self.streams.keys().collect();
+        for stream in streams {
+            if self.streams[stream].is_opening() {
+                self.directives.push_back(Directive::Abandon { stream });
+                self.fail_open(stream, Cause::Closed);
+            } else {
+                self.close_stream(stream);
+            }
+        }
+        self.finish_drain();
+    }
+
+    pub(super) fn route(&mut self, peer: &PeerId, protocol: &str) -> Result<RouteKey, SendError> {
+        if let Some(key) = self.by_name.get(&RouteRef { peer, protocol }) {
+            return Ok(*key);
+        }
+        let name = RouteName { peer: *peer, protocol: ProtocolName::new(protocol)? };
+        let key = self.routes.insert(Route {
+            name: name.clone(),
+            streams: Vec::new(),
+            opening: 0,
+            bulk_streams: 0,
+            small: Queue::default(),
+            bulk: Queue::default(),
+        });
+        self.by_name.insert(name, key);
+        Ok(key)
+    }
+
+    pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
+        if self.remove_request(request).is_some() {
+            self.stats.ok += 1;
+            self.directives.push_back(Directive::Event(ClientEvent::Response { request, payload }));
+        }
+    }
+
+    pub(super) fn fail_remote(&mut self, request: RequestId, status: Status, delivery: Delivery) {
+        self.fail(request, RequestError::new(Cause::Remote(status), Phase::Answer, delivery));
+    }
+
+    pub(super) fn fail(&mut self, request: RequestId, mut error: RequestError) {
+        if let Some(ended) = self.remove_request(request) {
+            error.attempts = ended.attempts;
+            self.stats.failed += 1;
+            self.directives.push_back(Directive::Event(ClientEvent::Failed { request, error }));
+        }
+    }
+
+    pub(super) fn remove_request(&mut self, id: RequestId) -> Option<Request> {
+        if self.requests.get(id)?.stream.is_none() {
+            self.take_waiting(id);
+        }
+        self.requests.remove(id)
+    }
+
+    pub(super) fn forget_if_unused(&mut self, key: RouteKey) {
+        let unused = self.routes.get(key).is_some_and(|route| {
+            route.streams.is_empty()
+                && route.opening == 0
+                && route.bulk_streams == 0
+                && route.small.live + route.bulk.live == 0
+        });
+        if unused && let Some(route) = self.routes.remove(key) {
+            self.by_name.remove(&route.name);
+        }
+    }
+
+    pub(super) fn finish_drain(&mut self) {
+        if self.stopping == Stopping::Draining
+            && self.requests.is_empty()
+            && self.streams.is_empty()
+        {
+            self.stopping = Stopping::Drained;
+            self.directives.push_back(Directive::Event(ClientEvent::Drained));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The client: requests in, streams driven, outcomes out.
+
+mod dispatch;
+mod memory;
+mod pool;
+mod queue;
+mod stream;
+
+use alloc::collections::{BTreeSet, VecDeque};
+
+use slotmap::SecondaryMap;
+
+pub use dispatch::{BULK, ClientEvent, ClientStats, Directive, Dispatcher};
+pub use pool::Offer;
+pub use stream::{ClientStream, Report};
+
+use crate::compress::Body;
+use crate::config::{ClientConfig, ConfigError};
+use crate::error::{SendError, StreamError};
+use crate::frame::Format;
+use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
+use crate::port::{StreamEvent, StreamOp};
+use crate::time::{Timestamp, earliest};
+
+/// The client machine: a [`Dispatcher`] and the [`ClientStream`]s it directs, behind one input
+/// and one ordered output.
+///
+/// See the [crate documentation](crate) for the loop that drives it.
+#[derive(Debug)]
+pub struct Client {
+    dispatcher: Dispatcher,
+    streams: SecondaryMap<StreamId, Driven>,
+    /// Streams that were touched since the last drain.
+    touched: VecDeque<StreamId>,
+    timers: BTreeSet<(Timestamp, StreamId)>,
+    outputs: VecDeque<ClientOutput>,
+    now: Timestamp,
+}
+
+#[derive(Debug)]
+struct Driven {
+    machine: ClientStream,
+    touched: bool,
+    timer: Option<Timestamp>,
+}
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientInput {
+    /// The answer to [`ClientOutput::Open`]: the stream is there and speaks this format.
+    Opened(StreamId, Format),
+    /// The answer to [`ClientOutput::Open`]: there will be no such stream.
+    OpenFailed(StreamId, StreamError),
+    /// Something happened on a stream.
+    Stream(StreamId, StreamEvent),
+    /// Time has passed.
+    Timeout,
+}
+
+/// What is to be done outside. Exhaustive on purpose: a new duty must not go unnoticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientOutput {
+    /// Connect if need be, open a stream and negotiate one of the offered formats; answer with
+    /// [`ClientInput::Opened`] or [`ClientInput::OpenFailed`].
+    Open {
+        /// The name the stream will have.
+        stream: StreamId,
+        /// To whom.
+        peer: PeerId,
+        /// For which protocol.
+        protocol: ProtocolName,
+        /// In which formats.
+        offer: Offer,
+    },
+    /// Nobody waits for this open any more; its outcome need not be reported.
+    Abandon(StreamId),
+    /// Do this on a stream.
+    Stream(StreamId, StreamOp),
+    /// Tell the application.
+    Event(ClientEvent),
+    /// Nothing is left to do until there is input, or until this time; `None` if time alone
+    /// changes nothing.
+    Wait(Option<Timestamp>),
+}
+
+impl Client {
+    /// A client for the peer `local`, to which no request can be sent.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if an option is outside its range.
+    pub fn new(config: ClientConfig, local: Option<PeerId>) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            dispatcher: Dispatcher::new(config, local),
+            streams: SecondaryMap::new(),
+            touched: VecDeque::new(),
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            now: Timestamp::ZERO,
+        })
+    }
+
+    /// Accepts a request for a peer. Exactly one [`ClientEvent::Response`] or
+    /// [`ClientEvent::Failed`] follows for it, unless it is cancelled. At `deadline` it fails, if
+    /// it has no outcome by then.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is not accepted; nothing was sent then.
+    pub fn send(
+        &mut self,
+        peer: &PeerId,
+        protocol: &str,
+        body: impl Into<Body>,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<RequestId, SendError> {
+        self.now = self.now.max(now);
+        self.dispatcher.send(peer, protocol, body.into(), deadline, now)
+    }
+
+    /// Gives up a request. No event follows for it; the server is told.
+    pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.dispatcher.cancel(request, now);
+    }
+
+    /// Takes in what happened. What concerns a stream or request that is gone is ignored.
+    pub fn handle_input(&mut self, input: ClientInput, now: Timestamp) {
+        self.now = self.now.max(now);
+        match input {
+            ClientInput::Opened(stream, format) => {
+                if self.dispatcher.opened(stream, format, now) {
+                    let machine = ClientStream::new(format, self.dispatcher.config(), self.now);
+                    self.streams.insert(stream, Driven { machine, touched: true, timer: None });
+                    self.touched.push_back(stream);
+                } else {
+                    self.outputs.push_back(ClientOutput::Stream(stream, StreamOp::Reset));
+                }
+            }
+            ClientInput::OpenFailed(stream, error) => {
+                self.dispatcher.open_failed(stream, error, now);
+            }
+            ClientInput::Stream(stream, event) => {
+                self.on_stream(stream, |machine, now| machine.handle(event, now));
+            }
+            ClientInput::Timeout => {
+                self.dispatcher.handle_timeout(now);
+                while let Some(&(due, stream)) = self.timers.first()
+                    && due <= self.now
+                {
+                    self.timers.remove(&(due, stream));
+                    if let Some(driven) = self.streams.get_mut(stream) {
+                        driven.timer = None;
+                    }
+                    self.on_stream(stream, ClientStream::handle_timeout);
+                }
+            }
+        }
+    }
+
+    /// The next thing to do. Call until it returns [`ClientOutput::Wait`].
+    #[must_use]
+    pub fn poll_output(&mut self) -> ClientOutput {
+        if self.outputs.is_empty() {
+            self.settle();
+        }
+        self.outputs.pop_front().unwrap_or_else(|| {
+            let streams = self.timers.first().map(|(due, _)| *due);
+            ClientOutput::Wait(earliest(streams, self.dispatcher.next_deadline()))
+        })
+    }
+
+    /// Whether bytes of a stream are wanted.
+    #[must_use]
+    pub fn wants_read(&self, stream: StreamId) -> bool {
+        self.streams.get(stream).is_some_and(|driven| driven.machine.wants_read())
+    }
+
+    /// Where the next bytes of a large answer can be read to without a copy; report them with
+    /// [`StreamEvent::Filled`].
+    pub fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
+        self.streams.get_mut(stream)?.machine.space()
+    }
+
+    /// Accepts no further requests and lets those under way end; [`ClientEvent::Drained`] follows.
+    pub fn drain(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.dispatcher.drain(now);
+    }
+
+    /// Fails what is under way and closes every stream; [`ClientEvent::Drained`] follows.
+    pub fn close(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.dispatcher.close(now);
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.dispatcher.stats()
+    }
+
+    /// Bytes held for incomplete answers and unwritten requests.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.streams.values().map(|driven| driven.machine.buffered()).sum()
+    }
+
+    /// Lets something happen to a stream, and the dispatcher know what came of it.
+    fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ClientStream, Timestamp)) {
+        let now = self.now;
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        f(&mut driven.machine, now);
+        if !core::mem::replace(&mut driven.touched, true) {
+            self.touched.push_back(stream);
+        }
+        while let Some(report) = driven.machine.poll_report() {
+            self.dispatcher.report(stream, report, now);
+        }
+    }
+
+    /// Carries out what the dispatcher decided, then collects what the streams want done: what
+    /// was decided together is written together.
+    fn settle(&mut self) {
+        while let Some(directive) = self.dispatcher.poll_directive() {
+            self.direct(directive);
+        }
+        while let Some(stream) = self.touched.pop_front() {
+            self.collect(stream);
+        }
+    }
+
+    fn direct(&mut self, directive: Directive) {
+        match directive {
+            Directive::Open { stream, peer, protocol, offer } => {
+                self.outputs.push_back(ClientOutput::Open { stream, peer, protocol, offer });
+            }
+            Directive::Abandon { stream } => {
+                self.outputs.push_back(ClientOutput::Abandon(stream));
+            }
+            Directive::Start { stream, request, body, deadline } => {
+                self.on_stream(stream, |s, now| s.start(request, body, deadline, now));
+            }
+            Directive::Cancel { stream, request } => {
+                self.on_stream(stream, |s, now| s.cancel(request, now));
+            }
+            Directive::Close { stream } => self.on_stream(stream, ClientStream::finish),
+            Directive::Event(event) => self.outputs.push_back(ClientOutput::Event(event)),
+        }
+    }
+
+    fn collect(&mut self, stream: StreamId) {
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        driven.touched = false;
+        while let Some(op) = driven.machine.poll_op() {
+            self.outputs.push_back(ClientOutput::Stream(stream, op));
+        }
+        let ended = driven.machine.is_ended();
+        let timer = if ended { None } else { driven.machine.next_deadline() };
+        let before = core::mem::replace(&mut driven.timer, timer);
+        if before != timer {
+            if let Some(before) = before {
+                self.timers.remove(&(before, stream));
+            }
+            if let Some(timer) = timer {
+                self.timers.insert((timer, stream));
+            }
+        }
+        if ended {
+            self.streams.remove(stream);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Streams kept for reuse: when to open one, which to use, when to close it.
+
+use alloc::vec::Vec;
+
+use super::dispatch::{Directive, Dispatcher, RouteKey, Stopping, Timer};
+use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
+use crate::frame::{Format, Settings};
+use crate::id::{RequestId, StreamId};
+use crate::time::Timestamp;
+
+/// Which formats to propose on a new stream, in this order, in one negotiation.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Offer {
+    /// Nothing is known about the peer: native, then plain.
+    Both,
+    /// The one that worked before.
+    Only(Format),
+}
+
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pub(super) route: RouteKey,
+    pub(super) state: State,
+    pub(super) format: Format,
+    pub(super) offer: Offer,
+    pub(super) in_flight: usize,
+    pub(super) capacity: usize,
+    /// Whether the peer has said how much it takes.
+    pub(super) capacity_known: bool,
+    /// Carries a large body now.
+    pub(super) bulk: bool,
+    /// A request timed out here and there was no sign of life since.
+    pub(super) suspect: bool,
+    /// When it last fell idle.
+    pub(super) idle_since: Timestamp,
+    pub(super) answered: u64,
+}
+
+/// ```text
+///  Opening ──▶ Ready ──draining, failing or expired──▶ Leaving ──▶ (removed)
+///     └───────────────failed or abandoned──────────────────────────▲
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Opening { due: Timestamp },
+    Ready,
+    Leaving,
+}
+
+impl Pooled {
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening { .. })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Whether it counts against the cap on idle streams.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_ready() && self.in_flight == 0
+    }
+
+    pub(super) fn can_take(&self, bulk: bool) -> bool {
+        let alone = bulk || self.format == Format::Plain;
+        let room = if alone { self.in_flight == 0 } else { self.in_flight < self.capacity };
+        room && self.is_ready() && !self.suspect && !self.bulk
+    }
+}
+
+impl Dispatcher {
+    /// A stream was opened and negotiated.
+    ///
+    /// Returns whether it is still wanted; if not, reset it.
+    pub fn opened(&mut self, stream: StreamId, format: Format, now: Timestamp) -> bool {
+        self.now = self.now.max(now);
+        let Some(&Pooled { route, state: State::Opening { due }, .. }) = self.streams.get(stream)
+        else {
+            return false;
+        };
+        self.timers.remove(&(due, Timer::Opening(stream)));
+        let idle_since = self.now;
+        if let Some(pooled) = self.streams.get_mut(stream) {
+            pooled.state = State::Ready;
+            pooled.format = format;
+            pooled.idle_since = idle_since;
+            if format == Format::Native {
+                let assumed = Settings::ASSUMED.max_in_flight as usize;
+                pooled.capacity = self.config.max_in_flight.min(assumed);
+            } else {
+                pooled.capacity_known = true;
+            }
+        }
+        self.idle += 1;
+        self.timers.insert((idle_since + self.config.idle_conn_timeout, Timer::Idle(stream)));
+        if let Some(route) = self.routes.get_mut(route) {
+            route.opening -= 1;
+            route.streams.push(stream);
+            self.formats.insert(route.name.peer, format);
+        }
+        self.serve(route);
+        self.trim_idle();
+        self.close_if_stopping(stream);
+        true
+    }
+
+    /// A stream could not be opened.
+    pub fn open_failed(&mut self, stream: StreamId, error: StreamError, now: Timestamp) {
+        self.now = self.now.max(now);
+        let opening = self.streams.get(stream).is_some_and(|pooled| pooled.is_opening());
+        if opening {
+            self.fail_open(stream, error.into());
+        }
+    }
+
+    /// A stream that can take a request now: for a small one the oldest, for a large one the
+    /// newest that is free, so that the two keep out of each other's way.
+    pub(super) fn pick(&self, route: RouteKey, bulk: bool) -> Option<StreamId> {
+        let route = self.routes.get(route)?;
+        let usable = |id: &&StreamId| self.streams.get(**id).is_some_and(|s| s.can_take(bulk));
+        if !bulk {
+            return route.streams.iter().find(usable).copied();
+        }
+        let free = route.streams.iter().rev().find(usable).copied()?;
+        let native = self.streams[free].format == Format::Native;
+        (!native || route.bulk_streams < self.config.max_bulk_streams).then_some(free)
+    }
+
+    pub(super) fn assign(&mut self, stream: StreamId, id: RequestId) {
+        let (Some(pooled), Some(request)) =
+            (self.streams.get_mut(stream), self.requests.get_mut(id))
+        else {
+            return;
+        };
+        if pooled.in_flight == 0 {
+            self.idle -= 1;
+        }
+        pooled.in_flight += 1;
+        self.stats.reused += u64::from(pooled.answered > 0);
+        if request.bulk {
+            pooled.bulk = true;
+            if let Some(route) = self.routes.get_mut(pooled.route) {
+                route.bulk_streams += 1;
+            }
+        }
+        request.stream = Some(stream);
+        request.attempts += 1;
+        self.directives.push_back(Directive::Start {
+            stream,
+            request: id,
+            body: request.body.clone(),
+            deadline: request.deadline,
+        });
+    }
+
+    /// Opens as many streams as the waiting requests need and the caps allow.
+    pub(super) fn open_needed(&mut self, key: RouteKey) {
+        let Some(route) = self.routes.get(key) else { return };
+        let (small, bulk) = (route.small.live, route.bulk.live);
+        if small + bulk == 0 {
+            return;
+        }
+        let format = self.formats.get(&route.name.peer);
+        let wanted = match format {
+            None => 1,
+            Some(Format::Plain) => small + bulk,
+            Some(Format::Native) => {
+                let streams = route.streams.iter().filter_map(|id| self.streams.get(*id));
+                // The peer is about to say how much more it takes on that one.
+                let undecided = streams.into_iter().any(|s| !s.capacity_known && !s.suspect);
+                let each = self.config.max_in_flight.min(Settings::ASSUMED.max_in_flight as usize);
+                let for_small = if undecided { 0 } else { small.div_ceil(each) };
+                let for_bulk = self.config.max_bulk_streams.saturating_sub(route.bulk_streams);
+                for_small + bulk.min(for_bulk)
+            }
+        };
+        let room = self.config.max_streams_per_peer.saturating_sub(route.streams.len());
+        let missing = wanted.min(room).saturating_sub(route.opening);
+        for _ in 0..missing {
+            self.open(key, format);
+        }
+    }
+
+    pub(super) fn open(&mut self, key: RouteKey, format: Option<Format>) {
+        let Some(route) = self.routes.get_mut(key) else { return };
+        route.opening += 1;
+        let (peer, protocol) = (route.name.peer, route.name.protocol.clone());
+        let due = self.now + self.config.connect_timeout;
+        let offer = format.map_or(Offer::Both, Offer::Only);
+        let stream = self.streams.insert(Pooled {
+            route: key,
+            state: State::Opening { due },
+            format: Format::Plain,
+            offer,
+            in_flight: 0,
+            capacity: 1,
+            capacity_known: false,
+            bulk: false,
+            suspect: false,
+            idle_since: self.now,
+            answered: 0,
+        });
+        self.stats.opens += 1;
+        self.timers.insert((due, Timer::Opening(stream)));
+        self.directives.push_back(Directive::Open { stream, peer, protocol, offer });
+    }
+
+    pub(super) fn fail_open(&mut self, stream: StreamId, cause: Cause) {
+        let Some(Pooled { route: key, state: State::Opening { due }, offer, .. }) =
+            self.streams.remove(stream)
+        else {
+            return;
+        };
+        self.timers.remove(&(due, Timer::Opening(stream)));
+        let Some(route) = self.routes.get_mut(key) else { return };
+        route.opening -= 1;
+        if cause == Cause::Unsupported && offer != Offer::Both {
+            // The peer changed, or never spoke this protocol: ask it again from the beginning.
+            self.formats.forget(&route.name.peer);
+        } else if route.streams.is_empty() && route.opening == 0 {
+            let waiting = route.small.ids.drain(..).chain(route.bulk.ids.drain(..));
+            let waiting: Vec<RequestId> = waiting.collect();
+            for id in waiting {
+                if self.requests.get(id).is_some_and(|request| request.stream.is_none()) {
+                    let unsent = Delivery::NotProcessed;
+                    self.fail(id, RequestError::new(cause.clone(), Phase::Connect, unsent));
+                }
+            }
+        }
+        self.open_needed(key);
+        self.forget_if_unused(key);
+        self.finish_drain();
+    }
+
+    /// One request less on a stream.
+    pub(super) fn vacate(&mut self, stream: StreamId) {
+        let Some(pooled) = self.streams.get_mut(stream) else { return };
+        pooled.in_flight = pooled.in_flight.saturating_sub(1);
+        let key = pooled.route;
+        if core::mem::take(&mut pooled.bulk)
+            && let Some(route) = self.routes.get_mut(key)
+        {
+            route.bulk_streams -= 1;
+        }
+        if pooled.is_idle() {
+            pooled.idle_since = self.now;
+            self.idle += 1;
+        }
+        self.serve(key);
+        self.trim_idle();
+        self.close_if_stopping(stream);
+    }
+
+    /// Closes the streams that are idle for the longest time, beyond the cap.
+    pub(super) fn trim_idle(&mut self) {
+        while self.idle > self.config.max_idle_conns {
+            let idle = self.streams.iter().filter(|(_, pooled)| pooled.is_idle());
+            let oldest = idle.min_by_key(|(id, s)| (s.idle_since, *id)).map(|(id, _)| id);
+            let Some(oldest) = oldest else { return };
+            self.close_stream(oldest);
+        }
+    }
+
+    pub(super) fn expire_idle(&mut self, stream: StreamId) {
+        let Some(pooled) = self.streams.get(stream).filter(|s| s.is_ready()) else { return };
+        let timeout = self.config.idle_conn_timeout;
+        let since = if pooled.is_idle() { pooled.idle_since } else { self.now };
+        if since + timeout <= self.now {
+            self.close_stream(stream);
+        } else {
+            self.timers.insert((since + timeout, Timer::Idle(stream)));
+        }
+    }
+
+    pub(super) fn close_if_stopping(&mut self, stream: StreamId) {
+        let idle = self.streams.get(stream).is_some_and(Pooled::is_idle);
+        if self.stopping != Stopping::No && idle {
+            self.close_stream(stream);
+        }
+    }
+
+    pub(super) fn close_stream(&mut self, stream: StreamId) {
+        if self.streams.get(stream).is_some_and(Pooled::is_ready) {
+            self.leave(stream);
+            self.directives.push_back(Directive::Close { stream });
+        }
+    }
+
+    /// Puts no further requests on a stream.
+    pub(super) fn leave(&mut self, stream: StreamId) {
+        let Some(pooled) = self.streams.get_mut(stream) else { return };
+        if pooled.is_idle() {
+            self.idle -= 1;
+        }
+        pooled.state = State::Leaving;
+        if let Some(route) = self.routes.get_mut(pooled.route) {
+            route.streams.retain(|id| *id != stream);
+        }
+    }
+
+    pub(super) fn remove_stream(&mut self, stream: StreamId) {
+        let Some(pooled) = self.streams.remove(stream) else { return };
+        if pooled.bulk
+            && let Some(route) = self.routes.get_mut(pooled.route)
+        {
+            route.bulk_streams -= 1;
+        }
+    }
+}

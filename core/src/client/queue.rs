@@ -1,0 +1,112 @@
+//! Requests that wait for a stream.
+
+use alloc::collections::VecDeque;
+
+use slotmap::SlotMap;
+
+use super::dispatch::{Dispatcher, Request, RouteKey, Stopping, Timer};
+use crate::error::Delivery;
+use crate::id::RequestId;
+
+/// A request that was surely not processed is moved to another stream this many times at most.
+const MAX_MOVES: u32 = 3;
+
+/// How many requests that ended while waiting may stay listed.
+const SLACK: usize = 64;
+
+/// Requests that wait for a stream, oldest first. Requests that ended while waiting stay in the
+/// list until they reach its front.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) ids: VecDeque<RequestId>,
+    pub(super) live: usize,
+}
+
+impl Queue {
+    /// The oldest request that still waits here, with its place in the order of arrival.
+    pub(super) fn front(
+        &mut self,
+        requests: &SlotMap<RequestId, Request>,
+    ) -> Option<(u64, RequestId)> {
+        loop {
+            let id = *self.ids.front()?;
+            match requests.get(id).filter(|request| request.stream.is_none()) {
+                Some(request) => return Some((request.seq, id)),
+                None => self.ids.pop_front(),
+            };
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn enqueue(&mut self, id: RequestId, front: bool) {
+        let Some(request) = self.requests.get_mut(id) else { return };
+        request.stream = None;
+        if let Some(deadline) = request.deadline {
+            self.timers.insert((deadline, Timer::Waiting(id)));
+        }
+        let Some(route) = self.routes.get_mut(request.route) else { return };
+        let queue = if request.bulk { &mut route.bulk } else { &mut route.small };
+        queue.live += 1;
+        if front {
+            queue.ids.push_front(id);
+        } else {
+            queue.ids.push_back(id);
+        }
+        self.waiting += 1;
+    }
+
+    /// Puts a request that was surely not processed back in front of its queue.
+    pub(super) fn requeue(&mut self, id: RequestId, delivery: Delivery) -> bool {
+        let fit = self.requests.get(id).is_some_and(|request| request.attempts <= MAX_MOVES);
+        if fit && delivery == Delivery::NotProcessed && self.stopping == Stopping::No {
+            self.enqueue(id, true);
+            return true;
+        }
+        false
+    }
+
+    /// Puts waiting requests on streams while there are both, then opens what is missing.
+    pub(super) fn serve(&mut self, key: RouteKey) {
+        loop {
+            let Some(route) = self.routes.get_mut(key) else { return };
+            if route.small.live + route.bulk.live == 0 {
+                return;
+            }
+            let small = route.small.front(&self.requests);
+            let bulk = route.bulk.front(&self.requests);
+            let small_first = match (&small, &bulk) {
+                (Some((small, _)), Some((bulk, _))) => small < bulk,
+                (small, _) => small.is_some(),
+            };
+            let order = if small_first { [small, bulk] } else { [bulk, small] };
+            let placed = order.into_iter().flatten().find_map(|(_, id)| {
+                let bulk = self.requests.get(id)?.bulk;
+                Some((id, self.pick(key, bulk)?))
+            });
+            let Some((id, stream)) = placed else { break };
+            self.take_waiting(id);
+            self.assign(stream, id);
+        }
+        self.open_needed(key);
+    }
+
+    /// Takes a request off the waiting list; its id goes when it reaches the front.
+    pub(super) fn take_waiting(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get(id) else { return };
+        if let Some(deadline) = request.deadline {
+            self.timers.remove(&(deadline, Timer::Waiting(id)));
+        }
+        let Some(route) = self.routes.get_mut(request.route) else { return };
+        let queue = if request.bulk { &mut route.bulk } else { &mut route.small };
+        queue.live -= 1;
+        if queue.ids.front() == Some(&id) {
+            queue.ids.pop_front();
+        }
+        if queue.ids.len() > 2 * queue.live + SLACK {
+            let requests = &self.requests;
+            queue.ids.retain(|id| requests.get(*id).is_some_and(|r| r.stream.is_none()));
+        }
+        self.waiting -= 1;
+    }
+}

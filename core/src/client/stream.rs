@@ -1,0 +1,503 @@
+//! One stream that we opened: requests out, answers in.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use crate::compress::{Body, Payload};
+use crate::config::ClientConfig;
+use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
+use crate::frame::{Flags, Format, Frame, FrameError, Kind, Settings, tag};
+use crate::id::RequestId;
+use crate::link::{Link, Overdue};
+use crate::port::{StreamEvent, StreamOp};
+use crate::status;
+use crate::time::{Timestamp, earliest};
+
+/// The low bits of a wire id are the slot of its call; those above only ever increase.
+const SLOT_BITS: u32 = 20;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+
+/// The wire machine of one stream that the client opened.
+///
+/// It frames requests, matches answers to them, times and cancels them, and reports to the
+/// [`Dispatcher`](super::Dispatcher) what became of each. It knows nothing about other streams.
+#[derive(Debug)]
+pub struct ClientStream {
+    link: Link,
+    max_in_flight: usize,
+    read_timeout: Duration,
+    peer: Settings,
+    calls: Slab<Call>,
+    seq: u64,
+    /// Calls whose last byte is not known to have left: where it lies, and the wire id.
+    unsent: VecDeque<(u64, u64)>,
+    /// No call is due before this; it may be earlier than the truth.
+    due: Option<Timestamp>,
+    draining: bool,
+    closed: bool,
+    reports: VecDeque<Report>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Call {
+    id: u64,
+    /// `None` once nobody waits for the answer; its slot stays taken until the server says that
+    /// it has stopped.
+    request: Option<RequestId>,
+    deadline: Option<Timestamp>,
+    /// Set when the last byte has left.
+    read_due: Option<Timestamp>,
+    /// Where on the stream its last byte lies.
+    end: u64,
+}
+
+impl Call {
+    fn due(&self) -> Option<Timestamp> {
+        earliest(self.deadline, self.read_due)
+    }
+}
+
+/// What a [`ClientStream`] tells the [`Dispatcher`](super::Dispatcher).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The answer to a request came; its place on the stream is free.
+    Answered {
+        /// The request.
+        request: RequestId,
+        /// The response, or the failure that the server answered with and whether the request
+        /// was surely not processed.
+        answer: Result<Payload, (Status, Delivery)>,
+    },
+    /// A request failed on this stream.
+    Failed {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        error: RequestError,
+        /// Whether its place on the stream is free; otherwise [`Report::Vacated`] follows.
+        vacated: bool,
+    },
+    /// The server stopped working on a cancelled request; its place is free.
+    Vacated,
+    /// The server said how many requests it takes at a time.
+    Limit(usize),
+    /// The stream takes no further requests.
+    Draining,
+    /// The stream is gone. The last report; every request on it was reported before.
+    Closed,
+}
+
+impl ClientStream {
+    /// A stream that was just negotiated.
+    #[must_use]
+    pub fn new(format: Format, config: &ClientConfig, now: Timestamp) -> Self {
+        let max_body = config.max_block_size;
+        let mut link = Link::new(format, max_body, config.read_timeout, config.write_timeout, now);
+        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
+        if format == Format::Native {
+            peer = Settings::ASSUMED;
+            peer.max_body = peer.max_body.max(max_body as u32);
+            link.outbox.settings(Settings {
+                max_body: max_body as u32,
+                max_in_flight: config.max_in_flight as u32,
+            });
+        }
+        Self {
+            link,
+            max_in_flight: config.max_in_flight,
+            read_timeout: config.read_timeout,
+            peer,
+            calls: Slab::new(),
+            seq: 0,
+            unsent: VecDeque::new(),
+            due: None,
+            draining: false,
+            closed: false,
+            reports: VecDeque::new(),
+        }
+    }
+
+    /// Sends a request. A [`Report`] says what became of it.
+    pub fn start(
+        &mut self,
+        request: RequestId,
+        body: Body,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        self.link.advance_clock(now);
+        if self.closed || self.draining {
+            let cause = Cause::Lost(Arc::from("the stream was closing"));
+            self.report_failed(request, cause, Phase::Connect, Delivery::NotProcessed, true);
+            return;
+        }
+        let native = self.link.format == Format::Native;
+        let len = body.raw().len();
+        let limit = self.peer.max_body as usize;
+        if native && len > limit {
+            let cause = Cause::Refused(SendError::TooLarge { len, limit });
+            self.report_failed(request, cause, Phase::Send, Delivery::NotProcessed, true);
+            return;
+        }
+        let entry = self.calls.vacant_entry();
+        self.seq += 1;
+        let id = self.seq << SLOT_BITS | entry.key() as u64;
+        if native {
+            let payload = body.into_payload();
+            let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
+            let timeout = deadline.map(|deadline| millis(deadline.since(self.link.now)));
+            self.link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
+                if let Some(timeout) = timeout {
+                    head.u32(tag::TIMEOUT, timeout);
+                }
+                if let Some(original) = payload.original {
+                    head.u32(tag::SIZE, original);
+                }
+            });
+        } else {
+            self.link.outbox.plain(body.raw().clone());
+        }
+        let end = self.link.queued();
+        entry.insert(Call { id, request: Some(request), deadline, read_due: None, end });
+        self.unsent.push_back((end, id));
+        self.due = earliest(self.due, deadline);
+    }
+
+    /// Nobody waits for the answer to `request` any more. Tells the server, if the format can;
+    /// a plain stream is reset. No report names the request from here on.
+    pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
+        self.link.advance_clock(now);
+        let call = self.calls.iter().find(|(_, call)| call.request == Some(request));
+        if let Some((slot, _)) = call {
+            self.abandon(slot);
+            if self.link.format == Format::Plain {
+                self.close_with(&Cause::Cancelled);
+            }
+        }
+    }
+
+    /// Closes the stream in good order. What is still in flight fails.
+    pub fn finish(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        if !self.closed {
+            self.fail_calls(&Cause::Closed);
+            self.link.finish();
+            self.close();
+        }
+    }
+
+    /// Takes in what happened on the stream.
+    pub fn handle(&mut self, event: StreamEvent, now: Timestamp) {
+        self.link.advance_clock(now);
+        if self.closed {
+            // What was queued before the end still goes out.
+            match event {
+                StreamEvent::Written => self.link.on_written(),
+                StreamEvent::Failed(_) => self.link.gone(),
+                _ => {}
+            }
+            return;
+        }
+        match event {
+            StreamEvent::Received(data) => {
+                self.link.decoder.push(data);
+                self.take_frames();
+            }
+            StreamEvent::Filled(n) => {
+                self.link.decoder.filled(n);
+                self.take_frames();
+            }
+            StreamEvent::Written => {
+                self.link.on_written();
+                self.arm_written();
+            }
+            StreamEvent::Finished if self.link.decoder.mid_frame() => {
+                self.close_with(&Cause::Violation(FrameError::Truncated));
+            }
+            StreamEvent::Finished => {
+                self.fail_calls(&Cause::RemoteClosed);
+                self.link.finish();
+                self.close();
+            }
+            StreamEvent::Failed(error) => {
+                self.link.gone();
+                self.fail_calls(&error.into());
+                self.close();
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        let now = self.link.now;
+        match self.link.overdue(now) {
+            Some(Overdue::Write(limit) | Overdue::Message(limit)) if !self.closed => {
+                self.close_with(&Cause::TimedOut(limit));
+            }
+            Some(_) => self.link.reset(),
+            None if self.due.is_some_and(|due| due <= now) => self.expire(now),
+            None => {}
+        }
+    }
+
+    /// The next operation on the stream.
+    pub fn poll_op(&mut self) -> Option<StreamOp> {
+        self.link.poll_op()
+    }
+
+    /// The next report.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        earliest(self.link.next_deadline(), self.due)
+    }
+
+    /// Whether bytes of the stream are wanted; a client always listens, if only to notice that
+    /// an idle stream was closed.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        !self.closed
+    }
+
+    /// Where the next bytes of a large answer belong; see [`StreamEvent::Filled`].
+    pub fn space(&mut self) -> Option<&mut [u8]> {
+        if self.closed { None } else { self.link.decoder.space() }
+    }
+
+    /// Whether the last operation was handed out: the machine can be dropped.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.link.is_ended() && self.reports.is_empty()
+    }
+
+    /// Bytes held for incomplete answers and unwritten requests.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.link.decoder.buffered() + self.link.outbox.len()
+    }
+
+    fn take_frames(&mut self) {
+        while !self.closed {
+            let result = match self.link.next_frame() {
+                Ok(None) => return,
+                Ok(Some(frame)) if self.link.format == Format::Plain => self.take_plain(frame),
+                Ok(Some(frame)) => self.take_native(frame),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.violated(error);
+            }
+        }
+    }
+
+    fn take_plain(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let slot = self.calls.iter().next().map(|(slot, _)| slot);
+        let call = slot.and_then(|slot| self.calls.try_remove(slot));
+        let Some(request) = call.and_then(|call| call.request) else {
+            return Err(FrameError::Unexpected("an answer to a request never made"));
+        };
+        let answer = Ok(Payload { bytes: frame.body, original: None });
+        self.reports.push_back(Report::Answered { request, answer });
+        Ok(())
+    }
+
+    fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
+        match frame.header.kind {
+            None => {}
+            Some(Kind::Settings) => {
+                self.peer.update(&frame.head)?;
+                let limit = self.max_in_flight.min(self.peer.max_in_flight as usize);
+                self.reports.push_back(Report::Limit(limit));
+            }
+            Some(Kind::Response) => self.take_response(frame)?,
+            Some(Kind::Drain) => self.take_drain(frame.header.id),
+            Some(Kind::Request | Kind::Cancel | Kind::Data) => {
+                return Err(FrameError::Unexpected("a frame that only clients send"));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_response(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let id = frame.header.id;
+        let slot = (id & SLOT_MASK) as usize;
+        if self.calls.get(slot).is_none_or(|call| call.id != id) {
+            return Err(FrameError::Unexpected("an answer to a request never made"));
+        }
+        let (answer, payload) = status::parse(frame)?;
+        let Some(request) = self.calls.remove(slot).request else {
+            self.reports.push_back(Report::Vacated);
+            self.finish_drain();
+            return Ok(());
+        };
+        let answer = answer.map(|()| payload);
+        match answer.as_ref().map(|payload| payload.check(self.link.decoder.max_body())) {
+            Ok(Err(error)) => {
+                self.report_failed(request, error.into(), Phase::Answer, Delivery::Unknown, true)
+            }
+            _ => self.reports.push_back(Report::Answered { request, answer }),
+        }
+        self.finish_drain();
+        Ok(())
+    }
+
+    /// The server takes nothing beyond `last`: those requests were surely not processed.
+    fn take_drain(&mut self, last: u64) {
+        self.draining = true;
+        self.reports.push_back(Report::Draining);
+        let beyond: alloc::vec::Vec<usize> =
+            self.calls.iter().filter(|(_, call)| call.id > last).map(|(slot, _)| slot).collect();
+        for slot in beyond {
+            if let Some(request) = self.calls.remove(slot).request {
+                let status = Status::new(StatusCode::Draining, "");
+                let answer = Err((status, Delivery::NotProcessed));
+                self.reports.push_back(Report::Answered { request, answer });
+            }
+        }
+        self.finish_drain();
+    }
+
+    fn finish_drain(&mut self) {
+        if self.draining && self.calls.is_empty() && !self.closed {
+            self.link.finish();
+            self.close();
+        }
+    }
+
+    /// Starts the read timer of every call whose last byte has left.
+    fn arm_written(&mut self) {
+        let written = self.link.written();
+        let read_due = self.link.now + self.read_timeout;
+        while let Some(&(_, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
+            self.unsent.pop_front();
+            let call = self.calls.get_mut((id & SLOT_MASK) as usize);
+            if let Some(call) = call.filter(|call| call.id == id && call.read_due.is_none()) {
+                call.read_due = Some(read_due);
+                self.due = earliest(self.due, call.read_due);
+            }
+        }
+    }
+
+    /// Fails what is due, and finds out when to look again.
+    fn expire(&mut self, now: Timestamp) {
+        let is_due = |call: &Call| call.due().is_some_and(|due| due <= now);
+        let due: alloc::vec::Vec<usize> =
+            self.calls.iter().filter(|(_, call)| is_due(call)).map(|(slot, _)| slot).collect();
+        for slot in due {
+            let call = &self.calls[slot];
+            let Some(request) = call.request else {
+                let cause = Cause::Lost(Arc::from("the peer does not confirm cancellation"));
+                return self.close_with(&cause);
+            };
+            if self.link.format == Format::Plain {
+                let deadline = call.deadline.is_some_and(|deadline| deadline <= now);
+                let read = Cause::TimedOut(self.read_timeout);
+                return self.close_with(&if deadline { Cause::Deadline } else { read });
+            }
+            let (phase, delivery) = self.progress(call);
+            let cause = match call.deadline {
+                Some(deadline) if deadline <= now => Cause::Deadline,
+                _ => Cause::TimedOut(self.read_timeout),
+            };
+            self.abandon(slot);
+            self.report_failed(request, cause, phase, delivery, false);
+        }
+        self.due = self.calls.iter().filter_map(|(_, call)| call.due()).min();
+    }
+
+    /// Tells the server that the answer is not wanted, and expects it to confirm in time.
+    fn abandon(&mut self, slot: usize) {
+        let confirm_by = self.link.now + self.read_timeout;
+        let call = &mut self.calls[slot];
+        call.request = None;
+        call.deadline = None;
+        call.read_due = Some(confirm_by);
+        let id = call.id;
+        self.due = earliest(self.due, Some(confirm_by));
+        if self.link.format == Format::Native {
+            self.link.outbox.native(Kind::Cancel, Flags::default(), id, Bytes::new(), |_| {});
+        }
+    }
+
+    fn progress(&self, call: &Call) -> (Phase, Delivery) {
+        if !self.link.may_have_left(call.end) {
+            (Phase::Write, Delivery::NotProcessed)
+        } else if call.end <= self.link.written() {
+            (Phase::Wait, Delivery::Unknown)
+        } else {
+            (Phase::Write, Delivery::Unknown)
+        }
+    }
+
+    /// The peer broke the format: the answer that is too large fails as such, the rest as lost.
+    fn violated(&mut self, error: FrameError) {
+        if let FrameError::TooLarge { id, .. } = error {
+            let slot = match self.link.format {
+                Format::Native => (id & SLOT_MASK) as usize,
+                Format::Plain => self.calls.iter().next().map_or(usize::MAX, |(slot, _)| slot),
+            };
+            let native = self.link.format == Format::Native;
+            if self.calls.get(slot).is_some_and(|call| call.id == id || !native)
+                && let Some(request) = self.calls.remove(slot).request
+            {
+                let cause = Cause::Violation(error.clone());
+                self.report_failed(request, cause, Phase::Answer, Delivery::Unknown, true);
+            }
+        }
+        self.close_with(&Cause::Violation(error));
+    }
+
+    fn close_with(&mut self, cause: &Cause) {
+        self.fail_calls(cause);
+        self.link.reset();
+        self.close();
+    }
+
+    fn fail_calls(&mut self, cause: &Cause) {
+        let calls = core::mem::take(&mut self.calls);
+        for (_, call) in calls {
+            let (phase, delivery) = match cause {
+                Cause::Unsupported => (Phase::Connect, Delivery::NotProcessed),
+                _ => self.progress(&call),
+            };
+            if let Some(request) = call.request {
+                self.report_failed(request, cause.clone(), phase, delivery, true);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.due = None;
+        self.unsent.clear();
+        self.reports.push_back(Report::Closed);
+    }
+
+    fn report_failed(
+        &mut self,
+        request: RequestId,
+        cause: Cause,
+        phase: Phase,
+        delivery: Delivery,
+        vacated: bool,
+    ) {
+        let error = RequestError::new(cause, phase, delivery);
+        self.reports.push_back(Report::Failed { request, error, vacated });
+    }
+}
+
+/// A remaining time as the wire carries it: milliseconds, rounded up, so that a caller who still
+/// waits never looks as if he did not.
+fn millis(remaining: Duration) -> u32 {
+    u32::try_from(remaining.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}

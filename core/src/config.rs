@@ -1,0 +1,164 @@
+//! Options of client and server: name, default, allowed range.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Debug;
+use core::time::Duration;
+
+use thiserror::Error;
+
+/// A value outside its allowed range.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{field} is {got}, allowed is {allowed}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The option.
+    pub field: &'static str,
+    /// The value it was given.
+    pub got: String,
+    /// The values it can have.
+    pub allowed: String,
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const GIB: usize = 1024 * 1024 * 1024;
+
+fn check<T: PartialOrd + Debug>(
+    field: &'static str,
+    value: &T,
+    min: &T,
+    max: &T,
+) -> Result<(), ConfigError> {
+    if value < min || value > max {
+        let allowed = format!("{min:?} to {max:?}");
+        return Err(ConfigError { field, got: format!("{value:?}"), allowed });
+    }
+    Ok(())
+}
+
+/// Declares a configuration: each option once, with its default and its range.
+macro_rules! options {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $( $(#[$doc:meta])* $setter:ident($field:ident: $type:ty) = $default:expr, $min:expr, $max:expr; )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $( pub(crate) $field: $type, )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+
+        impl $name {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $setter(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+
+                #[doc = concat!("The value set by [`", stringify!($setter), "`](Self::", stringify!($setter), ").")]
+                #[must_use]
+                pub fn $field(&self) -> $type {
+                    self.$field
+                }
+            )*
+
+            /// Checks every option against its range.
+            ///
+            /// # Errors
+            /// [`ConfigError`] with the first option outside its range.
+            pub fn validate(&self) -> Result<(), ConfigError> {
+                $( check(stringify!($field), &self.$field, &$min, &$max)?; )*
+                Ok(())
+            }
+        }
+    };
+}
+
+options! {
+    /// How a client behaves. Every option has a default that suits most programs.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use pointsub_core::ClientConfig;
+    ///
+    /// let config = ClientConfig::default().with_read_timeout(Duration::from_secs(5));
+    /// assert!(config.validate().is_ok());
+    /// assert_eq!(config.connect_timeout(), Duration::from_secs(5));
+    ///
+    /// let wrong = ClientConfig::default().with_max_block_size(0).validate().unwrap_err();
+    /// assert_eq!(wrong.to_string(), "max_block_size is 0, allowed is 1 to 1073741824");
+    /// ```
+    ClientConfig {
+        /// The longest wait for an answer, counted from the moment when the last byte of the
+        /// request was written. Also the longest time that one message may take to arrive once
+        /// its first byte has. Default 30 s; 1 ms to 24 h. A caller's own deadline always wins.
+        with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
+        /// The longest time that one write may take. Default 30 s; 1 ms to 24 h.
+        with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
+        /// The longest time for dialling, opening a stream and negotiating its protocol, all
+        /// together. Default 5 s; 1 ms to 24 h.
+        with_connect_timeout(connect_timeout: Duration) = Duration::from_secs(5), MILLISECOND, DAY;
+        /// The largest message in bytes, in both directions, before and after compression.
+        /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses: this times
+        /// `max_streams_per_peer` times the number of peers.
+        with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
+        /// Whether requests are compressed where the peer understands it and it pays.
+        /// Default `true`.
+        with_compression(compression: bool) = true, false, true;
+        /// How many idle streams are kept for reuse in all. Default 100; 0 to 100 000.
+        with_max_idle_conns(max_idle_conns: usize) = 100, 0, 100_000;
+        /// How long an idle stream is kept. Default 5 min; 1 ms to 24 h.
+        with_idle_conn_timeout(idle_conn_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
+        /// The most streams open to one peer under one protocol. Yamux ends a connection with
+        /// more than 512 streams of both sides together. Default 128; 1 to 240.
+        with_max_streams_per_peer(max_streams_per_peer: usize) = 128, 1, 240;
+        /// How many of those may carry large bodies (above 64 KiB) at the same time; others wait.
+        /// Default 8; 1 to 240.
+        with_max_bulk_streams(max_bulk_streams: usize) = 8, 1, 240;
+        /// The most requests in flight on one native stream; the peer may allow fewer.
+        /// Default 1024; 1 to 65 536.
+        with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
+        /// The most requests that may wait for a stream. Default 16 384; 1 to 1 048 576.
+        with_max_pending(max_pending: usize) = 16_384, 1, 1_048_576;
+    }
+}
+
+options! {
+    /// How a server behaves. Every option has a default that suits most programs.
+    ServerConfig {
+        /// How long a new stream may take until its first request arrives, and how long one
+        /// message may take to arrive once its first byte has. Default 30 s; 1 ms to 24 h.
+        with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
+        /// The longest time that one write may take; a slower reader is cut off.
+        /// Default 30 s; 1 ms to 24 h.
+        with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
+        /// How long a stream without a request in flight is kept. Default 5 min; 1 ms to 24 h.
+        with_idle_timeout(idle_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
+        /// The most requests that handlers work on at the same time, over all protocols; what
+        /// comes beyond is answered `busy`. Default 1000; 1 to 1 000 000.
+        with_max_concurrent_conns(max_concurrent_conns: usize) = 1000, 1, 1_000_000;
+        /// The largest message in bytes, in both directions, before and after compression.
+        /// Default 32 MiB; 1 byte to 1 GiB.
+        with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
+        /// Whether responses are compressed where the peer understands it and it pays.
+        /// Default `true`.
+        with_compression(compression: bool) = true, false, true;
+        /// The most requests in flight on one native stream, announced to the peer; what comes
+        /// beyond is answered `busy`. Default 1024; 1 to 65 536.
+        with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
+        /// The most streams that one connection may have open at us. Yamux ends a connection with
+        /// more than 512 streams of both sides together. Default 256; 1 to 480.
+        with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 480;
+    }
+}

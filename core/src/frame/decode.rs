@@ -1,0 +1,247 @@
+//! Bytes, split anywhere, into frames.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::native::{HEADER_LEN, Header};
+use super::{Flags, Format, FrameError};
+
+/// Frames up to this size that straddle two reads are put together in one small buffer.
+const SMALL: usize = 64 * 1024;
+/// A larger body's buffer grows by this factor, and only when it is full: a peer pays for at
+/// least an eighth of what it makes us allocate.
+const GROWTH: usize = 8;
+
+/// One frame as it came from the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The header; in the plain format, flags and id are zero and the kind is `None`.
+    pub header: Header,
+    /// The fields, unparsed; empty in the plain format.
+    pub head: Bytes,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An incremental decoder for one direction of one stream.
+///
+/// Push bytes as they come, then take frames until there is none. A frame that lies whole in one
+/// push is a slice of it; one that straddles pushes is copied once into a buffer of its own size.
+/// Of a body larger than 64 KiB the missing part can be read straight into its buffer, with
+/// [`space`](Self::space) and [`filled`](Self::filled), without any copy.
+///
+/// After an error the decoder stays failed.
+#[derive(Debug)]
+pub struct Decoder {
+    format: Format,
+    max_body: usize,
+    /// What was pushed and not yet looked at.
+    input: Bytes,
+    /// The beginning of a frame that straddles pushes.
+    partial: BytesMut,
+    large: Option<Large>,
+    failed: Option<FrameError>,
+}
+
+/// A frame whose body is too large to be put together in `partial`.
+#[derive(Debug)]
+struct Large {
+    header: Header,
+    head: Bytes,
+    /// Initialised to its length, filled with data up to `filled`.
+    body: BytesMut,
+    filled: usize,
+}
+
+impl Large {
+    /// The part of the buffer to be filled next; grows the buffer if it is full.
+    fn space(&mut self) -> &mut [u8] {
+        if self.filled == self.body.len() {
+            let len = (self.body.len() * GROWTH).clamp(SMALL, self.header.body.max(SMALL));
+            self.body.resize(len.min(self.header.body), 0);
+        }
+        &mut self.body[self.filled..]
+    }
+}
+
+impl Decoder {
+    /// A decoder that refuses bodies of more than `max_body` bytes.
+    #[must_use]
+    pub fn new(format: Format, max_body: usize) -> Self {
+        Self {
+            format,
+            max_body,
+            input: Bytes::new(),
+            partial: BytesMut::new(),
+            large: None,
+            failed: None,
+        }
+    }
+
+    /// The largest body that is accepted, in bytes.
+    #[must_use]
+    pub fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, data: Bytes) {
+        if self.input.is_empty() {
+            self.input = data;
+        } else {
+            // The caller did not take all frames of the last push first: correct, but a copy.
+            let mut joined = BytesMut::with_capacity(self.input.len() + data.len());
+            joined.extend_from_slice(&self.input);
+            joined.extend_from_slice(&data);
+            self.input = joined.freeze();
+        }
+    }
+
+    /// Where the next bytes of a large body belong, if the decoder is inside one and has nothing
+    /// else to look at: read into it and call [`filled`](Self::filled).
+    pub fn space(&mut self) -> Option<&mut [u8]> {
+        if !self.input.is_empty() {
+            return None;
+        }
+        self.large.as_mut().filter(|l| l.filled < l.header.body).map(Large::space)
+    }
+
+    /// Says that the first `n` bytes of [`space`](Self::space) now hold the next bytes of the
+    /// stream. More than there is space for counts as all of it.
+    pub fn filled(&mut self, n: usize) {
+        if let Some(large) = &mut self.large {
+            large.filled = large.filled.saturating_add(n).min(large.body.len());
+        }
+    }
+
+    /// Whether the bytes so far end inside a frame.
+    #[must_use]
+    pub fn mid_frame(&self) -> bool {
+        self.large.is_some() || !self.partial.is_empty() || !self.input.is_empty()
+    }
+
+    /// Bytes held for frames that are not complete.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.input.len() + self.partial.len() + self.large.as_ref().map_or(0, |l| l.body.len())
+    }
+
+    /// The next complete frame, if its last byte has arrived.
+    ///
+    /// # Errors
+    /// [`FrameError`] as soon as the bytes break the format; the same again at each later call.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let frame = self.advance();
+        if let Err(error) = &frame {
+            self.failed = Some(error.clone());
+            self.input.clear();
+            self.partial = BytesMut::new();
+            self.large = None;
+        }
+        frame
+    }
+
+    fn advance(&mut self) -> Result<Option<Frame>, FrameError> {
+        if self.large.is_some() {
+            return Ok(self.advance_large());
+        }
+        let header_len = self.format.header_len();
+        if self.partial.is_empty() {
+            if self.input.len() < header_len {
+                self.gather(header_len);
+                return Ok(None);
+            }
+            let header = self.parse_header(&self.input)?;
+            let total = header_len + header.head + header.body;
+            if self.input.len() >= total {
+                self.input.advance(header_len);
+                let head = self.input.split_to(header.head);
+                let body = self.input.split_to(header.body);
+                return Ok(Some(Frame { header, head, body }));
+            }
+            return Ok(self.advance_straddling(&header, header_len));
+        }
+        self.gather(header_len);
+        if self.partial.len() < header_len {
+            return Ok(None);
+        }
+        let header = self.parse_header(&self.partial)?;
+        Ok(self.advance_straddling(&header, header_len))
+    }
+
+    /// Puts together a frame that did not lie whole in one push.
+    fn advance_straddling(&mut self, header: &Header, header_len: usize) -> Option<Frame> {
+        let small = header_len + header.head + header.body <= SMALL;
+        let wanted = header_len + header.head + if small { header.body } else { 0 };
+        self.gather(wanted);
+        if self.partial.len() < wanted {
+            return None;
+        }
+        let mut whole = core::mem::take(&mut self.partial).freeze();
+        whole.advance(header_len);
+        let head = whole.split_to(header.head);
+        if small {
+            return Some(Frame { header: *header, head, body: whole });
+        }
+        self.large = Some(Large { header: *header, head, body: BytesMut::new(), filled: 0 });
+        self.advance_large()
+    }
+
+    fn advance_large(&mut self) -> Option<Frame> {
+        let large = self.large.as_mut()?;
+        while !self.input.is_empty() && large.filled < large.header.body {
+            let space = large.space();
+            let take = space.len().min(self.input.len());
+            space[..take].copy_from_slice(&self.input[..take]);
+            large.filled += take;
+            self.input.advance(take);
+        }
+        if large.filled < large.header.body {
+            return None;
+        }
+        let Large { header, head, body, .. } = self.large.take()?;
+        Some(Frame { header, head, body: body.freeze() })
+    }
+
+    /// Moves input to `partial` until that has `wanted` bytes or the input is used up.
+    fn gather(&mut self, wanted: usize) {
+        let missing = wanted.saturating_sub(self.partial.len());
+        let take = missing.min(self.input.len());
+        if take > 0 {
+            // Room for what arrived twice over, not for whatever was announced.
+            self.partial.reserve(missing.min(4096.max(2 * take)));
+            self.partial.extend_from_slice(&self.input[..take]);
+            self.input.advance(take);
+        }
+    }
+
+    /// Reads the header at the start of `bytes`, which must be long enough.
+    fn parse_header(&self, bytes: &[u8]) -> Result<Header, FrameError> {
+        match self.format {
+            Format::Plain => {
+                let length = bytes.first_chunk().map_or(0, |b| u32::from_be_bytes(*b));
+                if u64::from(length) > self.max_body as u64 {
+                    return Err(FrameError::TooLarge {
+                        id: 0,
+                        request: true,
+                        announced: u64::from(length),
+                        limit: self.max_body as u64,
+                    });
+                }
+                Ok(Header {
+                    kind: None,
+                    flags: Flags::default(),
+                    id: 0,
+                    head: 0,
+                    body: length as usize,
+                })
+            }
+            Format::Native => {
+                let header = bytes.first_chunk::<HEADER_LEN>().ok_or(FrameError::Truncated)?;
+                Header::parse(header, self.max_body)
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What waits to be written on one stream.
+
+use alloc::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Flags, Format, Head, Kind, Settings};
+
+/// Bodies up to this size are copied behind their header, so that many frames go out in one
+/// write; neither Noise nor Yamux writes vectored, and both copy anyway.
+const COPY: usize = 16 * 1024;
+/// A larger body's beginning fills up the write that carries its header.
+const FIRST_WRITE: usize = 16 * 1024;
+
+/// Frames on their way out, as the fewest and largest writes that order allows.
+///
+/// Small frames gather in one buffer; a large body is handed out as it is, uncopied, except for
+/// the beginning that shares a write with its header.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Complete writes, in order, before `tail`.
+    ready: VecDeque<Bytes>,
+    tail: BytesMut,
+    len: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The next bytes to write; `None` if there are none.
+    pub fn next_write(&mut self) -> Option<Bytes> {
+        let write = match self.ready.pop_front() {
+            Some(write) => write,
+            None if self.tail.is_empty() => return None,
+            None => self.tail.split().freeze(),
+        };
+        self.len -= write.len();
+        Some(write)
+    }
+
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Adds a plain frame.
+    pub fn plain(&mut self, body: Bytes) {
+        let before = self.tail.len();
+        self.tail.reserve(Format::Plain.header_len() + body.len().min(COPY));
+        self.tail.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        self.len += self.tail.len() - before;
+        self.body(body);
+    }
+
+    /// Adds a native frame; `fields` writes its fields.
+    pub fn native(
+        &mut self,
+        kind: Kind,
+        flags: Flags,
+        id: u64,
+        body: Bytes,
+        fields: impl FnOnce(&mut Head<'_>),
+    ) {
+        self.tail.reserve(Format::Native.header_len() + body.len().min(COPY));
+        let mut head = Head::new(&mut self.tail, kind, flags, id);
+        fields(&mut head);
+        self.len += head.finish(body.len());
+        self.body(body);
+    }
+
+    /// Adds a settings frame.
+    pub fn settings(&mut self, settings: Settings) {
+        self.native(Kind::Settings, Flags::default(), 0, Bytes::new(), |head| {
+            settings.fields(head);
+        });
+    }
+
+    fn body(&mut self, mut body: Bytes) {
+        self.len += body.len();
+        if body.len() > COPY {
+            let room = FIRST_WRITE.saturating_sub(self.tail.len());
+            self.tail.extend_from_slice(&body.split_to(room));
+            self.ready.push_back(self.tail.split().freeze());
+            self.ready.push_back(body);
+        } else {
+            self.tail.extend_from_slice(&body);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Who and what: peers, protocols, and the keys of streams and requests.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+
+use slotmap::new_key_type;
+use thiserror::Error;
+
+new_key_type! {
+    /// A stream, named by the machine that owns it before the stream exists.
+    ///
+    /// Carries a generation: what arrives late for a stream that is gone can never be taken for
+    /// its successor's, and is ignored.
+    pub struct StreamId;
+
+    /// A request of [`Client`](crate::Client), from `send` to its one outcome.
+    pub struct RequestId;
+}
+
+/// The longest peer id in bytes: a multihash of an inlined key of 42 bytes.
+const MAX_PEER_ID: usize = 44;
+
+/// A libp2p peer id: the multihash of a public key, as bytes.
+///
+/// The core compares and prints peer ids and does no cryptography with them.
+#[derive(Copy, Clone)]
+pub struct PeerId {
+    bytes: [u8; MAX_PEER_ID],
+    len: u8,
+}
+
+impl PeerId {
+    /// Takes a peer id from its binary form (a multihash).
+    ///
+    /// # Errors
+    /// [`PeerIdError`] if `bytes` is empty or longer than any libp2p peer id (44 bytes).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PeerIdError> {
+        if bytes.is_empty() || bytes.len() > MAX_PEER_ID {
+            return Err(PeerIdError { len: bytes.len() });
+        }
+        let mut id = Self { bytes: [0; MAX_PEER_ID], len: bytes.len() as u8 };
+        id.bytes[..bytes.len()].copy_from_slice(bytes);
+        Ok(id)
+    }
+
+    /// The binary form.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl PartialEq for PeerId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for PeerId {}
+
+impl PartialOrd for PeerId {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PeerId {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for PeerId {
+    /// The last eight bytes are hash output already; a whole pass over 38 bytes buys nothing.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bytes = self.as_bytes();
+        let mut tail = [0; 8];
+        let take = bytes.len().min(8);
+        tail[..take].copy_from_slice(&bytes[bytes.len() - take..]);
+        state.write_u64(u64::from_le_bytes(tail));
+    }
+}
+
+impl fmt::Display for PeerId {
+    /// Base58, as libp2p prints peer ids.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&bs58::encode(self.as_bytes()).into_string())
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerId({self})")
+    }
+}
+
+/// Bytes that are no peer id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a peer id has 1 to {MAX_PEER_ID} bytes, got {len}")]
+pub struct PeerIdError {
+    len: usize,
+}
+
+/// The name of an application's protocol, such as `/chat/1.0.0`. Cheap to clone.
+///
+/// Peers negotiate it on each new stream, so both ends must use the same name, to the letter.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProtocolName(Arc<str>);
+
+/// What the native format puts before an application's name: `WIRE.md`, section 2.
+pub(crate) const NATIVE_PREFIX: &str = "/pointsub/1";
+
+impl ProtocolName {
+    /// The longest name in bytes. With [`NATIVE_PREFIX`] it stays far below what
+    /// multistream-select allows.
+    pub const MAX_LEN: usize = 255;
+
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`ProtocolNameError`] unless the name begins with `/`, has 2 to 255 bytes, has no white
+    /// space or control characters, and does not begin with `/pointsub/`, which is reserved.
+    pub fn new(name: &str) -> Result<Self, ProtocolNameError> {
+        let reason = if !name.starts_with('/') {
+            "it must begin with '/'"
+        } else if name.len() < 2 || name.len() > Self::MAX_LEN {
+            "it must have 2 to 255 bytes"
+        } else if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            "it must not contain white space or control characters"
+        } else if name.starts_with("/pointsub/") {
+            "names under '/pointsub/' are reserved for the native format"
+        } else {
+            return Ok(Self(name.into()));
+        };
+        Err(ProtocolNameError { name: name.chars().take(64).collect(), reason })
+    }
+
+    /// The name as the application knows it, which is also what plain peers negotiate.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name that two native peers negotiate: `WIRE.md`, section 2.
+    ///
+    /// ```
+    /// let chat = pointsub_core::ProtocolName::new("/chat/1.0.0").unwrap();
+    /// assert_eq!(chat.native_name(), "/pointsub/1/chat/1.0.0");
+    /// ```
+    #[must_use]
+    pub fn native_name(&self) -> String {
+        alloc::format!("{NATIVE_PREFIX}{}", self.0)
+    }
+}
+
+impl core::borrow::Borrow<str> for ProtocolName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for ProtocolName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A string that cannot name a protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{name:?} cannot name a protocol: {reason}")]
+pub struct ProtocolNameError {
+    name: String,
+    reason: &'static str,
+}

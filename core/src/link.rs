@@ -1,0 +1,186 @@
+//! What both ends of a stream have in common: bytes in and out, and the timers of moving them.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::frame::{Decoder, Format, Frame, FrameError, Outbox};
+use crate::port::StreamOp;
+use crate::time::{Timestamp, earliest};
+
+/// One stream's decoder, outbox and byte timers.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) format: Format,
+    pub(crate) decoder: Decoder,
+    pub(crate) outbox: Outbox,
+    /// The latest time seen; time that runs backwards counts as standing still.
+    pub(crate) now: Timestamp,
+    read_timeout: Duration,
+    write_timeout: Duration,
+    /// Bytes handed out for writing, and bytes known to be written, since the stream began.
+    handed: u64,
+    written: u64,
+    write_due: Option<Timestamp>,
+    /// When the message that has begun to arrive must be complete.
+    message_due: Option<Timestamp>,
+    end: End,
+}
+
+/// ```text
+///  Open ──finish──▶ Finishing ──outbox empty──▶ Ended
+///    └───────────reset──▶ Resetting ──────────────▲
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Finishing,
+    Resetting,
+    Ended,
+}
+
+impl Link {
+    pub(crate) fn new(
+        format: Format,
+        max_body: usize,
+        read_timeout: Duration,
+        write_timeout: Duration,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            format,
+            decoder: Decoder::new(format, max_body),
+            outbox: Outbox::default(),
+            now,
+            read_timeout,
+            write_timeout,
+            handed: 0,
+            written: 0,
+            write_due: None,
+            message_due: None,
+            end: End::Open,
+        }
+    }
+
+    pub(crate) fn advance_clock(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// Whether the stream is neither finished nor reset, nor about to be.
+    pub(crate) fn is_open(&self) -> bool {
+        self.end == End::Open
+    }
+
+    /// Whether the last operation on the stream was handed out.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.end == End::Ended
+    }
+
+    /// Where the stream will be when all that is queued is written: the offset of its end.
+    pub(crate) fn queued(&self) -> u64 {
+        self.handed + self.outbox.len() as u64
+    }
+
+    /// Bytes known to have left.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether the frame that ends at offset `end` can have left whole.
+    pub(crate) fn may_have_left(&self, end: u64) -> bool {
+        end <= self.handed
+    }
+
+    pub(crate) fn on_written(&mut self) {
+        self.written = self.handed;
+        self.write_due = None;
+    }
+
+    /// The next frame, while keeping the timer of a message that has begun.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let frame = self.decoder.next_frame().inspect_err(|_| self.message_due = None)?;
+        if frame.is_some() || !self.decoder.mid_frame() {
+            self.message_due = None;
+        } else if self.message_due.is_none() {
+            self.message_due = Some(self.now + self.read_timeout);
+        }
+        Ok(frame)
+    }
+
+    /// Stops the timer of a message that has begun while nobody looks at it.
+    pub(crate) fn pause_message(&mut self) {
+        self.message_due = None;
+    }
+
+    pub(crate) fn finish(&mut self) {
+        if self.end == End::Open {
+            self.end = End::Finishing;
+            self.message_due = None;
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        if self.end != End::Ended {
+            self.end = End::Resetting;
+            self.outbox.clear();
+            self.write_due = None;
+            self.message_due = None;
+        }
+    }
+
+    /// Ends the stream without another operation: it is gone already.
+    pub(crate) fn gone(&mut self) {
+        self.reset();
+        self.end = End::Ended;
+    }
+
+    pub(crate) fn poll_op(&mut self) -> Option<StreamOp> {
+        match self.end {
+            End::Ended => return None,
+            End::Resetting => {
+                self.end = End::Ended;
+                return Some(StreamOp::Reset);
+            }
+            End::Open | End::Finishing if self.write_due.is_some() => return None,
+            End::Open | End::Finishing => {}
+        }
+        if let Some(bytes) = self.outbox.next_write() {
+            return Some(StreamOp::Write(self.hand_out(bytes)));
+        }
+        if self.end == End::Finishing {
+            self.end = End::Ended;
+            return Some(StreamOp::Finish);
+        }
+        None
+    }
+
+    fn hand_out(&mut self, bytes: Bytes) -> Bytes {
+        self.handed += bytes.len() as u64;
+        self.write_due = Some(self.now + self.write_timeout);
+        bytes
+    }
+
+    /// Which byte timer is due: the limit that was broken.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Option<Overdue> {
+        if self.write_due.is_some_and(|due| due <= now) {
+            Some(Overdue::Write(self.write_timeout))
+        } else if self.message_due.is_some_and(|due| due <= now) {
+            Some(Overdue::Message(self.read_timeout))
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        earliest(self.write_due, self.message_due)
+    }
+}
+
+/// A byte timer that ran out, with its limit.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Overdue {
+    /// The other end does not read.
+    Write(Duration),
+    /// A message began to arrive and did not end.
+    Message(Duration),
+}

@@ -1,0 +1,328 @@
+//! The server: streams accepted, requests out to handlers, answers in.
+
+mod gate;
+mod stream;
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use slotmap::SlotMap;
+
+pub use gate::{Gate, ProtocolKey, RegisterError, ServerStats};
+pub use stream::{CallId, ServerEvent as ServerStreamEvent, ServerStream};
+
+use crate::compress::{Body, Payload};
+use crate::config::{ConfigError, ServerConfig};
+use crate::error::Status;
+use crate::frame::Format;
+use crate::id::{PeerId, ProtocolName, StreamId};
+use crate::port::{StreamEvent, StreamOp};
+use crate::time::Timestamp;
+
+/// The server machine: a [`Gate`] and the [`ServerStream`]s behind it, with one input and one
+/// ordered output.
+///
+/// See the [crate documentation](crate) for the loop that drives it.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    gate: Gate,
+    streams: SlotMap<StreamId, Driven>,
+    touched: VecDeque<StreamId>,
+    timers: BTreeSet<(Timestamp, StreamId)>,
+    outputs: VecDeque<ServerOutput>,
+    /// When a drain gives up on what is still at work.
+    drain_due: Option<Timestamp>,
+    drained: bool,
+    now: Timestamp,
+}
+
+#[derive(Debug)]
+struct Driven {
+    machine: ServerStream,
+    peer: PeerId,
+    protocol: ProtocolName,
+    touched: bool,
+    timer: Option<Timestamp>,
+}
+
+/// A request as the server names it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId {
+    stream: StreamId,
+    call: CallId,
+}
+
+impl InboundId {
+    /// The stream on which it came.
+    #[must_use]
+    pub const fn stream(self) -> StreamId {
+        self.stream
+    }
+}
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerInput {
+    /// Something happened on a stream.
+    Stream(StreamId, StreamEvent),
+    /// Time has passed.
+    Timeout,
+}
+
+/// What is to be done outside. Exhaustive on purpose: a new duty must not go unnoticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerOutput {
+    /// Do this on a stream.
+    Stream(StreamId, StreamOp),
+    /// Tell the application.
+    Event(ServerEvent),
+    /// Nothing is left to do until there is input, or until this time; `None` if time alone
+    /// changes nothing.
+    Wait(Option<Timestamp>),
+}
+
+/// What a server tells the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// Handle this and call [`Server::respond`], once.
+    Request {
+        /// Names the request.
+        request: InboundId,
+        /// Who asks.
+        peer: PeerId,
+        /// Under which protocol.
+        protocol: ProtocolName,
+        /// The body, perhaps compressed.
+        payload: Payload,
+        /// When the caller stops waiting, if it said so.
+        deadline: Option<Timestamp>,
+    },
+    /// Nobody waits for this request any more: stop working on it and call
+    /// [`Server::abandoned`].
+    Abandon {
+        /// The request.
+        request: InboundId,
+    },
+    /// After [`Server::drain`]: no request and no stream is left.
+    Drained,
+}
+
+impl Server {
+    /// A server without protocols.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if an option is outside its range.
+    pub fn new(config: ServerConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let gate = Gate::new(config.max_concurrent_conns);
+        Ok(Self {
+            config,
+            gate,
+            streams: SlotMap::with_key(),
+            touched: VecDeque::new(),
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            drain_due: None,
+            drained: false,
+            now: Timestamp::ZERO,
+        })
+    }
+
+    /// Registers a protocol.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if it is registered already, or the server is stopping.
+    pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
+        self.gate.register(protocol).map(|_| ())
+    }
+
+    /// Unregisters a protocol; requests at work are finished. Returns whether it was registered.
+    pub fn unregister(&mut self, protocol: &str) -> bool {
+        self.gate.unregister(protocol)
+    }
+
+    /// Takes a stream that a peer opened and negotiated. A stream for a protocol that is not
+    /// registered, or that comes while the server stops, is told so and closed.
+    pub fn accept(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Format,
+        now: Timestamp,
+    ) -> StreamId {
+        self.now = self.now.max(now);
+        let machine = match self.gate.protocol(protocol.as_str()) {
+            Some(key) if !self.gate.is_draining() => {
+                ServerStream::new(format, key, &self.config, self.now)
+            }
+            _ => ServerStream::refused(format, &self.config, &mut self.gate, self.now),
+        };
+        let protocol = protocol.clone();
+        let stream =
+            self.streams.insert(Driven { machine, peer, protocol, touched: true, timer: None });
+        self.touched.push_back(stream);
+        stream
+    }
+
+    /// Takes in what happened. What concerns a stream that is gone is ignored.
+    pub fn handle_input(&mut self, input: ServerInput, now: Timestamp) {
+        self.now = self.now.max(now);
+        match input {
+            ServerInput::Stream(stream, event) => {
+                self.on_stream(stream, |machine, gate, now| machine.handle(event, gate, now));
+            }
+            ServerInput::Timeout => {
+                if self.drain_due.is_some_and(|due| due <= self.now) {
+                    self.drain_due = None;
+                    let streams: Vec<StreamId> = self.streams.keys().collect();
+                    for stream in streams {
+                        self.on_stream(stream, |machine, _, _| machine.reset());
+                    }
+                }
+                while let Some(&(due, stream)) = self.timers.first()
+                    && due <= self.now
+                {
+                    self.timers.remove(&(due, stream));
+                    if let Some(driven) = self.streams.get_mut(stream) {
+                        driven.timer = None;
+                    }
+                    self.on_stream(stream, |machine, _, now| machine.handle_timeout(now));
+                }
+            }
+        }
+    }
+
+    /// Answers a request, with a body or with a failure. An answer for which nobody waits any
+    /// more is dropped.
+    pub fn respond<B: Into<Body>>(
+        &mut self,
+        request: InboundId,
+        answer: Result<B, Status>,
+        now: Timestamp,
+    ) {
+        self.now = self.now.max(now);
+        let answer = answer.map(Into::into);
+        self.on_stream(request.stream, |machine, gate, now| {
+            machine.respond(request.call, answer, gate, now);
+        });
+    }
+
+    /// Says that work on an abandoned request has stopped.
+    pub fn abandoned(&mut self, request: InboundId, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.on_stream(request.stream, |machine, gate, now| {
+            machine.abandoned(request.call, gate, now);
+        });
+    }
+
+    /// The next thing to do. Call until it returns [`ServerOutput::Wait`].
+    #[must_use]
+    pub fn poll_output(&mut self) -> ServerOutput {
+        if self.outputs.is_empty() {
+            while let Some(stream) = self.touched.pop_front() {
+                self.collect(stream);
+            }
+            self.finish_drain();
+        }
+        self.outputs.pop_front().unwrap_or_else(|| {
+            let streams = self.timers.first().map(|(due, _)| *due);
+            ServerOutput::Wait(crate::time::earliest(streams, self.drain_due))
+        })
+    }
+
+    /// Whether bytes of a stream are wanted now.
+    #[must_use]
+    pub fn wants_read(&self, stream: StreamId) -> bool {
+        self.streams.get(stream).is_some_and(|driven| driven.machine.wants_read())
+    }
+
+    /// Where the next bytes of a large request can be read to without a copy; report them with
+    /// [`StreamEvent::Filled`].
+    pub fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
+        self.streams.get_mut(stream)?.machine.space()
+    }
+
+    /// Takes no further requests, finishes those at work, and closes every stream;
+    /// [`ServerEvent::Drained`] follows. What is still at work at `deadline` is cut off.
+    pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.gate.drain();
+        self.drain_due = Some(deadline);
+        let streams: Vec<StreamId> = self.streams.keys().collect();
+        for stream in streams {
+            self.on_stream(stream, |machine, _, now| machine.drain(now));
+        }
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.gate.stats()
+    }
+
+    /// Bytes held for incomplete requests and unwritten answers.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.streams.values().map(|driven| driven.machine.buffered()).sum()
+    }
+
+    fn on_stream(
+        &mut self,
+        stream: StreamId,
+        f: impl FnOnce(&mut ServerStream, &mut Gate, Timestamp),
+    ) {
+        let now = self.now;
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        f(&mut driven.machine, &mut self.gate, now);
+        if !core::mem::replace(&mut driven.touched, true) {
+            self.touched.push_back(stream);
+        }
+    }
+
+    fn collect(&mut self, stream: StreamId) {
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        driven.touched = false;
+        while let Some(event) = driven.machine.poll_event() {
+            let event = match event {
+                ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {
+                    request: InboundId { stream, call },
+                    peer: driven.peer,
+                    protocol: driven.protocol.clone(),
+                    payload,
+                    deadline,
+                },
+                ServerStreamEvent::Abandon { call } => {
+                    ServerEvent::Abandon { request: InboundId { stream, call } }
+                }
+            };
+            self.outputs.push_back(ServerOutput::Event(event));
+        }
+        while let Some(op) = driven.machine.poll_op() {
+            self.outputs.push_back(ServerOutput::Stream(stream, op));
+        }
+        let ended = driven.machine.is_ended();
+        let timer = if ended { None } else { driven.machine.next_deadline() };
+        let before = core::mem::replace(&mut driven.timer, timer);
+        if before != timer {
+            if let Some(before) = before {
+                self.timers.remove(&(before, stream));
+            }
+            if let Some(timer) = timer {
+                self.timers.insert((timer, stream));
+            }
+        }
+        if ended {
+            self.streams.remove(stream);
+        }
+    }
+
+    fn finish_drain(&mut self) {
+        if self.gate.is_draining() && self.streams.is_empty() && !self.drained {
+            self.drained = true;
+            self.drain_due = None;
+            self.outputs.push_back(ServerOutput::Event(ServerEvent::Drained));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Outcomes on the wire: a response frame's fields to a [`Status`] and back. `WIRE.md` section 2.4.
+
+use core::time::Duration;
+
+use alloc::string::{String, ToString};
+use bytes::Bytes;
+
+use crate::compress::Payload;
+use crate::error::{Delivery, Status, StatusCode};
+use crate::frame::{Flags, Frame, FrameError, HeadReader, Kind, Outbox, tag};
+
+/// The longest message that travels with a status.
+const MAX_MESSAGE: usize = 1024;
+
+/// Adds an answer that failed.
+pub(crate) fn encode(outbox: &mut Outbox, id: u64, status: &Status, delivery: Delivery) {
+    let flags = match delivery {
+        Delivery::NotProcessed => Flags::UNPROCESSED,
+        Delivery::Unknown => Flags::default(),
+    };
+    let detail = status.detail.clone();
+    outbox.native(Kind::Response, flags, id, detail, |head| {
+        head.u8(tag::STATUS, status.code.to_byte());
+        if let StatusCode::Application(code) = status.code {
+            head.u32(tag::APP_CODE, code);
+        }
+        if !status.message.is_empty() {
+            head.bytes(tag::MESSAGE, truncate(&status.message).as_bytes());
+        }
+        if let Some(after) = status.retry_after {
+            let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+            head.u32(tag::RETRY_AFTER, millis);
+        }
+    });
+}
+
+/// Cuts a message to [`MAX_MESSAGE`] bytes at a character's end.
+fn truncate(message: &str) -> &str {
+    let mut end = message.len().min(MAX_MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
+
+/// What a response frame says: the outcome, and the body.
+pub(crate) fn parse(frame: Frame) -> Result<(Result<(), (Status, Delivery)>, Payload), FrameError> {
+    let flags = frame.header.flags;
+    if flags.unsupported() {
+        return Err(FrameError::Unexpected("an answer with flags that were not agreed on"));
+    }
+    let (mut code, mut app_code, mut original) = (None, 0, None);
+    let (mut message, mut retry_after) = (String::new(), None);
+    for field in HeadReader::new(&frame.head) {
+        let field = field?;
+        match field.tag {
+            tag::STATUS => code = Some(field.u8()?),
+            tag::APP_CODE => app_code = field.u32()?,
+            tag::MESSAGE => message = String::from_utf8_lossy(field.value).to_string(),
+            tag::RETRY_AFTER => {
+                retry_after = Some(Duration::from_millis(u64::from(field.u32()?)));
+            }
+            tag::SIZE => original = Some(field.u32()?),
+            _ if field.ignorable() => {}
+            _ => return Err(FrameError::Field { tag: field.tag }),
+        }
+    }
+    if flags.contains(Flags::COMPRESSED) != original.is_some() {
+        return Err(FrameError::Field { tag: tag::SIZE });
+    }
+    let Some(code) = code.filter(|code| *code != 0) else {
+        return Ok((Ok(()), Payload { bytes: frame.body, original }));
+    };
+    let delivery =
+        if flags.contains(Flags::UNPROCESSED) { Delivery::NotProcessed } else { Delivery::Unknown };
+    let code = StatusCode::from_byte(code, app_code);
+    let status = Status { code, message, detail: frame.body, retry_after };
+    Ok((Err((status, delivery)), Payload { bytes: Bytes::new(), original: None }))
+}
