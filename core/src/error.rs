@@ -74,7 +74,9 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    pub(crate) const fn new(cause: Cause, phase: Phase, delivery: Delivery) -> Self {
+    /// A failure before or outside any attempt.
+    #[must_use]
+    pub const fn new(cause: Cause, phase: Phase, delivery: Delivery) -> Self {
         Self { cause, phase, delivery, attempts: 0 }
     }
 

@@ -251,6 +251,12 @@ impl ClientStream {
         self.link.poll_op()
     }
 
+    /// Whether there is a report.
+    #[must_use]
+    pub fn has_report(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
     /// The next report.
     pub fn poll_report(&mut self) -> Option<Report> {
         self.reports.pop_front()

@@ -243,6 +243,12 @@ impl ServerStream {
         self.link.poll_op()
     }
 
+    /// Whether there is an event.
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next event for whoever runs the handlers.
     pub fn poll_event(&mut self) -> Option<ServerEvent> {
         self.events.pop_front()

@@ -1,0 +1,253 @@
+//! The network behaviour: connects, picks the connection for each new stream.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use libp2p_core::transport::PortUse;
+use libp2p_core::{Endpoint, Multiaddr};
+use libp2p_identity::PeerId;
+use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
+use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p_swarm::{
+    ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError, StreamId};
+
+use crate::address_book::AddressBook;
+use crate::client::Client;
+use crate::client::hub::{ClientHub, OpenCommand, OpenTicket};
+use crate::clock::Clock;
+use crate::handler::{Handler, ToHandler};
+use crate::peer;
+use crate::runtime::Executor;
+use crate::server::Server;
+use crate::server::hub::ServerHub;
+use crate::timer::Timer;
+use crate::upgrade::{Names, WireName};
+
+/// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
+/// keep the [`client`](Self::client) and [`server`](Self::server) handles, and poll the swarm.
+pub struct Behaviour {
+    client: Arc<ClientHub>,
+    server: Arc<ServerHub>,
+    timer: Timer,
+    connections: HashMap<PeerId, Vec<Connection>>,
+    /// Opens that wait for a connection.
+    dialing: HashMap<PeerId, Vec<OpenTicket>>,
+    addresses: AddressBook,
+    listening: Arc<[WireName]>,
+    events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    relayed: bool,
+}
+
+impl Behaviour {
+    /// A behaviour for the peer `local`. Handlers that do not end at once run on `executor`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if an option is outside its range.
+    pub fn new(
+        local: PeerId,
+        client: ClientConfig,
+        server: ServerConfig,
+        executor: Executor,
+    ) -> Result<Self, ConfigError> {
+        client.validate()?;
+        server.validate()?;
+        let clock = Clock::start();
+        let server = ServerHub::new(server, clock, executor);
+        Ok(Self {
+            client: ClientHub::new(client, peer::to_core(&local), clock),
+            listening: server.names(),
+            server,
+            timer: Timer::new(clock),
+            connections: HashMap::new(),
+            dialing: HashMap::new(),
+            addresses: AddressBook::default(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// The handle that sends requests.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.client.clone())
+    }
+
+    /// The handle that registers protocols.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        Server::new(self.server.clone())
+    }
+
+    /// Remembers an address of a peer for dialling it. At most 16 are kept per peer, and 4096
+    /// peers; the oldest go first.
+    pub fn add_address(&mut self, peer: PeerId, address: Multiaddr) {
+        self.addresses.add(peer, address);
+    }
+
+    fn open(&mut self, ticket: OpenTicket) {
+        let peer = peer::to_libp2p(&ticket.peer);
+        if let Some(connection) = self.best_connection(&peer) {
+            self.notify(peer, connection, ToHandler::Open(ticket));
+            return;
+        }
+        let waiting = self.dialing.entry(peer).or_default();
+        waiting.push(ticket);
+        if waiting.len() == 1 {
+            let condition = PeerCondition::DisconnectedAndNotDialing;
+            let opts = DialOpts::peer_id(peer).condition(condition).build();
+            self.events.push_back(ToSwarm::Dial { opts });
+        }
+    }
+
+    fn abandon(&mut self, stream: StreamId) {
+        self.dialing.retain(|_, waiting| {
+            waiting.retain(|ticket| ticket.stream != stream);
+            !waiting.is_empty()
+        });
+    }
+
+    /// A direct connection if there is one; among equals the newest.
+    fn best_connection(&self, peer: &PeerId) -> Option<ConnectionId> {
+        let connections = self.connections.get(peer)?;
+        connections.iter().rev().min_by_key(|connection| connection.relayed).map(|found| found.id)
+    }
+
+    fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
+        let handler = NotifyHandler::One(connection);
+        self.events.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
+    }
+
+    fn announce(&mut self) {
+        let names = self.server.names();
+        if Arc::ptr_eq(&names, &self.listening) {
+            return;
+        }
+        self.listening = names;
+        let all: Vec<(PeerId, ConnectionId)> = self
+            .connections
+            .iter()
+            .flat_map(|(peer, connections)| connections.iter().map(|c| (*peer, c.id)))
+            .collect();
+        for (peer, connection) in all {
+            let names = Names(self.listening.clone());
+            self.notify(peer, connection, ToHandler::Listen(names));
+        }
+    }
+}
+
+impl std::fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Behaviour")
+            .field("peers", &self.connections.len())
+            .field("dialing", &self.dialing.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(peer, self.server.clone()))
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        Ok(peer.map(|peer| self.addresses.get(&peer)).unwrap_or_default())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(peer, self.server.clone()))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => {
+                let connection = Connection { id: connection_id, relayed: endpoint.is_relayed() };
+                self.connections.entry(peer_id).or_default().push(connection);
+                for ticket in self.dialing.remove(&peer_id).unwrap_or_default() {
+                    self.open(ticket);
+                }
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+                if let Some(connections) = self.connections.get_mut(&peer_id) {
+                    connections.retain(|connection| connection.id != connection_id);
+                    if connections.is_empty() {
+                        self.connections.remove(&peer_id);
+                    }
+                }
+            }
+            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, .. }) => {
+                // Another dial is under way, and its end will be told too.
+                if !matches!(error, DialError::DialPeerConditionFalse(_)) {
+                    for ticket in self.dialing.remove(&peer).unwrap_or_default() {
+                        ticket.fail(StreamError::Unreachable(Arc::from(error.to_string())));
+                    }
+                }
+            }
+            FromSwarm::NewExternalAddrOfPeer(found) => {
+                self.addresses.add(found.peer_id, found.addr.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.server.register_swarm(cx.waker());
+        self.announce();
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(event);
+            }
+            match self.client.poll_open(&mut self.timer, cx) {
+                Poll::Ready(OpenCommand::Open(ticket)) => self.open(ticket),
+                Poll::Ready(OpenCommand::Abandon(stream)) => self.abandon(stream),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Runs one stream that we opened, inside the task of its connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use libp2p_swarm::Stream;
+use pointsub_core::client::ClientStream;
+use pointsub_core::{StreamError, StreamEvent, StreamId, StreamOp};
+
+use super::hub::{ClientHub, Command};
+use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use crate::timer::Timer;
+
+/// A stream, its wire machine, and the way to the dispatcher.
+#[derive(Debug)]
+pub(crate) struct ClientDriver {
+    id: StreamId,
+    hub: Arc<ClientHub>,
+    machine: ClientStream,
+    io: StreamIo,
+    timer: Timer,
+    commands: Vec<Command>,
+}
+
+impl ClientDriver {
+    pub(crate) fn new(
+        id: StreamId,
+        hub: Arc<ClientHub>,
+        machine: ClientStream,
+        stream: Stream,
+    ) -> Self {
+        let timer = Timer::new(hub.clock);
+        Self { id, hub, machine, io: StreamIo::new(stream), timer, commands: Vec::new() }
+    }
+
+    fn carry_out(&mut self) {
+        let now = self.hub.clock.now();
+        for command in self.commands.drain(..) {
+            match command {
+                Command::Start { request, body, deadline } => {
+                    self.machine.start(request, body, deadline, now);
+                }
+                Command::Cancel { request } => self.machine.cancel(request, now),
+                Command::Close => self.machine.finish(now),
+            }
+        }
+    }
+
+    /// Reports until neither a report nor a command that it led to is left.
+    fn report(&mut self) -> bool {
+        let mut any = false;
+        while self.machine.has_report() {
+            any = true;
+            let now = self.hub.clock.now();
+            self.hub.report(self.id, &mut self.machine, &mut self.commands, now);
+            self.carry_out();
+        }
+        any
+    }
+}
+
+impl Future for ClientDriver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.hub.take_commands(this.id, &mut this.commands, cx);
+        this.carry_out();
+        let mut reads = 0;
+        loop {
+            match this.io.poll_write(&mut this.machine, cx) {
+                Poll::Ready(Progress::Event(event)) => {
+                    this.machine.handle(event, this.hub.clock.now());
+                    continue;
+                }
+                Poll::Ready(Progress::Ended) => break,
+                Poll::Pending => {}
+            }
+            if reads == READS_PER_POLL {
+                // Others on this connection have a right to it too.
+                cx.waker().wake_by_ref();
+                this.report();
+                return Poll::Pending;
+            }
+            if let Poll::Ready(progress) = this.io.poll_read(&mut this.machine, cx) {
+                match progress {
+                    Progress::Event(event) => {
+                        reads += 1;
+                        this.machine.handle(event, this.hub.clock.now());
+                        continue;
+                    }
+                    Progress::Ended => break,
+                }
+            }
+            if this.report() {
+                continue;
+            }
+            if this.machine.is_ended() {
+                break;
+            }
+            if !this.timer.poll_due(this.machine.next_deadline(), cx) {
+                return Poll::Pending;
+            }
+            this.machine.handle_timeout(this.hub.clock.now());
+        }
+        this.report();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for ClientDriver {
+    /// The connection ends under the stream: whoever waits for an answer is told.
+    fn drop(&mut self) {
+        let gone = StreamError::Lost(Arc::from("the connection closed"));
+        self.machine.handle(StreamEvent::Failed(gone), self.hub.clock.now());
+        self.report();
+    }
+}
+
+impl Machine for ClientStream {
+    fn wants_read(&self) -> bool {
+        Self::wants_read(self)
+    }
+
+    fn space(&mut self) -> Option<&mut [u8]> {
+        Self::space(self)
+    }
+
+    fn poll_op(&mut self) -> Option<StreamOp> {
+        Self::poll_op(self)
+    }
+}

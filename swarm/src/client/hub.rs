@@ -1,0 +1,349 @@
+//! Where callers, streams and the swarm meet: the dispatcher behind a short lock.
+//!
+//! A call on a warm stream never visits the swarm's task. Callers put a request in, the task of
+//! the stream's connection takes a batch of commands out, and reports a batch of outcomes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures::channel::oneshot;
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Offer, Report};
+use pointsub_core::{
+    Body, ClientConfig, ClientEvent, ClientStats, Format, Payload, PeerId, ProtocolName,
+    RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
+};
+use slotmap::SecondaryMap;
+
+use crate::clock::Clock;
+use crate::notify;
+use crate::timer::Timer;
+
+/// What a caller waits for.
+pub(crate) type Outcome = Result<Payload, RequestError>;
+
+#[derive(Debug)]
+pub(crate) struct ClientHub {
+    pub(crate) clock: Clock,
+    state: Mutex<State>,
+    /// The task that polls the behaviour.
+    swarm: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct State {
+    dispatcher: Dispatcher,
+    lanes: SecondaryMap<StreamId, Lane>,
+    waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
+    opens: VecDeque<OpenCommand>,
+    drained: Vec<oneshot::Sender<()>>,
+    /// The deadline that the behaviour knows of.
+    swarm_due: Option<Timestamp>,
+}
+
+/// What waits for one stream's driver.
+#[derive(Debug, Default)]
+struct Lane {
+    commands: Vec<Command>,
+    driver: Option<Waker>,
+}
+
+/// What the dispatcher wants of one stream.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Start { request: RequestId, body: Body, deadline: Option<Timestamp> },
+    Cancel { request: RequestId },
+    Close,
+}
+
+/// What the dispatcher wants of the swarm.
+#[derive(Debug)]
+pub(crate) enum OpenCommand {
+    Open(OpenTicket),
+    Abandon(StreamId),
+}
+
+/// What is to be done once the lock is released.
+#[derive(Debug, Default)]
+struct Effects {
+    wake: Vec<Waker>,
+    answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    wake_swarm: bool,
+    drained: Vec<oneshot::Sender<()>>,
+}
+
+impl ClientHub {
+    pub(crate) fn new(config: ClientConfig, local: PeerId, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            state: Mutex::new(State {
+                dispatcher: Dispatcher::new(config, Some(local)),
+                lanes: SecondaryMap::new(),
+                waiters: SecondaryMap::new(),
+                opens: VecDeque::new(),
+                drained: Vec::new(),
+                swarm_due: None,
+            }),
+            swarm: AtomicWaker::new(),
+        })
+    }
+
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        body: Body,
+        deadline: Option<Timestamp>,
+    ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send(peer, protocol, body, deadline, now)?;
+            state.waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.waiters.remove(request);
+            state.dispatcher.cancel(request, now);
+        });
+    }
+
+    /// Whether it makes sense to compress for this peer: not if it is known to be plain.
+    pub(crate) fn compresses_for(&self, peer: &PeerId) -> bool {
+        let dispatcher = &self.state.lock().dispatcher;
+        dispatcher.config().compression() && dispatcher.format_of(peer) != Some(Format::Plain)
+    }
+
+    pub(crate) fn stats(&self) -> ClientStats {
+        self.state.lock().dispatcher.stats()
+    }
+
+    /// Fails what is under way, closes every stream; the receiver hears when nothing is left.
+    pub(crate) fn close(self: &Arc<Self>) -> oneshot::Receiver<()> {
+        self.stop(Dispatcher::close)
+    }
+
+    /// Lets what is under way end, then closes; the receiver hears when nothing is left.
+    pub(crate) fn drain(self: &Arc<Self>) -> oneshot::Receiver<()> {
+        self.stop(Dispatcher::drain)
+    }
+
+    fn stop(
+        self: &Arc<Self>,
+        how: impl FnOnce(&mut Dispatcher, Timestamp),
+    ) -> oneshot::Receiver<()> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        self.update(|state| {
+            state.drained.push(sender);
+            how(&mut state.dispatcher, now);
+            let stats = state.dispatcher.stats();
+            if stats.streams == 0 && stats.in_flight == 0 {
+                notify(&mut state.drained);
+            }
+        });
+        receiver
+    }
+
+    /// Takes what waits for a stream's driver, and remembers how to wake it for more.
+    pub(crate) fn take_commands(
+        &self,
+        stream: StreamId,
+        commands: &mut Vec<Command>,
+        cx: &Context<'_>,
+    ) {
+        let mut state = self.state.lock();
+        if let Some(lane) = state.lanes.get_mut(stream) {
+            std::mem::swap(&mut lane.commands, commands);
+            match &mut lane.driver {
+                Some(driver) => driver.clone_from(cx.waker()),
+                driver => *driver = Some(cx.waker().clone()),
+            }
+        }
+    }
+
+    /// Passes on what a stream reports, and takes what that leads to on the same stream.
+    pub(crate) fn report(
+        self: &Arc<Self>,
+        stream: StreamId,
+        machine: &mut ClientStream,
+        commands: &mut Vec<Command>,
+        now: Timestamp,
+    ) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        while let Some(report) = machine.poll_report() {
+            let closed = report == Report::Closed;
+            state.dispatcher.report(stream, report, now);
+            state.apply(self, &mut effects);
+            if closed {
+                state.lanes.remove(stream);
+            }
+        }
+        if let Some(lane) = state.lanes.get_mut(stream) {
+            std::mem::swap(&mut lane.commands, commands);
+        }
+        drop(state);
+        self.fire(effects);
+    }
+
+    /// What the swarm is to do next. Also lets time pass for the dispatcher.
+    pub(crate) fn poll_open(
+        self: &Arc<Self>,
+        timer: &mut Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<OpenCommand> {
+        self.swarm.register(cx.waker());
+        loop {
+            let due = {
+                let mut state = self.state.lock();
+                if let Some(command) = state.opens.pop_front() {
+                    return Poll::Ready(command);
+                }
+                state.swarm_due = state.dispatcher.next_deadline();
+                state.swarm_due
+            };
+            if !timer.poll_due(due, cx) {
+                return Poll::Pending;
+            }
+            let now = self.clock.now();
+            self.update(|state| state.dispatcher.handle_timeout(now));
+        }
+    }
+
+    fn update<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let result = f(&mut state);
+        state.apply(self, &mut effects);
+        drop(state);
+        self.fire(effects);
+        result
+    }
+
+    fn fire(&self, mut effects: Effects) {
+        for (waiter, outcome) in effects.answer.drain(..) {
+            // The caller may have gone; its cancellation is on the way then.
+            let _gone = waiter.send(outcome);
+        }
+        effects.wake.drain(..).for_each(Waker::wake);
+        if effects.wake_swarm {
+            self.swarm.wake();
+        }
+        notify(&mut effects.drained);
+    }
+}
+
+impl State {
+    /// Carries out what the dispatcher decided.
+    fn apply(&mut self, hub: &Arc<ClientHub>, effects: &mut Effects) {
+        while let Some(directive) = self.dispatcher.poll_directive() {
+            match directive {
+                Directive::Start { stream, request, body, deadline } => {
+                    self.command(stream, Command::Start { request, body, deadline }, effects);
+                }
+                Directive::Cancel { stream, request } => {
+                    self.command(stream, Command::Cancel { request }, effects);
+                }
+                Directive::Close { stream } => self.command(stream, Command::Close, effects),
+                Directive::Open { stream, peer, protocol, offer } => {
+                    let hub = Some(hub.clone());
+                    let ticket = OpenTicket { hub, stream, peer, protocol, offer };
+                    self.opens.push_back(OpenCommand::Open(ticket));
+                    effects.wake_swarm = true;
+                }
+                Directive::Abandon { stream } => {
+                    self.opens.push_back(OpenCommand::Abandon(stream));
+                    effects.wake_swarm = true;
+                }
+                Directive::Event(ClientEvent::Response { request, payload }) => {
+                    self.answer(request, Ok(payload), effects);
+                }
+                Directive::Event(ClientEvent::Failed { request, error }) => {
+                    self.answer(request, Err(error), effects);
+                }
+                Directive::Event(ClientEvent::Drained) => {
+                    effects.drained.append(&mut self.drained);
+                }
+                Directive::Event(_) => {}
+            }
+        }
+        let due = self.dispatcher.next_deadline();
+        if due.is_some_and(|due| self.swarm_due.is_none_or(|known| due < known)) {
+            self.swarm_due = due;
+            effects.wake_swarm = true;
+        }
+    }
+
+    fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
+        if let Some(lane) = self.lanes.get_mut(stream) {
+            // A driver takes all at once, so only the first command has to wake it.
+            if lane.commands.is_empty() {
+                effects.wake.extend(lane.driver.clone());
+            }
+            lane.commands.push(command);
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {
+        if let Some(waiter) = self.waiters.remove(request) {
+            effects.answer.push((waiter, outcome));
+        }
+    }
+}
+
+/// The duty to answer one [`Directive::Open`]. Dropped on whatever path, it answers that the
+/// connection is gone, so no open is ever forgotten.
+#[derive(Debug)]
+pub struct OpenTicket {
+    /// `None` once it is answered.
+    hub: Option<Arc<ClientHub>>,
+    pub(crate) stream: StreamId,
+    pub(crate) peer: PeerId,
+    pub(crate) protocol: ProtocolName,
+    pub(crate) offer: Offer,
+}
+
+impl OpenTicket {
+    /// The stream is there. Returns its machine and hub, if anybody still wants it.
+    pub(crate) fn succeed(mut self, format: Format) -> Option<(ClientStream, Arc<ClientHub>)> {
+        let hub = self.hub.take()?;
+        let now = hub.clock.now();
+        let stream = self.stream;
+        let machine = hub.update(|state| {
+            state.lanes.insert(stream, Lane::default());
+            if state.dispatcher.opened(stream, format, now) {
+                Some(ClientStream::new(format, state.dispatcher.config(), now))
+            } else {
+                state.lanes.remove(stream);
+                None
+            }
+        });
+        machine.map(|machine| (machine, hub))
+    }
+
+    /// There will be no such stream.
+    pub(crate) fn fail(mut self, error: StreamError) {
+        self.fail_with(error);
+    }
+
+    fn fail_with(&mut self, error: StreamError) {
+        if let Some(hub) = self.hub.take() {
+            let (now, stream) = (hub.clock.now(), self.stream);
+            hub.update(|state| state.dispatcher.open_failed(stream, error, now));
+        }
+    }
+}
+
+impl Drop for OpenTicket {
+    fn drop(&mut self) {
+        self.fail_with(StreamError::Lost(Arc::from("the connection closed")));
+    }
+}

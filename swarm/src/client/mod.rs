@@ -1,0 +1,166 @@
+//! The client's handle: usable from any task, clones share everything.
+
+pub(crate) mod driver;
+pub(crate) mod hub;
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use libp2p_identity::PeerId;
+use pointsub_core::{
+    Body, Cause, ClientStats, Delivery, Phase, ProtocolName, RequestError, RequestId,
+};
+
+use self::hub::{ClientHub, Outcome};
+use crate::peer;
+
+/// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
+#[derive(Clone)]
+pub struct Client {
+    hub: Arc<ClientHub>,
+}
+
+impl Client {
+    pub(crate) fn new(hub: Arc<ClientHub>) -> Self {
+        Self { hub }
+    }
+
+    /// A request to `peer` under `protocol`. Await it for the response; set options before.
+    ///
+    /// The peer is dialled if there is no connection to it and an address of it is known. Dropping
+    /// the future cancels the request: the server is told, and others on the stream are not
+    /// disturbed.
+    ///
+    /// # Errors
+    /// [`RequestError`], which says what happened, in which phase, and whether the request may
+    /// have been processed.
+    pub fn send<'a>(
+        &self,
+        peer: PeerId,
+        protocol: &'a ProtocolName,
+        body: impl Into<Bytes>,
+    ) -> Call<'a> {
+        Call { hub: self.hub.clone(), peer, protocol, body: body.into(), timeout: None }
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.hub.stats()
+    }
+
+    /// Accepts no further requests, lets those under way end, then closes every stream.
+    pub async fn drain(&self) {
+        // An error means that the swarm is gone, and the streams with it.
+        let _gone = self.hub.drain().await;
+    }
+
+    /// Fails what is under way and closes every stream.
+    pub async fn close(&self) {
+        let _gone = self.hub.close().await;
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("stats", &self.stats()).finish()
+    }
+}
+
+/// A request that is not sent yet: [`Client::send`]. Nothing happens until it is awaited.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct Call<'a> {
+    hub: Arc<ClientHub>,
+    peer: PeerId,
+    protocol: &'a ProtocolName,
+    body: Bytes,
+    timeout: Option<Duration>,
+}
+
+impl Call<'_> {
+    /// The longest time the whole request may take, connecting included. The server is told how
+    /// much of it is left. Without it, the client's own timeouts limit each phase.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<'a> IntoFuture for Call<'a> {
+    type Output = Result<Bytes, RequestError>;
+    type IntoFuture = Sending<'a>;
+
+    fn into_future(self) -> Sending<'a> {
+        Sending(State::New(self))
+    }
+}
+
+/// The future of a [`Call`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Sending<'a>(State<'a>);
+
+#[derive(Debug)]
+enum State<'a> {
+    New(Call<'a>),
+    Sent { hub: Arc<ClientHub>, request: RequestId, outcome: oneshot::Receiver<Outcome> },
+    Done,
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<Bytes, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::New(_) = self.0
+            && let State::New(call) = std::mem::replace(&mut self.0, State::Done)
+        {
+            self.0 = start(call)?;
+        }
+        let State::Sent { outcome, .. } = &mut self.0 else {
+            return Poll::Ready(Err(gone()));
+        };
+        let outcome = std::task::ready!(outcome.poll_unpin(cx));
+        self.0 = State::Done;
+        // Inflated here, on the caller's task.
+        Poll::Ready(outcome.unwrap_or_else(|_| Err(gone())).and_then(|payload| {
+            payload
+                .into_bytes()
+                .map_err(|error| RequestError::new(error.into(), Phase::Answer, Delivery::Unknown))
+        }))
+    }
+}
+
+/// Compresses, on the caller's task, and sends.
+fn start(call: Call<'_>) -> Result<State<'_>, RequestError> {
+    let Call { hub, peer, protocol, body, timeout } = call;
+    let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
+    let peer = peer::to_core(&peer);
+    let worth_asking = body.len() >= pointsub_core::compress::MIN_SIZE;
+    let body = if worth_asking && hub.compresses_for(&peer) {
+        Body::compressed(body)
+    } else {
+        Body::uncompressed(body)
+    };
+    let (request, outcome) = hub.send(&peer, protocol.as_str(), body, deadline)?;
+    Ok(State::Sent { hub, request, outcome })
+}
+
+fn gone() -> RequestError {
+    RequestError::new(Cause::Closed, Phase::Wait, Delivery::Unknown)
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let State::Sent { hub, request, .. } = &self.0 {
+            hub.cancel(*request);
+        }
+    }
+}

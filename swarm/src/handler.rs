@@ -1,0 +1,150 @@
+//! One connection: negotiates streams, many at a time, and runs them in its own task.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use libp2p_identity::PeerId;
+use libp2p_swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use libp2p_swarm::{
+    ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+};
+use pointsub_core::StreamError;
+
+use crate::client::driver::ClientDriver;
+use crate::client::hub::OpenTicket;
+use crate::server::driver::ServerDriver;
+use crate::server::hub::ServerHub;
+use crate::upgrade::{Names, WireName};
+
+/// How long a peer may take to negotiate a stream that it opens.
+const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
+
+/// The streams of one connection.
+///
+/// Streams run here and not on tasks of their own because the connection's task is woken for
+/// every byte anyway: without the hop, a read full of requests is answered with one write.
+pub struct Handler {
+    peer: PeerId,
+    server: Arc<ServerHub>,
+    listen: Names,
+    /// Opens that the swarm is yet to be asked for.
+    opens: VecDeque<OpenTicket>,
+    streams: FuturesUnordered<BoxFuture<'static, Direction>>,
+    inbound: usize,
+}
+
+/// Who opened the stream that has ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Direction {
+    Inbound,
+    Outbound,
+}
+
+/// What the behaviour tells a connection.
+#[derive(Debug)]
+pub enum ToHandler {
+    /// Open a stream.
+    Open(OpenTicket),
+    /// Listen for these names from now on.
+    Listen(Names),
+}
+
+impl Handler {
+    pub(crate) fn new(peer: PeerId, server: Arc<ServerHub>) -> Self {
+        let listen = Names(server.names());
+        Self {
+            peer,
+            server,
+            listen,
+            opens: VecDeque::new(),
+            streams: FuturesUnordered::new(),
+            inbound: 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handler")
+            .field("peer", &self.peer)
+            .field("streams", &self.streams.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = ToHandler;
+    type ToBehaviour = std::convert::Infallible;
+    type InboundProtocol = Names;
+    type OutboundProtocol = Names;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = OpenTicket;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Names> {
+        SubstreamProtocol::new(self.listen.clone(), ()).with_timeout(INBOUND_NEGOTIATION)
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Names, OpenTicket, Self::ToBehaviour>> {
+        if let Some(ticket) = self.opens.pop_front() {
+            let names = Names::offered(&ticket.protocol, ticket.offer);
+            // The dispatcher gives up first: its time counts from before the dial.
+            let protocol = SubstreamProtocol::new(names, ticket).with_timeout(Duration::MAX / 4);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        while let Poll::Ready(Some(ended)) = self.streams.poll_next_unpin(cx) {
+            if ended == Direction::Inbound {
+                self.inbound -= 1;
+            }
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, event: ToHandler) {
+        match event {
+            ToHandler::Open(ticket) => self.opens.push_back(ticket),
+            ToHandler::Listen(names) => self.listen = names,
+        }
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Names, Names, (), OpenTicket>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (stream, name),
+                info: ticket,
+            }) => {
+                let id = ticket.stream;
+                if let Some((machine, hub)) = ticket.succeed(name.format) {
+                    let driver = ClientDriver::new(id, hub, machine, stream);
+                    self.streams.push(driver.map(|()| Direction::Outbound).boxed());
+                }
+            }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (stream, WireName { protocol, format, .. }),
+                ..
+            }) => {
+                let has_room = self.inbound < self.server.config.max_streams_per_connection();
+                let hub = self.server.clone();
+                let driver = ServerDriver::new(hub, self.peer, protocol, format, stream, has_room);
+                self.inbound += 1;
+                self.streams.push(driver.map(|()| Direction::Inbound).boxed());
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: ticket, error }) => {
+                ticket.fail(match error {
+                    StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
+                    error => StreamError::Lost(Arc::from(error.to_string())),
+                });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What differs between runtimes, and nothing else.
+
+use std::io;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::Boxed;
+use libp2p_identity::{Keypair, PeerId};
+
+/// Runs a future to its end on a task of its own.
+pub type Executor = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
+
+/// An async runtime: how to run tasks on it, and how to reach other machines with it.
+pub trait Runtime: Send + Sync + 'static {
+    /// Runs a future to its end on a task of its own.
+    fn spawn(future: BoxFuture<'static, ()>);
+
+    /// The transports that a [`Node`](crate::Node) uses.
+    ///
+    /// # Errors
+    /// Any I/O error of setting them up.
+    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>;
+}

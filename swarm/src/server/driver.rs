@@ -1,0 +1,307 @@
+//! Runs one stream that a peer opened, inside the task of its connection.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{AbortHandle, BoxFuture, abortable};
+use libp2p_identity::PeerId;
+use libp2p_swarm::Stream;
+use pointsub_core::server::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::{
+    Body, Format, Payload, ProtocolName, Status, StatusCode, StreamError, StreamEvent, StreamOp,
+    Timestamp,
+};
+
+use super::handler::{Handler, Request};
+use super::hub::{Command, Lane, LaneKey, ServerHub};
+use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use crate::timer::Timer;
+
+/// Responses above this size are not compressed in the task that serves the connection.
+const INLINE_COMPRESS: usize = 4 * 1024;
+/// Requests above this size are not handled in the task that serves the connection.
+const INLINE_BODY: usize = 64 * 1024;
+
+/// A handler at work, with the answer it will give.
+type Work = BoxFuture<'static, Result<Body, Status>>;
+
+/// A stream, its wire machine, and the handlers at work for it.
+pub(crate) struct ServerDriver {
+    hub: Arc<ServerHub>,
+    key: LaneKey,
+    lane: Arc<Lane>,
+    peer: PeerId,
+    protocol: ProtocolName,
+    handler: Option<Arc<dyn Handler>>,
+    machine: ServerStream,
+    io: StreamIo,
+    timer: Timer,
+    commands: Vec<Command>,
+    /// Handlers that did not end at their first poll, by call.
+    spawned: HashMap<CallId, AbortHandle>,
+}
+
+impl ServerDriver {
+    /// Serves a stream. One beyond the cap, or for a protocol that is gone, is told so.
+    pub(crate) fn new(
+        hub: Arc<ServerHub>,
+        peer: PeerId,
+        protocol: ProtocolName,
+        format: Format,
+        stream: Stream,
+        has_room: bool,
+    ) -> Self {
+        let now = hub.clock.now();
+        let (machine, handler) = match hub.lookup(&protocol).filter(|_| has_room) {
+            Some((key, handler)) => {
+                (ServerStream::new(format, key, &hub.config, now), Some(handler))
+            }
+            None => (ServerStream::refused(format, &hub.config, &mut hub.gate.lock(), now), None),
+        };
+        let (key, lane) = hub.add_lane();
+        let timer = Timer::new(hub.clock);
+        Self {
+            hub,
+            key,
+            lane,
+            peer,
+            protocol,
+            handler,
+            machine,
+            io: StreamIo::new(stream),
+            timer,
+            commands: Vec::new(),
+            spawned: HashMap::new(),
+        }
+    }
+
+    fn carry_out(&mut self) {
+        if self.commands.is_empty() {
+            return;
+        }
+        let now = self.hub.clock.now();
+        let gate = &mut self.hub.gate.lock();
+        for command in self.commands.drain(..) {
+            match command {
+                Command::Respond { call, answer } => {
+                    self.spawned.remove(&call);
+                    self.machine.respond(call, answer, gate, now);
+                }
+                Command::Abandoned { call } => {
+                    self.spawned.remove(&call);
+                    self.machine.abandoned(call, gate, now);
+                }
+                Command::Drain => self.machine.drain(now),
+                Command::Reset => self.machine.reset(),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: StreamEvent) {
+        let now = self.hub.clock.now();
+        self.machine.handle(event, &mut self.hub.gate.lock(), now);
+    }
+
+    /// Runs the handlers of what has arrived, as far as they come without waiting.
+    fn serve(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        // Answers can let in further requests.
+        while self.machine.has_event() {
+            any = true;
+            let now = self.hub.clock.now();
+            while let Some(event) = self.machine.poll_event() {
+                match event {
+                    ServerStreamEvent::Request { call, payload, deadline } => {
+                        if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
+                            self.commands.push(Command::Respond { call, answer });
+                        }
+                    }
+                    ServerStreamEvent::Abandon { call } => match self.spawned.get(&call) {
+                        // Its task says when it has stopped.
+                        Some(handler) => handler.abort(),
+                        None => self.commands.push(Command::Abandoned { call }),
+                    },
+                }
+            }
+            self.carry_out();
+        }
+        any
+    }
+
+    /// Begins to handle a request; the answer, if it is there at once.
+    fn begin(
+        &mut self,
+        call: CallId,
+        payload: Payload,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Body, Status>> {
+        let Some(handler) = self.handler.clone() else {
+            return Some(Err(Status::new(StatusCode::NotFound, "")));
+        };
+        let heavy = handler.spawned() || payload.is_compressed() || payload.len() > INLINE_BODY;
+        let compress = self.hub.config.compression() && self.machine.compresses();
+        let remaining = deadline.map(|deadline| deadline.since(now));
+        let (peer, protocol) = (self.peer, self.protocol.clone());
+        let mut work = work(handler, peer, protocol, payload, remaining, compress);
+        if !heavy && let Poll::Ready(answer) = work.poll_unpin(cx) {
+            return Some(answer);
+        }
+        let (work, abort) = abortable(work);
+        self.spawned.insert(call, abort);
+        let mut duty = Duty { lane: self.lane.clone(), call, done: false };
+        (self.hub.executor)(
+            async move {
+                if let Ok(answer) = work.await {
+                    duty.done = true;
+                    duty.lane.push(Command::Respond { call, answer });
+                }
+            }
+            .boxed(),
+        );
+        None
+    }
+}
+
+/// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
+/// panic.
+fn work(
+    handler: Arc<dyn Handler>,
+    peer: PeerId,
+    protocol: ProtocolName,
+    payload: Payload,
+    remaining: Option<Duration>,
+    compress: bool,
+) -> Work {
+    let work = async move {
+        let body = payload
+            .into_bytes()
+            .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
+        let response = handler.handle(Request { peer, protocol, body, remaining }).await?;
+        if !compress {
+            return Ok(Body::uncompressed(response));
+        }
+        if response.len() > INLINE_COMPRESS {
+            yield_once().await;
+        }
+        Ok(Body::compressed(response))
+    };
+    async move {
+        let caught = AssertUnwindSafe(work).catch_unwind().await;
+        caught.unwrap_or_else(|_| Err(Status::new(StatusCode::Internal, "the handler panicked")))
+    }
+    .boxed()
+}
+
+/// Pending once: whoever polls to see if work is light learns that it is not.
+async fn yield_once() {
+    let mut yielded = false;
+    futures::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The duty of a spawned handler to say how it ended, however it ends.
+struct Duty {
+    lane: Arc<Lane>,
+    call: CallId,
+    done: bool,
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if !self.done {
+            self.lane.push(Command::Abandoned { call: self.call });
+        }
+    }
+}
+
+impl Future for ServerDriver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let mut reads = 0;
+        loop {
+            this.lane.take(&mut this.commands, cx);
+            this.carry_out();
+            this.serve(cx);
+            match this.io.poll_write(&mut this.machine, cx) {
+                Poll::Ready(Progress::Event(event)) => {
+                    this.handle(event);
+                    continue;
+                }
+                Poll::Ready(Progress::Ended) => break,
+                Poll::Pending => {}
+            }
+            if reads == READS_PER_POLL {
+                // Others on this connection have a right to it too.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Poll::Ready(progress) = this.io.poll_read(&mut this.machine, cx) {
+                match progress {
+                    Progress::Event(event) => {
+                        reads += 1;
+                        this.handle(event);
+                        continue;
+                    }
+                    Progress::Ended => break,
+                }
+            }
+            if this.machine.has_event() {
+                continue;
+            }
+            if this.machine.is_ended() {
+                break;
+            }
+            if !this.timer.poll_due(this.machine.next_deadline(), cx) {
+                return Poll::Pending;
+            }
+            this.machine.handle_timeout(this.hub.clock.now());
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for ServerDriver {
+    /// The stream is gone: nobody waits for the handlers that are still at work for it.
+    fn drop(&mut self) {
+        self.handle(StreamEvent::Failed(StreamError::Lost(Arc::from("the connection closed"))));
+        while let Some(event) = self.machine.poll_event() {
+            let (ServerStreamEvent::Request { call, .. } | ServerStreamEvent::Abandon { call }) =
+                event;
+            if let Some(handler) = self.spawned.remove(&call) {
+                handler.abort();
+            }
+            let now = self.hub.clock.now();
+            self.machine.abandoned(call, &mut self.hub.gate.lock(), now);
+        }
+        self.hub.remove_lane(self.key);
+    }
+}
+
+impl Machine for ServerStream {
+    fn wants_read(&self) -> bool {
+        Self::wants_read(self)
+    }
+
+    fn space(&mut self) -> Option<&mut [u8]> {
+        Self::space(self)
+    }
+
+    fn poll_op(&mut self) -> Option<StreamOp> {
+        Self::poll_op(self)
+    }
+}
