@@ -113,7 +113,7 @@ pub struct ProtocolName(Arc<str>);
 pub(crate) const NATIVE_PREFIX: &str = "/pointsub/1";
 
 impl ProtocolName {
-    /// The longest name in bytes. With [`NATIVE_PREFIX`] it stays far below what
+    /// The longest name in bytes. With the native prefix it stays far below what
     /// multistream-select allows.
     pub const MAX_LEN: usize = 255;
 

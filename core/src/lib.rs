@@ -1,4 +1,119 @@
-//! PointSub core.
+//! The protocol of `PointSub` as pure state machines: request and response by Peer ID, on pooled
+//! streams, with deadlines, limits, cancellation and drain.
+//!
+//! **This crate does no I/O.** It never sleeps, spawns, reads a clock or draws randomness. Bytes
+//! and time come in as arguments, operations and events come out, and equal inputs give equal
+//! outputs. It is `no_std`, so there is no clock, socket or thread that it could name.
+//!
+//! If you have a tokio program, you want `pointsub-tokio` instead, which drives these machines
+//! over libp2p. Drive them yourself to use another transport or event loop, to fuzz them, or to
+//! simulate whole systems in virtual time.
+//!
+//! ```text
+//!                 send, cancel                        register, respond
+//!  application ───────────────▶ ┌────────┐     ┌────────┐ ◀─────────────── application
+//!              ◀─────────────── │ Client │     │ Server │ ───────────────▶
+//!               Event::Response └────────┘     └────────┘ Event::Request
+//!                               ▲ │                ▲ │
+//!          handle_input(Stream) │ │ poll_output    │ │
+//!                               │ ▼ Open, Stream   │ ▼
+//!                            streams ══ bytes ══ streams
+//! ```
+//!
+//! # The loop
+//!
+//! 1. Pass in whatever has happened, as much of it as there is: requests with
+//!    [`Client::send`], bytes and ends of writes with [`Client::handle_input`].
+//! 2. Call [`Client::poll_output`] and do what it says, until it says
+//!    [`Wait`](ClientOutput::Wait).
+//! 3. Wait until something happens, or until the time that `Wait` names; then pass in
+//!    [`ClientInput::Timeout`] and go on with 2.
+//!
+//! A [`Server`] is driven in the same way. This is a whole conversation, over a wire that is a
+//! pair of queues:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use pointsub_core::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Timestamp::ZERO; // this wire needs no time
+//! let chat = ProtocolName::new("/chat/1.0.0")?;
+//! let (alice, bob) = (PeerId::from_bytes(b"alice")?, PeerId::from_bytes(b"bob")?);
+//!
+//! let mut client = Client::new(ClientConfig::default(), Some(alice))?;
+//! let mut server = Server::new(ServerConfig::default())?;
+//! server.register(&chat)?;
+//!
+//! let mut stream = None; // the server's name for the one stream
+//! client.send(&bob, "/chat/1.0.0", Bytes::from("hello"), None, now)?;
+//! let answer = loop {
+//!     match client.poll_output() {
+//!         // Connect if need be, open a stream, negotiate a format.
+//!         ClientOutput::Open { stream: id, .. } => {
+//!             stream = Some((id, server.accept(alice, &chat, Format::Native, now)));
+//!             client.handle_input(ClientInput::Opened(id, Format::Native), now);
+//!         }
+//!         // Bytes to the server, which says when it has taken them.
+//!         ClientOutput::Stream(id, StreamOp::Write(bytes)) => {
+//!             let (_, at_server) = stream.expect("opened before");
+//!             let event = StreamEvent::Received(bytes);
+//!             server.handle_input(ServerInput::Stream(at_server, event), now);
+//!             client.handle_input(ClientInput::Stream(id, StreamEvent::Written), now);
+//!         }
+//!         ClientOutput::Event(ClientEvent::Response { payload, .. }) => {
+//!             break payload.into_bytes()?;
+//!         }
+//!         ClientOutput::Wait(_) => match server.poll_output() {
+//!             ServerOutput::Event(ServerEvent::Request { request, payload, .. }) => {
+//!                 let body = payload.into_bytes()?;
+//!                 server.respond(request, Ok(body), now);
+//!             }
+//!             ServerOutput::Stream(at_server, StreamOp::Write(bytes)) => {
+//!                 let (id, _) = stream.expect("opened before");
+//!                 let event = StreamEvent::Received(bytes);
+//!                 client.handle_input(ClientInput::Stream(id, event), now);
+//!                 server.handle_input(ServerInput::Stream(at_server, StreamEvent::Written), now);
+//!             }
+//!             other => panic!("nothing else happens here: {other:?}"),
+//!         },
+//!         other => panic!("nothing else happens here: {other:?}"),
+//!     }
+//! };
+//! assert_eq!(answer, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The contract
+//!
+//! * `now` need not be exact. Time that repeats or runs backwards is harmless, and so are calls
+//!   with [`ClientInput::Timeout`] that come early, late or twice. After one at `t`, no deadline
+//!   `<= t` is returned.
+//! * Any inputs may come, in any number, before outputs are taken.
+//! * Outputs of one stream are in order. At most one [`StreamOp::Write`] is outstanding per
+//!   stream: the next follows its [`StreamEvent::Written`]. Nothing follows
+//!   [`StreamOp::Finish`] or [`StreamOp::Reset`].
+//! * Input that names a stream or request which is gone is ignored.
+//! * Every accepted request gets exactly one outcome: [`ClientEvent::Response`] or
+//!   [`ClientEvent::Failed`], unless it is cancelled. A failure says how far the request had come
+//!   and whether it may have been processed.
+//! * No input makes a machine panic, or allocate beyond its configured limits because a peer
+//!   announced something.
+//!
+//! # Two planes
+//!
+//! [`Client`] and [`Server`] compose parts that are public too: the wire machines
+//! [`client::ClientStream`] and [`server::ServerStream`], one per stream, and the policy in
+//! [`client::Dispatcher`] and [`server::Gate`]. The libp2p half drives the parts, because a wire
+//! machine runs fastest in the task that owns its connection. The parts carry all the logic, so
+//! what is simulated with the whole is what runs in production.
+//!
+//! # Compression
+//!
+//! Whatever costs more for a larger body is kept out of the machines: [`Body::compressed`] before
+//! a request or answer is handed over, [`Payload::into_bytes`] after one was taken.
+
 #![no_std]
 
 extern crate alloc;

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use alloc::string::{String, ToString};
-use bytes::Bytes;
 
+use crate::client::Answer;
 use crate::compress::Payload;
 use crate::error::{Delivery, Status, StatusCode};
 use crate::frame::{Flags, Frame, FrameError, HeadReader, Kind, Outbox, tag};
@@ -43,8 +43,8 @@ fn truncate(message: &str) -> &str {
     &message[..end]
 }
 
-/// What a response frame says: the outcome, and the body.
-pub(crate) fn parse(frame: Frame) -> Result<(Result<(), (Status, Delivery)>, Payload), FrameError> {
+/// The answer in a response frame.
+pub(crate) fn parse(frame: Frame) -> Result<Answer, FrameError> {
     let flags = frame.header.flags;
     if flags.unsupported() {
         return Err(FrameError::Unexpected("an answer with flags that were not agreed on"));
@@ -69,11 +69,11 @@ pub(crate) fn parse(frame: Frame) -> Result<(Result<(), (Status, Delivery)>, Pay
         return Err(FrameError::Field { tag: tag::SIZE });
     }
     let Some(code) = code.filter(|code| *code != 0) else {
-        return Ok((Ok(()), Payload { bytes: frame.body, original }));
+        return Ok(Ok(Payload { bytes: frame.body, original }));
     };
     let delivery =
         if flags.contains(Flags::UNPROCESSED) { Delivery::NotProcessed } else { Delivery::Unknown };
     let code = StatusCode::from_byte(code, app_code);
     let status = Status { code, message, detail: frame.body, retry_after };
-    Ok((Err((status, delivery)), Payload { bytes: Bytes::new(), original: None }))
+    Ok(Err((status, delivery)))
 }

@@ -366,10 +366,11 @@ fn settings_are_read_as_stated() {
             continue;
         }
         let mut decoder = Decoder::new(Format::Native, LIMIT);
-        let frames = decode(&mut decoder, [&vector.bytes()[..]]).expect(vector.name());
-        settings.update(&frames[0].head).expect(vector.name());
-        let stated = if vector.name().contains("low tag") { 1 } else { 1024 };
-        assert_eq!(settings.max_in_flight, stated, "{}", vector.name());
+        let name = vector.name();
+        let frames = decode(&mut decoder, [&vector.bytes()[..]]).expect(name);
+        settings.update(&frames[0].head).expect(name);
+        let stated = if name.contains("low tag") { 1 } else { 1024 };
+        assert_eq!(settings.max_in_flight, stated, "{name}");
     }
     let mut outbox = Outbox::default();
     outbox.settings(Settings { max_body: 33_554_432, max_in_flight: 1024 });

@@ -1,4 +1,37 @@
-//! PointSub on tokio.
+//! PointSub on tokio: request and response by Peer ID over libp2p.
+//!
+//! A [`Node`] is server and client at once. Register handlers under protocol names with its
+//! [`Server`], send requests to peers with its [`Client`]:
+//!
+//! ```
+//! use pointsub_tokio::{Node, ProtocolName, Request};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let double = ProtocolName::new("/double/1.0.0")?;
+//! let server = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).build().await?;
+//! server.server().register(&double, |request: Request| async move {
+//!     Ok::<_, std::io::Error>(request.body.repeat(2))
+//! })?;
+//!
+//! let client = Node::builder().build().await?;
+//! client.connect(server.addresses().await.remove(0)).await?;
+//! let answer = client.client().send(server.peer_id(), &double, "ab").await?;
+//! assert_eq!(answer, "abab");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | start a node, connect, learn its addresses, shut it down | [`Node`], [`NodeBuilder`] |
+//! | serve a protocol, stop serving it, stop in good order | [`Server`], [`Handler`] |
+//! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
+//! | find out what went wrong and whether to try again | [`RequestError`], [`Delivery`] |
+//! | change limits and times | [`ClientConfig`], [`ServerConfig`] |
+//! | add it to a libp2p swarm that you have already | [`Behaviour`] |
+//!
+//! This crate only adds tokio to `pointsub-swarm`, which it exports whole.
 
 use std::io;
 
@@ -32,3 +65,8 @@ impl Runtime for Tokio {
             .boxed())
     }
 }
+
+/// The program in the README, so that it is true.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

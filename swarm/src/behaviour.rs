@@ -209,12 +209,14 @@ impl NetworkBehaviour for Behaviour {
                     }
                 }
             }
+            // Another dial is under way, and its end will be told too.
+            FromSwarm::DialFailure(DialFailure {
+                error: DialError::DialPeerConditionFalse(_),
+                ..
+            }) => {}
             FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, .. }) => {
-                // Another dial is under way, and its end will be told too.
-                if !matches!(error, DialError::DialPeerConditionFalse(_)) {
-                    for ticket in self.dialing.remove(&peer).unwrap_or_default() {
-                        ticket.fail(StreamError::Unreachable(Arc::from(error.to_string())));
-                    }
+                for ticket in self.dialing.remove(&peer).unwrap_or_default() {
+                    ticket.fail(StreamError::Unreachable(Arc::from(error.to_string())));
                 }
             }
             FromSwarm::NewExternalAddrOfPeer(found) => {

@@ -1,11 +1,56 @@
-//! The runtime-neutral libp2p half of PointSub.
+//! PointSub's libp2p half: everything but the runtime.
+//!
+//! Most programs use `pointsub-tokio`, which adds a runtime and exports this crate whole. Use this
+//! one to put PointSub into a swarm of your own ([`Behaviour`]), or to bring another runtime
+//! ([`Runtime`]).
+//!
+//! ```text
+//!  callers ── Client ──▶ hub: dispatcher ──▶ open ──▶ Behaviour ──▶ swarm
+//!                             ▲   │
+//!                     reports │   │ commands, a batch at a time
+//!                             │   ▼
+//!  connection's task ─── Handler ── one driver a stream: wire machine + bytes
+//!                             │   ▲
+//!                    requests ▼   │ answers
+//!  handlers ── Server ──── registry, gate
+//! ```
+//!
+//! Decisions are the core's: which stream, whether to open another, when to give up
+//! (`Dispatcher`), whom to let in (`Gate`), what the bytes mean (`ClientStream`,
+//! `ServerStream`). This crate carries them out.
+//!
+//! A `Behaviour` beside others, in a swarm on any executor:
+//!
+//! ```no_run
+//! use libp2p_swarm::NetworkBehaviour;
+//! use pointsub_swarm::{Behaviour, ClientConfig, ConfigError, Executor, PeerId, ServerConfig};
+//!
+//! #[derive(NetworkBehaviour)]
+//! #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
+//! struct Mine {
+//!     pointsub: Behaviour,
+//!     ping: libp2p_ping::Behaviour,
+//! }
+//!
+//! fn mine(local: PeerId, executor: Executor) -> Result<Mine, ConfigError> {
+//!     let (client, server) = (ClientConfig::default(), ServerConfig::default());
+//!     let pointsub = Behaviour::new(local, client, server, executor)?;
+//!     let handles = (pointsub.client(), pointsub.server()); // keep these, use them anywhere
+//!     # let _ = handles;
+//!     Ok(Mine { pointsub, ping: Default::default() })
+//! }
+//! ```
+//!
+//! A swarm of your own should set [`Version::V1Lazy`](libp2p_core::upgrade::Version::V1Lazy) with
+//! `Config::with_substream_upgrade_protocol_override`: then a stream to a peer that was spoken to
+//! before costs no round trip. Everything works without it too.
 
 mod address_book;
 mod behaviour;
 mod client;
 mod clock;
 mod handler;
-pub mod node;
+mod node;
 mod peer;
 mod runtime;
 mod server;
@@ -16,7 +61,7 @@ mod upgrade;
 pub use behaviour::Behaviour;
 pub use client::{Call, Client, Sending};
 pub use handler::ToHandler;
-pub use node::{Node, NodeBuilder};
+pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use runtime::{Executor, Runtime};
 pub use server::{Handler, HandlerError, Request, Server, Spawned};
 

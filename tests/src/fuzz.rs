@@ -111,7 +111,9 @@ fn decode(format: Format, data: &[u8]) {
     match result {
         Ok(()) => {
             assert_eq!(decoder.mid_frame(), consumed < data.len(), "bytes got lost");
-            assert!(decoder.buffered() >= data.len() - consumed - MAX_HEAD.min(data.len() - consumed));
+            assert!(
+                decoder.buffered() >= data.len() - consumed - MAX_HEAD.min(data.len() - consumed)
+            );
             assert!(decoder.buffered() <= 8 * data.len() + 64 * 1024, "too much memory");
         }
         Err(error) => {
@@ -248,8 +250,7 @@ pub fn inflate(data: &[u8]) {
         Inflate::Any { size, bytes } => {
             let size = size % (2 * LIMIT as u32);
             let body = Bytes::copy_from_slice(bytes);
-            let request =
-                native(Kind::Request, 1, 1, body, |head| head.u32(tag::SIZE, size));
+            let request = native(Kind::Request, 1, 1, body, |head| head.u32(tag::SIZE, size));
             let Some(payload) = receive([request]) else {
                 assert!(size as usize > LIMIT.min(128 * bytes.len()), "refused without reason");
                 return;

@@ -12,7 +12,7 @@ use slotmap::SecondaryMap;
 
 pub use dispatch::{BULK, ClientEvent, ClientStats, Directive, Dispatcher};
 pub use pool::Offer;
-pub use stream::{ClientStream, Report};
+pub use stream::{Answer, ClientStream, Report};
 
 use crate::compress::Body;
 use crate::config::{ClientConfig, ConfigError};

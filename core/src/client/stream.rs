@@ -62,6 +62,10 @@ impl Call {
     }
 }
 
+/// A response, or the failure that the server answered with and whether the request was surely
+/// not processed.
+pub type Answer = Result<Payload, (Status, Delivery)>;
+
 /// What a [`ClientStream`] tells the [`Dispatcher`](super::Dispatcher).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
@@ -69,9 +73,8 @@ pub enum Report {
     Answered {
         /// The request.
         request: RequestId,
-        /// The response, or the failure that the server answered with and whether the request
-        /// was surely not processed.
-        answer: Result<Payload, (Status, Delivery)>,
+        /// What the server answered.
+        answer: Answer,
     },
     /// A request failed on this stream.
     Failed {
@@ -340,16 +343,17 @@ impl ClientStream {
         if self.calls.get(slot).is_none_or(|call| call.id != id) {
             return Err(FrameError::Unexpected("an answer to a request never made"));
         }
-        let (answer, payload) = status::parse(frame)?;
+        let answer = status::parse(frame)?;
         let Some(request) = self.calls.remove(slot).request else {
             self.reports.push_back(Report::Vacated);
             self.finish_drain();
             return Ok(());
         };
-        let answer = answer.map(|()| payload);
-        match answer.as_ref().map(|payload| payload.check(self.link.decoder.max_body())) {
+        let limit = self.link.decoder.max_body();
+        match answer.as_ref().map(|payload| payload.check(limit)) {
             Ok(Err(error)) => {
-                self.report_failed(request, error.into(), Phase::Answer, Delivery::Unknown, true)
+                let phase = Phase::Answer;
+                self.report_failed(request, error.into(), phase, Delivery::Unknown, true);
             }
             _ => self.reports.push_back(Report::Answered { request, answer }),
         }

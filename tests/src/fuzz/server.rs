@@ -17,21 +17,62 @@ use super::{LIMIT, MAX_OPS, MAX_OUTPUTS, body, header, kind, native, peer, proto
 
 #[derive(Debug, Arbitrary)]
 enum Op {
-    Accept { peer: u8, protocol: u8, native: bool },
-    Request { stream: u8, step: u8, len: u32, timeout: Option<u16>, flags: u8, field: Option<u8> },
-    Compressed { stream: u8, step: u8, size: u32, bytes: Vec<u8> },
-    Announce { stream: u8, step: u8, kind: u8, body: u32 },
-    Cancel { stream: u8, nth: u8 },
-    Settings { stream: u8, max_body: u32 },
-    Other { stream: u8, kind: u8, flags: u8, id: u64 },
+    Accept {
+        peer: u8,
+        protocol: u8,
+        native: bool,
+    },
+    Request {
+        stream: u8,
+        step: u8,
+        len: u32,
+        timeout: Option<u16>,
+        flags: u8,
+        field: Option<u8>,
+    },
+    Compressed {
+        stream: u8,
+        step: u8,
+        size: u32,
+        bytes: Vec<u8>,
+    },
+    Announce {
+        stream: u8,
+        step: u8,
+        kind: u8,
+        body: u32,
+    },
+    Cancel {
+        stream: u8,
+        nth: u8,
+    },
+    Settings {
+        stream: u8,
+        max_body: u32,
+    },
+    Other {
+        stream: u8,
+        kind: u8,
+        flags: u8,
+        id: u64,
+    },
     Bytes(u8, Vec<u8>),
     Fill(u8, u16),
     Filled(u8, u16),
     Written(u8),
     Finished(u8),
     Failed(u8),
-    Answer { nth: u8, len: u32, compress: bool },
-    Refuse { nth: u8, code: u8, message: u16, detail: u32 },
+    Answer {
+        nth: u8,
+        len: u32,
+        compress: bool,
+    },
+    Refuse {
+        nth: u8,
+        code: u8,
+        message: u16,
+        detail: u32,
+    },
     Abandoned(u8),
     /// Time passes, and the server is told.
     Advance(u32),
@@ -58,8 +99,12 @@ struct Stream {
     /// Reads what the server writes.
     decoder: Decoder,
     last_id: u64,
-    /// Native: ids of requests that were sent and not answered.
+    /// Native: ids of requests that were sent.
     ids: BTreeSet<u64>,
+    /// Bytes were sent of which the world does not know what they are.
+    wild: bool,
+    /// Native: ids that were answered.
+    answered: BTreeSet<u64>,
     /// Plain: answers that came, and requests that a handler saw.
     answers: u64,
     requests: u64,
@@ -130,6 +175,8 @@ impl World {
                     decoder: Decoder::new(format, LIMIT),
                     last_id: 0,
                     ids: BTreeSet::new(),
+                    wild: false,
+                    answered: BTreeSet::new(),
                     answers: 0,
                     requests: 0,
                     drain: None,
@@ -193,10 +240,7 @@ impl World {
             }
             Op::Bytes(nth, ref bytes) => {
                 let Some((id, _)) = self.open_stream(nth) else { return };
-                if let Some(wire_id) = bytes.get(8..16) {
-                    let wire_id = wire_id.try_into().expect("eight bytes");
-                    self.stream(id).ids.insert(u64::from_be_bytes(wire_id));
-                }
+                self.stream(id).wild = true;
                 self.receive(id, Bytes::copy_from_slice(bytes));
             }
             Op::Fill(nth, len) => {
@@ -211,7 +255,10 @@ impl World {
             // More than was asked for, or without being asked.
             Op::Filled(nth, n) => {
                 self.bytes += usize::from(n);
-                self.any_event(nth, StreamEvent::Filled(n.into()));
+                if let Some(&id) = pick(&self.order, nth) {
+                    self.stream(id).wild = true;
+                    self.event(id, StreamEvent::Filled(n.into()));
+                }
             }
             Op::Written(nth) => {
                 if let Some(&id) = pick(&self.order, nth) {
@@ -243,7 +290,8 @@ impl World {
                 };
                 let mut status = Status::new(code, "ä".repeat(message.into()));
                 status.detail = body(detail);
-                status.retry_after = (detail % 2 == 0).then(|| Duration::from_micros(detail.into()));
+                status.retry_after =
+                    (detail % 2 == 0).then(|| Duration::from_micros(detail.into()));
                 self.bytes += status.detail.len() + 2048;
                 self.ended(id);
                 self.server.respond::<Body>(id, Err(status), self.now);
@@ -451,7 +499,8 @@ impl Stream {
         match frame.header.kind {
             Some(Kind::Settings) => {}
             Some(Kind::Response) => {
-                assert!(self.ids.remove(&id), "an answer to no request, or a second one");
+                assert!(self.wild || self.ids.contains(&id), "an answer to no request");
+                assert!(self.answered.insert(id), "a second answer");
                 assert!(self.drain.is_none_or(|last| id <= last), "an answer beyond DRAIN");
             }
             Some(Kind::Drain) => {

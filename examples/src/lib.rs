@@ -1,0 +1,1 @@
+//! The examples are the files beside `Cargo.toml`: run them with `cargo run --example NAME`.
