@@ -120,7 +120,7 @@ options! {
         with_max_idle_conns(max_idle_conns: usize) = 100, 0, 100_000;
         /// How long an idle stream is kept. Default 5 min; 1 ms to 24 h.
         with_idle_conn_timeout(idle_conn_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
-        /// The most streams open to one peer under one protocol. Yamux ends a connection with
+        /// The most streams open to one peer, over all protocols. Yamux ends a connection with
         /// more than 512 streams of both sides together. Default 128; 1 to 240.
         with_max_streams_per_peer(max_streams_per_peer: usize) = 128, 1, 240;
         /// How many of those may carry large bodies (above 64 KiB) at the same time; others wait.
@@ -158,7 +158,7 @@ options! {
         /// beyond is answered `busy`. Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
         /// The most streams that one connection may have open at us. Yamux ends a connection with
-        /// more than 512 streams of both sides together. Default 256; 1 to 480.
-        with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 480;
+        /// more than 512 streams of both sides together. Default 256; 1 to 256.
+        with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 256;
     }
 }

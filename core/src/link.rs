@@ -107,6 +107,11 @@ impl Link {
         Ok(frame)
     }
 
+    /// Whether a message has begun to arrive.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.message_due.is_some()
+    }
+
     /// Stops the timer of a message that has begun while nobody looks at it.
     pub(crate) fn pause_message(&mut self) {
         self.message_due = None;

@@ -28,10 +28,15 @@ pub(crate) fn encode(outbox: &mut Outbox, id: u64, status: &Status, delivery: De
             head.bytes(tag::MESSAGE, truncate(&status.message).as_bytes());
         }
         if let Some(after) = status.retry_after {
-            let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
-            head.u32(tag::RETRY_AFTER, millis);
+            head.u32(tag::RETRY_AFTER, millis(after));
         }
     });
+}
+
+/// A time as the wire carries it: milliseconds, rounded up, so that a caller who still waits never
+/// looks as if he did not.
+pub(crate) fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 /// Cuts a message to [`MAX_MESSAGE`] bytes at a character's end.

@@ -143,6 +143,13 @@ impl Behaviour {
     }
 }
 
+impl Drop for Behaviour {
+    /// Without a swarm no request can come to an end by itself.
+    fn drop(&mut self) {
+        self.client.abandon();
+    }
+}
+
 impl std::fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Behaviour")

@@ -97,8 +97,8 @@ impl ConnectionHandler for Handler {
     ) -> Poll<ConnectionHandlerEvent<Names, OpenTicket, Self::ToBehaviour>> {
         if let Some(ticket) = self.opens.pop_front() {
             let names = Names::offered(&ticket.protocol, ticket.offer);
-            // The dispatcher gives up first: its time counts from before the dial.
-            let protocol = SubstreamProtocol::new(names, ticket).with_timeout(Duration::MAX / 4);
+            let timeout = ticket.timeout;
+            let protocol = SubstreamProtocol::new(names, ticket).with_timeout(timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         while let Poll::Ready(Some(ended)) = self.streams.poll_next_unpin(cx) {

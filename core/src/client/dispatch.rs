@@ -22,7 +22,10 @@ use crate::time::Timestamp;
 /// requests never wait behind them.
 pub const BULK: usize = 64 * 1024;
 
-new_key_type! { pub(super) struct RouteKey; }
+new_key_type! {
+    pub(super) struct RouteKey;
+    pub(super) struct PeerKey;
+}
 
 /// The client's policy: it owns no bytes and no stream, and decides for all of them.
 ///
@@ -35,6 +38,8 @@ pub struct Dispatcher {
     pub(super) local: Option<PeerId>,
     pub(super) routes: SlotMap<RouteKey, Route>,
     pub(super) by_name: HashMap<RouteName, RouteKey, FixedState>,
+    pub(super) peers: SlotMap<PeerKey, PeerUse>,
+    pub(super) by_peer: HashMap<PeerId, PeerKey, FixedState>,
     pub(super) formats: FormatMemory,
     pub(super) streams: SlotMap<StreamId, Pooled>,
     pub(super) requests: SlotMap<RequestId, Request>,
@@ -55,14 +60,30 @@ pub(super) enum Stopping {
     Drained,
 }
 
+/// What one peer's connection carries for us, over all protocols.
+#[derive(Debug)]
+pub(super) struct PeerUse {
+    pub(super) id: PeerId,
+    pub(super) routes: Vec<RouteKey>,
+    /// Streams that exist, whatever their state.
+    pub(super) streams: usize,
+    /// Of those, streams without a request.
+    pub(super) idle: usize,
+    /// Of those, streams about to be gone.
+    pub(super) leaving: usize,
+}
+
 /// All that goes to one peer under one protocol.
 #[derive(Debug)]
 pub(super) struct Route {
+    pub(super) peer: PeerKey,
     pub(super) name: RouteName,
     /// Streams that may take requests, oldest first. The oldest that can take a request gets it,
     /// so that surplus streams fall idle and expire.
     pub(super) streams: Vec<StreamId>,
     pub(super) opening: usize,
+    /// An open has failed; none is tried until then.
+    pub(super) rests_until: Option<Timestamp>,
     /// Streams that carry a large body now.
     pub(super) bulk_streams: usize,
     pub(super) small: Queue,
@@ -85,6 +106,7 @@ pub(super) enum Timer {
     Opening(StreamId),
     Waiting(RequestId),
     Idle(StreamId),
+    Rest(RouteKey),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -210,6 +232,8 @@ impl Dispatcher {
             local,
             routes: SlotMap::with_key(),
             by_name: HashMap::default(),
+            peers: SlotMap::with_key(),
+            by_peer: HashMap::default(),
             formats: FormatMemory::default(),
             streams: SlotMap::with_key(),
             requests: SlotMap::with_key(),
@@ -293,8 +317,8 @@ impl Dispatcher {
         Ok(id)
     }
 
-    /// Gives up a request: its caller does not wait any more, and no event follows for it.
-    /// Unknown requests are ignored.
+    /// Gives up a request: its caller does not wait any more. No event follows for it, unless its
+    /// outcome was decided before. Unknown requests are ignored.
     pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
         self.now = self.now.max(now);
         let Some(ended) = self.remove_request(request) else { return };
@@ -331,8 +355,9 @@ impl Dispatcher {
                 let leaves = vacated && !matches!(error.cause, Cause::Refused(_) | Cause::Body(_));
                 pooled.suspect |= matches!(error.cause, Cause::TimedOut(_));
                 let reused = pooled.answered > 0;
-                let guessed = error.cause == Cause::Unsupported && pooled.offer != Offer::Both;
-                if guessed && let Some(route) = self.routes.get(route) {
+                let unsupported = error.cause == Cause::Unsupported;
+                let guessed = unsupported && pooled.offer != Offer::Both;
+                if unsupported && let Some(route) = self.routes.get(route) {
                     self.formats.forget(&route.name.peer);
                 }
                 if leaves {
@@ -364,8 +389,6 @@ impl Dispatcher {
             Report::Closed => {
                 self.leave(stream);
                 self.remove_stream(stream);
-                self.serve(route);
-                self.forget_if_unused(route);
             }
         }
         self.finish_drain();
@@ -390,6 +413,12 @@ impl Dispatcher {
                     }
                 }
                 Timer::Idle(stream) => self.expire_idle(stream),
+                Timer::Rest(route) => {
+                    if let Some(route) = self.routes.get_mut(route) {
+                        route.rests_until = None;
+                    }
+                    self.open_needed(route);
+                }
             }
         }
         self.finish_drain();
@@ -437,11 +466,14 @@ impl Dispatcher {
         }
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
-            if self.streams[stream].is_opening() {
-                self.directives.push_back(Directive::Abandon { stream });
-                self.fail_open(stream, Cause::Closed);
-            } else {
-                self.close_stream(stream);
+            match self.streams.get(stream) {
+                Some(opening) if opening.is_opening() => {
+                    self.directives.push_back(Directive::Abandon { stream });
+                    self.fail_open(stream, Cause::Closed);
+                }
+                Some(ready) if ready.is_ready() => self.close_stream(stream),
+                Some(_) => self.directives.push_back(Directive::Close { stream }),
+                None => {}
             }
         }
         self.finish_drain();
@@ -452,14 +484,20 @@ impl Dispatcher {
             return Ok(*key);
         }
         let name = RouteName { peer: *peer, protocol: ProtocolName::new(protocol)? };
+        let unused = PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0 };
+        let peers = &mut self.peers;
+        let peer = *self.by_peer.entry(*peer).or_insert_with(|| peers.insert(unused));
         let key = self.routes.insert(Route {
+            peer,
             name: name.clone(),
             streams: Vec::new(),
             opening: 0,
+            rests_until: None,
             bulk_streams: 0,
             small: Queue::default(),
             bulk: Queue::default(),
         });
+        self.peers[peer].routes.push(key);
         self.by_name.insert(name, key);
         Ok(key)
     }
@@ -490,6 +528,7 @@ impl Dispatcher {
         self.requests.remove(id)
     }
 
+    /// Forgets a route on which nothing is and nothing waits.
     pub(super) fn forget_if_unused(&mut self, key: RouteKey) {
         let unused = self.routes.get(key).is_some_and(|route| {
             route.streams.is_empty()
@@ -498,7 +537,23 @@ impl Dispatcher {
                 && route.small.live + route.bulk.live == 0
         });
         if unused && let Some(route) = self.routes.remove(key) {
+            if let Some(until) = route.rests_until {
+                self.timers.remove(&(until, Timer::Rest(key)));
+            }
             self.by_name.remove(&route.name);
+            if let Some(peer) = self.peers.get_mut(route.peer) {
+                peer.routes.retain(|known| *known != key);
+            }
+            self.forget_peer_if_unused(route.peer);
+        }
+    }
+
+    pub(super) fn forget_peer_if_unused(&mut self, key: PeerKey) {
+        let unused = |peer: &PeerUse| peer.routes.is_empty() && peer.streams == 0;
+        if self.peers.get(key).is_some_and(unused)
+            && let Some(peer) = self.peers.remove(key)
+        {
+            self.by_peer.remove(&peer.id);
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Client {
     timers: BTreeSet<(Timestamp, StreamId)>,
     outputs: VecDeque<ClientOutput>,
     now: Timestamp,
+    /// When time was last let pass.
+    ticked: Timestamp,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Client {
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             now: Timestamp::ZERO,
+            ticked: Timestamp::ZERO,
         })
     }
 
@@ -118,7 +121,8 @@ impl Client {
         self.dispatcher.send(peer, protocol, body.into(), deadline, now)
     }
 
-    /// Gives up a request. No event follows for it; the server is told.
+    /// Gives up a request; the server is told. No event follows for it, unless its outcome was
+    /// decided before.
     pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
         self.now = self.now.max(now);
         self.dispatcher.cancel(request, now);
@@ -144,6 +148,7 @@ impl Client {
                 self.on_stream(stream, |machine, now| machine.handle(event, now));
             }
             ClientInput::Timeout => {
+                self.ticked = self.now;
                 self.dispatcher.handle_timeout(now);
                 while let Some(&(due, stream)) = self.timers.first()
                     && due <= self.now
@@ -222,8 +227,23 @@ impl Client {
     /// Carries out what the dispatcher decided, then collects what the streams want done: what
     /// was decided together is written together.
     fn settle(&mut self) {
-        while let Some(directive) = self.dispatcher.poll_directive() {
-            self.direct(directive);
+        loop {
+            while let Some(directive) = self.dispatcher.poll_directive() {
+                self.direct(directive);
+            }
+            // What was decided after the last tick may have been due at it already.
+            if self.dispatcher.next_deadline().is_some_and(|due| due <= self.ticked) {
+                self.dispatcher.handle_timeout(self.ticked);
+                continue;
+            }
+            let overdue = self.touched.iter().copied().find(|stream| {
+                let due = self.streams.get(*stream).and_then(|s| s.machine.next_deadline());
+                due.is_some_and(|due| due <= self.ticked)
+            });
+            match overdue {
+                Some(stream) => self.on_stream(stream, ClientStream::handle_timeout),
+                None => break,
+            }
         }
         while let Some(stream) = self.touched.pop_front() {
             self.collect(stream);

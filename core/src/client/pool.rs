@@ -1,12 +1,17 @@
 //! Streams kept for reuse: when to open one, which to use, when to close it.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::dispatch::{Directive, Dispatcher, RouteKey, Stopping, Timer};
+use super::dispatch::{Directive, Dispatcher, PeerKey, RouteKey, Stopping, Timer};
 use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
 use crate::frame::{Format, Settings};
 use crate::id::{RequestId, StreamId};
 use crate::time::Timestamp;
+
+/// How long no further stream is opened after an open failed while other streams exist.
+const REST: Duration = Duration::from_millis(100);
 
 /// Which formats to propose on a new stream, in this order, in one negotiation.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +24,7 @@ pub enum Offer {
 
 #[derive(Debug)]
 pub(super) struct Pooled {
+    pub(super) peer: PeerKey,
     pub(super) route: RouteKey,
     pub(super) state: State,
     pub(super) format: Format,
@@ -31,6 +37,8 @@ pub(super) struct Pooled {
     pub(super) bulk: bool,
     /// A request timed out here and there was no sign of life since.
     pub(super) suspect: bool,
+    /// When its timer for being idle runs out.
+    pub(super) watched_until: Timestamp,
     /// When it last fell idle.
     pub(super) idle_since: Timestamp,
     pub(super) answered: u64,
@@ -91,8 +99,8 @@ impl Dispatcher {
                 pooled.capacity_known = true;
             }
         }
-        self.idle += 1;
-        self.timers.insert((idle_since + self.config.idle_conn_timeout, Timer::Idle(stream)));
+        self.count_idle(stream);
+        self.watch_idle(stream, idle_since + self.config.idle_conn_timeout);
         if let Some(route) = self.routes.get_mut(route) {
             route.opening -= 1;
             route.streams.push(stream);
@@ -134,6 +142,7 @@ impl Dispatcher {
         };
         if pooled.in_flight == 0 {
             self.idle -= 1;
+            self.peers[pooled.peer].idle -= 1;
         }
         pooled.in_flight += 1;
         self.stats.reused += u64::from(pooled.answered > 0);
@@ -157,7 +166,7 @@ impl Dispatcher {
     pub(super) fn open_needed(&mut self, key: RouteKey) {
         let Some(route) = self.routes.get(key) else { return };
         let (small, bulk) = (route.small.live, route.bulk.live);
-        if small + bulk == 0 {
+        if small + bulk == 0 || route.rests_until.is_some() {
             return;
         }
         let format = self.formats.get(&route.name.peer);
@@ -174,20 +183,32 @@ impl Dispatcher {
                 for_small + bulk.min(for_bulk)
             }
         };
-        let room = self.config.max_streams_per_peer.saturating_sub(route.streams.len());
-        let missing = wanted.min(room).saturating_sub(route.opening);
-        for _ in 0..missing {
+        let missing = wanted.saturating_sub(route.opening);
+        let peer = route.peer;
+        let room = self.config.max_streams_per_peer.saturating_sub(self.peers[peer].streams);
+        for _ in 0..missing.min(room) {
             self.open(key, format);
+        }
+        // Idle streams of other protocols make room; the open follows when they are gone.
+        for _ in self.peers[peer].leaving..missing.saturating_sub(room) {
+            let idle = self.streams.iter().filter(|(_, s)| s.peer == peer && s.is_idle());
+            match idle.min_by_key(|(id, s)| (s.idle_since, *id)).map(|(id, _)| id) {
+                Some(idle) if self.peers[peer].idle > 0 => self.close_stream(idle),
+                _ => break,
+            }
         }
     }
 
     pub(super) fn open(&mut self, key: RouteKey, format: Option<Format>) {
         let Some(route) = self.routes.get_mut(key) else { return };
         route.opening += 1;
+        self.peers[route.peer].streams += 1;
+        let peer_key = route.peer;
         let (peer, protocol) = (route.name.peer, route.name.protocol.clone());
         let due = self.now + self.config.connect_timeout;
         let offer = format.map_or(Offer::Both, Offer::Only);
         let stream = self.streams.insert(Pooled {
+            peer: peer_key,
             route: key,
             state: State::Opening { due },
             format: Format::Plain,
@@ -197,6 +218,7 @@ impl Dispatcher {
             capacity_known: false,
             bulk: false,
             suspect: false,
+            watched_until: self.now,
             idle_since: self.now,
             answered: 0,
         });
@@ -214,6 +236,8 @@ impl Dispatcher {
         self.timers.remove(&(due, Timer::Opening(stream)));
         let Some(route) = self.routes.get_mut(key) else { return };
         route.opening -= 1;
+        let peer = route.peer;
+        self.peers[peer].streams -= 1;
         if cause == Cause::Unsupported && offer != Offer::Both {
             // The peer changed, or never spoke this protocol: ask it again from the beginning.
             self.formats.forget(&route.name.peer);
@@ -226,9 +250,13 @@ impl Dispatcher {
                     self.fail(id, RequestError::new(cause.clone(), Phase::Connect, unsent));
                 }
             }
+        } else if route.rests_until.is_none() {
+            let until = self.now + REST;
+            route.rests_until = Some(until);
+            self.timers.insert((until, Timer::Rest(key)));
         }
-        self.open_needed(key);
         self.forget_if_unused(key);
+        self.open_needed_of(peer);
         self.finish_drain();
     }
 
@@ -244,7 +272,7 @@ impl Dispatcher {
         }
         if pooled.is_idle() {
             pooled.idle_since = self.now;
-            self.idle += 1;
+            self.count_idle(stream);
         }
         self.serve(key);
         self.trim_idle();
@@ -268,7 +296,16 @@ impl Dispatcher {
         if since + timeout <= self.now {
             self.close_stream(stream);
         } else {
-            self.timers.insert((since + timeout, Timer::Idle(stream)));
+            self.watch_idle(stream, since + timeout);
+        }
+    }
+
+    /// Looks at `due` whether a stream is idle for too long. It is not moved when the stream is
+    /// used, but set again if it comes too early.
+    fn watch_idle(&mut self, stream: StreamId, due: Timestamp) {
+        if let Some(pooled) = self.streams.get_mut(stream) {
+            pooled.watched_until = due;
+            self.timers.insert((due, Timer::Idle(stream)));
         }
     }
 
@@ -286,24 +323,67 @@ impl Dispatcher {
         }
     }
 
+    /// A stream has fallen idle.
+    fn count_idle(&mut self, stream: StreamId) {
+        self.idle += 1;
+        self.peers[self.streams[stream].peer].idle += 1;
+    }
+
     /// Puts no further requests on a stream.
     pub(super) fn leave(&mut self, stream: StreamId) {
-        let Some(pooled) = self.streams.get_mut(stream) else { return };
-        if pooled.is_idle() {
+        let Some(pooled) = self.streams.get_mut(stream).filter(|s| s.is_ready()) else { return };
+        let peer = &mut self.peers[pooled.peer];
+        if pooled.in_flight == 0 {
             self.idle -= 1;
+            peer.idle -= 1;
         }
+        peer.leaving += 1;
+        self.timers.remove(&(pooled.watched_until, Timer::Idle(stream)));
         pooled.state = State::Leaving;
         if let Some(route) = self.routes.get_mut(pooled.route) {
             route.streams.retain(|id| *id != stream);
         }
     }
 
+    /// A stream that was leaving is gone.
     pub(super) fn remove_stream(&mut self, stream: StreamId) {
         let Some(pooled) = self.streams.remove(stream) else { return };
         if pooled.bulk
             && let Some(route) = self.routes.get_mut(pooled.route)
         {
             route.bulk_streams -= 1;
+        }
+        let peer = &mut self.peers[pooled.peer];
+        peer.streams -= 1;
+        peer.leaving -= 1;
+        if pooled.in_flight > 0 {
+            self.rescue(stream);
+        }
+        self.serve(pooled.route);
+        self.forget_if_unused(pooled.route);
+        self.forget_peer_if_unused(pooled.peer);
+        self.open_needed_of(pooled.peer);
+    }
+
+    /// Requests that were put on a stream when it had closed already: it reported all others.
+    fn rescue(&mut self, stream: StreamId) {
+        let on_it = self.requests.iter().filter(|(_, request)| request.stream == Some(stream));
+        let mut stranded: Vec<(u64, RequestId)> = on_it.map(|(id, r)| (r.seq, id)).collect();
+        // Each goes to the front of its queue, so the oldest goes last.
+        stranded.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in stranded {
+            if !self.requeue(id, Delivery::NotProcessed) {
+                let cause = Cause::Lost(Arc::from("the stream was closing"));
+                self.fail(id, RequestError::new(cause, Phase::Connect, Delivery::NotProcessed));
+            }
+        }
+    }
+
+    /// One stream less to a peer: requests of all its protocols may have waited for that.
+    fn open_needed_of(&mut self, peer: PeerKey) {
+        let routes = self.peers.get(peer).map(|peer| peer.routes.clone()).unwrap_or_default();
+        for route in routes {
+            self.open_needed(route);
         }
     }
 }

@@ -139,6 +139,11 @@ impl ClientStream {
             self.report_failed(request, cause, Phase::Connect, Delivery::NotProcessed, true);
             return;
         }
+        if deadline.is_some_and(|deadline| deadline <= self.link.now) {
+            let (phase, delivery) = (Phase::Write, Delivery::NotProcessed);
+            self.report_failed(request, Cause::Deadline, phase, delivery, true);
+            return;
+        }
         let native = self.link.format == Format::Native;
         let len = body.raw().len();
         let limit = self.peer.max_body as usize;
@@ -153,7 +158,7 @@ impl ClientStream {
         if native {
             let payload = body.into_payload();
             let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
-            let timeout = deadline.map(|deadline| millis(deadline.since(self.link.now)));
+            let timeout = deadline.map(|deadline| status::millis(deadline.since(self.link.now)));
             self.link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
                 if let Some(timeout) = timeout {
                     head.u32(tag::TIMEOUT, timeout);
@@ -504,10 +509,4 @@ impl ClientStream {
         let error = RequestError::new(cause, phase, delivery);
         self.reports.push_back(Report::Failed { request, error, vacated });
     }
-}
-
-/// A remaining time as the wire carries it: milliseconds, rounded up, so that a caller who still
-/// waits never looks as if he did not.
-fn millis(remaining: Duration) -> u32 {
-    u32::try_from(remaining.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

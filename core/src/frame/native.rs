@@ -172,14 +172,14 @@ impl<'a> Head<'a> {
         self.bytes(tag, &value.to_be_bytes());
     }
 
-    /// Adds a field of any bytes; the fields of a frame stay within [`MAX_HEAD`] together, what
-    /// goes beyond is cut off.
+    /// Adds a field of any bytes. The fields of a frame stay within [`MAX_HEAD`] together; one
+    /// that has no room any more is left out.
     pub fn bytes(&mut self, tag: u8, value: &[u8]) {
         let used = self.buf.len() - self.start - HEADER_LEN;
-        let room = MAX_HEAD.saturating_sub(used + 3);
-        let value = &value[..value.len().min(room)];
-        self.buf.put_slice(&[tag, (value.len() >> 8) as u8, value.len() as u8]);
-        self.buf.put_slice(value);
+        if used + 3 + value.len() <= MAX_HEAD {
+            self.buf.put_slice(&[tag, (value.len() >> 8) as u8, value.len() as u8]);
+            self.buf.put_slice(value);
+        }
     }
 
     /// Ends the fields; a body of `body` bytes follows. Returns the bytes written so far.

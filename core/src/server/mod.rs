@@ -35,6 +35,8 @@ pub struct Server {
     drain_due: Option<Timestamp>,
     drained: bool,
     now: Timestamp,
+    /// When time was last let pass.
+    ticked: Timestamp,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,7 @@ impl Server {
             drain_due: None,
             drained: false,
             now: Timestamp::ZERO,
+            ticked: Timestamp::ZERO,
         })
     }
 
@@ -174,6 +177,7 @@ impl Server {
                 self.on_stream(stream, |machine, gate, now| machine.handle(event, gate, now));
             }
             ServerInput::Timeout => {
+                self.ticked = self.now;
                 if self.drain_due.is_some_and(|due| due <= self.now) {
                     self.drain_due = None;
                     let streams: Vec<StreamId> = self.streams.keys().collect();
@@ -284,6 +288,10 @@ impl Server {
     fn collect(&mut self, stream: StreamId) {
         let Some(driven) = self.streams.get_mut(stream) else { return };
         driven.touched = false;
+        // What was begun after the last tick may have been due at it already.
+        if driven.machine.next_deadline().is_some_and(|due| due <= self.ticked) {
+            driven.machine.handle_timeout(self.ticked);
+        }
         while let Some(event) = driven.machine.poll_event() {
             let event = match event {
                 ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {

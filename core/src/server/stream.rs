@@ -49,7 +49,9 @@ pub struct ServerStream {
     /// When the stream is closed unless a request comes.
     idle_due: Option<Timestamp>,
     draining: bool,
-    /// The peer will send no more, or what it sends cannot be read.
+    /// The peer will send no more; what it has sent may still wait to be looked at.
+    finished: bool,
+    /// Nothing of what the peer sends is looked at any more.
     deaf: bool,
     events: VecDeque<ServerEvent>,
 }
@@ -116,6 +118,7 @@ impl ServerStream {
             due: None,
             idle_due: Some(now + config.read_timeout),
             draining: false,
+            finished: false,
             deaf: false,
             events: VecDeque::new(),
         }
@@ -152,12 +155,9 @@ impl ServerStream {
                 self.link.on_written();
                 self.take_frames(gate);
             }
-            StreamEvent::Finished if self.link.decoder.mid_frame() && !self.paused() => {
-                self.violated(&FrameError::Truncated, gate);
-            }
             StreamEvent::Finished => {
-                self.deaf = true;
-                self.settle();
+                self.finished = true;
+                self.take_frames(gate);
             }
             StreamEvent::Failed(_) => {
                 self.link.gone();
@@ -209,7 +209,7 @@ impl ServerStream {
             self.abandon_all();
             return;
         }
-        if self.idle_due.is_some_and(|due| due <= now) {
+        if self.idle_due().is_some_and(|due| due <= now) {
             self.drain(now);
         }
         if self.due.is_some_and(|due| due <= now) {
@@ -257,14 +257,14 @@ impl ServerStream {
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        earliest(earliest(self.link.next_deadline(), self.due), self.idle_due)
+        earliest(earliest(self.link.next_deadline(), self.due), self.idle_due())
     }
 
     /// Whether bytes of the stream are wanted now. They are not while a plain request is at work
     /// or too many answers wait to be written.
     #[must_use]
     pub fn wants_read(&self) -> bool {
-        self.link.is_open() && !self.deaf && !self.paused()
+        self.link.is_open() && !self.finished && !self.deaf && !self.paused()
     }
 
     /// Where the next bytes of a large request belong; see [`StreamEvent::Filled`].
@@ -283,6 +283,11 @@ impl ServerStream {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.link.decoder.buffered() + self.link.outbox.len()
+    }
+
+    /// When the stream counts as idle: not while a message arrives, which has a timer of its own.
+    fn idle_due(&self) -> Option<Timestamp> {
+        self.idle_due.filter(|_| !self.link.is_receiving())
     }
 
     fn paused(&self) -> bool {
@@ -309,6 +314,11 @@ impl ServerStream {
         }
         if self.paused() {
             self.link.pause_message();
+        } else if self.finished && !self.deaf && self.link.is_open() {
+            self.deaf = true;
+            if self.link.decoder.mid_frame() {
+                self.violated(&FrameError::Truncated, gate);
+            }
         }
         self.settle();
     }
@@ -369,6 +379,8 @@ impl ServerStream {
                 StatusCode::BadRequest
             };
             Some(Status::new(code, alloc::format!("{error}")))
+        } else if timeout == Some(0) {
+            Some(Status::new(StatusCode::DeadlineExceeded, ""))
         } else if self.calls.len() >= self.max_in_flight {
             Some(Status::new(StatusCode::Busy, "more requests on one stream than were agreed on"))
         } else {
@@ -381,6 +393,10 @@ impl ServerStream {
         }
         if let Err(status) = gate.admit(self.protocol) {
             self.answer_failed(id, &status, Delivery::NotProcessed);
+            if status.code == StatusCode::NotFound {
+                // Should the protocol come back, it will not do so on this stream.
+                self.drain(self.link.now);
+            }
             return Ok(());
         }
         let deadline =
@@ -500,7 +516,14 @@ impl ServerStream {
     /// The peer broke the format. A request that is too large is answered as such, and what is
     /// at work is finished; anything else ends the stream.
     fn violated(&mut self, error: &FrameError, gate: &mut Gate) {
+        let native = self.link.format == Format::Native;
         match *error {
+            FrameError::TooLarge { request: true, .. } if self.draining || !native => {
+                // Not looked at anyway, or there is no way to say so.
+                gate.refuse();
+                self.deaf = true;
+                self.settle();
+            }
             FrameError::TooLarge { id, request: true, announced, limit } if id > self.last_id => {
                 gate.refuse();
                 self.last_id = id;
@@ -509,11 +532,6 @@ impl ServerStream {
                 self.answer_failed(id, &status, Delivery::NotProcessed);
                 self.deaf = true;
                 self.drain(self.link.now);
-            }
-            FrameError::TooLarge { id: 0, .. } => {
-                gate.refuse();
-                self.deaf = true;
-                self.link.finish();
             }
             _ => {
                 gate.violation();

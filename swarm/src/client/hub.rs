@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
@@ -135,6 +136,17 @@ impl ClientHub {
         self.stop(Dispatcher::drain)
     }
 
+    /// The swarm is gone: nothing can be sent or opened any more.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let opens = self.update(|state| {
+            state.dispatcher.close(now);
+            std::mem::take(&mut state.opens)
+        });
+        // Dropped without the lock, because each of them takes it.
+        drop(opens);
+    }
+
     fn stop(
         self: &Arc<Self>,
         how: impl FnOnce(&mut Dispatcher, Timestamp),
@@ -255,7 +267,8 @@ impl State {
                 Directive::Close { stream } => self.command(stream, Command::Close, effects),
                 Directive::Open { stream, peer, protocol, offer } => {
                     let hub = Some(hub.clone());
-                    let ticket = OpenTicket { hub, stream, peer, protocol, offer };
+                    let timeout = self.dispatcher.config().connect_timeout();
+                    let ticket = OpenTicket { hub, stream, peer, protocol, offer, timeout };
                     self.opens.push_back(OpenCommand::Open(ticket));
                     effects.wake_swarm = true;
                 }
@@ -309,6 +322,8 @@ pub struct OpenTicket {
     pub(crate) peer: PeerId,
     pub(crate) protocol: ProtocolName,
     pub(crate) offer: Offer,
+    /// After this the dispatcher has given up, whatever has been reached by then.
+    pub(crate) timeout: Duration,
 }
 
 impl OpenTicket {
