@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use hashbrown::{Equivalent, HashMap};
 use slotmap::{SlotMap, new_key_type};
 
+use super::directive::{ClientEvent, ClientStats, Directive};
 use super::memory::FormatMemory;
 use super::pool::{Offer, Pooled};
 use super::queue::Queue;
@@ -125,102 +126,6 @@ impl Equivalent<RouteName> for RouteRef<'_> {
     fn equivalent(&self, key: &RouteName) -> bool {
         *self.peer == key.peer && self.protocol == key.protocol.as_str()
     }
-}
-
-/// What the [`Dispatcher`] wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Directive {
-    /// Connect if need be, open a stream, negotiate; then report
-    /// [`Dispatcher::opened`] or [`Dispatcher::open_failed`].
-    Open {
-        /// The name the stream will have.
-        stream: StreamId,
-        /// To whom.
-        peer: PeerId,
-        /// For which protocol.
-        protocol: ProtocolName,
-        /// In which formats.
-        offer: Offer,
-    },
-    /// Nobody waits for this open any more. A later outcome is ignored.
-    Abandon {
-        /// The stream.
-        stream: StreamId,
-    },
-    /// Send a request: [`ClientStream::start`](super::ClientStream::start).
-    Start {
-        /// On which stream.
-        stream: StreamId,
-        /// Which request.
-        request: RequestId,
-        /// Its body.
-        body: Body,
-        /// When its caller stops waiting.
-        deadline: Option<Timestamp>,
-    },
-    /// Cancel a request: [`ClientStream::cancel`](super::ClientStream::cancel).
-    Cancel {
-        /// On which stream.
-        stream: StreamId,
-        /// Which request.
-        request: RequestId,
-    },
-    /// Close a stream: [`ClientStream::finish`](super::ClientStream::finish).
-    Close {
-        /// The stream.
-        stream: StreamId,
-    },
-    /// Tell the application.
-    Event(ClientEvent),
-}
-
-/// What a client tells the application.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientEvent {
-    /// A request was answered.
-    Response {
-        /// The request.
-        request: RequestId,
-        /// The answer, perhaps compressed.
-        payload: Payload,
-    },
-    /// A request failed.
-    Failed {
-        /// The request.
-        request: RequestId,
-        /// How, and whether it may have been processed.
-        error: RequestError,
-    },
-    /// After `drain`: no request and no stream is left.
-    Drained,
-}
-
-/// Counters of a client since it began. At every instant
-/// `started == ok + failed + cancelled + in_flight`.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ClientStats {
-    /// Requests accepted.
-    pub started: u64,
-    /// Requests answered with a response.
-    pub ok: u64,
-    /// Requests that failed.
-    pub failed: u64,
-    /// Requests that the caller cancelled.
-    pub cancelled: u64,
-    /// Requests without an outcome yet.
-    pub in_flight: u64,
-    /// Of those, requests that wait for a stream.
-    pub waiting: u64,
-    /// Streams open or being opened.
-    pub streams: u64,
-    /// Of those, streams without a request.
-    pub idle_streams: u64,
-    /// Streams asked for since the beginning.
-    pub opens: u64,
-    /// Times a request was put on a stream that had carried another before.
-    pub reused: u64,
 }
 
 impl Dispatcher {

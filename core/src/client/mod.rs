@@ -1,5 +1,6 @@
 //! The client: requests in, streams driven, outcomes out.
 
+mod directive;
 mod dispatch;
 mod memory;
 mod pool;
@@ -10,7 +11,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 
 use slotmap::SecondaryMap;
 
-pub use dispatch::{BULK, ClientEvent, ClientStats, Directive, Dispatcher};
+pub use directive::{ClientEvent, ClientStats, Directive};
+pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
 pub use stream::{Answer, ClientStream, Report};
 

@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::dispatch::{Directive, Dispatcher, PeerKey, RouteKey, Stopping, Timer};
+use super::directive::Directive;
+use super::dispatch::{Dispatcher, PeerKey, RouteKey, Stopping, Timer};
 use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
 use crate::frame::{Format, Settings};
 use crate::id::{RequestId, StreamId};

@@ -1,5 +1,6 @@
 //! The server: streams accepted, requests out to handlers, answers in.
 
+mod answer;
 mod gate;
 mod stream;
 

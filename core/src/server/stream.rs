@@ -13,7 +13,6 @@ use crate::error::{Delivery, Status, StatusCode};
 use crate::frame::{Flags, Format, Frame, FrameError, HeadReader, Kind, Settings, tag};
 use crate::link::Link;
 use crate::port::{StreamEvent, StreamOp};
-use crate::status;
 use crate::time::{Timestamp, earliest};
 
 /// No further requests are read while more than this waits to be written: a peer that does not
@@ -34,12 +33,12 @@ pub struct CallId(u64);
 /// [`abandoned`](Self::abandoned), whatever became of the stream meanwhile.
 #[derive(Debug)]
 pub struct ServerStream {
-    link: Link,
+    pub(super) link: Link,
     protocol: ProtocolKey,
-    max_body: usize,
+    pub(super) max_body: usize,
     max_in_flight: usize,
     idle_timeout: Duration,
-    peer: Settings,
+    pub(super) peer: Settings,
     calls: Slab<Call>,
     seq: u64,
     /// The highest request id seen.
@@ -57,14 +56,14 @@ pub struct ServerStream {
 }
 
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     id: CallId,
-    wire_id: u64,
+    pub(super) wire_id: u64,
     deadline: Option<Timestamp>,
     /// The answer was sent, or nobody waits for one: the handler's end only frees the place.
-    answered: bool,
+    pub(super) answered: bool,
     /// The status to answer with when the handler has stopped.
-    stopping: Option<StatusCode>,
+    pub(super) stopping: Option<StatusCode>,
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.
@@ -448,57 +447,6 @@ impl ServerStream {
         let slot = (call.0 & SLOT_MASK) as usize;
         self.calls.get(slot).filter(|found| found.id == call)?;
         self.calls.try_remove(slot)
-    }
-
-    fn within_limit(&self, answer: Result<Body, Status>) -> Result<Body, Status> {
-        let limit = self.max_body.min(self.peer.max_body as usize);
-        match answer {
-            Ok(body) if body.raw().len() > limit => {
-                let len = body.raw().len();
-                let message = alloc::format!("the response has {len} bytes, the limit is {limit}");
-                Err(Status::new(StatusCode::ResponseTooLarge, message))
-            }
-            Err(mut status) if status.detail.len() > limit => {
-                status.detail.clear();
-                Err(status)
-            }
-            answer => answer,
-        }
-    }
-
-    fn answer_ok(&mut self, wire_id: u64, body: Body) {
-        if !self.link.is_open() {
-            return;
-        }
-        match self.link.format {
-            Format::Plain => self.link.outbox.plain(body.raw().clone()),
-            Format::Native => {
-                let payload = body.into_payload();
-                let flags =
-                    if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
-                self.link.outbox.native(Kind::Response, flags, wire_id, payload.bytes, |head| {
-                    if let Some(original) = payload.original {
-                        head.u32(tag::SIZE, original);
-                    }
-                });
-            }
-        }
-    }
-
-    fn answer_failed(&mut self, wire_id: u64, status: &Status, delivery: Delivery) {
-        if !self.link.is_open() {
-            return;
-        }
-        match self.link.format {
-            Format::Plain => self.link.finish(),
-            Format::Native => status::encode(&mut self.link.outbox, wire_id, status, delivery),
-        }
-    }
-
-    fn answer_stopped(&mut self, call: &Call) {
-        if let Some(code) = call.stopping.filter(|_| !call.answered) {
-            self.answer_failed(call.wire_id, &Status::new(code, ""), Delivery::Unknown);
-        }
     }
 
     fn abandon_all(&mut self) {
