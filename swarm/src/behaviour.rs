@@ -102,7 +102,9 @@ impl Behaviour {
         waiting.push(ticket);
         if waiting.len() == 1 {
             let condition = PeerCondition::DisconnectedAndNotDialing;
-            let opts = DialOpts::peer_id(peer).condition(condition).build();
+            // From a port of its own: if two peers dial each other at once from the ports they
+            // listen on, TCP makes one connection of it, on which both believe to have dialled.
+            let opts = DialOpts::peer_id(peer).condition(condition).allocate_new_port().build();
             self.events.push_back(ToSwarm::Dial { opts });
         }
     }

@@ -116,7 +116,7 @@ struct Parts {
 #[derive(Debug)]
 enum Command {
     Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
-    AddAddress { peer: PeerId, address: Multiaddr },
+    AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
     Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
     Shutdown { done: oneshot::Sender<()> },
 }
@@ -177,7 +177,9 @@ impl<R: Runtime> Node<R> {
 
     /// Remembers an address of a peer, for when a request has to go there.
     pub async fn add_address(&self, peer: PeerId, address: Multiaddr) {
-        self.command(Command::AddAddress { peer, address }).await;
+        let (done, answer) = oneshot::channel();
+        self.command(Command::AddAddress { peer, address, done }).await;
+        let _gone = answer.await;
     }
 
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits
@@ -251,9 +253,10 @@ impl<R: Runtime> NodeBuilder<R> {
             .with_max_negotiating_inbound_streams(NEGOTIATING)
             // A sole proposal goes out with the first request, without waiting for the answer.
             .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
-        // Covers the handshakes too, in both directions.
+        // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
+        // gives up before, and knows why.
         let transport = R::transport(&keypair)?;
-        let transport = TransportTimeout::new(transport, connect_timeout).boxed();
+        let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         listen(&mut swarm, self.listen).await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -322,8 +325,9 @@ impl Life {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect { address, done } => self.connect(address, done),
-            Command::AddAddress { peer, address } => {
+            Command::AddAddress { peer, address, done } => {
                 self.swarm.behaviour_mut().pointsub.add_address(peer, address);
+                let _gone = done.send(());
             }
             Command::Addresses { done } => {
                 let peer = Protocol::P2p(*self.swarm.local_peer_id());
@@ -335,11 +339,13 @@ impl Life {
     }
 
     fn connect(&mut self, address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>>) {
-        let opts = match peer_of(&address) {
-            Some(peer) if peer == *self.swarm.local_peer_id() => {
-                let _gone = done.send(Err(ConnectError::SelfDial));
-                return;
-            }
+        let peer = peer_of(&address);
+        let own = self.swarm.listeners().any(|own| *own == address);
+        if own || peer == Some(*self.swarm.local_peer_id()) {
+            let _gone = done.send(Err(ConnectError::SelfDial));
+            return;
+        }
+        let opts = match peer {
             Some(peer) => {
                 self.swarm.behaviour_mut().pointsub.add_address(peer, address.clone());
                 if self.swarm.is_connected(&peer) {
@@ -347,9 +353,12 @@ impl Life {
                     return;
                 }
                 let opts = DialOpts::peer_id(peer).addresses(vec![address.clone()]);
-                opts.condition(PeerCondition::Always).build()
+                opts.condition(PeerCondition::Always).allocate_new_port().build()
             }
-            None => DialOpts::unknown_peer_id().address(address.clone()).build(),
+            None => {
+                let opts = DialOpts::unknown_peer_id().address(address.clone());
+                opts.allocate_new_port().build()
+            }
         };
         let id = opts.connection_id();
         match self.swarm.dial(opts) {

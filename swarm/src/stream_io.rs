@@ -73,7 +73,13 @@ impl StreamIo {
         loop {
             while !self.writing.is_empty() && self.write_error.is_none() {
                 match Pin::new(&mut self.stream).poll_write(cx, &self.writing) {
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        // A peer that does not read must not keep the stream from its end.
+                        return match machine.poll_op() {
+                            Some(StreamOp::Reset) => Poll::Ready(Progress::Ended),
+                            _ => Poll::Pending,
+                        };
+                    }
                     Poll::Ready(Ok(0)) => self.fail_write(&io::ErrorKind::WriteZero.into()),
                     Poll::Ready(Ok(n)) => {
                         self.unflushed = true;

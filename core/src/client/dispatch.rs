@@ -7,7 +7,7 @@ use hashbrown::{Equivalent, HashMap};
 use slotmap::{SlotMap, new_key_type};
 
 use super::directive::{ClientEvent, ClientStats, Directive};
-use super::memory::FormatMemory;
+use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
 use super::queue::Queue;
 use super::stream::Report;
@@ -41,7 +41,7 @@ pub struct Dispatcher {
     pub(super) by_name: HashMap<RouteName, RouteKey, FixedState>,
     pub(super) peers: SlotMap<PeerKey, PeerUse>,
     pub(super) by_peer: HashMap<PeerId, PeerKey, FixedState>,
-    pub(super) formats: FormatMemory,
+    pub(super) memory: PeerMemory,
     pub(super) streams: SlotMap<StreamId, Pooled>,
     pub(super) requests: SlotMap<RequestId, Request>,
     pub(super) timers: BTreeSet<(Timestamp, Timer)>,
@@ -72,6 +72,8 @@ pub(super) struct PeerUse {
     pub(super) idle: usize,
     /// Of those, streams about to be gone.
     pub(super) leaving: usize,
+    /// A plain stream that has answered once, and is watched for whether the peer keeps it.
+    pub(super) probe: Option<StreamId>,
 }
 
 /// All that goes to one peer under one protocol.
@@ -108,6 +110,7 @@ pub(super) enum Timer {
     Waiting(RequestId),
     Idle(StreamId),
     Rest(RouteKey),
+    Probe(StreamId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -139,7 +142,7 @@ impl Dispatcher {
             by_name: HashMap::default(),
             peers: SlotMap::with_key(),
             by_peer: HashMap::default(),
-            formats: FormatMemory::default(),
+            memory: PeerMemory::default(),
             streams: SlotMap::with_key(),
             requests: SlotMap::with_key(),
             timers: BTreeSet::new(),
@@ -174,7 +177,7 @@ impl Dispatcher {
     /// The format in which the peer was last spoken to, if it is remembered.
     #[must_use]
     pub fn format_of(&self, peer: &PeerId) -> Option<Format> {
-        self.formats.get(peer)
+        self.memory.format(peer)
     }
 
     /// Accepts a request. Exactly one [`ClientEvent`] follows for it, unless it is cancelled.
@@ -263,12 +266,17 @@ impl Dispatcher {
                 let unsupported = error.cause == Cause::Unsupported;
                 let guessed = unsupported && pooled.offer != Offer::Both;
                 if unsupported && let Some(route) = self.routes.get(route) {
-                    self.formats.forget(&route.name.peer);
+                    self.memory.forget(&route.name.peer);
                 }
                 if leaves {
                     self.leave(stream);
                 }
-                let moves = leaves && (reused || guessed);
+                // The stream had closed before the request was put on it.
+                let untried = error.phase == Phase::Connect && !unsupported;
+                if let Some(request) = self.requests.get_mut(request).filter(|_| untried) {
+                    request.attempts -= 1;
+                }
+                let moves = leaves && (reused || guessed || untried);
                 if !(moves && self.requeue(request, error.delivery)) {
                     self.fail(request, error);
                 }
@@ -292,6 +300,9 @@ impl Dispatcher {
                 self.open_needed(route);
             }
             Report::Closed => {
+                if self.streams.get(stream).is_some_and(Pooled::is_ready) {
+                    self.end_probe(stream, Habit::Closes);
+                }
                 self.leave(stream);
                 self.remove_stream(stream);
             }
@@ -318,6 +329,7 @@ impl Dispatcher {
                     }
                 }
                 Timer::Idle(stream) => self.expire_idle(stream),
+                Timer::Probe(stream) => self.end_probe(stream, Habit::Keeps),
                 Timer::Rest(route) => {
                     if let Some(route) = self.routes.get_mut(route) {
                         route.rests_until = None;
@@ -389,7 +401,8 @@ impl Dispatcher {
             return Ok(*key);
         }
         let name = RouteName { peer: *peer, protocol: ProtocolName::new(protocol)? };
-        let unused = PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0 };
+        let unused =
+            PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0, probe: None };
         let peers = &mut self.peers;
         let peer = *self.by_peer.entry(*peer).or_insert_with(|| peers.insert(unused));
         let key = self.routes.insert(Route {

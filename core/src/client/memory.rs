@@ -1,4 +1,4 @@
-//! Which format worked with which peer.
+//! What is known of each peer: which format it speaks, and whether it keeps plain streams.
 
 use alloc::collections::VecDeque;
 
@@ -11,32 +11,63 @@ use crate::id::PeerId;
 /// How many peers are remembered. Forgetting one costs a round trip, no more.
 const CAPACITY: usize = 8192;
 
-/// What was negotiated with each peer last, so that later streams propose just that.
+/// What a peer was seen to do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) format: Format,
+    pub(super) habit: Habit,
+}
+
+/// What a plain peer does with a stream after it has answered. The format does not say, and Go
+/// libraries differ: 1.1.x keeps the stream, 1.0.x closes it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Habit {
+    Unknown,
+    Keeps,
+    Closes,
+}
+
+/// What was learned of each peer last.
 #[derive(Debug, Default)]
-pub(super) struct FormatMemory {
-    formats: HashMap<PeerId, Format, FixedState>,
+pub(super) struct PeerMemory {
+    known: HashMap<PeerId, Known, FixedState>,
     /// In the order of learning; peers forgotten meanwhile may still be listed.
     order: VecDeque<PeerId>,
 }
 
-impl FormatMemory {
-    pub(super) fn get(&self, peer: &PeerId) -> Option<Format> {
-        self.formats.get(peer).copied()
+impl PeerMemory {
+    /// The format in which the peer was last spoken to: later streams propose just that.
+    pub(super) fn format(&self, peer: &PeerId) -> Option<Format> {
+        self.known.get(peer).map(|known| known.format)
     }
 
-    pub(super) fn insert(&mut self, peer: PeerId, format: Format) {
-        if self.formats.insert(peer, format).is_none() {
-            self.order.push_back(peer);
-            while self.order.len() > CAPACITY {
-                if let Some(oldest) = self.order.pop_front() {
-                    self.formats.remove(&oldest);
-                }
+    /// What the peer does with its plain streams.
+    pub(super) fn habit(&self, peer: &PeerId) -> Habit {
+        self.known.get(peer).map_or(Habit::Unknown, |known| known.habit)
+    }
+
+    pub(super) fn learn_format(&mut self, peer: PeerId, format: Format) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.format = format;
+            return;
+        }
+        self.known.insert(peer, Known { format, habit: Habit::Unknown });
+        self.order.push_back(peer);
+        while self.order.len() > CAPACITY {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
             }
         }
     }
 
+    pub(super) fn learn_habit(&mut self, peer: &PeerId, habit: Habit) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.habit = habit;
+        }
+    }
+
     pub(super) fn forget(&mut self, peer: &PeerId) {
-        if self.formats.remove(peer).is_some() {
+        if self.known.remove(peer).is_some() {
             self.order.retain(|known| known != peer);
         }
     }

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::directive::Directive;
 use super::dispatch::{Dispatcher, PeerKey, RouteKey, Stopping, Timer};
+use super::memory::Habit;
 use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
 use crate::frame::{Format, Settings};
 use crate::id::{RequestId, StreamId};
@@ -13,6 +14,9 @@ use crate::time::Timestamp;
 
 /// How long no further stream is opened after an open failed while other streams exist.
 const REST: Duration = Duration::from_millis(100);
+
+/// A plain peer that has not closed a stream for this long after its first answer keeps it.
+const PROBE: Duration = Duration::from_millis(50);
 
 /// Which formats to propose on a new stream, in this order, in one negotiation.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +40,7 @@ pub(super) struct Pooled {
     pub(super) capacity_known: bool,
     /// Carries a large body now.
     pub(super) bulk: bool,
-    /// A request timed out here and there was no sign of life since.
+    /// A request timed out here and there was no sign of life since, or the stream is on probe.
     pub(super) suspect: bool,
     /// When its timer for being idle runs out.
     pub(super) watched_until: Timestamp,
@@ -105,7 +109,7 @@ impl Dispatcher {
         if let Some(route) = self.routes.get_mut(route) {
             route.opening -= 1;
             route.streams.push(stream);
-            self.formats.insert(route.name.peer, format);
+            self.memory.learn_format(route.name.peer, format);
         }
         self.serve(route);
         self.trim_idle();
@@ -170,7 +174,7 @@ impl Dispatcher {
         if small + bulk == 0 || route.rests_until.is_some() {
             return;
         }
-        let format = self.formats.get(&route.name.peer);
+        let format = self.memory.format(&route.name.peer);
         let wanted = match format {
             None => 1,
             Some(Format::Plain) => small + bulk,
@@ -241,7 +245,7 @@ impl Dispatcher {
         self.peers[peer].streams -= 1;
         if cause == Cause::Unsupported && offer != Offer::Both {
             // The peer changed, or never spoke this protocol: ask it again from the beginning.
-            self.formats.forget(&route.name.peer);
+            self.memory.forget(&route.name.peer);
         } else if route.streams.is_empty() && route.opening == 0 {
             let waiting = route.small.ids.drain(..).chain(route.bulk.ids.drain(..));
             let waiting: Vec<RequestId> = waiting.collect();
@@ -274,10 +278,43 @@ impl Dispatcher {
         if pooled.is_idle() {
             pooled.idle_since = self.now;
             self.count_idle(stream);
+            self.probe(stream);
         }
         self.serve(key);
         self.trim_idle();
         self.close_if_stopping(stream);
+    }
+
+    /// Puts no second request on a plain stream before it is known that the peer keeps it: it
+    /// would be lost, and nobody could say whether it was processed.
+    fn probe(&mut self, stream: StreamId) {
+        let Some(pooled) = self.streams.get_mut(stream) else { return };
+        let peer = &mut self.peers[pooled.peer];
+        if pooled.format == Format::Native || self.memory.habit(&peer.id) == Habit::Keeps {
+            return;
+        }
+        if peer.probe.is_some() || self.memory.habit(&peer.id) == Habit::Closes {
+            self.close_stream(stream);
+            return;
+        }
+        peer.probe = Some(stream);
+        pooled.suspect = true;
+        self.timers.insert((self.now + PROBE, Timer::Probe(stream)));
+    }
+
+    /// What a peer did with the stream on probe is known.
+    pub(super) fn end_probe(&mut self, stream: StreamId, habit: Habit) {
+        let Some(pooled) = self.streams.get_mut(stream) else { return };
+        let peer = &mut self.peers[pooled.peer];
+        if peer.probe == Some(stream) {
+            peer.probe = None;
+            pooled.suspect = false;
+            self.timers.remove(&(pooled.idle_since + PROBE, Timer::Probe(stream)));
+            self.memory.learn_habit(&peer.id, habit);
+            for route in peer.routes.clone() {
+                self.serve(route);
+            }
+        }
     }
 
     /// Closes the streams that are idle for the longest time, beyond the cap.
@@ -339,6 +376,10 @@ impl Dispatcher {
             peer.idle -= 1;
         }
         peer.leaving += 1;
+        if peer.probe == Some(stream) {
+            peer.probe = None;
+            self.timers.remove(&(pooled.idle_since + PROBE, Timer::Probe(stream)));
+        }
         self.timers.remove(&(pooled.watched_until, Timer::Idle(stream)));
         pooled.state = State::Leaving;
         if let Some(route) = self.routes.get_mut(pooled.route) {
@@ -373,6 +414,10 @@ impl Dispatcher {
         // Each goes to the front of its queue, so the oldest goes last.
         stranded.sort_unstable_by(|a, b| b.cmp(a));
         for (_, id) in stranded {
+            if let Some(request) = self.requests.get_mut(id) {
+                // It was never tried here.
+                request.attempts -= 1;
+            }
             if !self.requeue(id, Delivery::NotProcessed) {
                 let cause = Cause::Lost(Arc::from("the stream was closing"));
                 self.fail(id, RequestError::new(cause, Phase::Connect, Delivery::NotProcessed));

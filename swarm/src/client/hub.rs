@@ -116,10 +116,14 @@ impl ClientHub {
         });
     }
 
-    /// Whether it makes sense to compress for this peer: not if it is known to be plain.
-    pub(crate) fn compresses_for(&self, peer: &PeerId) -> bool {
+    /// Whether it makes sense to compress a body for this peer: not if the peer is known to be
+    /// plain, nor if the body will be refused.
+    pub(crate) fn compresses_for(&self, peer: &PeerId, len: usize) -> bool {
         let dispatcher = &self.state.lock().dispatcher;
-        dispatcher.config().compression() && dispatcher.format_of(peer) != Some(Format::Plain)
+        let config = dispatcher.config();
+        config.compression()
+            && len <= config.max_block_size()
+            && dispatcher.format_of(peer) != Some(Format::Plain)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use libp2p_identity::PeerId;
+use pointsub_core::compress::MIN_SIZE;
 use pointsub_core::{
     Body, Cause, ClientStats, Delivery, Phase, ProtocolName, RequestError, RequestId,
 };
@@ -143,8 +144,7 @@ fn start(call: Call<'_>) -> Result<State<'_>, RequestError> {
     let Call { hub, peer, protocol, body, timeout } = call;
     let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
     let peer = peer::to_core(&peer);
-    let worth_asking = body.len() >= pointsub_core::compress::MIN_SIZE;
-    let body = if worth_asking && hub.compresses_for(&peer) {
+    let body = if body.len() >= MIN_SIZE && hub.compresses_for(&peer, body.len()) {
         Body::compressed(body)
     } else {
         Body::uncompressed(body)

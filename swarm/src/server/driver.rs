@@ -288,6 +288,11 @@ impl Drop for ServerDriver {
             let now = self.hub.clock.now();
             self.machine.abandoned(call, &mut self.hub.gate.lock(), now);
         }
+        for (call, handler) in std::mem::take(&mut self.spawned) {
+            handler.abort();
+            let now = self.hub.clock.now();
+            self.machine.abandoned(call, &mut self.hub.gate.lock(), now);
+        }
         self.hub.remove_lane(self.key);
     }
 }

@@ -1,0 +1,602 @@
+//! The client: time limits, the caller's deadline, cancellation, and what a failure says about
+//! how far a request had come.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pointsub_core::client::Offer;
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use support::{
+    CONNECT, ClientScript, KIB, READ, WRITE, body, cancel, drain, frame, id, ms, plain, request,
+    response, settings,
+};
+
+const NATIVE: Offer = Offer::Only(Format::Native);
+
+fn config() -> ClientConfig {
+    ClientConfig::default()
+}
+
+fn timed_out(millis: u64) -> Cause {
+    Cause::TimedOut(Duration::from_millis(millis))
+}
+
+fn lost() -> Cause {
+    Cause::Lost("broken".into())
+}
+
+/// A native stream on which request `id(2, 0)`, "a", was written at `millis`.
+#[track_caller]
+fn asked_at(
+    millis: u64,
+    config: ClientConfig,
+) -> (ClientScript, StreamId, pointsub_core::RequestId) {
+    let (mut c, s) = ClientScript::native(config);
+    c.at(millis);
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    (c, s, a)
+}
+
+// Limits of the client.
+
+#[test]
+fn connect_timeout_covers_the_open_and_abandons_it() {
+    let mut c = ClientScript::new(config());
+    c.at(3);
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.expires_at(3 + CONNECT);
+    c.expect_abandon(s);
+    c.expect_failed(a, timed_out(CONNECT), Phase::Connect, Delivery::NotProcessed);
+    c.expect_rest();
+}
+
+#[test]
+fn connect_timeout_counts_from_the_open_also_for_requests_that_come_later() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.at(CONNECT - 1);
+    let b = c.send("b");
+    c.expires_at(CONNECT);
+    c.expect_abandon(s);
+    c.expect_error(a);
+    c.expect_failed(b, timed_out(CONNECT), Phase::Connect, Delivery::NotProcessed);
+}
+
+#[test]
+fn an_open_that_succeeds_ends_connect_timeout() {
+    let mut c = ClientScript::new(config());
+    c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.at(CONNECT - 1);
+    c.opened(s, Format::Native);
+    c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
+    c.at(CONNECT + 1);
+}
+
+#[test]
+fn read_timeout_counts_from_the_last_byte_written() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send(body(60 * KIB));
+    let bytes = request(id(2, 0), body(60 * KIB)).bytes();
+    c.expect_write_bytes(s, &bytes[..16 * KIB]);
+    c.at(10_000);
+    c.written(s);
+    c.expect_write_bytes(s, &bytes[16 * KIB..]);
+    c.at(25_000);
+    c.written(s);
+    c.expires_at(25_000 + READ);
+    c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_write(s, [cancel(id(2, 0))]);
+}
+
+#[test]
+fn read_timeout_of_a_plain_stream_resets_it() {
+    let (mut c, s) = ClientScript::plain(config());
+    c.at(50);
+    let a = c.send("a");
+    c.expect_sent(s, [plain("a")]);
+    c.expires_at(50 + READ);
+    c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn each_request_has_a_read_timeout_of_its_own() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.at(100);
+    let b = c.send("b");
+    c.expect_sent(s, [request(id(3, 1), "b")]);
+    c.expires_at(READ);
+    c.expect_error(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.expires_at(READ + 100);
+    c.expect_error(b);
+    c.expect_sent(s, [cancel(id(3, 1))]);
+}
+
+#[test]
+fn write_timeout_counts_from_each_write_and_resets_the_stream() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send(body(60 * KIB));
+    let bytes = request(id(2, 0), body(60 * KIB)).bytes();
+    c.expect_write_bytes(s, &bytes[..16 * KIB]);
+    c.at(20_000);
+    c.written(s);
+    c.expect_write_bytes(s, &bytes[16 * KIB..]);
+    c.expires_at(20_000 + WRITE);
+    c.expect_failed(a, timed_out(WRITE), Phase::Write, Delivery::Unknown);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn at_write_timeout_requests_that_had_not_left_are_moved() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_write(s, [request(id(2, 0), "a")]);
+    let b = c.send("b");
+    c.expires_at(WRITE);
+    c.expect_failed(a, timed_out(WRITE), Phase::Write, Delivery::Unknown);
+    c.expect_reset(s);
+    let fresh = c.expect_open(NATIVE);
+    c.opened(fresh, Format::Native);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(fresh, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn a_message_must_arrive_within_read_timeout() {
+    let (mut c, s) = ClientScript::native(config().with_write_timeout(Duration::from_secs(3600)));
+    let a = c.send("a");
+    c.expect_write(s, [request(id(2, 0), "a")]);
+    c.at(10_000);
+    c.receives_bytes(s, response(id(2, 0), "answer").first(1));
+    c.at(20_000);
+    c.receives_bytes(s, response(id(2, 0), "answer").bytes().slice(1..20));
+    c.expires_at(10_000 + READ);
+    c.expect_failed(a, timed_out(READ), Phase::Write, Delivery::Unknown);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn a_message_nobody_asked_for_must_arrive_in_time_too() {
+    let (mut c, s) = ClientScript::native(config());
+    c.at(5);
+    c.receives_bytes(s, settings(1, 1).first(15));
+    c.expires_at(5 + READ);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn each_message_has_the_whole_time() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.receives_bytes(s, frame(0x80, 0, "").first(3));
+    c.at(20_000);
+    let rest = [&frame(0x80, 0, "").bytes()[3..], &response(id(2, 0), "A").bytes()[..3]].concat();
+    c.receives_bytes(s, rest);
+    c.at(29_000);
+    c.receives_bytes(s, response(id(2, 0), "A").bytes().slice(3..));
+    c.expect_response(a, "A");
+}
+
+#[test]
+fn a_stream_on_which_a_request_timed_out_takes_none_until_it_gives_a_sign_of_life() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.expires_at(READ);
+    c.expect_error(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.send("b");
+    let other = c.expect_open(NATIVE);
+    c.receives(s, [response(id(2, 0), "late")]);
+    c.expect_sent(s, [request(id(3, 0), "b")]);
+    c.opened(other, Format::Native);
+    c.expect_sent(other, [c.settings()]);
+}
+
+// The caller's deadline.
+
+#[test]
+fn the_deadline_passes_while_connecting() {
+    let mut c = ClientScript::new(config());
+    let a = c.send_until(100, "a");
+    let b = c.send("b");
+    let s = c.expect_open(Offer::Both);
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Connect, Delivery::NotProcessed);
+    // The open goes on, for others.
+    c.opened(s, Format::Plain);
+    c.expect_sent(s, [plain("b")]);
+    c.receives(s, [plain("B")]);
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn the_deadline_passes_before_the_first_byte_leaves() {
+    let (mut c, s) = ClientScript::native(config());
+    c.send("stuck");
+    c.expect_write(s, [request(id(2, 0), "stuck")]);
+    let a = c.send_until(100, "a");
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Write, Delivery::NotProcessed);
+    c.written(s);
+    c.expect_write(s, [request(id(3, 1), "a").timeout(100), cancel(id(3, 1))]);
+}
+
+#[test]
+fn the_deadline_passes_when_a_part_has_left() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(100, body(60 * KIB));
+    let bytes = request(id(2, 0), body(60 * KIB)).timeout(100).bytes();
+    c.expect_write_bytes(s, &bytes[..16 * KIB]);
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Write, Delivery::NotProcessed);
+    c.written(s);
+    c.expect_write_bytes(s, &bytes[16 * KIB..]);
+    c.written(s);
+    c.expect_write(s, [cancel(id(2, 0))]);
+}
+
+#[test]
+fn the_deadline_passes_when_all_may_have_left() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(100, "a");
+    c.expect_write(s, [request(id(2, 0), "a").timeout(100)]);
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Write, Delivery::Unknown);
+    c.written(s);
+    c.expect_write(s, [cancel(id(2, 0))]);
+}
+
+#[test]
+fn the_deadline_passes_while_waiting_for_the_answer() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(100, "a");
+    c.expect_sent(s, [request(id(2, 0), "a").timeout(100)]);
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.receives(s, [support::failure(id(2, 0), 5)]);
+    c.expect_quiet();
+    assert_eq!(c.stats().idle_streams, 1);
+}
+
+#[test]
+fn the_deadline_of_a_plain_request_resets_its_stream() {
+    let (mut c, s) = ClientScript::plain(config());
+    let a = c.send_until(100, "a");
+    c.expect_sent(s, [plain("a")]);
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Wait, Delivery::Unknown);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn the_deadline_wins_over_limits_that_come_later() {
+    let mut c = ClientScript::new(config());
+    let a = c.send_until(CONNECT - 1, "a");
+    c.expect_open(Offer::Both);
+    c.expires_at(CONNECT - 1);
+    c.expect_failed(a, Cause::Deadline, Phase::Connect, Delivery::NotProcessed);
+
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(READ - 1, "a");
+    c.expect_sent(s, [request(id(2, 0), "a").timeout(29_999)]);
+    c.expires_at(READ - 1);
+    c.expect_failed(a, Cause::Deadline, Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+}
+
+#[test]
+fn at_the_same_instant_the_deadline_wins_over_read_timeout() {
+    for native in [false, true] {
+        let started = if native { ClientScript::native } else { ClientScript::plain };
+        let (mut c, s) = started(config());
+        let a = c.send_until(READ, "a");
+        if native {
+            c.expect_sent(s, [request(id(2, 0), "a").timeout(30_000)]);
+        } else {
+            c.expect_sent(s, [plain("a")]);
+        }
+        c.expires_at(READ);
+        c.expect_failed(a, Cause::Deadline, Phase::Wait, Delivery::Unknown);
+        if native {
+            c.expect_sent(s, [cancel(id(2, 0))]);
+        } else {
+            c.expect_reset(s);
+        }
+    }
+}
+
+#[test]
+fn read_timeout_wins_over_a_later_deadline() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(READ + 1, "a");
+    c.expect_sent(s, [request(id(2, 0), "a").timeout(30_001)]);
+    c.expires_at(READ);
+    c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+}
+
+#[test]
+fn a_deadline_that_has_passed_at_send_fails_without_a_byte() {
+    let (mut c, _) = ClientScript::native(config());
+    c.at(100);
+    let a = c.send_until(100, "a");
+    let error = c.expect_error(a);
+    assert_eq!((error.cause, error.delivery), (Cause::Deadline, Delivery::NotProcessed));
+    c.expect_quiet();
+}
+
+#[test]
+fn a_deadline_that_has_passed_at_send_does_no_harm_to_the_stream() {
+    let (mut c, s) = ClientScript::native(config());
+    c.at(100);
+    let a = c.send_until(100, "a");
+    let b = c.send("b");
+    let error = c.expect_error(a);
+    assert_eq!(error.cause, Cause::Deadline);
+    c.expect_sent(s, [request(id(2, 0), "b")]);
+    c.receives(s, [response(id(2, 0), "B")]);
+    c.expect_response(b, "B");
+    let stats = c.stats();
+    assert_eq!((stats.opens, stats.streams, stats.idle_streams), (1, 1, 1));
+}
+
+#[test]
+fn a_deadline_that_has_passed_at_send_does_not_hold_up_a_drain() {
+    let (mut c, s) = ClientScript::native(config());
+    c.at(100);
+    let a = c.send_until(100, "a");
+    c.expect_error(a);
+    c.drain();
+    c.expect_finish(s);
+    c.expect_drained();
+}
+
+#[test]
+fn an_answer_that_came_before_the_deadline_is_kept_though_both_are_seen_together() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(100, "a");
+    c.expect_sent(s, [request(id(2, 0), "a").timeout(100)]);
+    c.now = ms(100);
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.timeout();
+    c.expect_response(a, "A");
+}
+
+#[test]
+fn a_deadline_due_at_the_tick_just_passed_fails_at_once() {
+    let (mut c, _) = ClientScript::native(config());
+    c.now = ms(5);
+    c.timeout();
+    let a = c.send_until(5, "a");
+    let error = c.expect_error(a);
+    assert_eq!(error.cause, Cause::Deadline);
+
+    // The same in the other order of the batch. The script checks that no deadline is returned
+    // that is not after the tick.
+    let b = c.send_until(5, "b");
+    c.timeout();
+    assert_eq!(c.expect_error(b).cause, Cause::Deadline);
+}
+
+#[test]
+fn a_request_moved_at_its_deadline_fails() {
+    let config = config().with_write_timeout(Duration::from_millis(10));
+    let (mut c, s) = ClientScript::native(config);
+    let stuck = c.send("stuck");
+    c.expect_write(s, [request(id(2, 0), "stuck")]);
+    let a = c.send_until(10, "a");
+    c.expires_at(10);
+    c.expect_failed(stuck, timed_out(10), Phase::Write, Delivery::Unknown);
+    c.expect_reset(s);
+    // It is moved, and a stream opened for it, before its own time is looked at.
+    let error = c.expect_error(a);
+    assert_eq!((error.cause, error.delivery), (Cause::Deadline, Delivery::NotProcessed));
+    c.expect_open(NATIVE);
+}
+
+// Cancellation.
+
+#[test]
+fn cancel_while_waiting_for_a_stream_needs_no_word_to_anyone() {
+    let mut c = ClientScript::new(config());
+    let a = c.send_until(500, "a");
+    let s = c.expect_open(Offer::Both);
+    c.cancel(a);
+    c.opened(s, Format::Native);
+    c.expect_sent(s, [c.settings()]);
+    c.at(1000);
+    assert_eq!((c.stats().cancelled, c.stats().waiting), (1, 0));
+}
+
+#[test]
+fn cancel_tells_the_server_and_keeps_the_place_until_the_answer() {
+    let config = config().with_max_in_flight(1).with_max_streams_per_peer(1);
+    let (mut c, s, a) = asked_at(0, config);
+    let b = c.send("b");
+    c.cancel(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.expect_quiet();
+    c.receives(s, [support::failure(id(2, 0), 6)]);
+    c.expect_sent(s, [request(id(3, 0), "b")]);
+    c.receives(s, [response(id(3, 0), "B")]);
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn an_answer_that_crosses_with_cancel_is_discarded() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.cancel(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.receives(s, [response(id(2, 0), "too late")]);
+    c.expect_quiet();
+    let stats = c.stats();
+    assert_eq!((stats.ok, stats.cancelled, stats.in_flight, stats.idle_streams), (1, 1, 0, 1));
+}
+
+#[test]
+fn an_outcome_that_was_decided_before_cancel_still_comes() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.cancel(a);
+    c.expect_response(a, "A");
+    c.expect_quiet();
+    assert_eq!(c.stats().cancelled, 0);
+}
+
+#[test]
+fn cancel_twice_or_after_the_outcome_is_ignored() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.cancel(a);
+    c.cancel(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.receives(s, [response(id(2, 0), "")]);
+    c.cancel(a);
+    c.expect_quiet();
+    assert_eq!(c.stats().cancelled, 1);
+}
+
+#[test]
+fn cancel_resets_a_plain_stream() {
+    let (mut c, s) = ClientScript::plain(config());
+    let a = c.send("a");
+    c.expect_sent(s, [plain("a")]);
+    c.cancel(a);
+    c.expect_reset(s);
+    c.expect_rest();
+    assert_eq!((c.stats().cancelled, c.stats().streams), (1, 0));
+}
+
+#[test]
+fn cancel_of_a_plain_request_makes_room_for_the_next() {
+    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+    let a = c.send("a");
+    c.send("b");
+    c.expect_sent(s, [plain("a")]);
+    c.cancel(a);
+    c.expect_reset(s);
+    let fresh = c.expect_open(Offer::Only(Format::Plain));
+    c.opened(fresh, Format::Plain);
+    c.expect_sent(fresh, [plain("b")]);
+}
+
+#[test]
+fn a_cancel_that_is_never_confirmed_ends_the_stream_at_read_timeout() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.at(100);
+    c.cancel(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.at(29_000);
+    let b = c.send("b");
+    c.expect_sent(s, [request(id(3, 1), "b")]);
+    c.expires_at(100 + READ);
+    let cause = Cause::Lost("the peer does not confirm cancellation".into());
+    c.expect_failed(b, cause, Phase::Wait, Delivery::Unknown);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn a_timeout_that_is_never_confirmed_ends_the_stream_at_read_timeout() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.expires_at(READ);
+    c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.expires_at(2 * READ);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+#[test]
+fn a_cancelled_request_is_confirmed_by_a_drain_before_it() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.cancel(a);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.receives(s, [drain(id(1, 0))]);
+    c.expect_finish(s);
+    c.expect_rest();
+}
+
+// Delivery.
+
+#[test]
+fn delivery_when_the_stream_is_lost_before_any_byte_left() {
+    // On a fresh stream, where nothing is moved.
+    let mut c = ClientScript::new(config());
+    let (stuck, a) = (c.send(body(60 * KIB)), c.send("a"));
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Native);
+    let first: Bytes = support::join([c.settings(), request(id(1, 0), body(60 * KIB))]);
+    c.expect_write_bytes(s, &first[..16 * KIB]);
+    c.breaks(s);
+    c.expect_failed(stuck, lost(), Phase::Write, Delivery::NotProcessed);
+    c.expect_failed(a, lost(), Phase::Write, Delivery::NotProcessed);
+}
+
+#[test]
+fn delivery_when_the_stream_is_lost_after_a_part_left() {
+    let mut c = ClientScript::new(config());
+    let a = c.send(body(60 * KIB));
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_write_bytes(s, &plain(body(60 * KIB)).first(16 * KIB));
+    c.breaks(s);
+    c.expect_failed(a, lost(), Phase::Write, Delivery::NotProcessed);
+}
+
+#[test]
+fn delivery_when_the_stream_is_lost_while_the_last_part_leaves() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_write(s, [plain("a")]);
+    c.breaks(s);
+    c.expect_failed(a, lost(), Phase::Write, Delivery::Unknown);
+}
+
+#[test]
+fn delivery_when_the_stream_is_lost_after_all_left() {
+    let (mut c, s, a) = asked_at(0, config());
+    c.breaks(s);
+    c.expect_failed(a, lost(), Phase::Wait, Delivery::Unknown);
+    c.expect_rest();
+}
+
+#[test]
+fn delivery_when_the_peer_closes_instead_of_answering() {
+    let (mut c, s) = ClientScript::plain(config());
+    let a = c.send("a");
+    c.expect_sent(s, [plain("a")]);
+    c.finishes(s);
+    c.expect_failed(a, Cause::RemoteClosed, Phase::Wait, Delivery::Unknown);
+    c.expect_finish(s);
+    c.expect_rest();
+}
+
+#[test]
+fn delivery_when_the_peer_closes_before_all_left() {
+    let mut c = ClientScript::new(config());
+    let a = c.send(body(60 * KIB));
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    let bytes = plain(body(60 * KIB)).bytes();
+    c.expect_write_bytes(s, &bytes[..16 * KIB]);
+    c.finishes(s);
+    c.expect_failed(a, Cause::RemoteClosed, Phase::Write, Delivery::NotProcessed);
+    c.written(s);
+    c.expect_write_bytes(s, &bytes[16 * KIB..]);
+    c.written(s);
+    c.expect_finish(s);
+}

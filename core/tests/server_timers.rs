@@ -1,0 +1,378 @@
+//! The server: its four timers, each at its own time, and the caller's deadline.
+
+mod support;
+
+use std::time::Duration;
+
+use pointsub_core::{Format, ServerConfig};
+use support::{
+    IDLE, KIB, READ, ServerScript, WRITE, body, cancel, drain, failure, frame, ms, plain, request,
+    response, settings,
+};
+
+fn config() -> ServerConfig {
+    ServerConfig::default()
+}
+
+// Until the first request.
+
+#[test]
+fn a_native_stream_without_a_first_request_is_drained_at_read_timeout() {
+    let mut s = ServerScript::new(config());
+    s.at(40);
+    let stream = s.accept_native();
+    s.expires_at(40 + READ);
+    s.expect_sent(stream, [drain(0)]);
+    s.expect_finish(stream);
+    s.expect_rest();
+}
+
+#[test]
+fn a_plain_stream_without_a_first_request_is_closed_at_read_timeout() {
+    let mut s = ServerScript::new(config());
+    s.at(40);
+    let stream = s.accept(Format::Plain);
+    s.expires_at(40 + READ);
+    s.expect_finish(stream);
+    s.expect_rest();
+}
+
+#[test]
+fn settings_are_no_first_request() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.at(20_000);
+    s.receives(stream, [settings(1 << 20, 10)]);
+    s.expires_at(READ);
+    s.expect_sent(stream, [drain(0)]);
+    s.expect_finish(stream);
+}
+
+#[test]
+fn the_first_request_ends_the_timer_of_the_first_request() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.at(READ - 1);
+    s.receives(stream, [request(1, "a")]);
+    let a = s.expect_request("a");
+    s.at(10 * IDLE);
+    s.respond(a, "A");
+    s.expect_sent(stream, [response(1, "A")]);
+}
+
+// While a message arrives.
+
+#[test]
+fn a_message_must_arrive_within_read_timeout_of_its_first_byte() {
+    let (mut s, stream) = ServerScript::native(config());
+    let bytes = request(1, "hello").bytes();
+    s.at(10_000);
+    s.receives_bytes(stream, bytes.slice(..1));
+    s.at(25_000);
+    s.receives_bytes(stream, bytes.slice(1..20));
+    s.expires_at(10_000 + READ);
+    s.expect_reset(stream);
+    s.expect_rest();
+    assert_eq!(s.server.buffered(), 0);
+}
+
+#[test]
+fn a_message_that_is_late_takes_those_at_work_with_it() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives_bytes(stream, [&request(1, "a").bytes()[..], &request(2, "b").first(5)].concat());
+    let a = s.expect_request("a");
+    s.expires_at(READ);
+    s.expect_reset(stream);
+    s.expect_abandon(a);
+    s.abandoned(a);
+    s.expect_rest();
+}
+
+#[test]
+fn each_message_has_the_whole_time() {
+    let (mut s, stream) = ServerScript::plain(config());
+    s.receives_bytes(stream, plain("a").first(4));
+    s.at(29_000);
+    s.receives_bytes(stream, "a");
+    let a = s.expect_request("a");
+    s.respond(a, "A");
+    s.expect_sent(stream, [plain("A")]);
+    s.receives_bytes(stream, plain("b").first(4));
+    s.expires_at(29_000 + READ);
+    s.expect_reset(stream);
+}
+
+#[test]
+fn the_idle_timer_does_not_cut_off_a_message_that_is_arriving() {
+    let (mut s, stream) = ServerScript::plain(config());
+    s.at(29_990);
+    s.receives_bytes(stream, plain("hello").first(6));
+    s.at(30_010);
+    s.receives_bytes(stream, plain("hello").bytes().slice(6..));
+    let a = s.expect_request("hello");
+    s.respond(a, "A");
+    s.expect_sent(stream, [plain("A")]);
+
+    // The same on a stream that was in use.
+    s.at(30_010 + IDLE - 1);
+    s.receives_bytes(stream, plain("hello").first(6));
+    s.at(30_010 + IDLE + 100);
+    s.receives_bytes(stream, plain("hello").bytes().slice(6..));
+    s.expect_request("hello");
+}
+
+#[test]
+fn a_message_that_waits_behind_a_plain_request_is_not_timed() {
+    let (mut s, stream) = ServerScript::plain(config());
+    s.receives_bytes(stream, [&plain("a").bytes()[..], &plain("b").first(3)].concat());
+    let a = s.expect_request("a");
+    s.at(2 * READ);
+    s.respond(a, "A");
+    s.expect_sent(stream, [plain("A")]);
+    s.expires_at(3 * READ);
+    s.expect_reset(stream);
+}
+
+#[test]
+fn a_message_that_waits_behind_unread_answers_is_not_timed() {
+    let config = config().with_write_timeout(Duration::from_millis(10 * READ));
+    let (mut s, stream) = ServerScript::native(config);
+    s.receives(stream, [request(1, "a")]);
+    let a = s.expect_request("a");
+    s.respond(a, body(300 * KIB));
+    s.receives_bytes(stream, request(2, "b").first(7));
+    s.expect_some_write(stream);
+    s.at(2 * READ);
+    s.written(stream);
+    s.expect_some_write(stream);
+    s.written(stream);
+    s.expires_at(3 * READ);
+    s.expect_reset(stream);
+}
+
+// While nothing happens.
+
+#[test]
+fn an_idle_native_stream_is_drained_exactly_at_idle_timeout() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(7, "a")]);
+    let a = s.expect_request("a");
+    s.at(12_000);
+    s.respond(a, "A");
+    s.expect_sent(stream, [response(7, "A")]);
+    s.expires_at(12_000 + IDLE);
+    s.expect_sent(stream, [drain(7)]);
+    s.expect_finish(stream);
+    s.expect_rest();
+}
+
+#[test]
+fn an_idle_plain_stream_is_closed_exactly_at_idle_timeout() {
+    let (mut s, stream) = ServerScript::plain(config());
+    s.receives(stream, [plain("a")]);
+    let a = s.expect_request("a");
+    s.at(12_000);
+    s.respond(a, "A");
+    s.expect_sent(stream, [plain("A")]);
+    s.expires_at(12_000 + IDLE);
+    s.expect_finish(stream);
+    s.expect_rest();
+}
+
+#[test]
+fn frames_that_are_no_requests_do_not_keep_a_stream_from_being_idle() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a")]);
+    let a = s.expect_request("a");
+    s.respond(a, "A");
+    s.expect_sent(stream, [response(1, "A")]);
+    s.at(IDLE - 1);
+    s.receives(stream, [settings(1 << 20, 1), cancel(1), frame(0x80, 0, "")]);
+    s.expires_at(IDLE);
+    s.expect_sent(stream, [drain(1)]);
+    s.expect_finish(stream);
+}
+
+// While writing.
+
+#[test]
+fn write_timeout_counts_from_each_write_and_resets_the_stream() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a"), request(2, "b")]);
+    let [a, b] = ["a", "b"].map(|body| s.expect_request(body));
+    s.at(10);
+    s.respond(a, body(60 * KIB));
+    s.expect_some_write(stream);
+    s.at(20_000);
+    s.written(stream);
+    s.expect_some_write(stream);
+    s.expires_at(20_000 + WRITE);
+    s.expect_reset(stream);
+    s.expect_abandon(b);
+    s.abandoned(b);
+    s.expect_rest();
+}
+
+#[test]
+fn a_peer_that_does_not_take_the_settings_is_cut_off() {
+    let mut s = ServerScript::new(config().with_write_timeout(Duration::from_millis(100)));
+    let stream = s.accept(Format::Native);
+    s.expect_write(stream, [s.settings()]);
+    s.expires_at(100);
+    s.expect_reset(stream);
+    s.expect_rest();
+}
+
+#[test]
+fn a_peer_that_does_not_take_the_last_answer_is_cut_off() {
+    let (mut s, stream) = ServerScript::plain(config());
+    s.receives(stream, [plain("a")]);
+    let a = s.expect_request("a");
+    s.finishes(stream);
+    s.at(50);
+    s.respond(a, "A");
+    s.expect_write(stream, [plain("A")]);
+    s.expires_at(50 + WRITE);
+    s.expect_reset(stream);
+    s.expect_rest();
+}
+
+// The caller's deadline.
+
+#[test]
+fn the_deadline_on_the_wire_counts_from_the_arrival_of_the_request() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.at(10);
+    s.receives_bytes(stream, request(1, "a").timeout(50).first(20));
+    s.at(20);
+    s.receives_bytes(stream, request(1, "a").timeout(50).bytes().slice(20..));
+    s.expect_request_until(Some(70), "a");
+}
+
+#[test]
+fn at_the_deadline_the_caller_is_answered_and_the_handler_stopped() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.at(10);
+    s.receives(stream, [request(1, "a").timeout(50)]);
+    let a = s.expect_request_until(Some(60), "a");
+    s.expires_at(60);
+    s.expect_abandon(a);
+    s.expect_sent(stream, [failure(1, 5)]);
+    assert_eq!((s.stats().in_flight, s.stats().abandoned), (1, 0));
+    s.abandoned(a);
+    s.expect_quiet();
+    assert_eq!((s.stats().in_flight, s.stats().abandoned), (0, 1));
+    s.expires_at(60 + IDLE);
+    s.expect_sent(stream, [drain(1)]);
+    s.expect_finish(stream);
+}
+
+#[test]
+fn a_response_after_the_deadline_is_dropped() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a").timeout(50)]);
+    let a = s.expect_request_until(Some(50), "a");
+    s.expires_at(50);
+    s.expect_abandon(a);
+    s.expect_sent(stream, [failure(1, 5)]);
+    s.respond(a, "too late");
+    s.expect_quiet();
+    assert_eq!((s.stats().ok, s.stats().abandoned), (0, 1));
+}
+
+#[test]
+fn a_response_before_the_deadline_ends_it() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a").timeout(50)]);
+    let a = s.expect_request_until(Some(50), "a");
+    s.at(49);
+    s.respond(a, "A");
+    s.expect_sent(stream, [response(1, "A")]);
+    s.at(100);
+}
+
+#[test]
+fn each_request_has_a_deadline_of_its_own() {
+    let (mut s, stream) = ServerScript::native(config());
+    let asked = [request(1, "a").timeout(70), request(2, "b").timeout(50), request(3, "c")];
+    s.receives(stream, asked);
+    let a = s.expect_request_until(Some(70), "a");
+    let b = s.expect_request_until(Some(50), "b");
+    s.expect_request("c");
+    s.expires_at(50);
+    s.expect_abandon(b);
+    s.expect_sent(stream, [failure(2, 5)]);
+    s.expires_at(70);
+    s.expect_abandon(a);
+    s.expect_sent(stream, [failure(1, 5)]);
+    s.at(2 * IDLE);
+}
+
+#[test]
+fn a_request_without_time_left_is_answered_without_a_handler() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a").timeout(0)]);
+    s.expect_sent(stream, [failure(1, 5).unprocessed()]);
+    assert_eq!((s.stats().started, s.stats().refused), (0, 1));
+}
+
+#[test]
+fn cancel_ends_the_deadline() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a").timeout(50), cancel(1)]);
+    let a = s.expect_request_until(Some(50), "a");
+    s.expect_abandon(a);
+    s.at(100);
+    s.abandoned(a);
+    s.expect_sent(stream, [failure(1, 6)]);
+}
+
+#[test]
+fn cancel_after_the_deadline_is_ignored() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a").timeout(50)]);
+    let a = s.expect_request_until(Some(50), "a");
+    s.expires_at(50);
+    s.expect_abandon(a);
+    s.expect_sent(stream, [failure(1, 5)]);
+    s.receives(stream, [cancel(1)]);
+    s.abandoned(a);
+    s.expect_quiet();
+}
+
+#[test]
+fn a_request_whose_deadline_was_answered_counts_until_its_handler_has_stopped() {
+    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_conns(1));
+    s.receives(stream, [request(1, "a").timeout(50)]);
+    let a = s.expect_request_until(Some(50), "a");
+    s.expires_at(50);
+    s.expect_abandon(a);
+    s.receives(stream, [request(2, "b")]);
+    s.expect_sent(stream, [failure(1, 5)]);
+    s.expect_sent(stream, [failure(2, 3).retry_after(100).unprocessed()]);
+    s.abandoned(a);
+    s.receives(stream, [request(3, "c")]);
+    s.expect_request("c");
+}
+
+#[test]
+fn a_deadline_due_at_the_tick_just_passed_is_answered_at_once() {
+    // The script checks that no deadline is returned that is not after the tick.
+    let (mut s, stream) = ServerScript::native(config());
+    s.now = ms(4);
+    s.receives(stream, [request(1, "a").timeout(1)]);
+    s.now = ms(5);
+    s.timeout();
+    let a = s.expect_request_until(Some(5), "a");
+    s.expect_abandon(a);
+    s.expect_sent(stream, [failure(1, 5)]);
+}
+
+#[test]
+fn time_that_runs_backwards_stands_still() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.at(1000);
+    s.now = ms(10);
+    s.receives(stream, [request(1, "a").timeout(50)]);
+    s.expect_request_until(Some(1050), "a");
+    s.timeout();
+    s.expect_wait(1050);
+}

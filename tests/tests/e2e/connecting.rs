@@ -1,0 +1,197 @@
+//! Peers that are not there, or not who they should be.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use libp2p_identity::PeerId;
+
+use pointsub_swarm::{
+    Cause, ClientConfig, ConnectError, Delivery, Multiaddr, Phase, SendError, ServerConfig,
+};
+
+use crate::common::*;
+
+/// An address where nobody listens.
+fn nobody() -> Multiaddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address")
+}
+
+/// A listener that takes connections and says nothing.
+fn silent() -> (TcpListener, Multiaddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    (listener, format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address"))
+}
+
+#[test]
+fn connecting_where_nobody_listens_is_a_typed_error() {
+    run(async {
+        let node = client(ClientConfig::default()).await;
+        let somebody = PeerId::random();
+        for at in [nobody(), nobody().with_p2p(somebody).expect("an address without a peer")] {
+            let error = node.connect(at.clone()).await.expect_err("nobody listens");
+            match error {
+                ConnectError::Unreachable { address, .. } => assert_eq!(address, at),
+                error => panic!("{error:?}"),
+            }
+        }
+    });
+}
+
+/// C3: the limit covers the handshake.
+#[test]
+fn connecting_to_a_silent_listener_times_out() {
+    run(async {
+        let limit = Duration::from_millis(300);
+        let (_listener, address) = silent();
+        let node = client(ClientConfig::default().with_connect_timeout(limit)).await;
+        for _ in 0..5 {
+            let error = node.connect(address.clone()).await.expect_err("nobody speaks");
+            match error {
+                ConnectError::TimedOut { after, .. } => assert_eq!(after, limit),
+                error => panic!("{error:?}"),
+            }
+        }
+    });
+}
+
+/// C3: the same limit, when a request has to connect first.
+#[test]
+fn a_request_to_a_silent_listener_times_out() {
+    run(async {
+        let limit = Duration::from_millis(300);
+        let (_listener, address) = silent();
+        let node = client(ClientConfig::default().with_connect_timeout(limit)).await;
+        for _ in 0..5 {
+            let peer = PeerId::random();
+            node.add_address(peer, address.clone()).await;
+            let error = node.client().send(peer, &echo_name(), "x").await;
+            let error = error.expect_err("nobody speaks");
+            assert_eq!(error.cause, Cause::TimedOut(limit));
+            assert_eq!((error.phase, error.delivery), (Phase::Connect, Delivery::NotProcessed));
+        }
+    });
+}
+
+/// C1: a caller's deadline is kept before there is a connection too.
+#[test]
+fn a_callers_deadline_ends_the_wait_for_a_connection() {
+    run(async {
+        let (_listener, address) = silent();
+        let node = client(ClientConfig::default()).await;
+        let peer = PeerId::random();
+        node.add_address(peer, address).await;
+        let echo = echo_name();
+        let call = node.client().send(peer, &echo, "x").timeout(Duration::from_millis(200));
+        let error = call.await.expect_err("nobody speaks");
+        assert_eq!(error.cause, Cause::Deadline);
+        assert_eq!((error.phase, error.delivery), (Phase::Connect, Delivery::NotProcessed));
+    });
+}
+
+#[test]
+fn a_request_to_a_peer_without_an_address_is_unreachable() {
+    run(async {
+        let node = client(ClientConfig::default()).await;
+        for _ in 0..3 {
+            let error = node.client().send(PeerId::random(), &echo_name(), "x").await;
+            let error = error.expect_err("no address is known");
+            assert!(matches!(error.cause, Cause::Unreachable(_)), "{error:?}");
+            assert_eq!((error.phase, error.delivery), (Phase::Connect, Delivery::NotProcessed));
+        }
+        let stats = node.client().stats();
+        assert_eq!((stats.in_flight, stats.streams, stats.failed), (0, 0, 3));
+    });
+}
+
+#[test]
+fn a_request_where_nobody_listens_is_unreachable() {
+    run(async {
+        let node = client(ClientConfig::default()).await;
+        let peer = PeerId::random();
+        node.add_address(peer, nobody()).await;
+        let error = node.client().send(peer, &echo_name(), "x").await;
+        let error = error.expect_err("nobody listens");
+        assert!(matches!(error.cause, Cause::Unreachable(_)), "{error:?}");
+        assert_eq!(error.delivery, Delivery::NotProcessed);
+    });
+}
+
+/// Whoever has awaited `add_address` can send.
+#[test]
+fn an_address_is_known_as_soon_as_it_was_added() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let at = address(&server).await;
+        for _ in 0..50 {
+            let node = client(ClientConfig::default()).await;
+            node.add_address(server.peer_id(), at.clone()).await;
+            check_echo(&node, server.peer_id(), "found").await;
+        }
+    });
+}
+
+/// An address book that is wrong in part is no obstacle.
+#[test]
+fn one_good_address_among_bad_ones_is_enough() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let node = client(ClientConfig::default()).await;
+        node.add_address(server.peer_id(), nobody()).await;
+        node.add_address(server.peer_id(), address(&server).await).await;
+        node.add_address(server.peer_id(), nobody()).await;
+        check_echo(&node, server.peer_id(), "found").await;
+    });
+}
+
+/// Nobody can pretend to be somebody else.
+#[test]
+fn another_peer_at_the_address_is_not_accepted() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let node = client(ClientConfig::default()).await;
+        let mut at = address(&server).await;
+        at.pop();
+        let expected = PeerId::random();
+        let at = at.with_p2p(expected).expect("an address without a peer");
+        let error = node.connect(at).await.expect_err("another peer is there");
+        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+        let error = node.client().send(expected, &echo_name(), "secret").await;
+        assert_eq!(error.expect_err("it is not there").delivery, Delivery::NotProcessed);
+        assert_eq!(server.server().stats().started, 0);
+    });
+}
+
+/// Many requests at once cause one connection.
+#[test]
+fn requests_that_have_to_connect_share_one_dial() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let node = client(ClientConfig::default()).await;
+        node.add_address(server.peer_id(), address(&server).await).await;
+        let calls = (0..100).map(|n| check_echo(&node, server.peer_id(), format!("request {n}")));
+        futures::future::join_all(calls).await;
+        assert_eq!(node.client().stats().opens, 1);
+    });
+}
+
+/// C13.
+#[test]
+fn a_node_neither_connects_nor_sends_to_itself() {
+    run(async {
+        let node = echo_server(ServerConfig::default()).await;
+        let with_peer = address(&node).await;
+        let mut without_peer = with_peer.clone();
+        without_peer.pop();
+        for own in [with_peer, without_peer] {
+            let error = node.connect(own).await.expect_err("it is itself");
+            assert!(matches!(error, ConnectError::SelfDial), "{error:?}");
+        }
+        let error = node.client().send(node.peer_id(), &echo_name(), "x").await;
+        let error = error.expect_err("it is itself");
+        assert_eq!(error.cause, Cause::Refused(SendError::SelfRequest));
+        assert_eq!((error.phase, error.delivery), (Phase::Send, Delivery::NotProcessed));
+    });
+}

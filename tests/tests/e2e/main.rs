@@ -1,0 +1,22 @@
+//! Whole nodes talk over loopback sockets: the library from its public API down to the wire, with
+//! peers of its own kind, with peers that speak the plain format by hand, and with hostile ones.
+//!
+//! Only `support` names a runtime. To run everything on another one, write a second `support` and
+//! include the other modules with `#[path]`.
+
+mod bodies;
+mod cancel;
+mod common;
+mod composed;
+mod connecting;
+mod crash;
+mod duplex;
+mod formats;
+mod handlers;
+mod hostile;
+mod limits;
+mod load;
+mod protocols;
+mod raw;
+mod stopping;
+mod support;

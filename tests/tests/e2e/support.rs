@@ -1,0 +1,13 @@
+//! The runtime under test: all that differs between runtimes.
+
+pub(crate) use pointsub_tokio::Tokio as Rt;
+
+/// Runs a test on a runtime of its own.
+pub(crate) fn block_on<F: Future>(test: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a tokio runtime")
+        .block_on(test)
+}
