@@ -5,21 +5,14 @@ mod support;
 use std::time::Duration;
 
 use pointsub_core::client::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
-use support::{
-    CONNECT, ClientScript, IDLE, KIB, PROTOCOL, READ, body, drain, failure, id, plain, request,
-    response, settings,
-};
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, plain, request, response, settings};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);
 
 fn config() -> ClientConfig {
     ClientConfig::default()
-}
-
-fn unreachable() -> StreamError {
-    StreamError::Unreachable("no route".into())
 }
 
 /// Opens a native stream and settles on 1024 requests in flight.
@@ -128,6 +121,45 @@ fn the_oldest_stream_that_is_free_is_used() {
     c.expect_response(a, "A");
     c.send("c");
     c.expect_sent(old, [plain("c")]);
+}
+
+// Whether a plain peer keeps its streams.
+
+#[test]
+fn a_plain_stream_takes_its_second_request_when_the_peer_has_kept_it_for_50_ms() {
+    let mut c = ClientScript::new(config().with_max_streams_per_peer(1));
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_sent(s, [plain("a")]);
+    c.at(10);
+    c.receives(s, [plain("A")]);
+    c.expect_response(a, "A");
+    c.send("b");
+    c.expires_at(60);
+    c.expect_sent(s, [plain("b")]);
+}
+
+#[test]
+fn to_a_plain_peer_that_closes_after_its_answer_every_request_has_a_stream_of_its_own() {
+    let mut c = ClientScript::new(config().with_max_streams_per_peer(1));
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_sent(s, [plain("a")]);
+    c.receives(s, [plain("A")]);
+    let b = c.send("b");
+    c.finishes(s);
+    c.expect_response(a, "A");
+    c.expect_finish(s);
+    let second = c.expect_open(PLAIN);
+    c.opened(second, Format::Plain);
+    c.expect_sent(second, [plain("b")]);
+    c.receives(second, [plain("B")]);
+    c.expect_response(b, "B");
+    // It does not wait for the peer to close it.
+    c.expect_finish(second);
+    c.expect_rest();
 }
 
 // Large bodies.
@@ -302,385 +334,4 @@ fn an_idle_stream_that_the_peer_closes_is_closed_without_a_word() {
         c.send("a");
         c.expect_open(Offer::Only(if native { Format::Native } else { Format::Plain }));
     }
-}
-
-// Streams that die.
-
-#[test]
-fn a_request_that_had_not_left_a_reused_stream_is_moved_and_answered() {
-    let (mut c, s) = ClientScript::native(config());
-    let stuck = c.send("stuck");
-    c.expect_write(s, [request(id(2, 0), "stuck")]);
-    let moved = c.send("moved");
-    c.expect_quiet();
-    c.breaks(s);
-    c.expect_failed(stuck, Cause::Lost("broken".into()), Phase::Write, Delivery::Unknown);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "moved")]);
-    c.receives(fresh, [response(id(1, 0), "A")]);
-    c.expect_response(moved, "A");
-}
-
-#[test]
-fn moved_requests_keep_their_order() {
-    let (mut c, s) = ClientScript::native(config());
-    let stuck = c.send("stuck");
-    c.expect_write(s, [request(id(2, 0), "stuck")]);
-    c.send("a");
-    c.send("b");
-    c.send("c");
-    c.expect_quiet();
-    c.breaks(s);
-    c.expect_error(stuck);
-    let fresh = open_native(&mut c);
-    let [a, b, d] = [("a", 0), ("b", 1), ("c", 2)].map(|(body, n)| request(id(n + 1, n), body));
-    c.expect_write(fresh, [c.settings(), a, b, d]);
-}
-
-#[test]
-fn a_request_on_a_fresh_stream_that_dies_fails() {
-    let mut c = ClientScript::new(config());
-    let (a, b) = (c.send("a"), c.send(body(40 * KIB)));
-    let s = c.expect_open(Offer::Both);
-    c.opened(s, Format::Native);
-    let head = [c.settings().bytes(), request(id(1, 0), "a").bytes()].concat();
-    let second = request(id(2, 1), body(40 * KIB)).bytes();
-    c.expect_write_bytes(s, &[&head[..], &second[..16 * KIB - head.len()]].concat());
-    c.breaks(s);
-    c.expect_failed(a, Cause::Lost("broken".into()), Phase::Write, Delivery::Unknown);
-    let error = c.expect_error(b);
-    assert_eq!((error.phase, error.delivery), (Phase::Write, Delivery::NotProcessed));
-    assert_eq!(error.attempts, 1);
-    c.expect_rest();
-}
-
-#[test]
-fn a_request_put_on_a_stream_that_breaks_in_the_same_batch_is_moved() {
-    let (mut c, s) = ClientScript::native(config());
-    let a = c.send("a");
-    c.breaks(s);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
-    c.receives(fresh, [response(id(1, 0), "A")]);
-    c.expect_response(a, "A");
-}
-
-#[test]
-fn a_request_that_gets_room_from_an_answer_before_a_violation_is_moved() {
-    let config = config().with_max_in_flight(1).with_max_streams_per_peer(1);
-    let (mut c, s) = ClientScript::native(config);
-    let (a, b) = (c.send("a"), c.send("b"));
-    c.expect_sent(s, [request(id(2, 0), "a")]);
-    // The answer frees the place for the second request, which is not on the stream yet when
-    // the next frame ends it.
-    c.receives(s, [response(id(2, 0), "A"), response(id(9, 9), "never asked")]);
-    c.expect_response(a, "A");
-    c.expect_reset(s);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
-    c.receives(fresh, [response(id(1, 0), "B")]);
-    c.expect_response(b, "B");
-}
-
-#[test]
-fn a_request_that_gets_room_from_an_answer_before_the_end_is_moved() {
-    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
-    let (a, b) = (c.send("a"), c.send("b"));
-    c.expect_sent(s, [plain("a")]);
-    c.receives(s, [plain("A")]);
-    c.finishes(s);
-    c.expect_response(a, "A");
-    c.expect_finish(s);
-    let fresh = c.expect_open(PLAIN);
-    c.opened(fresh, Format::Plain);
-    c.expect_sent(fresh, [plain("b")]);
-    c.receives(fresh, [plain("B")]);
-    c.expect_response(b, "B");
-}
-
-#[test]
-fn a_request_that_gets_room_from_an_answer_before_a_drain_is_moved() {
-    let config = config().with_max_in_flight(1).with_max_streams_per_peer(1);
-    let (mut c, s) = ClientScript::native(config);
-    let (a, b) = (c.send("a"), c.send("b"));
-    c.expect_sent(s, [request(id(2, 0), "a")]);
-    c.receives(s, [response(id(2, 0), "A"), drain(id(2, 0))]);
-    c.expect_response(a, "A");
-    c.expect_finish(s);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
-    c.receives(fresh, [response(id(1, 0), "B")]);
-    c.expect_response(b, "B");
-}
-
-#[test]
-fn a_request_is_moved_three_times_at_most() {
-    let (mut c, mut s) = ClientScript::native(config());
-    let a = c.send("a");
-    c.expect_sent(s, [request(id(2, 0), "a")]);
-    for _ in 0..3 {
-        c.receives(s, [drain(0)]);
-        c.expect_finish(s);
-        s = open_native(&mut c);
-        c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
-    }
-    c.receives(s, [drain(0)]);
-    c.expect_finish(s);
-    let error = c.expect_error(a);
-    assert_eq!((error.phase, error.delivery), (Phase::Answer, Delivery::NotProcessed));
-    assert_eq!(error.attempts, 4);
-    c.expect_rest();
-}
-
-// DRAIN.
-
-#[test]
-fn requests_beyond_a_drain_are_moved_and_those_before_are_answered() {
-    let (mut c, s) = ClientScript::native(config());
-    let [a, b, moved] = ["a", "b", "moved"].map(|body| c.send(body));
-    let sent = [request(id(2, 0), "a"), request(id(3, 1), "b"), request(id(4, 2), "moved")];
-    c.expect_sent(s, sent);
-    c.receives(s, [drain(id(3, 1))]);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "moved")]);
-    c.receives(s, [response(id(3, 1), "B")]);
-    c.expect_response(b, "B");
-    c.receives(s, [response(id(2, 0), "A")]);
-    c.expect_response(a, "A");
-    c.expect_finish(s);
-    c.receives(fresh, [response(id(1, 0), "M")]);
-    c.expect_response(moved, "M");
-}
-
-#[test]
-fn nothing_is_sent_on_a_stream_after_its_drain() {
-    let (mut c, s) = ClientScript::native(config());
-    c.send("a");
-    c.expect_sent(s, [request(id(2, 0), "a")]);
-    c.receives(s, [drain(id(2, 0))]);
-    c.send("b");
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
-}
-
-#[test]
-fn a_drain_of_an_idle_stream_closes_it() {
-    let (mut c, s) = ClientScript::native(config());
-    c.receives(s, [drain(id(1, 0))]);
-    c.expect_finish(s);
-    c.expect_rest();
-}
-
-#[test]
-fn a_drain_between_send_and_write_moves_the_request() {
-    let (mut c, s) = ClientScript::native(config());
-    let a = c.send("a");
-    c.receives(s, [drain(id(1, 0))]);
-    c.expect_finish(s);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
-    c.receives(fresh, [response(id(1, 0), "A")]);
-    c.expect_response(a, "A");
-}
-
-#[test]
-fn an_answer_beyond_a_drain_breaks_the_stream() {
-    let (mut c, s) = ClientScript::native(config());
-    let (a, _) = (c.send("a"), c.send("b"));
-    c.expect_sent(s, [request(id(2, 0), "a"), request(id(3, 1), "b")]);
-    c.receives(s, [drain(id(2, 0))]);
-    c.expect_open(NATIVE);
-    c.receives(s, [response(id(3, 1), "B")]);
-    c.expect_reset(s);
-    let error = c.expect_error(a);
-    assert!(matches!(error.cause, Cause::Violation(_)), "{error}");
-}
-
-#[test]
-fn a_request_answered_as_draining_is_moved() {
-    let (mut c, s) = ClientScript::native(config());
-    let a = c.send("a");
-    c.expect_sent(s, [request(id(2, 0), "a")]);
-    c.receives(s, [drain(id(2, 0)), failure(id(2, 0), 8).unprocessed()]);
-    c.expect_finish(s);
-    let fresh = open_native(&mut c);
-    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
-    c.receives(fresh, [response(id(1, 0), "A")]);
-    c.expect_response(a, "A");
-}
-
-#[test]
-fn a_cancelled_request_is_not_moved() {
-    let (mut c, s) = ClientScript::native(config());
-    let a = c.send("a");
-    c.expect_sent(s, [request(id(2, 0), "a")]);
-    c.cancel(a);
-    c.expect_sent(s, [support::cancel(id(2, 0))]);
-    c.receives(s, [drain(0)]);
-    c.expect_finish(s);
-    c.expect_rest();
-}
-
-// Opens that fail.
-
-#[test]
-fn an_open_that_fails_fails_all_that_waits_for_it() {
-    let mut c = ClientScript::new(config());
-    let (a, b) = (c.send("a"), c.send("b"));
-    let s = c.expect_open(Offer::Both);
-    c.open_fails(s, unreachable());
-    let cause = Cause::Unreachable("no route".into());
-    c.expect_failed(a, cause.clone(), Phase::Connect, Delivery::NotProcessed);
-    let error = c.expect_error(b);
-    assert_eq!((error.cause, error.attempts), (cause, 0));
-    c.expect_rest();
-    assert_eq!(c.stats().streams, 0);
-}
-
-#[test]
-fn a_peer_that_refuses_both_formats_does_not_support_the_protocol() {
-    let mut c = ClientScript::new(config());
-    let a = c.send("a");
-    let s = c.expect_open(Offer::Both);
-    c.open_fails(s, StreamError::Unsupported);
-    c.expect_failed(a, Cause::Unsupported, Phase::Connect, Delivery::NotProcessed);
-    c.expect_rest();
-}
-
-#[test]
-fn a_remembered_format_that_is_refused_is_negotiated_again() {
-    let (mut c, s) = ClientScript::native(config());
-    c.finishes(s);
-    c.expect_finish(s);
-    let a = c.send("a");
-    let guess = c.expect_open(NATIVE);
-    c.open_fails(guess, StreamError::Unsupported);
-    let fresh = c.expect_open(Offer::Both);
-    c.opened(fresh, Format::Plain);
-    c.expect_sent(fresh, [plain("a")]);
-    c.receives(fresh, [plain("A")]);
-    c.expect_response(a, "A");
-}
-
-#[test]
-fn a_remembered_format_that_is_refused_late_is_negotiated_again() {
-    // A negotiation of one proposal may be optimistic: the refusal comes when bytes were sent.
-    let (mut c, s) = ClientScript::native(config());
-    c.finishes(s);
-    c.expect_finish(s);
-    let a = c.send("a");
-    let guess = open_native(&mut c);
-    c.expect_sent(guess, [c.settings(), request(id(1, 0), "a")]);
-    c.breaks_with(guess, StreamError::Unsupported);
-    let fresh = c.expect_open(Offer::Both);
-    c.opened(fresh, Format::Plain);
-    c.expect_sent(fresh, [plain("a")]);
-    c.receives(fresh, [plain("A")]);
-    c.expect_response(a, "A");
-}
-
-#[test]
-fn a_peer_that_refuses_the_second_negotiation_too_does_not_support_the_protocol() {
-    let (mut c, s) = ClientScript::native(config());
-    c.finishes(s);
-    c.expect_finish(s);
-    let a = c.send("a");
-    let guess = c.expect_open(NATIVE);
-    c.open_fails(guess, StreamError::Unsupported);
-    let fresh = c.expect_open(Offer::Both);
-    c.open_fails(fresh, StreamError::Unsupported);
-    c.expect_failed(a, Cause::Unsupported, Phase::Connect, Delivery::NotProcessed);
-    c.expect_rest();
-}
-
-#[test]
-fn reopening_beside_a_living_stream_rests_for_100_ms() {
-    let (mut c, s) = ClientScript::plain(config());
-    c.send("a");
-    let b = c.send("b");
-    c.expect_sent(s, [plain("a")]);
-    let failed = c.expect_open(PLAIN);
-    c.at(20);
-    c.open_fails(failed, unreachable());
-    c.expires_at(120);
-    let second = c.expect_open(PLAIN);
-    c.opened(second, Format::Plain);
-    c.expect_sent(second, [plain("b")]);
-    c.receives(second, [plain("B")]);
-    c.expect_response(b, "B");
-}
-
-#[test]
-fn while_reopening_rests_the_living_stream_takes_what_waits() {
-    let (mut c, s) = ClientScript::plain(config());
-    let (a, _) = (c.send("a"), c.send("b"));
-    c.expect_sent(s, [plain("a")]);
-    let failed = c.expect_open(PLAIN);
-    c.open_fails(failed, unreachable());
-    c.at(50);
-    c.receives(s, [plain("A")]);
-    c.expect_response(a, "A");
-    c.expect_sent(s, [plain("b")]);
-    c.at(200);
-    c.expect_wait(READ);
-}
-
-#[test]
-fn opens_that_fail_at_once_are_not_repeated_in_a_loop() {
-    let (mut c, s) = ClientScript::plain(config());
-    c.send("a");
-    c.expect_sent(s, [plain("a")]);
-    c.send("b");
-    let before = c.stats().opens;
-    for round in 0..5 {
-        let failed = c.expect_open(PLAIN);
-        c.open_fails(failed, unreachable());
-        c.expect_quiet();
-        c.send("more");
-        c.expect_quiet();
-        c.expires_at(100 * (round + 1));
-        // One open for each request that waits; all but the first fail before they are looked at.
-        for _ in 0..c.stats().waiting - 1 {
-            let failed = c.expect_open(PLAIN);
-            c.open_fails(failed, unreachable());
-        }
-    }
-    let failed = c.expect_open(PLAIN);
-    c.open_fails(failed, unreachable());
-    c.expect_quiet();
-    assert!(c.stats().opens - before <= 21);
-}
-
-#[test]
-fn an_outcome_of_an_open_that_was_given_up_is_ignored() {
-    let mut c = ClientScript::new(config());
-    let a = c.send("a");
-    let s = c.expect_open(Offer::Both);
-    c.expires_at(CONNECT);
-    c.expect_abandon(s);
-    c.expect_error(a);
-    c.open_fails(s, unreachable());
-    c.expect_rest();
-    c.opened(s, Format::Native);
-    c.expect_reset(s);
-    c.expect_rest();
-}
-
-#[test]
-fn an_open_outcome_that_comes_twice_is_ignored() {
-    let (mut c, s) = ClientScript::native(config());
-    c.open_fails(s, unreachable());
-    c.send("a");
-    c.expect_write(s, [request(id(2, 0), "a")]);
-}
-
-#[test]
-fn what_comes_from_streams_that_are_gone_is_ignored() {
-    let (mut c, s) = ClientScript::native(config());
-    c.finishes(s);
-    c.expect_finish(s);
-    c.receives(s, [settings(1, 1), response(id(1, 0), "again")]);
-    c.finishes(s);
-    c.breaks(s);
-    c.expect_rest();
 }

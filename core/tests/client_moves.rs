@@ -1,0 +1,278 @@
+//! The client: streams that die or are drained, and the requests that are moved.
+
+mod support;
+
+use pointsub_core::client::Offer;
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use support::{
+    ClientScript, KIB, body, cancel, drain, failure, frame, id, plain, request, response, settings,
+};
+
+const PLAIN: Offer = Offer::Only(Format::Plain);
+const NATIVE: Offer = Offer::Only(Format::Native);
+
+fn config() -> ClientConfig {
+    ClientConfig::default()
+}
+
+/// Opens a native stream and settles on 1024 requests in flight.
+#[track_caller]
+fn open_native(c: &mut ClientScript) -> StreamId {
+    let s = c.expect_open(NATIVE);
+    c.opened(s, Format::Native);
+    s
+}
+
+// Streams that die.
+
+#[test]
+fn a_request_that_had_not_left_a_reused_stream_is_moved_and_answered() {
+    let (mut c, s) = ClientScript::native(config());
+    let stuck = c.send("stuck");
+    c.expect_write(s, [request(id(2, 0), "stuck")]);
+    let moved = c.send("moved");
+    c.expect_quiet();
+    c.breaks(s);
+    c.expect_failed(stuck, Cause::Lost("broken".into()), Phase::Write, Delivery::Unknown);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "moved")]);
+    c.receives(fresh, [response(id(1, 0), "A")]);
+    c.expect_response(moved, "A");
+}
+
+#[test]
+fn moved_requests_keep_their_order() {
+    let (mut c, s) = ClientScript::native(config());
+    let stuck = c.send("stuck");
+    c.expect_write(s, [request(id(2, 0), "stuck")]);
+    c.send("a");
+    c.send("b");
+    c.send("c");
+    c.expect_quiet();
+    c.breaks(s);
+    c.expect_error(stuck);
+    let fresh = open_native(&mut c);
+    let [a, b, d] = [("a", 0), ("b", 1), ("c", 2)].map(|(body, n)| request(id(n + 1, n), body));
+    c.expect_write(fresh, [c.settings(), a, b, d]);
+}
+
+#[test]
+fn a_request_on_a_fresh_stream_that_dies_fails() {
+    let mut c = ClientScript::new(config());
+    let (a, b) = (c.send("a"), c.send(body(40 * KIB)));
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Native);
+    let head = [c.settings().bytes(), request(id(1, 0), "a").bytes()].concat();
+    let second = request(id(2, 1), body(40 * KIB)).bytes();
+    c.expect_write_bytes(s, &[&head[..], &second[..16 * KIB - head.len()]].concat());
+    c.breaks(s);
+    c.expect_failed(a, Cause::Lost("broken".into()), Phase::Write, Delivery::Unknown);
+    let error = c.expect_error(b);
+    assert_eq!((error.phase, error.delivery), (Phase::Write, Delivery::NotProcessed));
+    assert_eq!(error.attempts, 1);
+    c.expect_rest();
+}
+
+#[test]
+fn a_request_put_on_a_stream_that_breaks_in_the_same_batch_is_moved() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.breaks(s);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(fresh, [response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
+}
+
+#[test]
+fn a_request_that_gets_room_from_an_answer_before_a_violation_is_moved() {
+    let config = config().with_max_in_flight(1).with_max_streams_per_peer(1);
+    let (mut c, s) = ClientScript::native(config);
+    let (a, b) = (c.send("a"), c.send("b"));
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    // The answer frees the place for the second request, which is not on the stream yet when
+    // the next frame ends it.
+    c.receives(s, [response(id(2, 0), "A"), response(id(9, 9), "never asked")]);
+    c.expect_response(a, "A");
+    c.expect_reset(s);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(fresh, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn a_request_that_gets_room_from_an_answer_before_the_end_is_moved() {
+    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+    let (a, b) = (c.send("a"), c.send("b"));
+    c.expect_sent(s, [plain("a")]);
+    c.receives(s, [plain("A")]);
+    c.finishes(s);
+    c.expect_response(a, "A");
+    c.expect_finish(s);
+    let fresh = c.expect_open(PLAIN);
+    c.opened(fresh, Format::Plain);
+    c.expect_sent(fresh, [plain("b")]);
+    c.receives(fresh, [plain("B")]);
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn a_request_that_gets_room_from_an_answer_before_a_drain_is_moved() {
+    let config = config().with_max_in_flight(1).with_max_streams_per_peer(1);
+    let (mut c, s) = ClientScript::native(config);
+    let (a, b) = (c.send("a"), c.send("b"));
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [response(id(2, 0), "A"), drain(id(2, 0))]);
+    c.expect_response(a, "A");
+    c.expect_finish(s);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(fresh, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn a_request_is_moved_three_times_at_most() {
+    let (mut c, mut s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    for _ in 0..3 {
+        c.receives(s, [drain(0)]);
+        c.expect_finish(s);
+        s = open_native(&mut c);
+        c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
+    }
+    c.receives(s, [drain(0)]);
+    c.expect_finish(s);
+    let error = c.expect_error(a);
+    assert_eq!((error.phase, error.delivery), (Phase::Answer, Delivery::NotProcessed));
+    assert_eq!(error.attempts, 4);
+    c.expect_rest();
+}
+
+#[test]
+fn a_peer_that_ends_every_stream_at_once_is_not_asked_for_ever() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let mut offer = Offer::Both;
+    for opens in 1.. {
+        assert!(opens <= 4, "{opens} streams for one request");
+        let s = c.expect_open(offer);
+        offer = NATIVE;
+        // Both are seen before the request is put on the stream.
+        c.opened(s, Format::Native);
+        c.breaks(s);
+        if c.stats().failed == 1 {
+            break;
+        }
+    }
+    let error = c.expect_error(a);
+    assert_eq!(error.delivery, Delivery::NotProcessed);
+    c.expect_rest();
+}
+
+// DRAIN.
+
+#[test]
+fn requests_beyond_a_drain_are_moved_and_those_before_are_answered() {
+    let (mut c, s) = ClientScript::native(config());
+    let [a, b, moved] = ["a", "b", "moved"].map(|body| c.send(body));
+    let sent = [request(id(2, 0), "a"), request(id(3, 1), "b"), request(id(4, 2), "moved")];
+    c.expect_sent(s, sent);
+    c.receives(s, [drain(id(3, 1))]);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "moved")]);
+    c.receives(s, [response(id(3, 1), "B")]);
+    c.expect_response(b, "B");
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    c.expect_finish(s);
+    c.receives(fresh, [response(id(1, 0), "M")]);
+    c.expect_response(moved, "M");
+}
+
+#[test]
+fn a_request_beyond_a_drain_waits_for_room_for_another_stream() {
+    let (mut c, s) = ClientScript::native(config().with_max_streams_per_peer(1));
+    let (a, moved) = (c.send("a"), c.send("moved"));
+    c.expect_sent(s, [request(id(2, 0), "a"), request(id(3, 1), "moved")]);
+    c.receives(s, [drain(id(2, 0))]);
+    c.expect_quiet();
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    c.expect_finish(s);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "moved")]);
+    c.receives(fresh, [response(id(1, 0), "M")]);
+    c.expect_response(moved, "M");
+}
+
+#[test]
+fn nothing_is_sent_on_a_stream_after_its_drain() {
+    let (mut c, s) = ClientScript::native(config());
+    c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [drain(id(2, 0))]);
+    c.send("b");
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
+}
+
+#[test]
+fn a_drain_of_an_idle_stream_closes_it() {
+    let (mut c, s) = ClientScript::native(config());
+    c.receives(s, [drain(id(1, 0))]);
+    c.expect_finish(s);
+    c.expect_rest();
+}
+
+#[test]
+fn a_drain_between_send_and_write_moves_the_request() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.receives(s, [drain(id(1, 0))]);
+    c.expect_finish(s);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(fresh, [response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
+}
+
+#[test]
+fn an_answer_beyond_a_drain_breaks_the_stream() {
+    let (mut c, s) = ClientScript::native(config());
+    let (a, _) = (c.send("a"), c.send("b"));
+    c.expect_sent(s, [request(id(2, 0), "a"), request(id(3, 1), "b")]);
+    c.receives(s, [drain(id(2, 0))]);
+    c.expect_open(NATIVE);
+    c.receives(s, [response(id(3, 1), "B")]);
+    c.expect_reset(s);
+    let error = c.expect_error(a);
+    assert!(matches!(error.cause, Cause::Violation(_)), "{error}");
+}
+
+#[test]
+fn a_request_answered_as_draining_is_moved() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [drain(id(2, 0)), failure(id(2, 0), 8).unprocessed()]);
+    c.expect_finish(s);
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(fresh, [response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
+}
+
+#[test]
+fn a_cancelled_request_is_not_moved() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.cancel(a);
+    c.expect_sent(s, [support::cancel(id(2, 0))]);
+    c.receives(s, [drain(0)]);
+    c.expect_finish(s);
+    c.expect_rest();
+}
