@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pointsub_core::client::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, RequestId, StreamId};
-use support::{
-    ClientScript, KIB, READ, body, cancel, drain, failure, id, plain, request, response, settings,
-};
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use support::{ClientScript, KIB, READ, body, cancel, drain, id, plain, request, response};
 
 fn config() -> ClientConfig {
     ClientConfig::default()

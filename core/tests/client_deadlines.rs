@@ -1,5 +1,4 @@
-//! The client: time limits, the caller's deadline, cancellation, and what a failure says about
-//! how far a request had come.
+//! The client: its time limits, and the caller's deadline.
 
 mod support;
 
@@ -8,8 +7,8 @@ use std::time::Duration;
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
 use support::{
-    CONNECT, ClientScript, KIB, READ, WRITE, body, cancel, drain, frame, id, ms, plain, request,
-    response, settings,
+    CONNECT, ClientScript, KIB, READ, WRITE, body, cancel, frame, id, ms, plain, request, response,
+    settings,
 };
 
 const NATIVE: Offer = Offer::Only(Format::Native);

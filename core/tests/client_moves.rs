@@ -4,9 +4,7 @@ mod support;
 
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
-use support::{
-    ClientScript, KIB, body, cancel, drain, failure, frame, id, plain, request, response, settings,
-};
+use support::{ClientScript, KIB, body, drain, failure, id, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);

@@ -25,8 +25,6 @@ fn open_native(c: &mut ClientScript) -> StreamId {
     s
 }
 
-// Opens that fail.
-
 #[test]
 fn an_open_that_fails_fails_all_that_waits_for_it() {
     let mut c = ClientScript::new(config());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
-use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, plain, request, response, settings};
+use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);
@@ -127,7 +127,7 @@ fn the_oldest_stream_that_is_free_is_used() {
 
 #[test]
 fn a_plain_stream_takes_its_second_request_when_the_peer_has_kept_it_for_50_ms() {
-    let mut c = ClientScript::new(config().with_max_streams_per_peer(1));
+    let mut c = ClientScript::new(config());
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
@@ -135,31 +135,71 @@ fn a_plain_stream_takes_its_second_request_when_the_peer_has_kept_it_for_50_ms()
     c.at(10);
     c.receives(s, [plain("A")]);
     c.expect_response(a, "A");
+    c.expect_wait(60);
+    c.at(60);
     c.send("b");
-    c.expires_at(60);
     c.expect_sent(s, [plain("b")]);
 }
 
 #[test]
+fn while_a_plain_stream_is_watched_other_requests_have_streams_of_their_own() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_sent(s, [plain("a")]);
+    c.receives(s, [plain("A")]);
+    c.expect_response(a, "A");
+    let b = c.send("b");
+    let second = c.expect_open(PLAIN);
+    c.opened(second, Format::Plain);
+    c.expect_sent(second, [plain("b")]);
+    c.receives(second, [plain("B")]);
+    c.expect_response(b, "B");
+    // One stream is enough to learn from.
+    c.expect_finish(second);
+    c.at(50);
+    c.send("c");
+    c.expect_sent(s, [plain("c")]);
+}
+
+#[test]
 fn to_a_plain_peer_that_closes_after_its_answer_every_request_has_a_stream_of_its_own() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_sent(s, [plain("a")]);
+    c.receives(s, [plain("A")]);
+    c.expect_response(a, "A");
+    c.at(49);
+    c.finishes(s);
+    c.expect_finish(s);
+    for _ in 0..3 {
+        let b = c.send("b");
+        let s = c.expect_open(PLAIN);
+        c.opened(s, Format::Plain);
+        c.expect_sent(s, [plain("b")]);
+        c.receives(s, [plain("B")]);
+        c.expect_response(b, "B");
+        // It does not wait for the peer to close it.
+        c.expect_finish(s);
+        c.expect_rest();
+    }
+}
+
+#[test]
+fn a_stream_that_is_watched_is_not_closed_for_a_request_that_could_use_it() {
     let mut c = ClientScript::new(config().with_max_streams_per_peer(1));
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
     c.expect_sent(s, [plain("a")]);
     c.receives(s, [plain("A")]);
-    let b = c.send("b");
-    c.finishes(s);
     c.expect_response(a, "A");
-    c.expect_finish(s);
-    let second = c.expect_open(PLAIN);
-    c.opened(second, Format::Plain);
-    c.expect_sent(second, [plain("b")]);
-    c.receives(second, [plain("B")]);
-    c.expect_response(b, "B");
-    // It does not wait for the peer to close it.
-    c.expect_finish(second);
-    c.expect_rest();
+    c.send("b");
+    c.expires_at(50);
+    c.expect_sent(s, [plain("b")]);
 }
 
 // Large bodies.

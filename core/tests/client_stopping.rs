@@ -4,15 +4,11 @@ mod support;
 
 use pointsub_core::client::Offer;
 use pointsub_core::{Body, Cause, ClientConfig, Delivery, Format, Phase, SendError};
-use support::{
-    CONNECT, ClientScript, IDLE, PROTOCOL, READ, cancel, drain, id, plain, request, response,
-};
+use support::{CONNECT, ClientScript, PROTOCOL, READ, id, plain, request, response};
 
 fn config() -> ClientConfig {
     ClientConfig::default()
 }
-
-// Stopping.
 
 #[test]
 fn drain_lets_requests_end_and_closes_streams_as_they_fall_idle() {

@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use pointsub_core::compress::InflateError;
 use pointsub_core::{Format, ServerConfig, ServerEvent};
-use support::{ServerScript, Wire, body, cancel, drain, failure, frame, plain, request, response};
+use support::{ServerScript, Wire, cancel, drain, failure, frame, plain, request, response};
 
 fn config() -> ServerConfig {
     ServerConfig::default()

@@ -10,7 +10,7 @@ use super::directive::{ClientEvent, ClientStats, Directive};
 use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
 use super::queue::Queue;
-use super::stream::Report;
+use super::report::{Place, Report};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
@@ -101,7 +101,10 @@ pub(super) struct Request {
     pub(super) bulk: bool,
     pub(super) stream: Option<StreamId>,
     pub(super) seq: u64,
+    /// On how many streams it was tried.
     pub(super) attempts: u32,
+    /// How often it was put back because a stream had let it down.
+    pub(super) moves: u32,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,8 +216,16 @@ impl Dispatcher {
         self.seq += 1;
         self.stats.started += 1;
         let seq = self.seq;
-        let request = Request { route, body, deadline, bulk, stream: None, seq, attempts: 0 };
-        let id = self.requests.insert(request);
+        let id = self.requests.insert(Request {
+            route,
+            body,
+            deadline,
+            bulk,
+            stream: None,
+            seq,
+            attempts: 0,
+            moves: 0,
+        });
         match stream {
             Some(stream) => self.assign(stream, id),
             None => {
@@ -258,9 +269,7 @@ impl Dispatcher {
                 }
                 self.vacate(stream);
             }
-            Report::Failed { request, error, vacated } => {
-                // All other failures with a free place are the whole stream's.
-                let leaves = vacated && !matches!(error.cause, Cause::Refused(_) | Cause::Body(_));
+            Report::Failed { request, error, place } => {
                 pooled.suspect |= matches!(error.cause, Cause::TimedOut(_));
                 let reused = pooled.answered > 0;
                 let unsupported = error.cause == Cause::Unsupported;
@@ -268,19 +277,20 @@ impl Dispatcher {
                 if unsupported && let Some(route) = self.routes.get(route) {
                     self.memory.forget(&route.name.peer);
                 }
-                if leaves {
+                let gone = place == Place::Gone;
+                if gone {
                     self.leave(stream);
                 }
                 // The stream had closed before the request was put on it.
-                let untried = error.phase == Phase::Connect && !unsupported;
+                let untried = gone && error.phase == Phase::Connect && !unsupported;
                 if let Some(request) = self.requests.get_mut(request).filter(|_| untried) {
                     request.attempts -= 1;
                 }
-                let moves = leaves && (reused || guessed || untried);
+                let moves = gone && (reused || guessed || untried);
                 if !(moves && self.requeue(request, error.delivery)) {
                     self.fail(request, error);
                 }
-                if vacated {
+                if place != Place::Taken {
                     self.vacate(stream);
                 }
             }
@@ -301,7 +311,7 @@ impl Dispatcher {
             }
             Report::Closed => {
                 if self.streams.get(stream).is_some_and(Pooled::is_ready) {
-                    self.end_probe(stream, Habit::Closes);
+                    self.end_probe(stream, Habit::CLOSES);
                 }
                 self.leave(stream);
                 self.remove_stream(stream);

@@ -24,7 +24,13 @@ pub(super) struct Known {
 pub(super) enum Habit {
     Unknown,
     Keeps,
-    Closes,
+    /// It closes them, as far as is known; looked at again after so many streams, because a
+    /// connection that broke at the wrong time looks the same.
+    Closes(u8),
+}
+
+impl Habit {
+    pub(super) const CLOSES: Self = Self::Closes(100);
 }
 
 /// What was learned of each peer last.
@@ -44,6 +50,14 @@ impl PeerMemory {
     /// What the peer does with its plain streams.
     pub(super) fn habit(&self, peer: &PeerId) -> Habit {
         self.known.get(peer).map_or(Habit::Unknown, |known| known.habit)
+    }
+
+    /// Whether the peer is expected to close its plain streams; counts the times it is asked.
+    pub(super) fn expect_close(&mut self, peer: &PeerId) -> bool {
+        let Some(known) = self.known.get_mut(peer) else { return false };
+        let Habit::Closes(left) = known.habit else { return false };
+        known.habit = left.checked_sub(1).map_or(Habit::Unknown, Habit::Closes);
+        true
     }
 
     pub(super) fn learn_format(&mut self, peer: PeerId, format: Format) {

@@ -5,6 +5,7 @@ mod dispatch;
 mod memory;
 mod pool;
 mod queue;
+mod report;
 mod stream;
 
 use alloc::collections::{BTreeSet, VecDeque};
@@ -14,7 +15,8 @@ use slotmap::SecondaryMap;
 pub use directive::{ClientEvent, ClientStats, Directive};
 pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
-pub use stream::{Answer, ClientStream, Report};
+pub use report::{Answer, Place, Report};
+pub use stream::ClientStream;
 
 use crate::compress::Body;
 use crate::config::{ClientConfig, ConfigError};

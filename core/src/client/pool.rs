@@ -196,7 +196,8 @@ impl Dispatcher {
         }
         // Idle streams of other protocols make room; the open follows when they are gone.
         for _ in self.peers[peer].leaving..missing.saturating_sub(room) {
-            let idle = self.streams.iter().filter(|(_, s)| s.peer == peer && s.is_idle());
+            let other = |s: &Pooled| s.peer == peer && s.route != key && s.is_idle();
+            let idle = self.streams.iter().filter(|(_, pooled)| other(pooled));
             match idle.min_by_key(|(id, s)| (s.idle_since, *id)).map(|(id, _)| id) {
                 Some(idle) if self.peers[peer].idle > 0 => self.close_stream(idle),
                 _ => break,
@@ -281,6 +282,12 @@ impl Dispatcher {
             self.probe(stream);
         }
         self.serve(key);
+        // At the cap, a stream that nobody needs here is one that another protocol may wait for.
+        if let Some(peer) = self.streams.get(stream).filter(|s| s.is_idle()).map(|s| s.peer)
+            && self.peers[peer].streams >= self.config.max_streams_per_peer
+        {
+            self.open_needed_of(peer);
+        }
         self.trim_idle();
         self.close_if_stopping(stream);
     }
@@ -293,7 +300,7 @@ impl Dispatcher {
         if pooled.format == Format::Native || self.memory.habit(&peer.id) == Habit::Keeps {
             return;
         }
-        if peer.probe.is_some() || self.memory.habit(&peer.id) == Habit::Closes {
+        if self.memory.expect_close(&peer.id) || peer.probe.is_some() {
             self.close_stream(stream);
             return;
         }

@@ -49,7 +49,10 @@ impl Dispatcher {
         let queue = if request.bulk { &mut route.bulk } else { &mut route.small };
         queue.live += 1;
         if front {
-            queue.ids.push_front(id);
+            let seq = request.seq;
+            let later = |other: &RequestId| self.requests.get(*other).is_some_and(|r| r.seq > seq);
+            let at = queue.ids.iter().position(later).unwrap_or(queue.ids.len());
+            queue.ids.insert(at, id);
         } else {
             queue.ids.push_back(id);
         }
@@ -58,7 +61,9 @@ impl Dispatcher {
 
     /// Puts a request that was surely not processed back in front of its queue.
     pub(super) fn requeue(&mut self, id: RequestId, delivery: Delivery) -> bool {
-        let fit = self.requests.get(id).is_some_and(|request| request.attempts <= MAX_MOVES);
+        let Some(request) = self.requests.get_mut(id) else { return false };
+        let fit = request.moves < MAX_MOVES;
+        request.moves += 1;
         if fit && delivery == Delivery::NotProcessed && self.stopping == Stopping::No {
             self.enqueue(id, true);
             return true;

@@ -7,6 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::report::{Place, Report};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
@@ -62,39 +63,6 @@ impl Call {
     }
 }
 
-/// A response, or the failure that the server answered with and whether the request was surely
-/// not processed.
-pub type Answer = Result<Payload, (Status, Delivery)>;
-
-/// What a [`ClientStream`] tells the [`Dispatcher`](super::Dispatcher).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// The answer to a request came; its place on the stream is free.
-    Answered {
-        /// The request.
-        request: RequestId,
-        /// What the server answered.
-        answer: Answer,
-    },
-    /// A request failed on this stream.
-    Failed {
-        /// The request.
-        request: RequestId,
-        /// Why.
-        error: RequestError,
-        /// Whether its place on the stream is free; otherwise [`Report::Vacated`] follows.
-        vacated: bool,
-    },
-    /// The server stopped working on a cancelled request; its place is free.
-    Vacated,
-    /// The server said how many requests it takes at a time.
-    Limit(usize),
-    /// The stream takes no further requests.
-    Draining,
-    /// The stream is gone. The last report; every request on it was reported before.
-    Closed,
-}
-
 impl ClientStream {
     /// A stream that was just negotiated.
     #[must_use]
@@ -136,12 +104,13 @@ impl ClientStream {
         self.link.advance_clock(now);
         if self.closed || self.draining {
             let cause = Cause::Lost(Arc::from("the stream was closing"));
-            self.report_failed(request, cause, Phase::Connect, Delivery::NotProcessed, true);
+            let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+            self.report_failed(request, cause, phase, delivery, Place::Gone);
             return;
         }
         if deadline.is_some_and(|deadline| deadline <= self.link.now) {
-            let (phase, delivery) = (Phase::Write, Delivery::NotProcessed);
-            self.report_failed(request, Cause::Deadline, phase, delivery, true);
+            let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+            self.report_failed(request, Cause::Deadline, phase, delivery, Place::Free);
             return;
         }
         let native = self.link.format == Format::Native;
@@ -149,7 +118,8 @@ impl ClientStream {
         let limit = self.peer.max_body as usize;
         if native && len > limit {
             let cause = Cause::Refused(SendError::TooLarge { len, limit });
-            self.report_failed(request, cause, Phase::Send, Delivery::NotProcessed, true);
+            let (phase, delivery) = (Phase::Send, Delivery::NotProcessed);
+            self.report_failed(request, cause, phase, delivery, Place::Free);
             return;
         }
         let entry = self.calls.vacant_entry();
@@ -358,7 +328,7 @@ impl ClientStream {
         match answer.as_ref().map(|payload| payload.check(limit)) {
             Ok(Err(error)) => {
                 let phase = Phase::Answer;
-                self.report_failed(request, error.into(), phase, Delivery::Unknown, true);
+                self.report_failed(request, error.into(), phase, Delivery::Unknown, Place::Free);
             }
             _ => self.reports.push_back(Report::Answered { request, answer }),
         }
@@ -425,7 +395,7 @@ impl ClientStream {
                 _ => Cause::TimedOut(self.read_timeout),
             };
             self.abandon(slot);
-            self.report_failed(request, cause, phase, delivery, false);
+            self.report_failed(request, cause, phase, delivery, Place::Taken);
         }
         self.due = self.calls.iter().filter_map(|(_, call)| call.due()).min();
     }
@@ -466,7 +436,8 @@ impl ClientStream {
                 && let Some(request) = self.calls.remove(slot).request
             {
                 let cause = Cause::Violation(error.clone());
-                self.report_failed(request, cause, Phase::Answer, Delivery::Unknown, true);
+                let (phase, delivery) = (Phase::Answer, Delivery::Unknown);
+                self.report_failed(request, cause, phase, delivery, Place::Gone);
             }
         }
         self.close_with(&Cause::Violation(error));
@@ -486,7 +457,7 @@ impl ClientStream {
                 _ => self.progress(&call),
             };
             if let Some(request) = call.request {
-                self.report_failed(request, cause.clone(), phase, delivery, true);
+                self.report_failed(request, cause.clone(), phase, delivery, Place::Gone);
             }
         }
     }
@@ -504,9 +475,9 @@ impl ClientStream {
         cause: Cause,
         phase: Phase,
         delivery: Delivery,
-        vacated: bool,
+        place: Place,
     ) {
         let error = RequestError::new(cause, phase, delivery);
-        self.reports.push_back(Report::Failed { request, error, vacated });
+        self.reports.push_back(Report::Failed { request, error, place });
     }
 }

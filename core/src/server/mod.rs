@@ -254,7 +254,7 @@ impl Server {
     pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
         self.now = self.now.max(now);
         self.gate.drain();
-        self.drain_due = Some(deadline);
+        self.drain_due = Some(deadline).filter(|_| !self.drained);
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
             self.on_stream(stream, |machine, _, now| machine.drain(now));

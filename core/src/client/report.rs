@@ -1,0 +1,49 @@
+//! What a stream tells the dispatcher.
+
+use crate::compress::Payload;
+use crate::error::{Delivery, RequestError, Status};
+use crate::id::RequestId;
+
+/// A response, or the failure that the server answered with and whether the request was surely
+/// not processed.
+pub type Answer = Result<Payload, (Status, Delivery)>;
+
+/// What a [`ClientStream`](super::ClientStream) tells the [`Dispatcher`](super::Dispatcher).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The answer to a request came; its place on the stream is free.
+    Answered {
+        /// The request.
+        request: RequestId,
+        /// What the server answered.
+        answer: Answer,
+    },
+    /// A request failed on this stream.
+    Failed {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        error: RequestError,
+        /// What became of its place on the stream.
+        place: Place,
+    },
+    /// The server stopped working on a cancelled request; its place is free.
+    Vacated,
+    /// The server said how many requests it takes at a time.
+    Limit(usize),
+    /// The stream takes no further requests.
+    Draining,
+    /// The stream is gone. The last report; every request on it was reported before.
+    Closed,
+}
+
+/// What became of the place that a failed request had on its stream.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Free for another request.
+    Free,
+    /// Taken until the server says that it has stopped: [`Report::Vacated`].
+    Taken,
+    /// Gone with the stream: [`Report::Closed`] follows.
+    Gone,
+}

@@ -1,0 +1,426 @@
+//! A [`Client`] on a script.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use pointsub_core::client::Offer;
+use pointsub_core::{
+    Body, Cause, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats,
+    Delivery, Format, PeerId, Phase, RequestError, RequestId, SendError, StreamError, StreamEvent,
+    StreamId, StreamOp, Timestamp,
+};
+
+use super::wire::{self, Wire};
+use super::{
+    Io, PROTOCOL, id, join, just_before, ms, next, peer, plain, request, response, settings,
+};
+
+/// See the [module](super).
+pub(crate) struct ClientScript {
+    pub(crate) client: Client,
+    pub(crate) now: Timestamp,
+    config: ClientConfig,
+    ticked: Option<Timestamp>,
+    opens: VecDeque<(StreamId, PeerId, String, Offer)>,
+    abandons: VecDeque<StreamId>,
+    events: VecDeque<ClientEvent>,
+    streams: BTreeMap<StreamId, Io>,
+    decided: BTreeSet<RequestId>,
+}
+
+impl ClientScript {
+    /// A client of peer 0.
+    pub(crate) fn new(config: ClientConfig) -> Self {
+        let client = Client::new(config.clone(), Some(peer(0))).expect("a valid config");
+        Self {
+            client,
+            now: ms(0),
+            config,
+            ticked: None,
+            opens: VecDeque::new(),
+            abandons: VecDeque::new(),
+            events: VecDeque::new(),
+            streams: BTreeMap::new(),
+            decided: BTreeSet::new(),
+        }
+    }
+
+    /// A client with one idle native stream, on which request `id(1, 0)` was answered. The next
+    /// request will be `id(2, 0)`.
+    #[track_caller]
+    pub(crate) fn native(config: ClientConfig) -> (Self, StreamId) {
+        let mut c = Self::new(config);
+        let first = c.send("first");
+        let s = c.expect_open(Offer::Both);
+        c.opened(s, Format::Native);
+        c.expect_sent(s, [c.settings(), request(id(1, 0), "first")]);
+        c.receives(s, [settings(32 << 20, 1024), response(id(1, 0), "done")]);
+        c.expect_response(first, "done");
+        (c, s)
+    }
+
+    /// A client with one idle plain stream, on which a request was answered, and whose peer is
+    /// known to keep its streams.
+    #[track_caller]
+    pub(crate) fn plain(config: ClientConfig) -> (Self, StreamId) {
+        let mut c = Self::new(config);
+        c.now = Timestamp::from_nanos(ms(0).as_nanos() - 60_000_000);
+        let first = c.send("first");
+        let s = c.expect_open(Offer::Both);
+        c.opened(s, Format::Plain);
+        c.expect_sent(s, [plain("first")]);
+        c.receives(s, [plain("done")]);
+        c.expect_response(first, "done");
+        c.at(0);
+        (c, s)
+    }
+
+    /// What this client announces.
+    pub(crate) fn settings(&self) -> Wire {
+        settings(self.config.max_block_size(), self.config.max_in_flight() as u32)
+    }
+
+    // Time.
+
+    /// Goes on to `millis`, as a driver would: with timers at their times. They must not have
+    /// anything to say; use [`expires_at`](Self::expires_at) if one has.
+    #[track_caller]
+    pub(crate) fn at(&mut self, millis: u64) {
+        self.run_to(ms(millis));
+    }
+
+    /// At `millis`, and not a nanosecond earlier, a timer is due.
+    #[track_caller]
+    pub(crate) fn expires_at(&mut self, millis: u64) {
+        self.run_to(just_before(ms(millis)));
+        self.expect_wait(millis);
+        self.now = ms(millis);
+        self.timeout();
+    }
+
+    #[track_caller]
+    fn run_to(&mut self, end: Timestamp) {
+        assert!(end >= self.now, "time runs forwards");
+        while let Some(due) = self.pump().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.timeout();
+            self.expect_quiet();
+        }
+        self.now = end;
+        self.timeout();
+        self.expect_quiet();
+    }
+
+    /// Lets time pass, whether or not something is due.
+    pub(crate) fn timeout(&mut self) {
+        self.client.handle_input(ClientInput::Timeout, self.now);
+        self.ticked = Some(self.now);
+    }
+
+    // Inputs.
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, body: impl Into<Bytes>) -> RequestId {
+        self.send_to(1, PROTOCOL, body)
+    }
+
+    /// Sends with a deadline.
+    #[track_caller]
+    pub(crate) fn send_until(&mut self, millis: u64, body: impl Into<Bytes>) -> RequestId {
+        let body = Body::uncompressed(body.into());
+        self.try_send(1, PROTOCOL, body, Some(ms(millis))).expect("accepted")
+    }
+
+    #[track_caller]
+    pub(crate) fn send_to(&mut self, to: u8, protocol: &str, body: impl Into<Bytes>) -> RequestId {
+        let body = Body::uncompressed(body.into());
+        self.try_send(to, protocol, body, None).expect("accepted")
+    }
+
+    pub(crate) fn try_send(
+        &mut self,
+        to: u8,
+        protocol: &str,
+        body: Body,
+        deadline: Option<Timestamp>,
+    ) -> Result<RequestId, SendError> {
+        self.client.send(&peer(to), protocol, body, deadline, self.now)
+    }
+
+    pub(crate) fn cancel(&mut self, request: RequestId) {
+        self.client.cancel(request, self.now);
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.client.drain(self.now);
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.client.close(self.now);
+    }
+
+    pub(crate) fn opened(&mut self, stream: StreamId, format: Format) {
+        self.client.handle_input(ClientInput::Opened(stream, format), self.now);
+    }
+
+    pub(crate) fn open_fails(&mut self, stream: StreamId, error: StreamError) {
+        self.client.handle_input(ClientInput::OpenFailed(stream, error), self.now);
+    }
+
+    fn event(&mut self, stream: StreamId, event: StreamEvent) {
+        self.client.handle_input(ClientInput::Stream(stream, event), self.now);
+    }
+
+    /// Frames arrive, all at once.
+    pub(crate) fn receives<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
+        self.receives_bytes(stream, join(frames));
+    }
+
+    pub(crate) fn receives_bytes(&mut self, stream: StreamId, bytes: impl Into<Bytes>) {
+        self.event(stream, StreamEvent::Received(bytes.into()));
+    }
+
+    /// Bytes are read straight to where the machine wants them.
+    #[track_caller]
+    pub(crate) fn fills(&mut self, stream: StreamId, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let space = self.client.space(stream).expect("space");
+            let n = space.len().min(rest.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            rest = &rest[n..];
+            self.event(stream, StreamEvent::Filled(n));
+        }
+    }
+
+    /// The outstanding write was taken.
+    #[track_caller]
+    pub(crate) fn written(&mut self, stream: StreamId) {
+        self.pump();
+        let io = self.streams.get_mut(&stream).expect("a stream that writes");
+        assert!(io.outstanding && io.write.is_none(), "expect_write comes first");
+        io.outstanding = false;
+        self.event(stream, StreamEvent::Written);
+    }
+
+    /// The peer closes its half.
+    pub(crate) fn finishes(&mut self, stream: StreamId) {
+        self.event(stream, StreamEvent::Finished);
+    }
+
+    /// The stream breaks.
+    pub(crate) fn breaks(&mut self, stream: StreamId) {
+        self.breaks_with(stream, StreamError::Lost("broken".into()));
+    }
+
+    pub(crate) fn breaks_with(&mut self, stream: StreamId, error: StreamError) {
+        self.event(stream, StreamEvent::Failed(error));
+        // The transport reports nothing after that, and takes nothing.
+        self.streams.entry(stream).or_default().ended = true;
+    }
+
+    // Outputs.
+
+    /// An open to peer 1 under [`PROTOCOL`].
+    #[track_caller]
+    pub(crate) fn expect_open(&mut self, offer: Offer) -> StreamId {
+        self.expect_open_to(1, PROTOCOL, offer)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_open_to(&mut self, to: u8, protocol: &str, offer: Offer) -> StreamId {
+        self.pump();
+        let (stream, whom, what, formats) = next(&mut self.opens, "an open");
+        assert_eq!((whom, what.as_str(), formats), (peer(to), protocol, offer));
+        stream
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_abandon(&mut self, stream: StreamId) {
+        self.pump();
+        assert_eq!(next(&mut self.abandons, "an abandoned open"), stream);
+    }
+
+    /// One write of exactly these frames; it stays outstanding.
+    #[track_caller]
+    pub(crate) fn expect_write<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
+        self.expect_write_bytes(stream, &join(frames));
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_write_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
+        self.pump();
+        let write = self.streams.get_mut(&stream).and_then(|io| io.write.take());
+        let write = write.expect("a write");
+        let wanted = Bytes::copy_from_slice(bytes);
+        assert!(
+            write == wanted,
+            "{:?}\n instead of {:?}",
+            wire::parse(&write),
+            wire::parse(&wanted)
+        );
+    }
+
+    /// Exactly these frames, in as many writes as it takes, each confirmed at once.
+    #[track_caller]
+    pub(crate) fn expect_sent<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
+        let wanted = join(frames);
+        let mut sent = Vec::new();
+        loop {
+            self.pump();
+            let Some(io) = self.streams.get_mut(&stream) else { break };
+            let Some(write) = io.write.take() else { break };
+            sent.extend_from_slice(&write);
+            io.outstanding = false;
+            self.event(stream, StreamEvent::Written);
+            if sent.len() >= wanted.len() {
+                break;
+            }
+        }
+        let sent = Bytes::from(sent);
+        assert!(sent == wanted, "{:?}\n instead of {:?}", wire::parse(&sent), wire::parse(&wanted));
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_finish(&mut self, stream: StreamId) {
+        self.expect_end(stream, StreamOp::Finish);
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_reset(&mut self, stream: StreamId) {
+        self.expect_end(stream, StreamOp::Reset);
+    }
+
+    #[track_caller]
+    fn expect_end(&mut self, stream: StreamId, end: StreamOp) {
+        self.pump();
+        let got = self.streams.get_mut(&stream).and_then(|io| io.end.take());
+        assert_eq!(got, Some(end));
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_event(&mut self) -> ClientEvent {
+        self.pump();
+        next(&mut self.events, "an event")
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_response(&mut self, request: RequestId, body: impl Into<Bytes>) {
+        match self.expect_event() {
+            ClientEvent::Response { request: got, payload } => {
+                assert_eq!(got, request);
+                assert_eq!(payload.into_bytes(), Ok(body.into()));
+            }
+            other => panic!("{other:?} instead of a response"),
+        }
+    }
+
+    /// The failure of a request, as it is.
+    #[track_caller]
+    pub(crate) fn expect_error(&mut self, request: RequestId) -> RequestError {
+        match self.expect_event() {
+            ClientEvent::Failed { request: got, error } => {
+                assert_eq!(got, request, "{error}");
+                error
+            }
+            other => panic!("{other:?} instead of a failure"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_failed(
+        &mut self,
+        request: RequestId,
+        cause: Cause,
+        phase: Phase,
+        delivery: Delivery,
+    ) {
+        let error = self.expect_error(request);
+        assert_eq!((&error.cause, error.phase, error.delivery), (&cause, phase, delivery));
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_drained(&mut self) {
+        assert_eq!(self.expect_event(), ClientEvent::Drained);
+    }
+
+    /// Nothing to do until `millis`.
+    #[track_caller]
+    pub(crate) fn expect_wait(&mut self, millis: u64) {
+        self.expect_quiet();
+        assert_eq!(self.pump(), Some(ms(millis)), "the next timer");
+    }
+
+    /// Nothing to do ever.
+    #[track_caller]
+    pub(crate) fn expect_rest(&mut self) {
+        self.expect_quiet();
+        assert_eq!(self.pump(), None, "the next timer");
+    }
+
+    /// Nothing to do that was not expected.
+    #[track_caller]
+    pub(crate) fn expect_quiet(&mut self) {
+        self.pump();
+        let left = self.leftovers();
+        assert!(left.is_empty(), "unexpected: {left:#?}");
+    }
+
+    pub(crate) fn stats(&mut self) -> ClientStats {
+        self.pump();
+        self.client.stats()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let opens = self.opens.iter().map(|open| format!("open {open:?}"));
+        let abandons = self.abandons.iter().map(|stream| format!("abandon {stream:?}"));
+        let events = self.events.iter().map(|event| format!("{event:?}"));
+        let ops = self.streams.iter().flat_map(|(stream, io)| {
+            io.leftovers().into_iter().map(move |op| format!("{stream:?}: {op}"))
+        });
+        opens.chain(abandons).chain(events).chain(ops).collect()
+    }
+
+    /// Takes outputs until there is nothing left to do; until when.
+    #[track_caller]
+    fn pump(&mut self) -> Option<Timestamp> {
+        let wait = loop {
+            match self.client.poll_output() {
+                ClientOutput::Open { stream, peer, protocol, offer } => {
+                    self.opens.push_back((stream, peer, protocol.as_str().to_owned(), offer));
+                }
+                ClientOutput::Abandon(stream) => self.abandons.push_back(stream),
+                ClientOutput::Stream(stream, op) => {
+                    self.streams.entry(stream).or_default().take(op);
+                }
+                ClientOutput::Event(event) => {
+                    if let ClientEvent::Response { request, .. }
+                    | ClientEvent::Failed { request, .. } = &event
+                    {
+                        assert!(self.decided.insert(*request), "a second outcome: {event:?}");
+                    }
+                    self.events.push_back(event);
+                }
+                ClientOutput::Wait(wait) => break wait,
+            }
+        };
+        if let (Some(wait), Some(ticked)) = (wait, self.ticked) {
+            assert!(wait > ticked, "a deadline at {wait} after a tick at {ticked}");
+        }
+        let stats = self.client.stats();
+        assert_eq!(
+            stats.started,
+            stats.ok + stats.failed + stats.cancelled + stats.in_flight,
+            "{stats:?}"
+        );
+        wait
+    }
+}
+
+impl Drop for ClientScript {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.expect_quiet();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Frames as tests write them, encoded without the library's help.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// A frame of either format.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Wire {
+    plain: bool,
+    kind: u8,
+    flags: u8,
+    id: u64,
+    fields: Vec<u8>,
+    body: Bytes,
+}
+
+/// A plain frame.
+pub(crate) fn plain(body: impl Into<Bytes>) -> Wire {
+    Wire { plain: true, ..frame(0, 0, body) }
+}
+
+/// A native frame of any kind.
+pub(crate) fn frame(kind: u8, id: u64, body: impl Into<Bytes>) -> Wire {
+    Wire { plain: false, kind, flags: 0, id, fields: Vec::new(), body: body.into() }
+}
+
+pub(crate) fn settings(max_body: usize, max_in_flight: u32) -> Wire {
+    let max_body = u32::try_from(max_body).expect("fits");
+    frame(1, 0, "").field(0x11, &max_body.to_be_bytes()).field(0x12, &max_in_flight.to_be_bytes())
+}
+
+pub(crate) fn request(id: u64, body: impl Into<Bytes>) -> Wire {
+    frame(2, id, body)
+}
+
+pub(crate) fn response(id: u64, body: impl Into<Bytes>) -> Wire {
+    frame(3, id, body)
+}
+
+/// An answer with a status.
+pub(crate) fn failure(id: u64, status: u8) -> Wire {
+    frame(3, id, "").field(3, &[status])
+}
+
+pub(crate) fn cancel(id: u64) -> Wire {
+    frame(4, id, "")
+}
+
+pub(crate) fn drain(id: u64) -> Wire {
+    frame(5, id, "")
+}
+
+/// The wire id that a client gives to the `seq`th request on a stream, in the lowest free slot.
+pub(crate) const fn id(seq: u64, slot: u64) -> u64 {
+    seq << 20 | slot
+}
+
+impl Wire {
+    pub(crate) fn flag(mut self, bits: u8) -> Self {
+        self.flags |= bits;
+        self
+    }
+
+    pub(crate) fn field(mut self, tag: u8, value: &[u8]) -> Self {
+        self.fields.put_u8(tag);
+        self.fields.put_u16(value.len() as u16);
+        self.fields.put_slice(value);
+        self
+    }
+
+    pub(crate) fn timeout(self, millis: u32) -> Self {
+        self.field(1, &millis.to_be_bytes())
+    }
+
+    /// Marks the body as compressed.
+    pub(crate) fn compressed(self, original: u32) -> Self {
+        self.flag(0x01).field(2, &original.to_be_bytes())
+    }
+
+    pub(crate) fn app_code(self, code: u32) -> Self {
+        self.field(4, &code.to_be_bytes())
+    }
+
+    pub(crate) fn message(self, message: &str) -> Self {
+        self.field(5, message.as_bytes())
+    }
+
+    pub(crate) fn retry_after(self, millis: u32) -> Self {
+        self.field(6, &millis.to_be_bytes())
+    }
+
+    pub(crate) fn unprocessed(self) -> Self {
+        self.flag(0x40)
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        if self.plain {
+            out.put_u32(self.body.len() as u32);
+        } else {
+            out.put_u32((12 + self.fields.len() + self.body.len()) as u32);
+            out.put_slice(&[self.kind, self.flags]);
+            out.put_u16(self.fields.len() as u16);
+            out.put_u64(self.id);
+            out.put_slice(&self.fields);
+        }
+        out.put_slice(&self.body);
+        out.freeze()
+    }
+
+    /// The first `n` bytes.
+    pub(crate) fn first(&self, n: usize) -> Bytes {
+        self.bytes().slice(..n)
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.kind {
+            0 if self.plain => "plain",
+            1 => "settings",
+            2 => "request",
+            3 => "response",
+            4 => "cancel",
+            5 => "drain",
+            _ => "frame",
+        };
+        write!(f, "{name}({:#x}+{}", self.id >> 20, self.id & 0xf_ffff)?;
+        if self.flags != 0 {
+            write!(f, " flags {:02x}", self.flags)?;
+        }
+        if !self.fields.is_empty() {
+            write!(f, " fields {:02x?}", self.fields)?;
+        }
+        let shown = &self.body[..self.body.len().min(40)];
+        write!(f, " body[{}] {:?})", self.body.len(), Bytes::copy_from_slice(shown))
+    }
+}
+
+/// Frames one after the other.
+pub(crate) fn join<const N: usize>(frames: [Wire; N]) -> Bytes {
+    frames.iter().flat_map(Wire::bytes).collect()
+}
+
+/// What native frames there seem to be in `bytes`, for messages.
+pub(super) fn parse(bytes: &Bytes) -> Vec<Wire> {
+    let mut rest = bytes.clone();
+    let mut frames = Vec::new();
+    while rest.len() >= 16 {
+        let length = u32::from_be_bytes(rest[..4].try_into().expect("four")) as usize + 4;
+        let fields = 16 + usize::from(u16::from_be_bytes([rest[6], rest[7]]));
+        if length > rest.len() || fields > length {
+            break;
+        }
+        let one = rest.split_to(length);
+        let id = u64::from_be_bytes(one[8..16].try_into().expect("eight"));
+        let mut parsed = frame(one[4], id, one.slice(fields..)).flag(one[5]);
+        parsed.fields = one[16..fields].to_vec();
+        frames.push(parsed);
+    }
+    if !rest.is_empty() {
+        frames.push(plain(rest));
+    }
+    frames
+}
