@@ -130,6 +130,7 @@ mod port;
 pub mod server;
 mod status;
 mod time;
+mod timers;
 
 pub use client::{Client, ClientEvent, ClientInput, ClientOutput, ClientStats};
 pub use compress::{Body, Payload};

@@ -4,13 +4,16 @@ use core::time::Duration;
 
 use alloc::string::{String, ToString};
 
-use crate::client::Answer;
 use crate::compress::Payload;
 use crate::error::{Delivery, Status, StatusCode};
 use crate::frame::{Flags, Frame, FrameError, HeadReader, Kind, Outbox, tag};
 
 /// The longest message that travels with a status.
 const MAX_MESSAGE: usize = 1024;
+
+/// A response, or the failure that the server answered with and whether the request was surely
+/// not processed.
+pub type Answer = Result<Payload, (Status, Delivery)>;
 
 /// Adds an answer that failed.
 pub(crate) fn encode(outbox: &mut Outbox, id: u64, status: &Status, delivery: Delivery) {

@@ -8,15 +8,17 @@ mod queue;
 mod report;
 mod stream;
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 
 use slotmap::SecondaryMap;
 
 pub use directive::{ClientEvent, ClientStats, Directive};
 pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
-pub use report::{Answer, Place, Report};
+pub use report::{Place, Report};
 pub use stream::ClientStream;
+
+pub use crate::status::Answer;
 
 use crate::compress::Body;
 use crate::config::{ClientConfig, ConfigError};
@@ -25,6 +27,7 @@ use crate::frame::Format;
 use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
 use crate::port::{StreamEvent, StreamOp};
 use crate::time::{Timestamp, earliest};
+use crate::timers::StreamTimers;
 
 /// The client machine: a [`Dispatcher`] and the [`ClientStream`]s it directs, behind one input
 /// and one ordered output.
@@ -36,7 +39,7 @@ pub struct Client {
     streams: SecondaryMap<StreamId, Driven>,
     /// Streams that were touched since the last drain.
     touched: VecDeque<StreamId>,
-    timers: BTreeSet<(Timestamp, StreamId)>,
+    timers: StreamTimers,
     outputs: VecDeque<ClientOutput>,
     now: Timestamp,
     /// When time was last let pass.
@@ -100,7 +103,7 @@ impl Client {
             dispatcher: Dispatcher::new(config, local),
             streams: SecondaryMap::new(),
             touched: VecDeque::new(),
-            timers: BTreeSet::new(),
+            timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
@@ -154,10 +157,7 @@ impl Client {
             ClientInput::Timeout => {
                 self.ticked = self.now;
                 self.dispatcher.handle_timeout(now);
-                while let Some(&(due, stream)) = self.timers.first()
-                    && due <= self.now
-                {
-                    self.timers.remove(&(due, stream));
+                while let Some(stream) = self.timers.pop_due(self.now) {
                     if let Some(driven) = self.streams.get_mut(stream) {
                         driven.timer = None;
                     }
@@ -174,8 +174,7 @@ impl Client {
             self.settle();
         }
         self.outputs.pop_front().unwrap_or_else(|| {
-            let streams = self.timers.first().map(|(due, _)| *due);
-            ClientOutput::Wait(earliest(streams, self.dispatcher.next_deadline()))
+            ClientOutput::Wait(earliest(self.timers.next(), self.dispatcher.next_deadline()))
         })
     }
 
@@ -281,15 +280,7 @@ impl Client {
         }
         let ended = driven.machine.is_ended();
         let timer = if ended { None } else { driven.machine.next_deadline() };
-        let before = core::mem::replace(&mut driven.timer, timer);
-        if before != timer {
-            if let Some(before) = before {
-                self.timers.remove(&(before, stream));
-            }
-            if let Some(timer) = timer {
-                self.timers.insert((timer, stream));
-            }
-        }
+        self.timers.update(stream, &mut driven.timer, timer);
         if ended {
             self.streams.remove(stream);
         }

@@ -1,12 +1,8 @@
 //! What a stream tells the dispatcher.
 
-use crate::compress::Payload;
-use crate::error::{Delivery, RequestError, Status};
+use crate::error::RequestError;
 use crate::id::RequestId;
-
-/// A response, or the failure that the server answered with and whether the request was surely
-/// not processed.
-pub type Answer = Result<Payload, (Status, Delivery)>;
+use crate::status::Answer;
 
 /// What a [`ClientStream`](super::ClientStream) tells the [`Dispatcher`](super::Dispatcher).
 #[derive(Debug, Clone, PartialEq, Eq)]

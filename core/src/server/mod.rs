@@ -4,7 +4,7 @@ mod answer;
 mod gate;
 mod stream;
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use slotmap::SlotMap;
@@ -19,6 +19,7 @@ use crate::frame::Format;
 use crate::id::{PeerId, ProtocolName, StreamId};
 use crate::port::{StreamEvent, StreamOp};
 use crate::time::Timestamp;
+use crate::timers::StreamTimers;
 
 /// The server machine: a [`Gate`] and the [`ServerStream`]s behind it, with one input and one
 /// ordered output.
@@ -30,7 +31,7 @@ pub struct Server {
     gate: Gate,
     streams: SlotMap<StreamId, Driven>,
     touched: VecDeque<StreamId>,
-    timers: BTreeSet<(Timestamp, StreamId)>,
+    timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
     /// When a drain gives up on what is still at work.
     drain_due: Option<Timestamp>,
@@ -125,7 +126,7 @@ impl Server {
             gate,
             streams: SlotMap::with_key(),
             touched: VecDeque::new(),
-            timers: BTreeSet::new(),
+            timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             drain_due: None,
             drained: false,
@@ -186,10 +187,7 @@ impl Server {
                         self.on_stream(stream, |machine, _, _| machine.reset());
                     }
                 }
-                while let Some(&(due, stream)) = self.timers.first()
-                    && due <= self.now
-                {
-                    self.timers.remove(&(due, stream));
+                while let Some(stream) = self.timers.pop_due(self.now) {
                     if let Some(driven) = self.streams.get_mut(stream) {
                         driven.timer = None;
                     }
@@ -232,8 +230,7 @@ impl Server {
             self.finish_drain();
         }
         self.outputs.pop_front().unwrap_or_else(|| {
-            let streams = self.timers.first().map(|(due, _)| *due);
-            ServerOutput::Wait(crate::time::earliest(streams, self.drain_due))
+            ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
         })
     }
 
@@ -313,15 +310,7 @@ impl Server {
         }
         let ended = driven.machine.is_ended();
         let timer = if ended { None } else { driven.machine.next_deadline() };
-        let before = core::mem::replace(&mut driven.timer, timer);
-        if before != timer {
-            if let Some(before) = before {
-                self.timers.remove(&(before, stream));
-            }
-            if let Some(timer) = timer {
-                self.timers.insert((timer, stream));
-            }
-        }
+        self.timers.update(stream, &mut driven.timer, timer);
         if ended {
             self.streams.remove(stream);
         }
