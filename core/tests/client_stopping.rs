@@ -65,9 +65,9 @@ fn close_fails_what_is_under_way_and_cancels_it() {
     c.expect_sent(s, [request(id(2, 0), "a")]);
     c.close();
     c.expect_failed(a, Cause::Closed, Phase::Wait, Delivery::Unknown);
-    c.expect_drained();
     c.expect_sent(s, [support::cancel(id(2, 0))]);
     c.expect_finish(s);
+    c.expect_drained();
     c.expect_rest();
 }
 
@@ -106,9 +106,9 @@ fn close_closes_streams_that_were_leaving() {
     c.expect_quiet();
     c.close();
     c.expect_failed(a, Cause::Closed, Phase::Wait, Delivery::Unknown);
-    c.expect_drained();
     c.expect_sent(s, [support::cancel(id(2, 0))]);
     c.expect_finish(s);
+    c.expect_drained();
     c.expect_rest();
 }
 
@@ -118,8 +118,8 @@ fn idle_timers_do_not_outlive_their_streams() {
     c.at(READ);
     c.expect_wait(support::IDLE);
     c.close();
-    c.expect_drained();
     c.expect_finish(s);
+    c.expect_drained();
     c.expect_rest();
     assert_eq!(c.stats().streams, 0);
 }

@@ -43,7 +43,9 @@
 //!
 //! A swarm of your own should set [`Version::V1Lazy`](libp2p_core::upgrade::Version::V1Lazy) with
 //! `Config::with_substream_upgrade_protocol_override`: then a stream to a peer that was spoken to
-//! before costs no round trip. Everything works without it too.
+//! before costs no round trip. Everything works without it too. libp2p drops inbound streams of
+//! which too many negotiate at once, without a word to anyone: allow for more than its default of
+//! 128 with `Config::with_max_negotiating_inbound_streams`, as [`Node`] does.
 
 mod address_book;
 mod behaviour;

@@ -44,6 +44,8 @@ pub struct Client {
     now: Timestamp,
     /// When time was last let pass.
     ticked: Timestamp,
+    /// The dispatcher is done; the last operations on streams may still be under way.
+    drained: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,7 @@ impl Client {
             outputs: VecDeque::new(),
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
+            drained: false,
         })
     }
 
@@ -251,6 +254,9 @@ impl Client {
         while let Some(stream) = self.touched.pop_front() {
             self.collect(stream);
         }
+        if self.streams.is_empty() && core::mem::take(&mut self.drained) {
+            self.outputs.push_back(ClientOutput::Event(ClientEvent::Drained));
+        }
     }
 
     fn direct(&mut self, directive: Directive) {
@@ -268,6 +274,7 @@ impl Client {
                 self.on_stream(stream, |s, now| s.cancel(request, now));
             }
             Directive::Close { stream } => self.on_stream(stream, ClientStream::finish),
+            Directive::Event(ClientEvent::Drained) => self.drained = true,
             Directive::Event(event) => self.outputs.push_back(ClientOutput::Event(event)),
         }
     }
