@@ -97,7 +97,7 @@ fn main() -> Result<(), Failure> {
     let name = protocol.clone();
     let serving = std::thread::spawn(move || serve(&listener, &name, alice));
 
-    let mut client = Client::new(Default::default(), Some(alice))?;
+    let mut client = Client::new(Default::default(), Some(alice), 0)?;
     for text in ["one loop,", "three requests,", "one stream."] {
         client.send(&bob, protocol.as_str(), Bytes::from(text), None, now(start))?;
     }

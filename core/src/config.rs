@@ -109,6 +109,13 @@ options! {
         /// The longest time for dialling, opening a stream and negotiating its protocol, all
         /// together. Default 5 s; 1 ms to 24 h.
         with_connect_timeout(connect_timeout: Duration) = Duration::from_secs(5), MILLISECOND, DAY;
+        /// How often a request is tried again after a failure that may pass: see
+        /// [`RequestError::may_retry`](crate::RequestError::may_retry). Default 3, so 4 tries;
+        /// 0 to 100.
+        with_max_retries(max_retries: u32) = 3, 0, 100;
+        /// The longest pause before the first of them. It doubles with each, is at most 30 s, and
+        /// half of it is random. Default 1 s; 1 ms to 24 h.
+        with_retry_interval(retry_interval: Duration) = Duration::from_secs(1), MILLISECOND, DAY;
         /// The largest message in bytes, in both directions, before and after compression.
         /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses: this times
         /// `max_streams_per_peer` times the number of peers.

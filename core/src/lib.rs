@@ -41,7 +41,7 @@
 //! let chat = ProtocolName::new("/chat/1.0.0")?;
 //! let (alice, bob) = (PeerId::from_bytes(b"alice")?, PeerId::from_bytes(b"bob")?);
 //!
-//! let mut client = Client::new(ClientConfig::default(), Some(alice))?;
+//! let mut client = Client::new(ClientConfig::default(), Some(alice), 0)?;
 //! let mut server = Server::new(ServerConfig::default())?;
 //! server.register(&chat)?;
 //!
@@ -127,12 +127,13 @@ mod hash;
 mod id;
 mod link;
 mod port;
+mod rng;
 pub mod server;
 mod status;
 mod time;
 mod timers;
 
-pub use client::{Client, ClientEvent, ClientInput, ClientOutput, ClientStats};
+pub use client::{CallOptions, Client, ClientEvent, ClientInput, ClientOutput, ClientStats};
 pub use compress::{Body, Payload};
 pub use config::{ClientConfig, ConfigError, ServerConfig};
 pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError};

@@ -14,8 +14,9 @@ use support::{
     settings,
 };
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 // First contact.
@@ -415,7 +416,7 @@ fn max_pending_does_not_limit_what_need_not_wait() {
 #[test]
 fn an_invalid_configuration_is_refused() {
     let config = config().with_read_timeout(Duration::ZERO);
-    let error = pointsub_core::Client::new(config, None).expect_err("refused");
+    let error = pointsub_core::Client::new(config, None, 0).expect_err("refused");
     assert_eq!(error.field, "read_timeout");
 }
 

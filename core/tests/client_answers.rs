@@ -16,8 +16,9 @@ use support::{ClientScript, Wire, drain, failure, frame, id, plain, request, res
 
 const ID: u64 = id(2, 0);
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 /// A native stream on which request [`ID`] was written.

@@ -9,8 +9,9 @@ use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
 use support::{ClientScript, KIB, READ, body, cancel, drain, id, plain, request, response};
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 fn timed_out(millis: u64) -> Cause {

@@ -13,8 +13,9 @@ use support::{
 
 const NATIVE: Offer = Offer::Only(Format::Native);
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 fn timed_out(millis: u64) -> Cause {

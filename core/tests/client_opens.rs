@@ -9,8 +9,9 @@ use support::{CONNECT, ClientScript, id, plain, request, response, settings};
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 fn unreachable() -> StreamError {

@@ -11,8 +11,9 @@ use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, plain, request, respo
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 /// Opens a native stream and settles on 1024 requests in flight.

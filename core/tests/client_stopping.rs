@@ -6,8 +6,9 @@ use pointsub_core::client::Offer;
 use pointsub_core::{Body, Cause, ClientConfig, Delivery, Format, Phase, SendError};
 use support::{CONNECT, ClientScript, PROTOCOL, READ, id, plain, request, response};
 
+/// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
-    ClientConfig::default()
+    ClientConfig::default().with_max_retries(0)
 }
 
 #[test]

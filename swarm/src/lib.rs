@@ -69,6 +69,7 @@ pub use server::{Handler, HandlerError, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};
+pub use pointsub_core::client::{Backoff, RetryPolicy};
 pub use pointsub_core::server::RegisterError;
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Phase, ProtocolName,

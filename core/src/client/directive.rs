@@ -6,6 +6,45 @@ use crate::error::RequestError;
 use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
 
+/// How one request differs from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallOptions {
+    /// When the caller stops waiting. Default: only the client's own time limits hold.
+    pub deadline: Option<Timestamp>,
+    /// Whether executing the request twice does no harm. If not, it is tried again only after
+    /// failures that surely left it unprocessed. Default `true`.
+    pub idempotent: bool,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self { deadline: None, idempotent: true }
+    }
+}
+
+impl CallOptions {
+    /// Sets the deadline.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Timestamp) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets whether executing the request twice does no harm.
+    #[must_use]
+    pub const fn with_idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
+        self
+    }
+}
+
+impl From<Option<Timestamp>> for CallOptions {
+    fn from(deadline: Option<Timestamp>) -> Self {
+        Self { deadline, ..Self::default() }
+    }
+}
+
 /// What the [`Dispatcher`](super::Dispatcher) wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Directive {
@@ -100,4 +139,6 @@ pub struct ClientStats {
     pub opens: u64,
     /// Times a request was put on a stream that had carried another before.
     pub reused: u64,
+    /// Times a request was tried again after a failure.
+    pub retries: u64,
 }

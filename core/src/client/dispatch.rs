@@ -1,22 +1,25 @@
 //! Which request goes on which stream: routes, pool, waiting requests, opens.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use hashbrown::{Equivalent, HashMap};
 use slotmap::{SlotMap, new_key_type};
 
-use super::directive::{ClientEvent, ClientStats, Directive};
+use super::directive::{CallOptions, ClientEvent, ClientStats, Directive};
 use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
 use super::queue::Queue;
-use super::report::{Place, Report};
+use super::report::{self, Report};
+use super::retry::{Backoff, Budget, RetryPolicy};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
-use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
+use crate::error::{Cause, Delivery, Phase, RequestError, SendError, StatusCode};
 use crate::frame::Format;
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
+use crate::rng::Rng;
 use crate::time::Timestamp;
 
 /// Bodies above this size travel on a stream that carries nothing else meanwhile, so that small
@@ -50,6 +53,9 @@ pub struct Dispatcher {
     pub(super) idle: usize,
     pub(super) seq: u64,
     pub(super) stopping: Stopping,
+    pub(super) retry_policy: Box<dyn RetryPolicy>,
+    pub(super) budget: Budget,
+    pub(super) rng: Rng,
     pub(super) stats: ClientStats,
     pub(super) now: Timestamp,
 }
@@ -89,6 +95,8 @@ pub(super) struct Route {
     pub(super) rests_until: Option<Timestamp>,
     /// Streams that carry a large body now.
     pub(super) bulk_streams: usize,
+    /// Requests that rest until they are tried again.
+    pub(super) resting: usize,
     pub(super) small: Queue,
     pub(super) bulk: Queue,
 }
@@ -99,12 +107,33 @@ pub(super) struct Request {
     pub(super) body: Body,
     pub(super) deadline: Option<Timestamp>,
     pub(super) bulk: bool,
-    pub(super) stream: Option<StreamId>,
+    pub(super) place: Place,
+    pub(super) idempotent: bool,
     pub(super) seq: u64,
     /// On how many streams it was tried.
     pub(super) attempts: u32,
     /// How often it was put back because a stream had let it down.
     pub(super) moves: u32,
+    /// How often it was tried again.
+    pub(super) retries: u32,
+    /// Whether a handler may have seen an earlier try.
+    pub(super) delivery: Delivery,
+}
+
+/// ```text
+///  Waiting ──assigned──▶ On ──answered or failed──▶ (removed)
+///     ▲  ▲──────moved─────┘ └──tried again──▶ Resting
+///     └───────────────────────────────────────────┘
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In its route's queue.
+    Waiting,
+    On(StreamId),
+    /// Until it is tried again.
+    Resting {
+        until: Timestamp,
+    },
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +143,7 @@ pub(super) enum Timer {
     Idle(StreamId),
     Rest(RouteKey),
     Probe(StreamId),
+    Retry(RequestId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -135,10 +165,16 @@ impl Equivalent<RouteName> for RouteRef<'_> {
 }
 
 impl Dispatcher {
-    /// A dispatcher for the peer `local`, to which no request can be sent.
+    /// A dispatcher for the peer `local`, to which no request can be sent. `seed` decides the
+    /// jitter of its pauses.
     #[must_use]
-    pub fn new(config: ClientConfig, local: Option<PeerId>) -> Self {
+    pub fn new(config: ClientConfig, local: Option<PeerId>, seed: u64) -> Self {
+        let retry_policy =
+            Backoff { max_retries: config.max_retries, interval: config.retry_interval };
         Self {
+            retry_policy: Box::new(retry_policy),
+            budget: Budget::new(),
+            rng: Rng::new(seed),
             config,
             local,
             routes: SlotMap::with_key(),
@@ -192,7 +228,7 @@ impl Dispatcher {
         peer: &PeerId,
         protocol: &str,
         body: Body,
-        deadline: Option<Timestamp>,
+        options: CallOptions,
         now: Timestamp,
     ) -> Result<RequestId, SendError> {
         self.now = self.now.max(now);
@@ -219,12 +255,15 @@ impl Dispatcher {
         let id = self.requests.insert(Request {
             route,
             body,
-            deadline,
+            deadline: options.deadline,
             bulk,
-            stream: None,
+            place: Place::Waiting,
+            idempotent: options.idempotent,
             seq,
             attempts: 0,
             moves: 0,
+            retries: 0,
+            delivery: Delivery::NotProcessed,
         });
         match stream {
             Some(stream) => self.assign(stream, id),
@@ -242,9 +281,9 @@ impl Dispatcher {
         self.now = self.now.max(now);
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.cancelled += 1;
-        match ended.stream {
-            Some(stream) => self.directives.push_back(Directive::Cancel { stream, request }),
-            None => self.forget_if_unused(ended.route),
+        match ended.place {
+            Place::On(stream) => self.directives.push_back(Directive::Cancel { stream, request }),
+            _ => self.forget_if_unused(ended.route),
         }
         self.finish_drain();
     }
@@ -263,7 +302,9 @@ impl Dispatcher {
                     Err((status, delivery)) => {
                         let draining = status.code == StatusCode::Draining;
                         if !(draining && self.requeue(request, delivery)) {
-                            self.fail_remote(request, status, delivery);
+                            let cause = Cause::Remote(status);
+                            let error = RequestError::new(cause, Phase::Answer, delivery);
+                            self.fail_try(request, error);
                         }
                     }
                 }
@@ -277,7 +318,7 @@ impl Dispatcher {
                 if unsupported && let Some(route) = self.routes.get(route) {
                     self.memory.forget(&route.name.peer);
                 }
-                let gone = place == Place::Gone;
+                let gone = place == report::Place::Gone;
                 if gone {
                     self.leave(stream);
                 }
@@ -288,9 +329,9 @@ impl Dispatcher {
                 }
                 let moves = gone && (reused || guessed || untried);
                 if !(moves && self.requeue(request, error.delivery)) {
-                    self.fail(request, error);
+                    self.fail_try(request, error);
                 }
-                if place != Place::Taken {
+                if place != report::Place::Taken {
                     self.vacate(stream);
                 }
             }
@@ -339,6 +380,7 @@ impl Dispatcher {
                     }
                 }
                 Timer::Idle(stream) => self.expire_idle(stream),
+                Timer::Retry(request) => self.retry(request),
                 Timer::Probe(stream) => self.end_probe(stream, Habit::Keeps),
                 Timer::Rest(route) => {
                     if let Some(route) = self.routes.get_mut(route) {
@@ -381,7 +423,10 @@ impl Dispatcher {
         self.drain(now);
         let requests: Vec<RequestId> = self.requests.keys().collect();
         for id in requests {
-            let sent = self.requests.get(id).and_then(|request| request.stream);
+            let sent = self.requests.get(id).and_then(|request| match request.place {
+                Place::On(stream) => Some(stream),
+                Place::Waiting | Place::Resting { .. } => None,
+            });
             let (phase, delivery) = match sent {
                 Some(_) => (Phase::Wait, Delivery::Unknown),
                 None => (Phase::Connect, Delivery::NotProcessed),
@@ -422,6 +467,7 @@ impl Dispatcher {
             opening: 0,
             rests_until: None,
             bulk_streams: 0,
+            resting: 0,
             small: Queue::default(),
             bulk: Queue::default(),
         });
@@ -433,27 +479,44 @@ impl Dispatcher {
     pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
         if self.remove_request(request).is_some() {
             self.stats.ok += 1;
+            self.budget.succeeded();
             self.directives.push_back(Directive::Event(ClientEvent::Response { request, payload }));
         }
-    }
-
-    pub(super) fn fail_remote(&mut self, request: RequestId, status: Status, delivery: Delivery) {
-        self.fail(request, RequestError::new(Cause::Remote(status), Phase::Answer, delivery));
     }
 
     pub(super) fn fail(&mut self, request: RequestId, mut error: RequestError) {
         if let Some(ended) = self.remove_request(request) {
             error.attempts = ended.attempts;
+            if ended.delivery == Delivery::Unknown {
+                error.delivery = Delivery::Unknown;
+            }
             self.stats.failed += 1;
             self.directives.push_back(Directive::Event(ClientEvent::Failed { request, error }));
         }
     }
 
     pub(super) fn remove_request(&mut self, id: RequestId) -> Option<Request> {
-        if self.requests.get(id)?.stream.is_none() {
-            self.take_waiting(id);
-        }
+        self.leave_place(id);
         self.requests.remove(id)
+    }
+
+    /// Takes a request from where it waits or rests.
+    pub(super) fn leave_place(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get(id) else { return };
+        match request.place {
+            Place::Waiting => self.take_waiting(id),
+            Place::Resting { until } => {
+                self.timers.remove(&(until, Timer::Retry(id)));
+                if let Some(route) = self.routes.get_mut(request.route) {
+                    route.resting -= 1;
+                }
+            }
+            Place::On(_) => {}
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
     }
 
     /// Forgets a route on which nothing is and nothing waits.
@@ -462,6 +525,7 @@ impl Dispatcher {
             route.streams.is_empty()
                 && route.opening == 0
                 && route.bulk_streams == 0
+                && route.resting == 0
                 && route.small.live + route.bulk.live == 0
         });
         if unused && let Some(route) = self.routes.remove(key) {

@@ -6,16 +6,19 @@ mod memory;
 mod pool;
 mod queue;
 mod report;
+mod retry;
 mod stream;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use slotmap::SecondaryMap;
 
-pub use directive::{ClientEvent, ClientStats, Directive};
+pub use directive::{CallOptions, ClientEvent, ClientStats, Directive};
 pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
 pub use report::{Place, Report};
+pub use retry::{Backoff, RetryPolicy};
 pub use stream::ClientStream;
 
 pub use crate::status::Answer;
@@ -95,14 +98,19 @@ pub enum ClientOutput {
 }
 
 impl Client {
-    /// A client for the peer `local`, to which no request can be sent.
+    /// A client for the peer `local`, to which no request can be sent. `seed` decides the jitter
+    /// of its pauses: equal seeds and inputs give equal outputs.
     ///
     /// # Errors
     /// [`ConfigError`] if an option is outside its range.
-    pub fn new(config: ClientConfig, local: Option<PeerId>) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: ClientConfig,
+        local: Option<PeerId>,
+        seed: u64,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
-            dispatcher: Dispatcher::new(config, local),
+            dispatcher: Dispatcher::new(config, local, seed),
             streams: SecondaryMap::new(),
             touched: VecDeque::new(),
             timers: StreamTimers::default(),
@@ -114,8 +122,8 @@ impl Client {
     }
 
     /// Accepts a request for a peer. Exactly one [`ClientEvent::Response`] or
-    /// [`ClientEvent::Failed`] follows for it, unless it is cancelled. At `deadline` it fails, if
-    /// it has no outcome by then.
+    /// [`ClientEvent::Failed`] follows for it, unless it is cancelled. A failed try is repeated as
+    /// the [`RetryPolicy`] says.
     ///
     /// # Errors
     /// [`SendError`] if it is not accepted; nothing was sent then.
@@ -124,11 +132,16 @@ impl Client {
         peer: &PeerId,
         protocol: &str,
         body: impl Into<Body>,
-        deadline: Option<Timestamp>,
+        options: impl Into<CallOptions>,
         now: Timestamp,
     ) -> Result<RequestId, SendError> {
         self.now = self.now.max(now);
-        self.dispatcher.send(peer, protocol, body.into(), deadline, now)
+        self.dispatcher.send(peer, protocol, body.into(), options.into(), now)
+    }
+
+    /// Replaces the retry policy.
+    pub fn set_retry_policy(&mut self, policy: Box<dyn RetryPolicy>) {
+        self.dispatcher.set_retry_policy(policy);
     }
 
     /// Gives up a request; the server is told. No event follows for it, unless its outcome was

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::directive::Directive;
-use super::dispatch::{Dispatcher, PeerKey, RouteKey, Stopping, Timer};
+use super::dispatch::{Dispatcher, PeerKey, Place, RouteKey, Stopping, Timer};
 use super::memory::Habit;
 use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
 use crate::frame::{Format, Settings};
@@ -157,7 +157,7 @@ impl Dispatcher {
                 route.bulk_streams += 1;
             }
         }
-        request.stream = Some(stream);
+        request.place = Place::On(stream);
         request.attempts += 1;
         self.directives.push_back(Directive::Start {
             stream,
@@ -251,9 +251,9 @@ impl Dispatcher {
             let waiting = route.small.ids.drain(..).chain(route.bulk.ids.drain(..));
             let waiting: Vec<RequestId> = waiting.collect();
             for id in waiting {
-                if self.requests.get(id).is_some_and(|request| request.stream.is_none()) {
+                if self.requests.get(id).is_some_and(|r| r.place == Place::Waiting) {
                     let unsent = Delivery::NotProcessed;
-                    self.fail(id, RequestError::new(cause.clone(), Phase::Connect, unsent));
+                    self.fail_try(id, RequestError::new(cause.clone(), Phase::Connect, unsent));
                 }
             }
         } else if route.rests_until.is_none() {
@@ -416,7 +416,7 @@ impl Dispatcher {
 
     /// Requests that were put on a stream when it had closed already: it reported all others.
     fn rescue(&mut self, stream: StreamId) {
-        let on_it = self.requests.iter().filter(|(_, request)| request.stream == Some(stream));
+        let on_it = self.requests.iter().filter(|(_, r)| r.place == Place::On(stream));
         let mut stranded: Vec<(u64, RequestId)> = on_it.map(|(id, r)| (r.seq, id)).collect();
         // Each goes to the front of its queue, so the oldest goes last.
         stranded.sort_unstable_by(|a, b| b.cmp(a));
@@ -427,7 +427,8 @@ impl Dispatcher {
             }
             if !self.requeue(id, Delivery::NotProcessed) {
                 let cause = Cause::Lost(Arc::from("the stream was closing"));
-                self.fail(id, RequestError::new(cause, Phase::Connect, Delivery::NotProcessed));
+                let unsent = Delivery::NotProcessed;
+                self.fail_try(id, RequestError::new(cause, Phase::Connect, unsent));
             }
         }
     }

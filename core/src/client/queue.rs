@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use slotmap::SlotMap;
 
-use super::dispatch::{Dispatcher, Request, RouteKey, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Request, RouteKey, Stopping, Timer};
 use crate::error::Delivery;
 use crate::id::RequestId;
 
@@ -30,7 +30,7 @@ impl Queue {
     ) -> Option<(u64, RequestId)> {
         loop {
             let id = *self.ids.front()?;
-            match requests.get(id).filter(|request| request.stream.is_none()) {
+            match requests.get(id).filter(|r| r.place == Place::Waiting) {
                 Some(request) => return Some((request.seq, id)),
                 None => self.ids.pop_front(),
             };
@@ -41,7 +41,7 @@ impl Queue {
 impl Dispatcher {
     pub(super) fn enqueue(&mut self, id: RequestId, front: bool) {
         let Some(request) = self.requests.get_mut(id) else { return };
-        request.stream = None;
+        request.place = Place::Waiting;
         if let Some(deadline) = request.deadline {
             self.timers.insert((deadline, Timer::Waiting(id)));
         }
@@ -110,7 +110,7 @@ impl Dispatcher {
         }
         if queue.ids.len() > 2 * queue.live + SLACK {
             let requests = &self.requests;
-            queue.ids.retain(|id| requests.get(*id).is_some_and(|r| r.stream.is_none()));
+            queue.ids.retain(|id| requests.get(*id).is_some_and(|r| r.place == Place::Waiting));
         }
         self.waiting -= 1;
     }

@@ -31,7 +31,7 @@ pub(crate) struct ClientScript {
 impl ClientScript {
     /// A client of peer 0.
     pub(crate) fn new(config: ClientConfig) -> Self {
-        let client = Client::new(config.clone(), Some(peer(0))).expect("a valid config");
+        let client = Client::new(config.clone(), Some(peer(0)), 0).expect("a valid config");
         Self {
             client,
             now: ms(0),
@@ -109,6 +109,22 @@ impl ClientScript {
         self.now = end;
         self.timeout();
         self.expect_quiet();
+    }
+
+    /// Goes on until a timer has something to say, which is at `latest` at the latest; returns
+    /// when that was, in milliseconds.
+    #[track_caller]
+    pub(crate) fn until(&mut self, latest: u64) -> u64 {
+        loop {
+            let due = self.pump().expect("a timer");
+            assert!(due <= ms(latest), "nothing happens until {latest} ms");
+            self.now = self.now.max(due);
+            self.timeout();
+            self.pump();
+            if !self.leftovers().is_empty() {
+                return self.now.since(ms(0)).as_millis() as u64;
+            }
+        }
     }
 
     /// Lets time pass, whether or not something is due.

@@ -4,6 +4,7 @@
 //! the stream's connection takes a batch of commands out, and reports a batch of outcomes.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,10 +12,10 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Offer, Report};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Offer, Report, RetryPolicy};
 use pointsub_core::{
-    Body, ClientConfig, ClientEvent, ClientStats, Format, Payload, PeerId, ProtocolName,
-    RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
+    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Format, Payload, PeerId,
+    ProtocolName, RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
@@ -80,7 +81,7 @@ impl ClientHub {
         Arc::new(Self {
             clock,
             state: Mutex::new(State {
-                dispatcher: Dispatcher::new(config, Some(local)),
+                dispatcher: Dispatcher::new(config, Some(local), seed()),
                 lanes: SecondaryMap::new(),
                 waiters: SecondaryMap::new(),
                 opens: VecDeque::new(),
@@ -96,12 +97,12 @@ impl ClientHub {
         peer: &PeerId,
         protocol: &str,
         body: Body,
-        deadline: Option<Timestamp>,
+        options: CallOptions,
     ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
         let now = self.clock.now();
         let (sender, receiver) = oneshot::channel();
         let id = self.update(|state| {
-            let id = state.dispatcher.send(peer, protocol, body, deadline, now)?;
+            let id = state.dispatcher.send(peer, protocol, body, options, now)?;
             state.waiters.insert(id, sender);
             Ok::<_, SendError>(id)
         })?;
@@ -114,6 +115,10 @@ impl ClientHub {
             state.waiters.remove(request);
             state.dispatcher.cancel(request, now);
         });
+    }
+
+    pub(crate) fn set_retry_policy(&self, policy: Box<dyn RetryPolicy>) {
+        self.state.lock().dispatcher.set_retry_policy(policy);
     }
 
     /// Whether it makes sense to compress a body for this peer: not if the peer is known to be
@@ -365,4 +370,9 @@ impl Drop for OpenTicket {
     fn drop(&mut self) {
         self.fail_with(StreamError::Lost(Arc::from("the connection closed")));
     }
+}
+
+/// A number that differs from client to client, so that their retries do not coincide.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

@@ -14,9 +14,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use libp2p_identity::PeerId;
+use pointsub_core::client::RetryPolicy;
 use pointsub_core::compress::MIN_SIZE;
 use pointsub_core::{
-    Body, Cause, ClientStats, Delivery, Phase, ProtocolName, RequestError, RequestId,
+    Body, CallOptions, Cause, ClientStats, Delivery, Phase, ProtocolName, RequestError, RequestId,
 };
 
 use self::hub::{ClientHub, Outcome};
@@ -48,7 +49,20 @@ impl Client {
         protocol: &'a ProtocolName,
         body: impl Into<Bytes>,
     ) -> Call<'a> {
-        Call { hub: self.hub.clone(), peer, protocol, body: body.into(), timeout: None }
+        Call {
+            hub: self.hub.clone(),
+            peer,
+            protocol,
+            body: body.into(),
+            timeout: None,
+            idempotent: true,
+        }
+    }
+
+    /// Replaces the policy that decides whether and when a failed request is tried again, for all
+    /// clones of this client.
+    pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
+        self.hub.set_retry_policy(Box::new(policy));
     }
 
     /// Counters so far.
@@ -84,6 +98,7 @@ pub struct Call<'a> {
     protocol: &'a ProtocolName,
     body: Bytes,
     timeout: Option<Duration>,
+    idempotent: bool,
 }
 
 impl Call<'_> {
@@ -91,6 +106,14 @@ impl Call<'_> {
     /// much of it is left. Without it, the client's own timeouts limit each phase.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether executing the request twice does no harm. If `false`, it is tried again only after
+    /// failures that surely left it unprocessed, and so reaches a handler at most once. Default
+    /// `true`: whatever may pass is tried again.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
         self
     }
 }
@@ -141,15 +164,16 @@ impl Future for Sending<'_> {
 
 /// Compresses, on the caller's task, and sends.
 fn start(call: Call<'_>) -> Result<State<'_>, RequestError> {
-    let Call { hub, peer, protocol, body, timeout } = call;
-    let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
+    let Call { hub, peer, protocol, body, timeout, idempotent } = call;
+    let mut options = CallOptions::default().with_idempotent(idempotent);
+    options.deadline = timeout.map(|timeout| hub.clock.now() + timeout);
     let peer = peer::to_core(&peer);
     let body = if body.len() >= MIN_SIZE && hub.compresses_for(&peer, body.len()) {
         Body::compressed(body)
     } else {
         Body::uncompressed(body)
     };
-    let (request, outcome) = hub.send(&peer, protocol.as_str(), body, deadline)?;
+    let (request, outcome) = hub.send(&peer, protocol.as_str(), body, options)?;
     Ok(State::Sent { hub, request, outcome })
 }
 

@@ -135,7 +135,7 @@ fn config() -> ClientConfig {
 pub fn client_inputs(data: &[u8]) {
     let Ok(ops) = Vec::<Op>::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let mut world = World {
-        client: Client::new(config(), Some(peer(9))).expect("a valid configuration"),
+        client: Client::new(config(), Some(peer(9)), 0).expect("a valid configuration"),
         now: Timestamp::ZERO,
         streams: BTreeMap::new(),
         order: Vec::new(),

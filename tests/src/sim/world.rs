@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pointsub_core::{
-    Body, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, Delivery, Format,
-    InboundId, PeerId, ProtocolName, RequestId, Server, ServerConfig, ServerEvent, ServerInput,
-    ServerOutput, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
+    Body, CallOptions, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, Delivery,
+    Format, InboundId, PeerId, ProtocolName, RequestId, Server, ServerConfig, ServerEvent,
+    ServerInput, ServerOutput, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp,
+    Timestamp,
 };
 
 use super::Rng;
@@ -67,6 +68,8 @@ struct World {
     /// Requests without an outcome: to whom they went, and with which body.
     pending: BTreeMap<RequestId, (usize, Bytes)>,
     seen: Seen,
+    /// How often handlers may still see each request.
+    may_be_seen: BTreeMap<u64, u32>,
     sent: u64,
     to_send: u64,
     faults: bool,
@@ -109,6 +112,8 @@ fn client_config(rng: &mut Rng) -> ClientConfig {
         .with_max_streams_per_peer(1 + rng.below(10) as usize)
         .with_max_bulk_streams(1 + rng.below(4) as usize)
         .with_max_pending(1 + rng.below(200) as usize)
+        .with_max_retries(rng.below(4) as u32)
+        .with_retry_interval(Duration::from_millis(1 + rng.below(1000)))
         .with_max_block_size(100_000)
 }
 
@@ -129,7 +134,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let config = client_config(&mut rng);
-        let client = Client::new(config.clone(), Some(peer_id(99)));
+        let client = Client::new(config.clone(), Some(peer_id(99)), seed);
         let peers = (0..1 + rng.below(4) as usize)
             .map(|number| Peer {
                 id: peer_id(number),
@@ -153,6 +158,7 @@ impl World {
             seq: 0,
             pending: BTreeMap::new(),
             seen: Seen::new(),
+            may_be_seen: BTreeMap::new(),
             sent: 0,
             to_send,
             faults,
@@ -277,8 +283,12 @@ impl World {
             self.now + left
         });
         let id = self.peers[peer].id;
-        match self.client.send(&id, protocol, body, deadline, self.now) {
+        let idempotent = self.rng.chance(50);
+        let options = CallOptions::from(deadline).with_idempotent(idempotent);
+        match self.client.send(&id, protocol, body, options, self.now) {
             Ok(request) => {
+                let tries = if idempotent { 1 + self.config.max_retries() } else { 1 };
+                self.may_be_seen.insert(number, tries);
                 self.pending.insert(request, (peer, raw));
                 if self.rng.chance(10) {
                     let when = self.rng.duration(Duration::from_millis(300));
@@ -546,7 +556,9 @@ impl World {
         match event {
             ServerEvent::Request { request, payload, .. } => {
                 let body = payload.into_bytes().expect("inflates");
-                assert!(self.seen.insert(number_in(&body)), "a request reached a handler twice");
+                self.seen.insert(number_in(&body));
+                let left = self.may_be_seen.get_mut(&number_in(&body)).expect("it was sent");
+                *left = left.checked_sub(1).expect("no handler sees a request too often");
                 self.peers[number].at_work.insert(request, body);
                 let slow = if self.rng.chance(5) { 5000 } else { 100 };
                 let work = self.rng.duration(Duration::from_millis(slow));

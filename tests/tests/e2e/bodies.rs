@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, HandlerError, Phase, Request, SendError, ServerConfig,
-    StatusCode,
+    Cause, Delivery, HandlerError, Phase, Request, SendError, ServerConfig, StatusCode,
 };
 
 use crate::common::*;
@@ -13,7 +12,7 @@ const MAX: usize = 32 * MIB;
 
 async fn pair(compression: bool) -> (Node, Node) {
     let server = echo_server(ServerConfig::default().with_compression(compression)).await;
-    let config = ClientConfig::default().with_compression(compression);
+    let config = once().with_compression(compression);
     let client = client_of(&server, config).await;
     (server, client)
 }
@@ -101,9 +100,9 @@ fn ask(kind: u8, len: usize) -> Bytes {
 
 async fn too_large_a_response(compression: bool, client_limit: usize) {
     let config = ServerConfig::default().with_compression(compression);
-    let server = start(config, ClientConfig::default()).await;
+    let server = start(config, once()).await;
     server.server().register(&echo_name(), produce).expect("first");
-    let config = ClientConfig::default().with_max_block_size(client_limit);
+    let config = once().with_max_block_size(client_limit);
     let client = client_of(&server, config).await;
     let send = async |kind, len| {
         client.client().send(server.peer_id(), &echo_name(), ask(kind, len)).await
@@ -147,7 +146,7 @@ fn a_client_with_a_smaller_limit_gets_no_larger_response_compression_off() {
 async fn too_large_for_the_server(compression: bool, body: Bytes) {
     const LIMIT: usize = 4 * MIB;
     let server = echo_server(ServerConfig::default().with_max_block_size(LIMIT)).await;
-    let config = ClientConfig::default().with_compression(compression).with_max_block_size(2 * MAX);
+    let config = once().with_compression(compression).with_max_block_size(2 * MAX);
     let client = client_of(&server, config).await;
     assert!(body.len() > LIMIT);
     let first = client.client().send(server.peer_id(), &echo_name(), body.clone()).await;
@@ -195,7 +194,7 @@ fn either_end_may_compress_without_the_other() {
     run(async {
         for (at_client, at_server) in [(true, false), (false, true)] {
             let server = echo_server(ServerConfig::default().with_compression(at_server)).await;
-            let config = ClientConfig::default().with_compression(at_client);
+            let config = once().with_compression(at_client);
             let client = client_of(&server, config).await;
             for len in [1023, 1024, 16 * 1024, 64 * 1024, 64 * 1024 + 1, MIB] {
                 check_echo(&client, server.peer_id(), text(len, 7)).await;

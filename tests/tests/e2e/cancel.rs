@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, select};
-use pointsub_swarm::{Cause, ClientConfig, HandlerError, Request, ServerConfig, StatusCode};
+use pointsub_swarm::{Cause, HandlerError, Request, ServerConfig, StatusCode};
 
 use crate::common::*;
 
 /// A server whose `echo` waits for a gate where the body says `wait`.
 async fn gated(alive: &Alive) -> (Node, Opener) {
-    let server = start(ServerConfig::default(), ClientConfig::default()).await;
+    let server = start(ServerConfig::default(), once()).await;
     let (opener, gate) = Gate::new();
     let alive = alive.clone();
     let handler = move |request: Request| {
@@ -37,7 +37,7 @@ fn a_caller_that_goes_stops_its_handler_and_nobody_elses() {
     run(async {
         let alive = Alive::default();
         let (server, opener) = gated(&alive).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, peer, echo) = (node.client(), server.peer_id(), echo_name());
 
         let mut other = pin!(client.send(peer, &echo, "wait").into_future());
@@ -70,7 +70,7 @@ fn a_stream_survives_more_cancellations_than_it_has_places() {
     run(async {
         let alive = Alive::default();
         let (server, _opener) = gated(&alive).await;
-        let config = ClientConfig::default().with_max_in_flight(4).with_max_streams_per_peer(1);
+        let config = once().with_max_in_flight(4).with_max_streams_per_peer(1);
         let node = client_of(&server, config).await;
         let (client, echo) = (node.client(), echo_name());
         for gone in 1..=100 {
@@ -91,7 +91,7 @@ fn a_stream_survives_more_cancellations_than_it_has_places() {
 fn a_call_that_is_not_awaited_does_nothing() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let echo = echo_name();
         drop(node.client().send(server.peer_id(), &echo, "never"));
         drop(node.client().send(server.peer_id(), &echo, "never").into_future());
@@ -106,7 +106,7 @@ fn a_call_that_is_not_awaited_does_nothing() {
 fn a_caller_that_goes_before_there_is_a_stream_leaves_nothing_behind() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         node.add_address(server.peer_id(), address(&server).await).await;
         let (client, echo) = (node.client(), echo_name());
         assert!(
@@ -125,7 +125,7 @@ fn a_callers_deadline_stops_the_handler() {
     run(async {
         let alive = Alive::default();
         let (server, _opener) = gated(&alive).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, echo) = (node.client(), echo_name());
         check_echo(&node, server.peer_id(), "warm").await;
         let call = client.send(server.peer_id(), &echo, "hang");
@@ -142,13 +142,13 @@ fn a_callers_deadline_stops_the_handler() {
 #[test]
 fn a_handler_knows_the_remaining_time() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let handler = |request: Request| async move {
             let millis = request.remaining.map(|remaining| remaining.as_millis().to_string());
             Ok::<_, HandlerError>(Bytes::from(millis.unwrap_or_default()))
         };
         server.server().register(&echo_name(), handler).expect("first");
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, echo) = (node.client(), echo_name());
         let unlimited = client.send(server.peer_id(), &echo, "").await.expect("an answer");
         assert_eq!(unlimited, "");
@@ -166,7 +166,7 @@ fn the_read_timeout_ends_a_call_without_a_deadline() {
         let alive = Alive::default();
         let (server, _opener) = gated(&alive).await;
         let limit = Duration::from_millis(300);
-        let node = client_of(&server, ClientConfig::default().with_read_timeout(limit)).await;
+        let node = client_of(&server, once().with_read_timeout(limit)).await;
         let error = node.client().send(server.peer_id(), &echo_name(), "hang").await;
         assert_eq!(error.expect_err("it hangs").cause, Cause::TimedOut(limit));
         until(|| alive.dropped() == 1).await;
@@ -180,7 +180,7 @@ fn a_lost_client_stops_its_handlers() {
     run(async {
         let alive = Alive::default();
         let (server, _opener) = gated(&alive).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, peer) = (node.client(), server.peer_id());
         let call = spawn(async move { client.send(peer, &echo_name(), "hang").await });
         until(|| alive.now() == 1).await;

@@ -13,8 +13,8 @@ use futures::channel::oneshot;
 use futures::future::{Either, Shared, select};
 use futures_timer::Delay;
 use pointsub_swarm::{
-    ClientConfig, HandlerError, Multiaddr, PeerId, ProtocolName, Request, RequestError, Runtime,
-    ServerConfig, Status,
+    ClientConfig, Handler, HandlerError, Multiaddr, PeerId, ProtocolName, Request, RequestError,
+    Runtime, ServerConfig, Status,
 };
 
 use crate::support::{Rt, block_on};
@@ -24,6 +24,11 @@ pub(crate) type Node = pointsub_swarm::Node<Rt>;
 pub(crate) const MIB: usize = 1024 * 1024;
 /// No test takes nearly as long: whatever does hangs.
 const HUNG: Duration = Duration::from_secs(60);
+
+/// A client that tries each request once: `retry.rs` is about the others.
+pub(crate) fn once() -> ClientConfig {
+    ClientConfig::default().with_max_retries(0)
+}
 
 /// Runs a test; fails if it hangs.
 pub(crate) fn run(test: impl Future<Output = ()>) {
@@ -156,9 +161,20 @@ pub(crate) async fn start(server: ServerConfig, client: ClientConfig) -> Node {
 
 /// A node that listens and answers every echo.
 pub(crate) async fn echo_server(config: ServerConfig) -> Node {
-    let node = start(config, ClientConfig::default()).await;
+    let node = start(config, once()).await;
     node.server().register(&echo_name(), echo).expect("nothing is registered yet");
     node
+}
+
+/// A handler that answers every echo once the gate is open.
+pub(crate) fn echo_behind(gate: Gate) -> impl Handler {
+    move |request: Request| {
+        let gate = gate.clone();
+        async move {
+            gate.opened().await;
+            Ok::<_, HandlerError>(request.body)
+        }
+    }
 }
 
 /// A node that does not listen.

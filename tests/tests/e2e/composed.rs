@@ -9,8 +9,7 @@ use libp2p_identity::Keypair;
 use libp2p_ping as ping;
 use libp2p_swarm::{Config, NetworkBehaviour, Swarm, SwarmEvent};
 use pointsub_swarm::{
-    Behaviour, ClientConfig, HandlerError, Multiaddr, PeerId, Request, Runtime, Server,
-    ServerConfig,
+    Behaviour, HandlerError, Multiaddr, PeerId, Request, Runtime, Server, ServerConfig,
 };
 
 use crate::common::*;
@@ -39,9 +38,8 @@ impl Composed {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
         let executor: pointsub_swarm::Executor = std::sync::Arc::new(Rt::spawn);
-        let pointsub =
-            Behaviour::new(peer, ClientConfig::default(), ServerConfig::default(), executor)
-                .expect("defaults are valid");
+        let pointsub = Behaviour::new(peer, once(), ServerConfig::default(), executor)
+            .expect("defaults are valid");
         let (client, server) = (pointsub.client(), pointsub.server());
         let identify = identify::Config::new("/mine/1".into(), keypair.public());
         let mine = Mine {
@@ -143,7 +141,7 @@ fn the_other_behaviours_of_a_swarm_keep_working() {
 fn identify_tells_of_protocols_registered_later() {
     run(async {
         let mut mine = Composed::start().await;
-        let node = start(ServerConfig::default(), ClientConfig::default()).await;
+        let node = start(ServerConfig::default(), once()).await;
         mine.dial.unbounded_send(address(&node).await).expect("the swarm lives");
         let listed = mine.next(protocols).await;
         assert!(!listed.iter().any(|name| name.contains("/echo/")), "{listed:?}");

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use libp2p_identity::PeerId;
 
-use pointsub_swarm::{
-    Cause, ClientConfig, ConnectError, Delivery, Multiaddr, Phase, SendError, ServerConfig,
-};
+use pointsub_swarm::{Cause, ConnectError, Delivery, Multiaddr, Phase, SendError, ServerConfig};
 
 use crate::common::*;
 
@@ -28,7 +26,7 @@ fn silent() -> (TcpListener, Multiaddr) {
 #[test]
 fn connecting_where_nobody_listens_is_a_typed_error() {
     run(async {
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         let somebody = PeerId::random();
         for at in [nobody(), nobody().with_p2p(somebody).expect("an address without a peer")] {
             let error = node.connect(at.clone()).await.expect_err("nobody listens");
@@ -46,7 +44,7 @@ fn connecting_to_a_silent_listener_times_out() {
     run(async {
         let limit = Duration::from_millis(300);
         let (_listener, address) = silent();
-        let node = client(ClientConfig::default().with_connect_timeout(limit)).await;
+        let node = client(once().with_connect_timeout(limit)).await;
         for _ in 0..5 {
             let error = node.connect(address.clone()).await.expect_err("nobody speaks");
             match error {
@@ -63,7 +61,7 @@ fn a_request_to_a_silent_listener_times_out() {
     run(async {
         let limit = Duration::from_millis(300);
         let (_listener, address) = silent();
-        let node = client(ClientConfig::default().with_connect_timeout(limit)).await;
+        let node = client(once().with_connect_timeout(limit)).await;
         for _ in 0..5 {
             let peer = PeerId::random();
             node.add_address(peer, address.clone()).await;
@@ -80,7 +78,7 @@ fn a_request_to_a_silent_listener_times_out() {
 fn a_callers_deadline_ends_the_wait_for_a_connection() {
     run(async {
         let (_listener, address) = silent();
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         let peer = PeerId::random();
         node.add_address(peer, address).await;
         let echo = echo_name();
@@ -94,7 +92,7 @@ fn a_callers_deadline_ends_the_wait_for_a_connection() {
 #[test]
 fn a_request_to_a_peer_without_an_address_is_unreachable() {
     run(async {
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         for _ in 0..3 {
             let error = node.client().send(PeerId::random(), &echo_name(), "x").await;
             let error = error.expect_err("no address is known");
@@ -109,7 +107,7 @@ fn a_request_to_a_peer_without_an_address_is_unreachable() {
 #[test]
 fn a_request_where_nobody_listens_is_unreachable() {
     run(async {
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         let peer = PeerId::random();
         node.add_address(peer, nobody()).await;
         let error = node.client().send(peer, &echo_name(), "x").await;
@@ -126,7 +124,7 @@ fn an_address_is_known_as_soon_as_it_was_added() {
         let server = echo_server(ServerConfig::default()).await;
         let at = address(&server).await;
         for _ in 0..50 {
-            let node = client(ClientConfig::default()).await;
+            let node = client(once()).await;
             node.add_address(server.peer_id(), at.clone()).await;
             check_echo(&node, server.peer_id(), "found").await;
         }
@@ -138,7 +136,7 @@ fn an_address_is_known_as_soon_as_it_was_added() {
 fn one_good_address_among_bad_ones_is_enough() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         node.add_address(server.peer_id(), nobody()).await;
         node.add_address(server.peer_id(), address(&server).await).await;
         node.add_address(server.peer_id(), nobody()).await;
@@ -151,7 +149,7 @@ fn one_good_address_among_bad_ones_is_enough() {
 fn another_peer_at_the_address_is_not_accepted() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         let mut at = address(&server).await;
         at.pop();
         let expected = PeerId::random();
@@ -169,7 +167,7 @@ fn another_peer_at_the_address_is_not_accepted() {
 fn requests_that_have_to_connect_share_one_dial() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         node.add_address(server.peer_id(), address(&server).await).await;
         let calls = (0..100).map(|n| check_echo(&node, server.peer_id(), format!("request {n}")));
         futures::future::join_all(calls).await;

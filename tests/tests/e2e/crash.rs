@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use bytes::Bytes;
 use futures::future::join_all;
 use libp2p_identity::Keypair;
-use pointsub_swarm::{Cause, ClientConfig, Delivery, Multiaddr, ServerConfig};
+use pointsub_swarm::{Cause, Delivery, Multiaddr, ServerConfig};
 
 use crate::common::*;
 
@@ -118,7 +118,7 @@ fn calls_end_when_the_server_is_killed() {
     run(async {
         let key = Keypair::generate_ed25519().to_protobuf_encoding().expect("an ed25519 key");
         let mut server = Server::start(&key, &loopback());
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         let peer = node.connect(server.address.clone()).await.expect("the server listens");
         check_echo(&node, peer, "before").await;
 

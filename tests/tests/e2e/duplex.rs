@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use pointsub_swarm::{ClientConfig, HandlerError, Request, ServerConfig};
+use pointsub_swarm::{HandlerError, Request, ServerConfig};
 
 use crate::common::*;
 
@@ -39,7 +39,7 @@ fn two_nodes_ask_each_other_at_the_same_time_on_one_connection() {
 fn a_handler_may_ask_its_caller_back() {
     run(async {
         let one = echo_server(ServerConfig::default()).await;
-        let two = start(ServerConfig::default(), ClientConfig::default()).await;
+        let two = start(ServerConfig::default(), once()).await;
         let back = two.client();
         let handler = move |request: Request| {
             let back = back.clone();

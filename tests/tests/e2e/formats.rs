@@ -49,7 +49,7 @@ async fn until_reused(client: &Node, peer: PeerId) -> u64 {
 fn an_old_server_that_keeps_its_streams_answers_requests_in_turn() {
     run(async {
         let old = RawPeer::start(&[PLAIN], many_per_stream).await;
-        let client = client_to(&old, ClientConfig::default()).await;
+        let client = client_to(&old, once()).await;
         let opens = until_reused(&client, old.id).await;
         for number in 0..200 {
             check_echo(&client, old.id, format!("request {number}")).await;
@@ -63,7 +63,7 @@ fn an_old_server_that_keeps_its_streams_answers_requests_in_turn() {
 fn an_old_server_that_closes_after_one_answer_answers_requests_in_turn() {
     run(async {
         let old = RawPeer::start(&[PLAIN], one_per_stream).await;
-        let client = client_to(&old, ClientConfig::default()).await;
+        let client = client_to(&old, once()).await;
         for number in 0..200 {
             check_echo(&client, old.id, format!("request {number}")).await;
         }
@@ -75,7 +75,7 @@ fn an_old_server_that_closes_after_one_answer_answers_requests_in_turn() {
 fn an_old_server_that_keeps_its_streams_answers_many_callers() {
     run(async {
         let old = RawPeer::start(&[PLAIN], many_per_stream).await;
-        let config = ClientConfig::default().with_max_streams_per_peer(8);
+        let config = once().with_max_streams_per_peer(8);
         let client = Arc::new(client_to(&old, config).await);
         let peer = old.id;
         let opens = until_reused(&client, peer).await;
@@ -99,7 +99,7 @@ fn an_old_server_that_keeps_its_streams_answers_many_callers() {
 fn an_old_server_that_closes_after_one_answer_answers_many_callers() {
     run(async {
         let old = RawPeer::start(&[PLAIN], one_per_stream).await;
-        let config = ClientConfig::default().with_max_streams_per_peer(8);
+        let config = once().with_max_streams_per_peer(8);
         let client = Arc::new(client_to(&old, config).await);
         let peer = old.id;
         let callers = (0..64).map(|caller| {
@@ -116,7 +116,7 @@ fn an_old_server_that_closes_after_one_answer_answers_many_callers() {
 fn bodies_of_every_size_pass_an_old_server_unchanged() {
     run(async {
         let old = RawPeer::start(&[PLAIN], many_per_stream).await;
-        let client = client_to(&old, ClientConfig::default()).await;
+        let client = client_to(&old, once()).await;
         for len in [2 * MIB, 0, 1, 255, 256, 65_535, 65_536, 65_537, 8 * MIB] {
             check_echo(&client, old.id, text(len, 1)).await;
         }
@@ -132,7 +132,7 @@ fn an_old_server_that_fails_shows_as_a_closed_stream() {
             let _gone = stream.close().await;
         })
         .await;
-        let client = client_to(&old, ClientConfig::default()).await;
+        let client = client_to(&old, once()).await;
         let error = client.client().send(old.id, &echo_name(), "x").await;
         let error = error.expect_err("there is no answer");
         assert_eq!(error.cause, Cause::RemoteClosed);
@@ -198,7 +198,7 @@ fn an_old_client_may_send_byte_by_byte() {
 #[test]
 fn an_old_client_sees_a_failed_handler_as_a_closed_stream() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let handler = |_: Request| async { Err::<&[u8], _>(HandlerError::new(7, "no")) };
         server.server().register(&echo_name(), handler).expect("first");
         let (_old, mut stream) = old_client(&server).await;
@@ -214,7 +214,7 @@ fn old_and_new_clients_share_a_server() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
         let (_old, mut stream) = old_client(&server).await;
-        let client = client_of(&server, ClientConfig::default()).await;
+        let client = client_of(&server, once()).await;
         for number in 0..100 {
             let body = format!("request {number}");
             let sent = plain(body.as_bytes());

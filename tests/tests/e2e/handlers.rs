@@ -2,16 +2,15 @@
 
 use bytes::Bytes;
 use pointsub_swarm::{
-    ClientConfig, Delivery, Handler, HandlerError, Phase, Request, ServerConfig, Spawned,
-    StatusCode,
+    Delivery, Handler, HandlerError, Phase, Request, ServerConfig, Spawned, StatusCode,
 };
 
 use crate::common::*;
 
 async fn served_by(handler: impl Handler) -> (Node, Node) {
-    let server = start(ServerConfig::default(), ClientConfig::default()).await;
+    let server = start(ServerConfig::default(), once()).await;
     server.server().register(&echo_name(), handler).expect("first");
-    let client = client_of(&server, ClientConfig::default()).await;
+    let client = client_of(&server, once()).await;
     (server, client)
 }
 

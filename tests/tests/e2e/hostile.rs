@@ -12,9 +12,7 @@ use futures::{AsyncReadExt, StreamExt};
 use futures_timer::Delay;
 use libp2p_swarm::Stream;
 use pointsub_core::FrameError;
-use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, Phase, RequestError, ServerConfig, ServerStats,
-};
+use pointsub_swarm::{Cause, Delivery, Phase, RequestError, ServerConfig, ServerStats};
 
 use crate::common::*;
 use crate::raw::*;
@@ -32,7 +30,7 @@ struct Siege {
 impl Siege {
     async fn begin() -> Self {
         let server = echo_server(ServerConfig::default().with_read_timeout(PATIENCE)).await;
-        let honest = client_of(&server, ClientConfig::default()).await;
+        let honest = client_of(&server, once()).await;
         check_echo(&honest, server.peer_id(), "before").await;
         let hostile = RawPeer::client().await;
         hostile.dial(address(&server).await).await;
@@ -197,7 +195,7 @@ fn a_peer_that_never_reads_its_answers_is_cut_off() {
     run(async {
         let config = ServerConfig::default().with_write_timeout(PATIENCE);
         let server = echo_server(config).await;
-        let honest = client_of(&server, ClientConfig::default()).await;
+        let honest = client_of(&server, once()).await;
         let hostile = RawPeer::client().await;
         let peer = hostile.dial(address(&server).await).await;
         let mut stream = hostile.open(peer, NATIVE).await.expect("announced");
@@ -232,7 +230,7 @@ fn a_server_that_never_reads_its_requests_is_given_up() {
             pending::<()>().await;
         })
         .await;
-        let config = ClientConfig::default().with_write_timeout(PATIENCE).with_compression(false);
+        let config = once().with_write_timeout(PATIENCE).with_compression(false);
         let node = client(config).await;
         node.connect(deaf.address.clone()).await.expect("it listens");
         let outcome = node.client().send(deaf.id, &echo_name(), noise(8 * MIB, 1)).await;
@@ -247,8 +245,7 @@ fn a_server_that_never_reads_its_requests_is_given_up() {
 #[test]
 fn requests_at_work_on_a_broken_stream_free_their_places() {
     run(async {
-        let server =
-            start(ServerConfig::default().with_max_concurrent_conns(2), ClientConfig::default());
+        let server = start(ServerConfig::default().with_max_concurrent_conns(2), once());
         let server = server.await;
         let alive = Alive::default();
         let at_work = alive.clone();
@@ -280,7 +277,7 @@ where
 {
     let hostile = RawPeer::start(names, serve).await;
     let honest = echo_server(ServerConfig::default()).await;
-    let config = ClientConfig::default().with_read_timeout(PATIENCE);
+    let config = once().with_read_timeout(PATIENCE);
     let client = client_of(&honest, config).await;
     client.connect(hostile.address.clone()).await.expect("it listens");
     let outcome = client.client().send(hostile.id, &echo_name(), "hello?").await;
@@ -463,7 +460,7 @@ fn an_extra_plain_answer_is_never_taken_for_the_next() {
             }
         })
         .await;
-        let client = client(ClientConfig::default()).await;
+        let client = client(once()).await;
         client.connect(twice.address.clone()).await.expect("it listens");
         check_echo(&client, twice.id, "first").await;
         closed.next().await.expect("the stream was ended");
@@ -491,7 +488,7 @@ fn a_server_that_allows_no_requests_still_answers_one_at_a_time() {
             }
         })
         .await;
-        let client = client(ClientConfig::default().with_max_streams_per_peer(1)).await;
+        let client = client(once().with_max_streams_per_peer(1)).await;
         client.connect(meagre.address.clone()).await.expect("it listens");
         let calls = (0..20).map(|n| check_echo(&client, meagre.id, format!("request {n}")));
         join_all(calls).await;

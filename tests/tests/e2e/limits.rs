@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use futures::future::join_all;
 use pointsub_swarm::{
-    ClientConfig, ClientStats, Delivery, HandlerError, Request, ServerConfig, ServerStats,
-    StatusCode,
+    ClientStats, Delivery, HandlerError, Request, ServerConfig, ServerStats, StatusCode,
 };
 
 use crate::common::*;
@@ -26,17 +25,10 @@ fn check_server(stats: ServerStats) {
 fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
     run(async {
         let config = ServerConfig::default().with_max_concurrent_conns(1);
-        let server = start(config, ClientConfig::default()).await;
+        let server = start(config, once()).await;
         let (opener, gate) = Gate::new();
-        let handler = move |request: Request| {
-            let gate = gate.clone();
-            async move {
-                gate.opened().await;
-                Ok::<_, HandlerError>(request.body)
-            }
-        };
-        server.server().register(&echo_name(), handler).expect("first");
-        let node = client_of(&server, ClientConfig::default()).await;
+        server.server().register(&echo_name(), echo_behind(gate)).expect("first");
+        let node = client_of(&server, once()).await;
         let (client, peer) = (node.client(), server.peer_id());
         let first = {
             let client = client.clone();
@@ -53,7 +45,7 @@ fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
             check_client(client.stats());
         }
         // Another protocol and another client stand at the same door.
-        let other = client_of(&server, ClientConfig::default()).await;
+        let other = client_of(&server, once()).await;
         let outcome = other.client().send(peer, &echo_name(), "another").await;
         assert_eq!(status(outcome).0.code, StatusCode::Busy);
         drop(opener);
@@ -71,7 +63,7 @@ fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
 #[test]
 fn counters_of_both_sides_agree() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let handler = |request: Request| async move {
             match request.body.first() {
                 Some(b'e') => Err(HandlerError::new(1, "as asked")),
@@ -83,7 +75,7 @@ fn counters_of_both_sides_agree() {
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, echo) = (node.client(), echo_name());
         let calls = (0..600).map(|n| {
             let body = ["error", "yield", "at once"][n % 3];
@@ -103,7 +95,7 @@ fn counters_of_both_sides_agree() {
 #[test]
 fn requests_beyond_a_streams_limit_are_answered_busy() {
     run(async {
-        let server = start(ServerConfig::default().with_max_in_flight(2), ClientConfig::default());
+        let server = start(ServerConfig::default().with_max_in_flight(2), once());
         let server = server.await;
         server.server().register(&echo_name(), |_| hang(Alive::default())).expect("first");
         let rude = RawPeer::client().await;
@@ -185,7 +177,7 @@ fn a_client_survives_a_server_that_allows_one_stream() {
     run(async {
         let config = ServerConfig::default().with_max_streams_per_connection(1);
         let server = echo_server(config).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         check_echo(&node, server.peer_id(), "the first stream").await;
         let (client, echo) = (node.client(), echo_name());
         let calls = (0..20_u64).map(|n| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use pointsub_swarm::{ClientConfig, HandlerError, Request, ServerConfig};
+use pointsub_swarm::{HandlerError, Request, ServerConfig};
 
 use crate::common::*;
 
@@ -18,7 +18,7 @@ fn numbered(number: u64) -> Bytes {
 fn ten_thousand_requests_in_turn_share_one_stream() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let client = client_of(&server, ClientConfig::default()).await;
+        let client = client_of(&server, once()).await;
         for number in 0..10_000 {
             check_echo(&client, server.peer_id(), numbered(number)).await;
         }
@@ -34,7 +34,7 @@ fn ten_thousand_requests_in_turn_share_one_stream() {
 #[test]
 fn a_thousand_requests_at_once_share_one_connection() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let (opener, gate) = Gate::new();
         let handler = move |request: Request| {
             let gate = gate.clone();
@@ -44,7 +44,7 @@ fn a_thousand_requests_at_once_share_one_connection() {
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
-        let config = ClientConfig::default().with_max_streams_per_peer(2);
+        let config = once().with_max_streams_per_peer(2);
         let client = Arc::new(client_of(&server, config).await);
         let peer = server.peer_id();
         let calls: Vec<_> = (0..1_000)
@@ -69,7 +69,7 @@ fn a_thousand_requests_at_once_share_one_connection() {
 #[test]
 fn answers_out_of_order_find_their_requests() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let turns = Arc::new(AtomicU64::new(0));
         let handler = move |request: Request| {
             let turn = turns.fetch_add(1, Ordering::SeqCst);
@@ -81,7 +81,7 @@ fn answers_out_of_order_find_their_requests() {
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
-        let client = client_of(&server, ClientConfig::default()).await;
+        let client = client_of(&server, once()).await;
         let calls = (0..1_000).map(|number| {
             let len = (number % 13) as usize * 100;
             let mut body = numbered(number).to_vec();
@@ -97,7 +97,7 @@ fn answers_out_of_order_find_their_requests() {
 #[test]
 fn streams_and_requests_in_flight_stay_within_the_configured_numbers() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let alive = Alive::default();
         let at_work = alive.clone();
         let handler = move |request: Request| {
@@ -111,7 +111,7 @@ fn streams_and_requests_in_flight_stay_within_the_configured_numbers() {
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
-        let config = ClientConfig::default().with_max_in_flight(10).with_max_streams_per_peer(3);
+        let config = once().with_max_in_flight(10).with_max_streams_per_peer(3);
         let client = client_of(&server, config).await;
         let calls = (0..1_000).map(|n| check_echo(&client, server.peer_id(), numbered(n)));
         join_all(calls).await;
@@ -127,7 +127,7 @@ fn streams_and_requests_in_flight_stay_within_the_configured_numbers() {
 fn large_and_small_bodies_mix() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let client = client_of(&server, ClientConfig::default().with_max_bulk_streams(2)).await;
+        let client = client_of(&server, once().with_max_bulk_streams(2)).await;
         let calls = (0..40_u64).map(|number| {
             let len = if number % 4 == 0 { 300 * 1024 + number as usize } else { 100 };
             check_echo(&client, server.peer_id(), noise(len, number + 1))

@@ -18,5 +18,6 @@ mod limits;
 mod load;
 mod protocols;
 mod raw;
+mod retry;
 mod stopping;
 mod support;

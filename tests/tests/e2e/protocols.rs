@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures::future::join_all;
 use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, HandlerError, Phase, RegisterError, Request, RequestError,
-    ServerConfig, StatusCode,
+    Cause, Delivery, HandlerError, Phase, RegisterError, Request, RequestError, ServerConfig,
+    StatusCode,
 };
 
 use crate::common::*;
@@ -28,7 +28,7 @@ fn check_not_served(outcome: Result<Bytes, RequestError>) {
 fn an_unknown_protocol_fails_at_once_on_a_fresh_peer() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         check_unsupported(node.client().send(server.peer_id(), &name("/unknown"), "x").await);
         check_echo(&node, server.peer_id(), "still fine").await;
     });
@@ -39,7 +39,7 @@ fn an_unknown_protocol_fails_at_once_on_a_fresh_peer() {
 fn an_unknown_protocol_fails_at_once_on_a_peer_known_to_be_native() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         check_echo(&node, server.peer_id(), "native").await;
         let unknown = name("/unknown");
         for _ in 0..3 {
@@ -65,7 +65,7 @@ fn an_unknown_protocol_fails_at_once_on_a_peer_known_to_be_plain() {
             }
         })
         .await;
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         node.connect(old.address.clone()).await.expect("it listens");
         check_echo(&node, old.id, "plain").await;
         check_unsupported(node.client().send(old.id, &name("/unknown"), "x").await);
@@ -78,7 +78,7 @@ fn an_unknown_protocol_fails_at_once_on_a_peer_known_to_be_plain() {
 fn an_unknown_protocol_does_not_disturb_a_known_one() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let unknown = name("/unknown");
         let known = join_all((0..50).map(|n| check_echo(&node, server.peer_id(), format!("{n}"))));
         let calls =
@@ -92,8 +92,8 @@ fn an_unknown_protocol_does_not_disturb_a_known_one() {
 #[test]
 fn protocols_come_and_go_on_a_live_connection() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
+        let node = client_of(&server, once()).await;
         let (client, peer, echo_name) = (node.client(), server.peer_id(), echo_name());
         check_unsupported(client.send(peer, &echo_name, "too early").await);
 
@@ -113,7 +113,7 @@ fn protocols_come_and_go_on_a_live_connection() {
 fn a_protocol_that_is_registered_again_is_served_again() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, peer, echo_name) = (node.client(), server.peer_id(), echo_name());
         check_echo(&node, peer, "before").await;
         assert!(server.server().unregister(&echo_name));
@@ -143,7 +143,7 @@ async fn eventually_served(node: &Node, server: &Node) {
 #[test]
 fn a_request_at_work_survives_unregistering() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let (opener, gate) = Gate::new();
         let handler = move |request: Request| {
             let gate = gate.clone();
@@ -153,7 +153,7 @@ fn a_request_at_work_survives_unregistering() {
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let (client, peer) = (node.client(), server.peer_id());
         let call = spawn(async move { client.send(peer, &echo_name(), "at work").await });
         until(|| server.server().stats().in_flight == 1).await;
@@ -177,7 +177,7 @@ fn a_protocol_is_registered_once() {
 #[test]
 fn protocols_of_one_server_are_kept_apart() {
     run(async {
-        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let server = start(ServerConfig::default(), once()).await;
         let names: Vec<_> = (0..20).map(|n| name(&format!("/numbered/{n}"))).collect();
         for name in &names {
             let handler = |request: Request| async move {
@@ -185,7 +185,7 @@ fn protocols_of_one_server_are_kept_apart() {
             };
             server.server().register(name, handler).expect("first");
         }
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         let client = node.client();
         let calls = (0..200).map(|n| {
             let (client, name) = (client.clone(), &names[n % 20]);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, HandlerError, RegisterError, Request, RequestError, SendError,
-    ServerConfig, StatusCode,
+    Cause, Delivery, HandlerError, RegisterError, Request, RequestError, SendError, ServerConfig,
+    StatusCode,
 };
 
 use crate::common::*;
@@ -26,7 +26,7 @@ struct AtWork<F> {
 async fn at_work(
     count: usize,
 ) -> AtWork<impl Future<Output = Result<Bytes, RequestError>> + Send + 'static> {
-    let server = start(ServerConfig::default(), ClientConfig::default()).await;
+    let server = start(ServerConfig::default(), once()).await;
     let (opener, gate) = Gate::new();
     let alive = Alive::default();
     let counted = alive.clone();
@@ -39,7 +39,7 @@ async fn at_work(
         }
     };
     server.server().register(&echo_name(), handler).expect("first");
-    let client = client_of(&server, ClientConfig::default()).await;
+    let client = client_of(&server, once()).await;
     let peer = server.peer_id();
     let calls = (0..count).map(|_| {
         let client = client.client();
@@ -110,7 +110,7 @@ fn a_server_that_stops_cuts_off_what_takes_too_long() {
 fn a_server_with_idle_streams_stops_at_once() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         check_echo(&node, server.peer_id(), "warm").await;
         let idle = RawPeer::client().await;
         let peer = idle.dial(address(&server).await).await;
@@ -173,7 +173,7 @@ fn a_client_that_closes_ends_calls_that_wait_for_a_connection() {
     run(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let node = client(ClientConfig::default()).await;
+        let node = client(once()).await;
         let peer = pointsub_swarm::PeerId::random();
         let silent = format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address");
         node.add_address(peer, silent).await;
@@ -243,7 +243,7 @@ fn a_node_that_shuts_down_ends_everything() {
 fn a_handle_whose_node_is_gone_fails_its_calls() {
     run(async {
         let server = echo_server(ServerConfig::default()).await;
-        let node = client_of(&server, ClientConfig::default()).await;
+        let node = client_of(&server, once()).await;
         check_echo(&node, server.peer_id(), "before").await;
         let (client, echo) = (node.client(), echo_name());
         drop(node);

@@ -1,0 +1,172 @@
+//! The client: requests that are tried again.
+
+mod support;
+
+use std::time::Duration;
+
+use pointsub_core::client::Offer;
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
+use support::{ClientScript, failure, id, request, response};
+
+const BUSY: u8 = 3;
+const APPLICATION: u8 = 1;
+/// The longest pauses before the three retries, in milliseconds.
+const PAUSES: [u64; 3] = [1000, 2000, 4000];
+
+fn config() -> ClientConfig {
+    ClientConfig::default()
+}
+
+fn unreachable() -> StreamError {
+    StreamError::Unreachable("no route".into())
+}
+
+#[test]
+fn an_answer_that_passes_is_asked_for_again_after_a_pause() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [failure(id(2, 0), BUSY).unprocessed()]);
+    c.expect_quiet();
+    c.at(PAUSES[0] / 2 - 1);
+    c.until(PAUSES[0]);
+    c.expect_sent(s, [request(id(3, 0), "a")]);
+    c.receives(s, [response(id(3, 0), "A")]);
+    c.expect_response(a, "A");
+    assert_eq!(c.stats().retries, 1);
+}
+
+#[test]
+fn the_pause_doubles_and_the_last_failure_is_told() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    let mut at = 0;
+    for (n, pause) in PAUSES.into_iter().enumerate() {
+        let number = id(n as u64 + 2, 0);
+        c.expect_sent(s, [request(number, "a")]);
+        c.receives(s, [failure(number, BUSY).unprocessed()]);
+        c.at(at + pause / 2 - 1);
+        at = c.until(at + pause);
+    }
+    c.expect_sent(s, [request(id(5, 0), "a")]);
+    c.receives(s, [failure(id(5, 0), BUSY).unprocessed()]);
+    let error = c.expect_error(a);
+    assert_eq!(error.status().map(|status| status.code), Some(StatusCode::Busy));
+    assert_eq!((error.attempts, error.delivery), (4, Delivery::NotProcessed));
+}
+
+#[test]
+fn a_server_that_names_a_longer_pause_gets_it() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [failure(id(2, 0), BUSY).retry_after(9000).unprocessed()]);
+    c.expires_at(9000);
+    c.expect_sent(s, [request(id(3, 0), "a")]);
+    c.receives(s, [response(id(3, 0), "A")]);
+    c.expect_response(a, "A");
+}
+
+#[test]
+fn a_pause_beyond_the_deadline_is_not_waited_for() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(499, "a");
+    c.expect_sent(s, [request(id(2, 0), "a").timeout(499)]);
+    c.receives(s, [failure(id(2, 0), BUSY).unprocessed()]);
+    let error = c.expect_error(a);
+    assert_eq!(error.status().map(|status| status.code), Some(StatusCode::Busy));
+}
+
+#[test]
+fn what_the_handler_said_is_final() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [failure(id(2, 0), APPLICATION)]);
+    assert_eq!(c.expect_error(a).attempts, 1);
+    assert_eq!(c.stats().retries, 0);
+}
+
+#[test]
+fn a_connection_is_tried_as_often() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let mut at = 0;
+    for pause in PAUSES {
+        let s = c.expect_open(Offer::Both);
+        c.open_fails(s, unreachable());
+        c.at(at + pause / 2 - 1);
+        at = c.until(at + pause);
+    }
+    let s = c.expect_open(Offer::Both);
+    c.open_fails(s, unreachable());
+    let cause = Cause::Unreachable("no route".into());
+    c.expect_failed(a, cause, Phase::Connect, Delivery::NotProcessed);
+    c.expect_rest();
+}
+
+#[test]
+fn a_request_that_rests_can_be_cancelled() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.open_fails(s, unreachable());
+    c.cancel(a);
+    c.expect_rest();
+    assert_eq!(c.stats().cancelled, 1);
+}
+
+#[test]
+fn a_request_that_rests_fails_when_the_client_is_closed() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.open_fails(s, unreachable());
+    c.close();
+    c.expect_failed(a, Cause::Closed, Phase::Connect, Delivery::NotProcessed);
+    c.expect_drained();
+    c.expect_rest();
+}
+
+#[test]
+fn a_failure_after_a_try_that_may_have_arrived_says_so() {
+    let (mut c, s) = ClientScript::native(config().with_max_retries(1));
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.breaks(s);
+    c.until(PAUSES[0]);
+    let s = c.expect_open(Offer::Only(Format::Native));
+    c.open_fails(s, unreachable());
+    let cause = Cause::Unreachable("no route".into());
+    c.expect_failed(a, cause, Phase::Connect, Delivery::Unknown);
+}
+
+/// C11: 10 000 calls to a healthy peer wait for nothing.
+#[test]
+fn a_healthy_peer_is_never_waited_for() {
+    let (mut c, s) = ClientScript::native(config());
+    for n in 2..10_002 {
+        let a = c.send("a");
+        c.expect_sent(s, [request(id(n, 0), "a")]);
+        c.receives(s, [response(id(n, 0), "A")]);
+        c.expect_response(a, "A");
+    }
+    assert_eq!((c.stats().ok, c.stats().retries), (10_001, 0));
+}
+
+#[test]
+fn when_nothing_works_retries_stop() {
+    let config = config().with_max_retries(100).with_retry_interval(Duration::from_millis(1));
+    let (mut c, s) = ClientScript::native(config);
+    let a = c.send("a");
+    let mut at = 0;
+    // Half of a hundred tokens, one for each failure.
+    for n in 2..51 {
+        c.expect_sent(s, [request(id(n, 0), "a")]);
+        c.receives(s, [failure(id(n, 0), BUSY).unprocessed()]);
+        at = c.until(at + 30_000);
+    }
+    c.expect_sent(s, [request(id(51, 0), "a")]);
+    c.receives(s, [failure(id(51, 0), BUSY).unprocessed()]);
+    assert_eq!(c.expect_error(a).attempts, 50);
+}
