@@ -24,15 +24,16 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const GIB: usize = 1024 * 1024 * 1024;
 
-fn check<T: PartialOrd + Debug>(
+/// Whether a value is in its range.
+pub(crate) fn check<T: PartialOrd + Debug>(
     field: &'static str,
-    value: &T,
-    min: &T,
-    max: &T,
+    got: T,
+    min: T,
+    max: T,
 ) -> Result<(), ConfigError> {
-    if value < min || value > max {
+    if got < min || got > max {
         let allowed = format!("{min:?} to {max:?}");
-        return Err(ConfigError { field, got: format!("{value:?}"), allowed });
+        return Err(ConfigError { field, got: format!("{got:?}"), allowed });
     }
     Ok(())
 }
@@ -78,7 +79,7 @@ macro_rules! options {
             /// # Errors
             /// [`ConfigError`] with the first option outside its range.
             pub fn validate(&self) -> Result<(), ConfigError> {
-                $( check(stringify!($field), &self.$field, &$min, &$max)?; )*
+                $( check(stringify!($field), self.$field, $min, $max)?; )*
                 Ok(())
             }
         }

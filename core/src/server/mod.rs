@@ -2,6 +2,7 @@
 
 mod answer;
 mod gate;
+mod limit;
 mod stream;
 
 use alloc::collections::VecDeque;
@@ -10,6 +11,7 @@ use alloc::vec::Vec;
 use slotmap::SlotMap;
 
 pub use gate::{Gate, ProtocolKey, RegisterError, ServerStats};
+pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stream::{CallId, ServerEvent as ServerStreamEvent, ServerStream};
 
 use crate::compress::{Body, Payload};
