@@ -126,6 +126,7 @@ pub mod frame;
 mod hash;
 mod id;
 mod link;
+pub mod nearest;
 mod port;
 mod rng;
 pub mod server;
