@@ -4,32 +4,27 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use hashbrown::{Equivalent, HashMap};
-use slotmap::{SlotMap, new_key_type};
+use hashbrown::HashMap;
+use slotmap::SlotMap;
 
 use super::directive::{CallOptions, ClientEvent, ClientStats, Directive};
 use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
-use super::queue::Queue;
 use super::report::{self, Report};
 use super::retry::{Backoff, Budget, RetryPolicy};
+use super::route::{PeerKey, PeerUse, Route, RouteKey, RouteName};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, StatusCode};
 use crate::frame::Format;
 use crate::hash::FixedState;
-use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
+use crate::id::{PeerId, RequestId, StreamId};
 use crate::rng::Rng;
 use crate::time::Timestamp;
 
 /// Bodies above this size travel on a stream that carries nothing else meanwhile, so that small
 /// requests never wait behind them.
 pub const BULK: usize = 64 * 1024;
-
-new_key_type! {
-    pub(super) struct RouteKey;
-    pub(super) struct PeerKey;
-}
 
 /// The client's policy: it owns no bytes and no stream, and decides for all of them.
 ///
@@ -65,40 +60,6 @@ pub(super) enum Stopping {
     No,
     Draining,
     Drained,
-}
-
-/// What one peer's connection carries for us, over all protocols.
-#[derive(Debug)]
-pub(super) struct PeerUse {
-    pub(super) id: PeerId,
-    pub(super) routes: Vec<RouteKey>,
-    /// Streams that exist, whatever their state.
-    pub(super) streams: usize,
-    /// Of those, streams without a request.
-    pub(super) idle: usize,
-    /// Of those, streams about to be gone.
-    pub(super) leaving: usize,
-    /// A plain stream that has answered once, and is watched for whether the peer keeps it.
-    pub(super) probe: Option<StreamId>,
-}
-
-/// All that goes to one peer under one protocol.
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) peer: PeerKey,
-    pub(super) name: RouteName,
-    /// Streams that may take requests, oldest first. The oldest that can take a request gets it,
-    /// so that surplus streams fall idle and expire.
-    pub(super) streams: Vec<StreamId>,
-    pub(super) opening: usize,
-    /// An open has failed; none is tried until then.
-    pub(super) rests_until: Option<Timestamp>,
-    /// Streams that carry a large body now.
-    pub(super) bulk_streams: usize,
-    /// Requests that rest until they are tried again.
-    pub(super) resting: usize,
-    pub(super) small: Queue,
-    pub(super) bulk: Queue,
 }
 
 #[derive(Debug)]
@@ -144,24 +105,6 @@ pub(super) enum Timer {
     Rest(RouteKey),
     Probe(StreamId),
     Retry(RequestId),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct RouteName {
-    pub(super) peer: PeerId,
-    pub(super) protocol: ProtocolName,
-}
-
-#[derive(Hash)]
-struct RouteRef<'a> {
-    peer: &'a PeerId,
-    protocol: &'a str,
-}
-
-impl Equivalent<RouteName> for RouteRef<'_> {
-    fn equivalent(&self, key: &RouteName) -> bool {
-        *self.peer == key.peer && self.protocol == key.protocol.as_str()
-    }
 }
 
 impl Dispatcher {
@@ -451,31 +394,6 @@ impl Dispatcher {
         self.finish_drain();
     }
 
-    pub(super) fn route(&mut self, peer: &PeerId, protocol: &str) -> Result<RouteKey, SendError> {
-        if let Some(key) = self.by_name.get(&RouteRef { peer, protocol }) {
-            return Ok(*key);
-        }
-        let name = RouteName { peer: *peer, protocol: ProtocolName::new(protocol)? };
-        let unused =
-            PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0, probe: None };
-        let peers = &mut self.peers;
-        let peer = *self.by_peer.entry(*peer).or_insert_with(|| peers.insert(unused));
-        let key = self.routes.insert(Route {
-            peer,
-            name: name.clone(),
-            streams: Vec::new(),
-            opening: 0,
-            rests_until: None,
-            bulk_streams: 0,
-            resting: 0,
-            small: Queue::default(),
-            bulk: Queue::default(),
-        });
-        self.peers[peer].routes.push(key);
-        self.by_name.insert(name, key);
-        Ok(key)
-    }
-
     pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
         if self.remove_request(request).is_some() {
             self.stats.ok += 1;
@@ -517,36 +435,6 @@ impl Dispatcher {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping != Stopping::No
-    }
-
-    /// Forgets a route on which nothing is and nothing waits.
-    pub(super) fn forget_if_unused(&mut self, key: RouteKey) {
-        let unused = self.routes.get(key).is_some_and(|route| {
-            route.streams.is_empty()
-                && route.opening == 0
-                && route.bulk_streams == 0
-                && route.resting == 0
-                && route.small.live + route.bulk.live == 0
-        });
-        if unused && let Some(route) = self.routes.remove(key) {
-            if let Some(until) = route.rests_until {
-                self.timers.remove(&(until, Timer::Rest(key)));
-            }
-            self.by_name.remove(&route.name);
-            if let Some(peer) = self.peers.get_mut(route.peer) {
-                peer.routes.retain(|known| *known != key);
-            }
-            self.forget_peer_if_unused(route.peer);
-        }
-    }
-
-    pub(super) fn forget_peer_if_unused(&mut self, key: PeerKey) {
-        let unused = |peer: &PeerUse| peer.routes.is_empty() && peer.streams == 0;
-        if self.peers.get(key).is_some_and(unused)
-            && let Some(peer) = self.peers.remove(key)
-        {
-            self.by_peer.remove(&peer.id);
-        }
     }
 
     pub(super) fn finish_drain(&mut self) {

@@ -7,6 +7,7 @@ mod pool;
 mod queue;
 mod report;
 mod retry;
+mod route;
 mod stream;
 
 use alloc::boxed::Box;

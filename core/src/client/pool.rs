@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::directive::Directive;
-use super::dispatch::{Dispatcher, PeerKey, Place, RouteKey, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Stopping, Timer};
 use super::memory::Habit;
+use super::route::{PeerKey, RouteKey};
 use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
 use crate::frame::{Format, Settings};
 use crate::id::{RequestId, StreamId};

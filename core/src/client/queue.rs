@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 
 use slotmap::SlotMap;
 
-use super::dispatch::{Dispatcher, Place, Request, RouteKey, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Request, Stopping, Timer};
+use super::route::RouteKey;
 use crate::error::Delivery;
 use crate::id::RequestId;
 
