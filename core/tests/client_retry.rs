@@ -68,6 +68,16 @@ fn a_server_that_names_a_longer_pause_gets_it() {
 }
 
 #[test]
+fn a_server_cannot_make_a_caller_wait_for_days() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives(s, [failure(id(2, 0), BUSY).retry_after(30_001).unprocessed()]);
+    let after = c.expect_error(a).status().and_then(|status| status.retry_after);
+    assert_eq!(after, Some(Duration::from_millis(30_001)));
+}
+
+#[test]
 fn a_pause_beyond_the_deadline_is_not_waited_for() {
     let (mut c, s) = ClientScript::native(config());
     let a = c.send_until(499, "a");

@@ -9,7 +9,8 @@ use crate::error::{Cause, Delivery, RequestError, StatusCode};
 use crate::id::RequestId;
 use crate::rng::Rng;
 
-/// The longest pause between two tries, unless the server asks for a longer one.
+/// The longest pause between two tries. A server that asks for a longer one ends them: the caller
+/// gets its answer, with the time it asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Decides about failed requests. Replaces [`Backoff`] with
@@ -121,6 +122,10 @@ impl Dispatcher {
         let random = self.rng.next_u64();
         let mut pause = self.retry_policy.pause(error, request.retries, random)?;
         if let Some(asked) = error.status().and_then(|status| status.retry_after) {
+            if asked > MAX_PAUSE {
+                // The caller may want to wait that long; a peer must not make it.
+                return None;
+            }
             pause = pause.max(asked);
         }
         // A pause that the caller will not sit through only delays the news.
