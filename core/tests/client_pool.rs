@@ -108,8 +108,9 @@ fn a_stream_of_another_protocol_that_ends_makes_room() {
     c.expect_open_to(1, "/other", PLAIN);
 }
 
+/// Row C7. Plain streams are used again last in, first out.
 #[test]
-fn the_oldest_stream_that_is_free_is_used() {
+fn the_stream_that_was_used_last_is_used_again() {
     let (mut c, old) = ClientScript::plain(config());
     let (a, b) = (c.send("a"), c.send("b"));
     let new = c.expect_open(PLAIN);
@@ -118,10 +119,42 @@ fn the_oldest_stream_that_is_free_is_used() {
     c.expect_sent(new, [plain("b")]);
     c.receives(new, [plain("B")]);
     c.expect_response(b, "B");
+    c.at(1);
     c.receives(old, [plain("A")]);
     c.expect_response(a, "A");
-    c.send("c");
+    let c3 = c.send("c");
     c.expect_sent(old, [plain("c")]);
+    c.at(70);
+    c.receives(old, [plain("C")]);
+    c.expect_response(c3, "C");
+    c.at(80);
+    let (d, e) = (c.send("d"), c.send("e"));
+    c.expect_sent(old, [plain("d")]);
+    c.expect_sent(new, [plain("e")]);
+    c.receives(old, [plain("D")]);
+    c.expect_response(d, "D");
+    c.at(90);
+    c.receives(new, [plain("E")]);
+    c.expect_response(e, "E");
+    c.send("f");
+    c.expect_sent(new, [plain("f")]);
+}
+
+/// Row C7. The oldest native stream with room is used, so that surplus streams fall idle.
+#[test]
+fn the_oldest_native_stream_with_room_is_used() {
+    let (mut c, old) = ClientScript::native(config().with_max_in_flight(1));
+    let (a, b) = (c.send("a"), c.send("b"));
+    let new = c.expect_open(NATIVE);
+    c.opened(new, Format::Native);
+    c.expect_sent(old, [request(id(2, 0), "a")]);
+    c.expect_sent(new, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(old, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    c.receives(new, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+    c.send("c");
+    c.expect_sent(old, [request(id(3, 0), "c")]);
 }
 
 // Whether a plain peer keeps its streams.
@@ -293,6 +326,7 @@ fn max_bulk_streams_does_not_limit_plain_streams() {
 
 // Idle streams.
 
+/// Row C8. An idle stream is closed at its time, to the nanosecond.
 #[test]
 fn an_idle_stream_is_closed_exactly_at_idle_conn_timeout() {
     let (mut c, s) = ClientScript::native(config());
@@ -336,6 +370,7 @@ fn a_stream_that_was_never_used_expires_too() {
     c.expect_rest();
 }
 
+/// Row C7. The cap on idle streams in all.
 #[test]
 fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
     let (mut c, old) = ClientScript::plain(config().with_max_idle_conns(1));

@@ -46,6 +46,10 @@ pub struct Dispatcher {
     pub(super) directives: VecDeque<Directive>,
     pub(super) waiting: usize,
     pub(super) idle: usize,
+    /// Streams about to be gone.
+    pub(super) leaving: usize,
+    /// Routes for which `max_total_conns` leaves no room, in the order in which they found out.
+    pub(super) starved: VecDeque<RouteKey>,
     pub(super) seq: u64,
     pub(super) stopping: Stopping,
     pub(super) retry_policy: Box<dyn RetryPolicy>,
@@ -131,6 +135,8 @@ impl Dispatcher {
             directives: VecDeque::new(),
             waiting: 0,
             idle: 0,
+            leaving: 0,
+            starved: VecDeque::new(),
             seq: 0,
             stopping: Stopping::No,
             stats: ClientStats::default(),

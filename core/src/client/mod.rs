@@ -3,6 +3,7 @@
 mod directive;
 mod dispatch;
 mod memory;
+mod opening;
 mod pool;
 mod queue;
 mod report;

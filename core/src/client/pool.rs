@@ -8,13 +8,10 @@ use super::directive::Directive;
 use super::dispatch::{Dispatcher, Place, Stopping, Timer};
 use super::memory::Habit;
 use super::route::{PeerKey, RouteKey};
-use crate::error::{Cause, Delivery, Phase, RequestError, StreamError};
-use crate::frame::{Format, Settings};
+use crate::error::{Cause, Delivery, Phase, RequestError};
+use crate::frame::Format;
 use crate::id::{RequestId, StreamId};
 use crate::time::Timestamp;
-
-/// How long no further stream is opened after an open failed while other streams exist.
-const REST: Duration = Duration::from_millis(100);
 
 /// A plain peer that has not closed a stream for this long after its first answer keeps it.
 const PROBE: Duration = Duration::from_millis(50);
@@ -83,61 +80,32 @@ impl Pooled {
 }
 
 impl Dispatcher {
-    /// A stream was opened and negotiated.
+    /// A stream that can take a request now.
     ///
-    /// Returns whether it is still wanted; if not, reset it.
-    pub fn opened(&mut self, stream: StreamId, format: Format, now: Timestamp) -> bool {
-        self.now = self.now.max(now);
-        let Some(&Pooled { route, state: State::Opening { due }, .. }) = self.streams.get(stream)
-        else {
-            return false;
-        };
-        self.timers.remove(&(due, Timer::Opening(stream)));
-        let idle_since = self.now;
-        if let Some(pooled) = self.streams.get_mut(stream) {
-            pooled.state = State::Ready;
-            pooled.format = format;
-            pooled.idle_since = idle_since;
-            if format == Format::Native {
-                let assumed = Settings::ASSUMED.max_in_flight as usize;
-                pooled.capacity = self.config.max_in_flight.min(assumed);
-            } else {
-                pooled.capacity_known = true;
-            }
-        }
-        self.count_idle(stream);
-        self.watch_idle(stream, idle_since + self.config.idle_conn_timeout);
-        if let Some(route) = self.routes.get_mut(route) {
-            route.opening -= 1;
-            route.streams.push(stream);
-            self.memory.learn_format(route.name.peer, format);
-        }
-        self.serve(route);
-        self.trim_idle();
-        self.close_if_stopping(stream);
-        true
-    }
-
-    /// A stream could not be opened.
-    pub fn open_failed(&mut self, stream: StreamId, error: StreamError, now: Timestamp) {
-        self.now = self.now.max(now);
-        let opening = self.streams.get(stream).is_some_and(|pooled| pooled.is_opening());
-        if opening {
-            self.fail_open(stream, error.into());
-        }
-    }
-
-    /// A stream that can take a request now: for a small one the oldest, for a large one the
-    /// newest that is free, so that the two keep out of each other's way.
+    /// A small one goes to the oldest native stream with room, so that surplus streams fall idle
+    /// and expire; a large one to the newest that is free, so that the two keep out of each
+    /// other's way. Of plain streams, the one that was used last: it is the least likely to have
+    /// been closed, and the others expire.
     pub(super) fn pick(&self, route: RouteKey, bulk: bool) -> Option<StreamId> {
         let route = self.routes.get(route)?;
-        let usable = |id: &&StreamId| self.streams.get(**id).is_some_and(|s| s.can_take(bulk));
-        if !bulk {
-            return route.streams.iter().find(usable).copied();
-        }
-        let free = route.streams.iter().rev().find(usable).copied()?;
-        let native = self.streams[free].format == Format::Native;
-        (!native || route.bulk_streams < self.config.max_bulk_streams).then_some(free)
+        let usable = route.streams.iter().filter_map(|id| {
+            let stream = self.streams.get(*id)?;
+            (stream.can_take(bulk) && !self.is_stale(stream)).then_some((*id, stream))
+        });
+        let is_native = |(_, stream): &(StreamId, &Pooled)| stream.format == Format::Native;
+        let native = if bulk {
+            let room = route.bulk_streams < self.config.max_bulk_streams;
+            usable.clone().rev().find(is_native).filter(|_| room)
+        } else {
+            usable.clone().find(is_native)
+        };
+        let plain = || usable.filter(|s| !is_native(s)).max_by_key(|(_, s)| s.idle_since);
+        native.or_else(plain).map(|(id, _)| id)
+    }
+
+    /// Idle for too long, although no timer has said so yet: the clock may have stood still.
+    fn is_stale(&self, stream: &Pooled) -> bool {
+        stream.is_idle() && stream.idle_since + self.config.idle_conn_timeout <= self.now
     }
 
     pub(super) fn assign(&mut self, stream: StreamId, id: RequestId) {
@@ -168,103 +136,17 @@ impl Dispatcher {
         });
     }
 
-    /// Opens as many streams as the waiting requests need and the caps allow.
-    pub(super) fn open_needed(&mut self, key: RouteKey) {
-        let Some(route) = self.routes.get(key) else { return };
-        let (small, bulk) = (route.small.live, route.bulk.live);
-        if small + bulk == 0 || route.rests_until.is_some() {
-            return;
+    /// Closes the stream that is idle for the longest time among those; whether there was one.
+    pub(super) fn close_longest_idle(&mut self, of: impl Fn(&Pooled) -> bool) -> bool {
+        if self.idle == 0 {
+            return false;
         }
-        let format = self.memory.format(&route.name.peer);
-        let wanted = match format {
-            None => 1,
-            Some(Format::Plain) => small + bulk,
-            Some(Format::Native) => {
-                let streams = route.streams.iter().filter_map(|id| self.streams.get(*id));
-                // The peer is about to say how much more it takes on that one.
-                let undecided = streams.into_iter().any(|s| !s.capacity_known && !s.suspect);
-                let each = self.config.max_in_flight.min(Settings::ASSUMED.max_in_flight as usize);
-                let for_small = if undecided { 0 } else { small.div_ceil(each) };
-                let for_bulk = self.config.max_bulk_streams.saturating_sub(route.bulk_streams);
-                for_small + bulk.min(for_bulk)
-            }
-        };
-        let missing = wanted.saturating_sub(route.opening);
-        let peer = route.peer;
-        let room = self.config.max_streams_per_peer.saturating_sub(self.peers[peer].streams);
-        for _ in 0..missing.min(room) {
-            self.open(key, format);
+        let idle = self.streams.iter().filter(|(_, stream)| stream.is_idle() && of(stream));
+        let longest = idle.min_by_key(|(id, stream)| (stream.idle_since, *id)).map(|(id, _)| id);
+        if let Some(longest) = longest {
+            self.close_stream(longest);
         }
-        // Idle streams of other protocols make room; the open follows when they are gone.
-        for _ in self.peers[peer].leaving..missing.saturating_sub(room) {
-            let other = |s: &Pooled| s.peer == peer && s.route != key && s.is_idle();
-            let idle = self.streams.iter().filter(|(_, pooled)| other(pooled));
-            match idle.min_by_key(|(id, s)| (s.idle_since, *id)).map(|(id, _)| id) {
-                Some(idle) if self.peers[peer].idle > 0 => self.close_stream(idle),
-                _ => break,
-            }
-        }
-    }
-
-    pub(super) fn open(&mut self, key: RouteKey, format: Option<Format>) {
-        let Some(route) = self.routes.get_mut(key) else { return };
-        route.opening += 1;
-        self.peers[route.peer].streams += 1;
-        let peer_key = route.peer;
-        let (peer, protocol) = (route.name.peer, route.name.protocol.clone());
-        let due = self.now + self.config.connect_timeout;
-        let offer = format.map_or(Offer::Both, Offer::Only);
-        let stream = self.streams.insert(Pooled {
-            peer: peer_key,
-            route: key,
-            state: State::Opening { due },
-            format: Format::Plain,
-            offer,
-            in_flight: 0,
-            capacity: 1,
-            capacity_known: false,
-            bulk: false,
-            suspect: false,
-            watched_until: self.now,
-            idle_since: self.now,
-            answered: 0,
-        });
-        self.stats.opens += 1;
-        self.timers.insert((due, Timer::Opening(stream)));
-        self.directives.push_back(Directive::Open { stream, peer, protocol, offer });
-    }
-
-    pub(super) fn fail_open(&mut self, stream: StreamId, cause: Cause) {
-        let Some(Pooled { route: key, state: State::Opening { due }, offer, .. }) =
-            self.streams.remove(stream)
-        else {
-            return;
-        };
-        self.timers.remove(&(due, Timer::Opening(stream)));
-        let Some(route) = self.routes.get_mut(key) else { return };
-        route.opening -= 1;
-        let peer = route.peer;
-        self.peers[peer].streams -= 1;
-        if cause == Cause::Unsupported && offer != Offer::Both {
-            // The peer changed, or never spoke this protocol: ask it again from the beginning.
-            self.memory.forget(&route.name.peer);
-        } else if route.streams.is_empty() && route.opening == 0 {
-            let waiting = route.small.ids.drain(..).chain(route.bulk.ids.drain(..));
-            let waiting: Vec<RequestId> = waiting.collect();
-            for id in waiting {
-                if self.requests.get(id).is_some_and(|r| r.place == Place::Waiting) {
-                    let unsent = Delivery::NotProcessed;
-                    self.fail_try(id, RequestError::new(cause.clone(), Phase::Connect, unsent));
-                }
-            }
-        } else if route.rests_until.is_none() {
-            let until = self.now + REST;
-            route.rests_until = Some(until);
-            self.timers.insert((until, Timer::Rest(key)));
-        }
-        self.forget_if_unused(key);
-        self.open_needed_of(peer);
-        self.finish_drain();
+        longest.is_some()
     }
 
     /// One request less on a stream.
@@ -284,12 +166,13 @@ impl Dispatcher {
         }
         self.serve(key);
         // At the cap, a stream that nobody needs here is one that another protocol may wait for.
-        if let Some(peer) = self.streams.get(stream).filter(|s| s.is_idle()).map(|s| s.peer)
-            && self.peers[peer].streams >= self.config.max_streams_per_peer
-        {
-            self.open_needed_of(peer);
+        if let Some(peer) = self.streams.get(stream).filter(|s| s.is_idle()).map(|s| s.peer) {
+            if self.peers[peer].streams >= self.config.max_streams_per_peer {
+                self.open_needed_of(peer);
+            }
+            self.feed_starved();
         }
-        self.trim_idle();
+        self.trim_idle(stream);
         self.close_if_stopping(stream);
     }
 
@@ -325,14 +208,16 @@ impl Dispatcher {
         }
     }
 
-    /// Closes the streams that are idle for the longest time, beyond the cap.
-    pub(super) fn trim_idle(&mut self) {
-        while self.idle > self.config.max_idle_conns {
-            let idle = self.streams.iter().filter(|(_, pooled)| pooled.is_idle());
-            let oldest = idle.min_by_key(|(id, s)| (s.idle_since, *id)).map(|(id, _)| id);
-            let Some(oldest) = oldest else { return };
-            self.close_stream(oldest);
-        }
+    /// A stream may have fallen idle: closes those that are idle for the longest time, beyond the
+    /// caps.
+    pub(super) fn trim_idle(&mut self, stream: StreamId) {
+        let Some(peer) = self.streams.get(stream).filter(|s| s.is_idle()).map(|s| s.peer) else {
+            return;
+        };
+        while self.peers[peer].idle > self.config.max_idle_conns_per_peer
+            && self.close_longest_idle(|stream| stream.peer == peer)
+        {}
+        while self.idle > self.config.max_idle_conns && self.close_longest_idle(|_| true) {}
     }
 
     pub(super) fn expire_idle(&mut self, stream: StreamId) {
@@ -348,7 +233,7 @@ impl Dispatcher {
 
     /// Looks at `due` whether a stream is idle for too long. It is not moved when the stream is
     /// used, but set again if it comes too early.
-    fn watch_idle(&mut self, stream: StreamId, due: Timestamp) {
+    pub(super) fn watch_idle(&mut self, stream: StreamId, due: Timestamp) {
         if let Some(pooled) = self.streams.get_mut(stream) {
             pooled.watched_until = due;
             self.timers.insert((due, Timer::Idle(stream)));
@@ -370,7 +255,7 @@ impl Dispatcher {
     }
 
     /// A stream has fallen idle.
-    fn count_idle(&mut self, stream: StreamId) {
+    pub(super) fn count_idle(&mut self, stream: StreamId) {
         self.idle += 1;
         self.peers[self.streams[stream].peer].idle += 1;
     }
@@ -384,6 +269,7 @@ impl Dispatcher {
             peer.idle -= 1;
         }
         peer.leaving += 1;
+        self.leaving += 1;
         if peer.probe == Some(stream) {
             peer.probe = None;
             self.timers.remove(&(pooled.idle_since + PROBE, Timer::Probe(stream)));
@@ -406,13 +292,15 @@ impl Dispatcher {
         let peer = &mut self.peers[pooled.peer];
         peer.streams -= 1;
         peer.leaving -= 1;
+        self.leaving -= 1;
         if pooled.in_flight > 0 {
             self.rescue(stream);
         }
-        self.serve(pooled.route);
+        self.place_waiting(pooled.route);
         self.forget_if_unused(pooled.route);
         self.forget_peer_if_unused(pooled.peer);
         self.open_needed_of(pooled.peer);
+        self.feed_starved();
     }
 
     /// Requests that were put on a stream when it had closed already: it reported all others.
@@ -431,14 +319,6 @@ impl Dispatcher {
                 let unsent = Delivery::NotProcessed;
                 self.fail_try(id, RequestError::new(cause, Phase::Connect, unsent));
             }
-        }
-    }
-
-    /// One stream less to a peer: requests of all its protocols may have waited for that.
-    fn open_needed_of(&mut self, peer: PeerKey) {
-        let routes = self.peers.get(peer).map(|peer| peer.routes.clone()).unwrap_or_default();
-        for route in routes {
-            self.open_needed(route);
         }
     }
 }

@@ -37,6 +37,12 @@ impl Queue {
             };
         }
     }
+
+    /// The place in the order of arrival of the oldest request that waits here.
+    pub(super) fn oldest(&self, requests: &SlotMap<RequestId, Request>) -> Option<u64> {
+        let waiting = self.ids.iter().filter_map(|id| requests.get(*id));
+        waiting.filter(|request| request.place == Place::Waiting).map(|r| r.seq).next()
+    }
 }
 
 impl Dispatcher {
@@ -74,6 +80,11 @@ impl Dispatcher {
 
     /// Puts waiting requests on streams while there are both, then opens what is missing.
     pub(super) fn serve(&mut self, key: RouteKey) {
+        self.place_waiting(key);
+        self.open_needed(key);
+    }
+
+    pub(super) fn place_waiting(&mut self, key: RouteKey) {
         loop {
             let Some(route) = self.routes.get_mut(key) else { return };
             if route.small.live + route.bulk.live == 0 {
@@ -90,11 +101,10 @@ impl Dispatcher {
                 let bulk = self.requests.get(id)?.bulk;
                 Some((id, self.pick(key, bulk)?))
             });
-            let Some((id, stream)) = placed else { break };
+            let Some((id, stream)) = placed else { return };
             self.take_waiting(id);
             self.assign(stream, id);
         }
-        self.open_needed(key);
     }
 
     /// Takes a request off the waiting list; its id goes when it reaches the front.

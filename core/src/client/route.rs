@@ -46,6 +46,8 @@ pub(super) struct Route {
     pub(super) bulk_streams: usize,
     /// Requests that rest until they are tried again.
     pub(super) resting: usize,
+    /// Listed among the routes that `max_total_conns` keeps waiting.
+    pub(super) starved: bool,
     pub(super) small: Queue,
     pub(super) bulk: Queue,
 }
@@ -86,6 +88,7 @@ impl Dispatcher {
             rests_until: None,
             bulk_streams: 0,
             resting: 0,
+            starved: false,
             small: Queue::default(),
             bulk: Queue::default(),
         });
@@ -106,6 +109,9 @@ impl Dispatcher {
         if unused && let Some(route) = self.routes.remove(key) {
             if let Some(until) = route.rests_until {
                 self.timers.remove(&(until, Timer::Rest(key)));
+            }
+            if route.starved {
+                self.starved.retain(|listed| *listed != key);
             }
             self.by_name.remove(&route.name);
             if let Some(peer) = self.peers.get_mut(route.peer) {
