@@ -164,6 +164,10 @@ pub enum SendError {
         /// The configured limit.
         limit: usize,
     },
+    /// No server node is known for the protocol, or every one is excluded or resting. Add nodes
+    /// with `add_server_node`.
+    #[error("no server node is available")]
+    NoNodes,
     /// The client is closing or closed.
     #[error("the client is closed")]
     Closed,

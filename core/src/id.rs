@@ -17,6 +17,9 @@ new_key_type! {
 
     /// A request of [`Client`](crate::Client), from `send` to its one outcome.
     pub struct RequestId;
+
+    /// A call of [`Client::send_closest`](crate::Client::send_closest), to its one outcome.
+    pub struct ClosestId;
 }
 
 /// The longest peer id in bytes: a multihash of an inlined key of 42 bytes.

@@ -134,12 +134,17 @@ mod status;
 mod time;
 mod timers;
 
-pub use client::{CallOptions, Client, ClientEvent, ClientInput, ClientOutput, ClientStats};
+pub use client::{
+    CallOptions, Client, ClientEvent, ClientInput, ClientOutput, ClientStats, Closest,
+    ClosestError, ClosestOptions, Hedge, NodeAttempt, NodeOutcome,
+};
 pub use compress::{Body, Payload};
 pub use config::{ClientConfig, ConfigError, ServerConfig};
 pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError};
 pub use frame::{Format, FrameError};
-pub use id::{PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId};
+pub use id::{
+    ClosestId, PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId,
+};
 pub use port::{StreamEvent, StreamOp};
 pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats};
 pub use time::Timestamp;

@@ -51,14 +51,14 @@ fn truncate(message: &str) -> &str {
     &message[..end]
 }
 
-/// The answer in a response frame.
-pub(crate) fn parse(frame: Frame) -> Result<Answer, FrameError> {
+/// The answer in a response frame, and the server's load in thousandths of its limit if it told.
+pub(crate) fn parse(frame: Frame) -> Result<(Answer, Option<u16>), FrameError> {
     let flags = frame.header.flags;
     if flags.unsupported() {
         return Err(FrameError::Unexpected("an answer with flags that were not agreed on"));
     }
     let (mut code, mut app_code, mut original) = (None, 0, None);
-    let (mut message, mut retry_after) = (String::new(), None);
+    let (mut message, mut retry_after, mut load) = (String::new(), None, None);
     for field in HeadReader::new(&frame.head) {
         let field = field?;
         match field.tag {
@@ -69,6 +69,7 @@ pub(crate) fn parse(frame: Frame) -> Result<Answer, FrameError> {
                 retry_after = Some(Duration::from_millis(u64::from(field.u32()?)));
             }
             tag::SIZE => original = Some(field.u32()?),
+            tag::LOAD => load = Some(field.u16()?),
             _ if field.ignorable() => {}
             _ => return Err(FrameError::Field { tag: field.tag }),
         }
@@ -77,11 +78,11 @@ pub(crate) fn parse(frame: Frame) -> Result<Answer, FrameError> {
         return Err(FrameError::Field { tag: tag::SIZE });
     }
     let Some(code) = code.filter(|code| *code != 0) else {
-        return Ok(Ok(Payload { bytes: frame.body, original }));
+        return Ok((Ok(Payload { bytes: frame.body, original }), load));
     };
     let delivery =
         if flags.contains(Flags::UNPROCESSED) { Delivery::NotProcessed } else { Delivery::Unknown };
     let code = StatusCode::from_byte(code, app_code);
     let status = Status { code, message, detail: frame.body, retry_after };
-    Ok(Err((status, delivery)))
+    Ok((Err((status, delivery)), load))
 }

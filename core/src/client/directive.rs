@@ -1,9 +1,9 @@
 //! What the dispatcher wants done, what the application is told, and what is counted.
 
-use crate::client::Offer;
+use crate::client::{Closest, ClosestError, Offer};
 use crate::compress::{Body, Payload};
 use crate::error::RequestError;
-use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
+use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
 
 /// How one request differs from others.
@@ -110,12 +110,20 @@ pub enum ClientEvent {
         /// How, and whether it may have been processed.
         error: RequestError,
     },
+    /// A call to the closest node has come to its end.
+    Closest {
+        /// The call.
+        call: ClosestId,
+        /// The answer and who gave it, or the last failure; either way what was tried.
+        outcome: Result<Closest, ClosestError>,
+    },
     /// After `drain`: no request and no stream is left.
     Drained,
 }
 
 /// Counters of a client since it began. At every instant
-/// `started == ok + failed + cancelled + in_flight`.
+/// `started == ok + failed + cancelled + in_flight`. Each node that a call to the closest node
+/// asks gets a request of its own, and those are counted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ClientStats {
@@ -137,8 +145,23 @@ pub struct ClientStats {
     pub idle_streams: u64,
     /// Streams asked for since the beginning.
     pub opens: u64,
-    /// Times a request was put on a stream that had carried another before.
+    /// Times a request was put on a stream.
+    pub placed: u64,
+    /// Of those, times that the stream had carried another before.
     pub reused: u64,
-    /// Times a request was tried again after a failure.
+    /// Times a request, or a call to the closest node, was tried again after a failure.
     pub retries: u64,
+    /// Times a call to the closest node went on to the next node after a failure.
+    pub failovers: u64,
+    /// Times a call to the closest node asked one more node without waiting for a failure.
+    pub hedges: u64,
+}
+
+impl ClientStats {
+    /// The share of requests that found a pooled stream, from 0 to 1: `reused / placed`. 0 before
+    /// the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        self.reused as f64 / self.placed.max(1) as f64
+    }
 }

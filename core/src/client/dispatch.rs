@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use slotmap::SlotMap;
 
+use super::closest::{Directory, Search};
 use super::directive::{CallOptions, ClientEvent, ClientStats, Directive};
 use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
@@ -18,7 +19,7 @@ use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, StatusCode};
 use crate::frame::Format;
 use crate::hash::FixedState;
-use crate::id::{PeerId, RequestId, StreamId};
+use crate::id::{ClosestId, PeerId, RequestId, StreamId};
 use crate::rng::Rng;
 use crate::time::Timestamp;
 
@@ -52,6 +53,8 @@ pub struct Dispatcher {
     pub(super) starved: VecDeque<RouteKey>,
     pub(super) seq: u64,
     pub(super) stopping: Stopping,
+    pub(super) directory: Directory,
+    pub(super) calls: SlotMap<ClosestId, Search>,
     pub(super) retry_policy: Box<dyn RetryPolicy>,
     pub(super) budget: Budget,
     pub(super) rng: Rng,
@@ -72,6 +75,8 @@ pub(super) struct Request {
     pub(super) body: Body,
     pub(super) deadline: Option<Timestamp>,
     pub(super) bulk: bool,
+    /// The call to the closest node that it is a try of.
+    pub(super) call: Option<ClosestId>,
     pub(super) place: Place,
     pub(super) idempotent: bool,
     pub(super) seq: u64,
@@ -109,6 +114,7 @@ pub(super) enum Timer {
     Rest(RouteKey),
     Probe(StreamId),
     Retry(RequestId),
+    Call(ClosestId),
 }
 
 impl Dispatcher {
@@ -139,6 +145,8 @@ impl Dispatcher {
             starved: VecDeque::new(),
             seq: 0,
             stopping: Stopping::No,
+            directory: Directory::default(),
+            calls: SlotMap::with_key(),
             stats: ClientStats::default(),
             now: Timestamp::ZERO,
         }
@@ -181,18 +189,33 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<RequestId, SendError> {
         self.now = self.now.max(now);
-        if self.stopping != Stopping::No {
-            return Err(SendError::Closed);
-        }
+        self.check(&body)?;
         if self.local.as_ref() == Some(peer) {
             return Err(SendError::SelfRequest);
         }
+        self.accept(peer, protocol, body, options, None)
+    }
+
+    /// What can be said about a request before it is known to whom it goes.
+    pub(super) fn check(&self, body: &Body) -> Result<(), SendError> {
         let (len, limit) = (body.raw().len(), self.config.max_block_size);
-        if len > limit {
-            return Err(SendError::TooLarge { len, limit });
+        match self.stopping {
+            Stopping::Draining | Stopping::Drained => Err(SendError::Closed),
+            Stopping::No if len > limit => Err(SendError::TooLarge { len, limit }),
+            Stopping::No => Ok(()),
         }
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        peer: &PeerId,
+        protocol: &str,
+        body: Body,
+        options: CallOptions,
+        call: Option<ClosestId>,
+    ) -> Result<RequestId, SendError> {
         let route = self.route(peer, protocol)?;
-        let bulk = len > BULK;
+        let bulk = body.raw().len() > BULK;
         let stream = self.pick(route, bulk);
         if stream.is_none() && self.waiting >= self.config.max_pending {
             self.forget_if_unused(route);
@@ -206,6 +229,7 @@ impl Dispatcher {
             body,
             deadline: options.deadline,
             bulk,
+            call,
             place: Place::Waiting,
             idempotent: options.idempotent,
             seq,
@@ -228,13 +252,17 @@ impl Dispatcher {
     /// outcome was decided before. Unknown requests are ignored.
     pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
         self.now = self.now.max(now);
+        self.withdraw(request);
+        self.finish_drain();
+    }
+
+    pub(super) fn withdraw(&mut self, request: RequestId) {
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.cancelled += 1;
         match ended.place {
             Place::On(stream) => self.directives.push_back(Directive::Cancel { stream, request }),
             _ => self.forget_if_unused(ended.route),
         }
-        self.finish_drain();
     }
 
     /// Takes in what a stream reports.
@@ -243,9 +271,12 @@ impl Dispatcher {
         let Some(pooled) = self.streams.get_mut(stream) else { return };
         let route = pooled.route;
         match report {
-            Report::Answered { request, answer } => {
+            Report::Answered { request, answer, load } => {
                 pooled.suspect = false;
                 pooled.answered += 1;
+                if let Some(load) = load {
+                    self.note_load(route, load);
+                }
                 match answer {
                     Ok(payload) => self.succeed(request, payload),
                     Err((status, delivery)) => {
@@ -330,6 +361,7 @@ impl Dispatcher {
                 }
                 Timer::Idle(stream) => self.expire_idle(stream),
                 Timer::Retry(request) => self.retry(request),
+                Timer::Call(call) => self.call_due(call),
                 Timer::Probe(stream) => self.end_probe(stream, Habit::Keeps),
                 Timer::Rest(route) => {
                     if let Some(route) = self.routes.get_mut(route) {
@@ -370,6 +402,7 @@ impl Dispatcher {
     /// Like [`drain`](Self::drain), but fails what is still under way with [`Cause::Closed`].
     pub fn close(&mut self, now: Timestamp) {
         self.drain(now);
+        self.close_calls();
         let requests: Vec<RequestId> = self.requests.keys().collect();
         for id in requests {
             let sent = self.requests.get(id).and_then(|request| match request.place {
@@ -401,22 +434,30 @@ impl Dispatcher {
     }
 
     pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
-        if self.remove_request(request).is_some() {
-            self.stats.ok += 1;
-            self.budget.succeeded();
-            self.directives.push_back(Directive::Event(ClientEvent::Response { request, payload }));
+        let Some(ended) = self.remove_request(request) else { return };
+        self.stats.ok += 1;
+        self.budget.succeeded();
+        match ended.call {
+            Some(call) => self.node_answered(call, request, payload),
+            None => self.tell(ClientEvent::Response { request, payload }),
         }
     }
 
     pub(super) fn fail(&mut self, request: RequestId, mut error: RequestError) {
-        if let Some(ended) = self.remove_request(request) {
-            error.attempts = ended.attempts;
-            if ended.delivery == Delivery::Unknown {
-                error.delivery = Delivery::Unknown;
-            }
-            self.stats.failed += 1;
-            self.directives.push_back(Directive::Event(ClientEvent::Failed { request, error }));
+        let Some(ended) = self.remove_request(request) else { return };
+        error.attempts = ended.attempts;
+        if ended.delivery == Delivery::Unknown {
+            error.delivery = Delivery::Unknown;
         }
+        self.stats.failed += 1;
+        match ended.call {
+            Some(call) => self.node_failed(call, request, error),
+            None => self.tell(ClientEvent::Failed { request, error }),
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: ClientEvent) {
+        self.directives.push_back(Directive::Event(event));
     }
 
     pub(super) fn remove_request(&mut self, id: RequestId) -> Option<Request> {
@@ -446,10 +487,11 @@ impl Dispatcher {
     pub(super) fn finish_drain(&mut self) {
         if self.stopping == Stopping::Draining
             && self.requests.is_empty()
+            && self.calls.is_empty()
             && self.streams.is_empty()
         {
             self.stopping = Stopping::Drained;
-            self.directives.push_back(Directive::Event(ClientEvent::Drained));
+            self.tell(ClientEvent::Drained);
         }
     }
 }

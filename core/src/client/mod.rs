@@ -1,5 +1,6 @@
 //! The client: requests in, streams driven, outcomes out.
 
+mod closest;
 mod directive;
 mod dispatch;
 mod memory;
@@ -9,6 +10,7 @@ mod queue;
 mod report;
 mod retry;
 mod route;
+mod search;
 mod stream;
 
 use alloc::boxed::Box;
@@ -16,6 +18,7 @@ use alloc::collections::VecDeque;
 
 use slotmap::SecondaryMap;
 
+pub use closest::{Closest, ClosestError, ClosestOptions, Hedge, NodeAttempt, NodeOutcome};
 pub use directive::{CallOptions, ClientEvent, ClientStats, Directive};
 pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
@@ -29,7 +32,8 @@ use crate::compress::Body;
 use crate::config::{ClientConfig, ConfigError};
 use crate::error::{SendError, StreamError};
 use crate::frame::Format;
-use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
+use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
+use crate::nearest::{Node, NodeError, Point, Strategy};
 use crate::port::{StreamEvent, StreamOp};
 use crate::time::{Timestamp, earliest};
 use crate::timers::StreamTimers;
@@ -151,6 +155,76 @@ impl Client {
     pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
         self.now = self.now.max(now);
         self.dispatcher.cancel(request, now);
+    }
+
+    /// Adds a server to those that [`send_closest`](Self::send_closest) chooses from. Returns
+    /// `false`, and changes nothing, if it is there already.
+    ///
+    /// # Errors
+    /// [`NodeError`] if it is the own peer, or one more than
+    /// [`MAX_NODES`](crate::nearest::MAX_NODES) of a protocol.
+    pub fn add_server_node(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: PeerId,
+        now: Timestamp,
+    ) -> Result<bool, NodeError> {
+        self.dispatcher.add_server_node(protocol, peer, now)
+    }
+
+    /// Removes a server and what is known of it. Returns `false` if it is not there.
+    pub fn remove_server_node(&mut self, protocol: &str, peer: &PeerId) -> bool {
+        self.dispatcher.remove_server_node(protocol, peer)
+    }
+
+    /// The servers of a protocol and what is known of each, in the order in which they were added.
+    pub fn server_nodes(&self, protocol: &str) -> impl Iterator<Item = &Node> + use<'_> {
+        self.dispatcher.server_nodes(protocol)
+    }
+
+    /// Removes all servers of a protocol.
+    pub fn clear_server_nodes(&mut self, protocol: &str) {
+        self.dispatcher.clear_server_nodes(protocol);
+    }
+
+    /// Whether a request can go to a server of the protocol.
+    #[must_use]
+    pub fn has_available_nodes(&self, protocol: &str, now: Timestamp) -> bool {
+        self.dispatcher.has_available_nodes(protocol, now)
+    }
+
+    /// Replaces the strategy that chooses among the servers.
+    pub fn set_strategy(&mut self, strategy: Box<dyn Strategy>) {
+        self.dispatcher.set_strategy(strategy);
+    }
+
+    /// Says whether there is a connection to a peer.
+    pub fn set_online(&mut self, peer: PeerId, online: bool) {
+        self.dispatcher.set_online(peer, online);
+    }
+
+    /// Sends a request to the closest usable server of the protocol, and to the next one if that
+    /// fails. Exactly one [`ClientEvent::Closest`] follows, unless it is cancelled. `key` decides
+    /// the distance; normally it is [`Point::of_key`] of the body.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is not accepted; nothing was sent then.
+    pub fn send_closest(
+        &mut self,
+        protocol: &str,
+        key: Point,
+        body: impl Into<Body>,
+        options: ClosestOptions,
+        now: Timestamp,
+    ) -> Result<ClosestId, SendError> {
+        self.now = self.now.max(now);
+        self.dispatcher.send_closest(protocol, key, body.into(), options, now)
+    }
+
+    /// Gives up a call to the closest node.
+    pub fn cancel_closest(&mut self, call: ClosestId, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.dispatcher.cancel_closest(call, now);
     }
 
     /// Takes in what happened. What concerns a stream or request that is gone is ignored.

@@ -119,6 +119,7 @@ impl Dispatcher {
             self.peers[pooled.peer].idle -= 1;
         }
         pooled.in_flight += 1;
+        self.stats.placed += 1;
         self.stats.reused += u64::from(pooled.answered > 0);
         if request.bulk {
             pooled.bulk = true;

@@ -13,6 +13,8 @@ pub enum Report {
         request: RequestId,
         /// What the server answered.
         answer: Answer,
+        /// The server's load in thousandths of its limit, if it told.
+        load: Option<u16>,
     },
     /// A request failed on this stream.
     Failed {

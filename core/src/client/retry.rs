@@ -8,6 +8,7 @@ use super::dispatch::{Dispatcher, Place, Timer};
 use crate::error::{Cause, Delivery, RequestError, StatusCode};
 use crate::id::RequestId;
 use crate::rng::Rng;
+use crate::time::Timestamp;
 
 /// The longest pause between two tries. A server that asks for a longer one ends them: the caller
 /// gets its answer, with the time it asked for.
@@ -47,8 +48,8 @@ impl RetryPolicy for Backoff {
 }
 
 /// Tokens that retries of one client cost, after gRPC's retry throttling (A6): a failure takes a
-/// token, a success gives back a tenth, and there are no retries while half or less is left. When
-/// nothing works, retries stop adding to the load.
+/// token, a success gives back a tenth, and there are neither retries nor hedges while half or
+/// less is left. When nothing works, they stop adding to the load.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// In tenths of a token.
@@ -66,9 +67,12 @@ impl Budget {
         self.tenths = (self.tenths + 1).min(Self::FULL);
     }
 
-    /// A try has failed; whether there may be another one.
-    fn failed(&mut self) -> bool {
+    pub(super) fn failed(&mut self) {
         self.tenths = self.tenths.saturating_sub(10);
+    }
+
+    /// Whether there may be tries that are not the first.
+    pub(super) fn allows(&self) -> bool {
         self.tenths > Self::FULL / 2
     }
 }
@@ -98,6 +102,20 @@ impl RequestError {
         };
         passing && (idempotent || self.delivery == Delivery::NotProcessed)
     }
+
+    /// Whether it makes sense to try the request at another node: what went wrong may be this
+    /// node's fault, and trying cannot execute the request twice unless it is `idempotent`. More
+    /// than [`may_retry`](Self::may_retry): another node may speak the protocol, or the format.
+    #[must_use]
+    pub fn may_try_elsewhere(&self, idempotent: bool) -> bool {
+        let faulty = match &self.cause {
+            Cause::Unsupported | Cause::Violation(_) | Cause::Body(_) => true,
+            Cause::Remote(status) => status.code == StatusCode::NotFound,
+            _ => false,
+        };
+        self.may_retry(idempotent)
+            || faulty && (idempotent || self.delivery == Delivery::NotProcessed)
+    }
 }
 
 impl Dispatcher {
@@ -116,11 +134,26 @@ impl Dispatcher {
 
     fn pause_before_retry(&mut self, id: RequestId, error: &RequestError) -> Option<Duration> {
         let request = self.requests.get(id)?;
-        if !error.may_retry(request.idempotent) || self.is_stopping() || !self.budget.failed() {
+        if request.call.is_some() || !error.may_retry(request.idempotent) || self.is_stopping() {
+            return None;
+        }
+        let (retries, deadline) = (request.retries, request.deadline);
+        self.budget.failed();
+        self.pause(error, retries, deadline)
+    }
+
+    /// How long to wait after a failure that may pass, before try number `retries` after the first.
+    pub(super) fn pause(
+        &mut self,
+        error: &RequestError,
+        retries: u32,
+        deadline: Option<Timestamp>,
+    ) -> Option<Duration> {
+        if !self.budget.allows() {
             return None;
         }
         let random = self.rng.next_u64();
-        let mut pause = self.retry_policy.pause(error, request.retries, random)?;
+        let mut pause = self.retry_policy.pause(error, retries, random)?;
         if let Some(asked) = error.status().and_then(|status| status.retry_after) {
             if asked > MAX_PAUSE {
                 // The caller may want to wait that long; a peer must not make it.
@@ -129,7 +162,7 @@ impl Dispatcher {
             pause = pause.max(asked);
         }
         // A pause that the caller will not sit through only delays the news.
-        let in_time = request.deadline.is_none_or(|deadline| self.now + pause < deadline);
+        let in_time = deadline.is_none_or(|deadline| self.now + pause < deadline);
         in_time.then_some(pause)
     }
 

@@ -291,7 +291,7 @@ impl ClientStream {
             return Err(FrameError::Unexpected("an answer to a request never made"));
         };
         let answer = Ok(Payload { bytes: frame.body, original: None });
-        self.reports.push_back(Report::Answered { request, answer });
+        self.reports.push_back(Report::Answered { request, answer, load: None });
         Ok(())
     }
 
@@ -318,7 +318,7 @@ impl ClientStream {
         if self.calls.get(slot).is_none_or(|call| call.id != id) {
             return Err(FrameError::Unexpected("an answer to a request never made"));
         }
-        let answer = status::parse(frame)?;
+        let (answer, load) = status::parse(frame)?;
         let Some(request) = self.calls.remove(slot).request else {
             self.reports.push_back(Report::Vacated);
             self.finish_drain();
@@ -330,7 +330,7 @@ impl ClientStream {
                 let phase = Phase::Answer;
                 self.report_failed(request, error.into(), phase, Delivery::Unknown, Place::Free);
             }
-            _ => self.reports.push_back(Report::Answered { request, answer }),
+            _ => self.reports.push_back(Report::Answered { request, answer, load }),
         }
         self.finish_drain();
         Ok(())
@@ -346,7 +346,7 @@ impl ClientStream {
             if let Some(request) = self.calls.remove(slot).request {
                 let status = Status::new(StatusCode::Draining, "");
                 let answer = Err((status, Delivery::NotProcessed));
-                self.reports.push_back(Report::Answered { request, answer });
+                self.reports.push_back(Report::Answered { request, answer, load: None });
             }
         }
         self.finish_drain();

@@ -237,6 +237,11 @@ impl Field<'_> {
         }
     }
 
+    pub(crate) fn u16(self) -> Result<u16, FrameError> {
+        let bytes = self.value.try_into().map_err(|_| FrameError::Field { tag: self.tag })?;
+        Ok(u16::from_be_bytes(bytes))
+    }
+
     pub(crate) fn u32(self) -> Result<u32, FrameError> {
         let bytes = self.value.try_into().map_err(|_| FrameError::Field { tag: self.tag })?;
         Ok(u32::from_be_bytes(bytes))

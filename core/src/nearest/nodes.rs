@@ -203,7 +203,17 @@ impl Nodes {
     /// No nodes. `local` is the own peer, which cannot be one.
     #[must_use]
     pub fn new(local: Option<PeerId>) -> Self {
-        Self { local, nodes: BTreeMap::new(), numbers: HashMap::default(), next: 0, aside: 0 }
+        Self::numbered_from(0, local)
+    }
+
+    /// No nodes, and numbers that no attempt at others has.
+    pub(crate) fn numbered_from(next: u64, local: Option<PeerId>) -> Self {
+        Self { local, nodes: BTreeMap::new(), numbers: HashMap::default(), next, aside: 0 }
+    }
+
+    /// The first number that no node and no attempt has.
+    pub(crate) const fn unused_from(&self) -> u64 {
+        self.next
     }
 
     /// Adds a node. Returns `false`, and changes nothing, if it is there already.
@@ -282,6 +292,13 @@ impl Nodes {
     pub fn set_online(&mut self, peer: &PeerId, online: bool) {
         if let Some(node) = self.get_mut(peer) {
             node.online = Some(online);
+        }
+    }
+
+    /// Reports that there is no connection to any node.
+    pub fn set_all_offline(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.online = Some(false);
         }
     }
 

@@ -26,7 +26,13 @@ impl Selection {
     /// what [`Choices::Two`] draws; otherwise it plays no part.
     #[must_use]
     pub fn new(key: &[u8], rng: u64) -> Self {
-        Self { key: Point::of_key(key), rng, skipped: BTreeSet::new() }
+        Self::at(Point::of_key(key), rng)
+    }
+
+    /// For a request whose key was hashed before.
+    #[must_use]
+    pub const fn at(key: Point, rng: u64) -> Self {
+        Self { key, rng, skipped: BTreeSet::new() }
     }
 
     /// Never names this node.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use pointsub_core::client::Offer;
+use pointsub_core::nearest::{NodeError, Point};
 use pointsub_core::{
     Body, Cause, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats,
-    Delivery, Format, PeerId, Phase, RequestError, RequestId, SendError, StreamError, StreamEvent,
-    StreamId, StreamOp, Timestamp,
+    Closest, ClosestError, ClosestId, ClosestOptions, Delivery, Format, PeerId, Phase,
+    ProtocolName, RequestError, RequestId, SendError, StreamError, StreamEvent, StreamId, StreamOp,
+    Timestamp,
 };
 
 use super::wire::{self, Wire};
@@ -26,6 +28,7 @@ pub(crate) struct ClientScript {
     events: VecDeque<ClientEvent>,
     streams: BTreeMap<StreamId, Io>,
     decided: BTreeSet<RequestId>,
+    calls_decided: BTreeSet<ClosestId>,
 }
 
 impl ClientScript {
@@ -42,6 +45,7 @@ impl ClientScript {
             events: VecDeque::new(),
             streams: BTreeMap::new(),
             decided: BTreeSet::new(),
+            calls_decided: BTreeSet::new(),
         }
     }
 
@@ -163,6 +167,30 @@ impl ClientScript {
         self.client.send(&peer(to), protocol, body, deadline, self.now)
     }
 
+    /// Adds peer number `n` to the nodes of [`PROTOCOL`].
+    pub(crate) fn add_node(&mut self, n: u8) -> Result<bool, NodeError> {
+        let protocol = ProtocolName::new(PROTOCOL).expect("a protocol name");
+        self.client.add_server_node(&protocol, peer(n), self.now)
+    }
+
+    #[track_caller]
+    pub(crate) fn send_closest(
+        &mut self,
+        body: &'static str,
+        options: ClosestOptions,
+    ) -> ClosestId {
+        self.try_send_closest(body, options).expect("accepted")
+    }
+
+    pub(crate) fn try_send_closest(
+        &mut self,
+        body: &'static str,
+        options: ClosestOptions,
+    ) -> Result<ClosestId, SendError> {
+        let key = Point::of_key(body.as_bytes());
+        self.client.send_closest(PROTOCOL, key, Bytes::from(body), options, self.now)
+    }
+
     pub(crate) fn cancel(&mut self, request: RequestId) {
         self.client.cancel(request, self.now);
     }
@@ -249,6 +277,23 @@ impl ClientScript {
         let (stream, whom, what, formats) = next(&mut self.opens, "an open");
         assert_eq!((whom, what.as_str(), formats), (peer(to), protocol, offer));
         stream
+    }
+
+    /// An open to one of these peers under [`PROTOCOL`], and to which.
+    #[track_caller]
+    pub(crate) fn expect_open_either(&mut self, to: &[u8]) -> (StreamId, u8) {
+        self.pump();
+        let (stream, whom, ..) = next(&mut self.opens, "an open");
+        let number = to.iter().find(|n| peer(**n) == whom).expect("one of these");
+        (stream, *number)
+    }
+
+    /// At `millis` the one open that is under way is given up.
+    #[track_caller]
+    pub(crate) fn run_to_abandon(&mut self, millis: u64) {
+        self.expires_at(millis);
+        self.pump();
+        next(&mut self.abandons, "an abandoned open");
     }
 
     #[track_caller]
@@ -356,6 +401,17 @@ impl ClientScript {
     }
 
     #[track_caller]
+    pub(crate) fn expect_closest(&mut self, call: ClosestId) -> Result<Closest, ClosestError> {
+        match self.expect_event() {
+            ClientEvent::Closest { call: got, outcome } => {
+                assert_eq!(got, call);
+                outcome
+            }
+            other => panic!("{other:?} instead of the outcome of a call"),
+        }
+    }
+
+    #[track_caller]
     pub(crate) fn expect_drained(&mut self) {
         assert_eq!(self.expect_event(), ClientEvent::Drained);
     }
@@ -414,6 +470,9 @@ impl ClientScript {
                     | ClientEvent::Failed { request, .. } = &event
                     {
                         assert!(self.decided.insert(*request), "a second outcome: {event:?}");
+                    }
+                    if let ClientEvent::Closest { call, .. } = &event {
+                        assert!(self.calls_decided.insert(*call), "a second outcome: {event:?}");
                     }
                     self.events.push_back(event);
                 }

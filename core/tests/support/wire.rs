@@ -73,6 +73,11 @@ impl Wire {
         self.field(1, &millis.to_be_bytes())
     }
 
+    /// The server's load in thousandths.
+    pub(crate) fn load(self, thousandths: u16) -> Self {
+        self.field(0x81, &thousandths.to_be_bytes())
+    }
+
     /// Marks the body as compressed.
     pub(crate) fn compressed(self, original: u32) -> Self {
         self.flag(0x01).field(2, &original.to_be_bytes())

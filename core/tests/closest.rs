@@ -1,0 +1,596 @@
+//! Calls to the closest node: who is asked, who is asked next, and what the caller is told.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pointsub_core::client::{Offer, RetryPolicy};
+use pointsub_core::nearest::{Distance, NodeError, PeakEwma, XorOrder};
+use pointsub_core::{
+    CallOptions, Cause, ClientConfig, Closest, ClosestError, ClosestOptions, Delivery, Format,
+    Hedge, NodeAttempt, NodeOutcome, PeerId, RequestError, SendError, StatusCode, StreamError,
+    StreamId,
+};
+use support::{
+    CONNECT, ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
+};
+
+const APPLICATION: u8 = 1;
+const NOT_FOUND: u8 = 2;
+const BUSY: u8 = 3;
+
+/// One round only, unless a test is about more.
+fn config() -> ClientConfig {
+    ClientConfig::default().with_max_retries(0)
+}
+
+fn any() -> ClosestOptions {
+    ClosestOptions::default()
+}
+
+/// A client that knows nodes 1 to `count` and orders them by distance.
+fn farm(config: ClientConfig, count: u8) -> ClientScript {
+    let mut c = ClientScript::new(config);
+    c.client.set_strategy(Box::new(XorOrder));
+    (1..=count).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
+    c
+}
+
+/// Nodes 1 to `count`, closest to `key` first.
+fn order(key: &str, count: u8) -> Vec<u8> {
+    let mut nodes: Vec<u8> = (1..=count).collect();
+    nodes.sort_by_key(|n| Distance::between(key.as_bytes(), &peer(*n)));
+    nodes
+}
+
+/// A node is asked for the first time.
+#[track_caller]
+fn asked(c: &mut ClientScript, n: u8, body: &'static str) -> StreamId {
+    let stream = c.expect_open_to(n, PROTOCOL, Offer::Both);
+    c.opened(stream, Format::Native);
+    c.expect_sent(stream, [c.settings(), request(id(1, 0), body)]);
+    stream
+}
+
+fn unreachable() -> StreamError {
+    StreamError::Unreachable("no route".into())
+}
+
+/// Whom a call asked, and what came of it.
+fn trail(attempts: &[NodeAttempt]) -> Vec<(PeerId, &'static str)> {
+    let what = |outcome: &NodeOutcome| match outcome {
+        NodeOutcome::Answered => "answered",
+        NodeOutcome::Failed(_) => "failed",
+        NodeOutcome::Cancelled => "cancelled",
+        _ => "something else",
+    };
+    attempts.iter().map(|attempt| (attempt.node, what(&attempt.outcome))).collect()
+}
+
+#[track_caller]
+fn expect_answer(outcome: Result<Closest, ClosestError>, node: u8, body: &'static str) -> Closest {
+    let answer = outcome.expect("an answer");
+    assert_eq!(answer.node, peer(node));
+    assert_eq!(answer.payload.clone().into_bytes(), Ok(Bytes::from(body)));
+    answer
+}
+
+/// Row N1. The nodes of a protocol are an ordered set, kept apart from those of others.
+#[test]
+fn nodes_are_added_listed_removed_and_cleared_by_protocol() {
+    let mut c = ClientScript::new(config());
+    let list = |c: &ClientScript, protocol| -> Vec<PeerId> {
+        c.client.server_nodes(protocol).map(|node| *node.peer()).collect()
+    };
+    assert!(!c.client.has_available_nodes(PROTOCOL, c.now));
+    assert_eq!(c.add_node(2), Ok(true));
+    assert_eq!(c.add_node(1), Ok(true));
+    assert_eq!(c.add_node(2), Ok(false));
+    assert_eq!(c.add_node(0), Err(NodeError::Own));
+    assert_eq!(list(&c, PROTOCOL), [peer(2), peer(1)]);
+    assert_eq!(list(&c, "/other"), []);
+    assert!(c.client.has_available_nodes(PROTOCOL, c.now));
+    assert!(!c.client.has_available_nodes("/other", c.now));
+    assert!(c.client.remove_server_node(PROTOCOL, &peer(2)));
+    assert!(!c.client.remove_server_node(PROTOCOL, &peer(2)));
+    assert!(!c.client.remove_server_node("/other", &peer(1)));
+    assert_eq!(list(&c, PROTOCOL), [peer(1)]);
+    c.client.clear_server_nodes(PROTOCOL);
+    assert_eq!(list(&c, PROTOCOL), []);
+    assert_eq!(c.try_send_closest("a", any()), Err(SendError::NoNodes));
+}
+
+/// Rows N2, N9. The closest node is asked, and the answer says who gave it and how long it took.
+#[test]
+fn the_closest_node_answers() {
+    for key in ["", "a", "hello", "please"] {
+        let mut c = farm(config(), 5);
+        let call = c.send_closest(key, any());
+        let closest = order(key, 5)[0];
+        let s = asked(&mut c, closest, key);
+        c.at(40);
+        c.receives(s, [response(id(1, 0), "yes")]);
+        let answer = expect_answer(c.expect_closest(call), closest, "yes");
+        assert_eq!(trail(&answer.attempts), [(peer(closest), "answered")]);
+        assert_eq!(answer.attempts[0].after, Duration::ZERO);
+        assert_eq!(answer.attempts[0].took, Duration::from_millis(40));
+    }
+}
+
+/// Row W2. An empty body has a distance like any other.
+#[test]
+fn an_empty_request_goes_to_the_closest_node_too() {
+    let mut c = farm(config(), 3);
+    let call = c.send_closest("", any());
+    let first = order("", 3)[0];
+    let s = asked(&mut c, first, "");
+    c.receives(s, [response(id(1, 0), "")]);
+    expect_answer(c.expect_closest(call), first, "");
+}
+
+/// Rows N5, N9. When a node fails the next one is asked at once, in order, each once.
+#[test]
+fn failing_nodes_are_passed_over_in_order() {
+    let mut c = farm(config(), 4);
+    let call = c.send_closest("a", any());
+    let nodes = order("a", 4);
+    let open = c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
+    c.at(7);
+    c.open_fails(open, unreachable());
+    let s = asked(&mut c, nodes[1], "a");
+    c.receives(s, [failure(id(1, 0), BUSY).unprocessed()]);
+    let open = c.expect_open_to(nodes[2], PROTOCOL, Offer::Both);
+    c.open_fails(open, StreamError::Unsupported);
+    let s = asked(&mut c, nodes[3], "a");
+    c.at(9);
+    c.receives(s, [response(id(1, 0), "A")]);
+    let answer = expect_answer(c.expect_closest(call), nodes[3], "A");
+    let expected = [(0, "failed"), (1, "failed"), (2, "failed"), (3, "answered")];
+    assert_eq!(trail(&answer.attempts), expected.map(|(n, what)| (peer(nodes[n]), what)));
+    let after: Vec<u128> = answer.attempts.iter().map(|a| a.after.as_millis()).collect();
+    assert_eq!(after, [0, 7, 7, 7]);
+    assert_eq!(c.stats().failovers, 3);
+}
+
+/// Row N5. When the last node has failed, its error is told, with all that was tried.
+#[test]
+fn when_all_nodes_fail_the_call_fails() {
+    let mut c = farm(config(), 2);
+    let call = c.send_closest("a", any());
+    for n in order("a", 2) {
+        let open = c.expect_open_to(n, PROTOCOL, Offer::Both);
+        c.open_fails(open, unreachable());
+    }
+    let error = c.expect_closest(call).expect_err("nobody answers");
+    assert_eq!(error.error.cause, Cause::Unreachable("no route".into()));
+    assert_eq!(error.error.delivery, Delivery::NotProcessed);
+    assert_eq!(error.attempts.len(), 2);
+    assert!(error.to_string().contains("2 tried"), "{error}");
+}
+
+/// Row N5. What the handler said is the answer, good or bad: no other node is asked.
+#[test]
+fn what_a_handler_said_is_final() {
+    let mut c = farm(config(), 3);
+    let call = c.send_closest("a", any());
+    let first = order("a", 3)[0];
+    let s = asked(&mut c, first, "a");
+    c.receives(s, [failure(id(1, 0), APPLICATION)]);
+    let error = c.expect_closest(call).expect_err("the handler failed").error;
+    assert_eq!(error.status().map(|status| status.code), Some(StatusCode::Application(0)));
+    let node = c.client.server_nodes(PROTOCOL).find(|node| *node.peer() == peer(first));
+    assert_eq!(node.map(|node| node.failures()), Some(0));
+}
+
+/// Row N5. A call that must not be executed twice goes on only after what surely left it
+/// unprocessed.
+#[test]
+fn a_call_that_is_not_idempotent_reaches_one_handler_at_most() {
+    let once = || any().with_call(CallOptions::default().with_idempotent(false));
+    let mut c = farm(config(), 3);
+    let call = c.send_closest("a", once());
+    let nodes = order("a", 3);
+    let s = asked(&mut c, nodes[0], "a");
+    c.receives(s, [failure(id(1, 0), NOT_FOUND).unprocessed()]);
+    let s = asked(&mut c, nodes[1], "a");
+    c.breaks(s);
+    let error = c.expect_closest(call).expect_err("it may have been executed");
+    assert_eq!(error.error.delivery, Delivery::Unknown);
+    assert_eq!(error.attempts.len(), 2);
+}
+
+/// Row N6. Excluded nodes are not asked, and calls without any node left are refused.
+#[test]
+fn excluded_nodes_are_not_asked() {
+    let mut c = farm(config(), 3);
+    let nodes = order("a", 3);
+    let exclude = vec![peer(nodes[0]), peer(nodes[1])];
+    let call = c.send_closest("a", any().with_exclude(exclude));
+    let s = asked(&mut c, nodes[2], "a");
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[2], "A");
+    let all = (1..=3).map(peer).collect();
+    assert_eq!(c.try_send_closest("a", any().with_exclude(all)), Err(SendError::NoNodes));
+}
+
+/// Row N6. A faulty node rests, is passed over meanwhile, and comes back through a probe.
+#[test]
+fn a_faulty_node_rests_and_is_probed() {
+    let mut c = farm(config(), 2);
+    let nodes = order("a", 2);
+    let call = c.send_closest("a", any());
+    let open = c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
+    c.open_fails(open, unreachable());
+    let second = asked(&mut c, nodes[1], "a");
+    c.receives(second, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+
+    c.at(999);
+    let call = c.send_closest("a", any());
+    c.expect_sent(second, [request(id(2, 0), "a")]);
+    c.receives(second, [response(id(2, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+
+    c.at(1000);
+    let probe = c.send_closest("a", any());
+    let other = c.send_closest("a", any());
+    let first = asked(&mut c, nodes[0], "a");
+    c.expect_sent(second, [request(id(3, 0), "a")]);
+    c.receives(first, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(probe), nodes[0], "A");
+    c.receives(second, [response(id(3, 0), "A")]);
+    expect_answer(c.expect_closest(other), nodes[1], "A");
+}
+
+/// Row N6. A node that is busy is no faulty node.
+#[test]
+fn a_busy_node_does_not_rest() {
+    let mut c = farm(config(), 2);
+    let nodes = order("a", 2);
+    let call = c.send_closest("a", any());
+    let first = asked(&mut c, nodes[0], "a");
+    c.receives(first, [failure(id(1, 0), BUSY).unprocessed()]);
+    let second = asked(&mut c, nodes[1], "a");
+    c.receives(second, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+    let node = c.client.server_nodes(PROTOCOL).find(|node| *node.peer() == peer(nodes[0]));
+    let node = node.expect("it is a node");
+    assert_eq!((node.resting_until(), node.load(c.now)), (None, Some(1000)));
+}
+
+/// Row N5. A call of which nobody but the node knows how it ended is not left to one node.
+#[test]
+fn a_node_that_does_not_answer_is_given_up_at_read_timeout() {
+    let mut c = farm(config(), 2);
+    let nodes = order("a", 2);
+    let call = c.send_closest("a", any());
+    let first = asked(&mut c, nodes[0], "a");
+    c.expires_at(READ);
+    c.expect_sent(first, [cancel(id(1, 0))]);
+    let second = asked(&mut c, nodes[1], "a");
+    c.receives(second, [response(id(1, 0), "A")]);
+    let answer = expect_answer(c.expect_closest(call), nodes[1], "A");
+    assert_eq!(answer.attempts[0].took, Duration::from_millis(READ));
+    c.receives(first, [failure(id(1, 0), 6)]);
+}
+
+// Rounds.
+
+/// Row N7. When all nodes have failed, they are asked again after a pause, as the policy says.
+#[test]
+fn after_a_round_the_retry_policy_decides() {
+    #[derive(Debug)]
+    struct Twice;
+    impl RetryPolicy for Twice {
+        fn pause(&mut self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
+            (retries < 2).then(|| Duration::from_millis(100 * u64::from(retries + 1)))
+        }
+    }
+    let mut c = farm(ClientConfig::default(), 1);
+    c.client.set_retry_policy(Box::new(Twice));
+    let call = c.send_closest("a", any());
+    for at in [100, 300] {
+        let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+        c.open_fails(open, unreachable());
+        c.expires_at(at);
+    }
+    let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+    c.open_fails(open, unreachable());
+    let error = c.expect_closest(call).expect_err("three rounds");
+    let after: Vec<u128> = error.attempts.iter().map(|a| a.after.as_millis()).collect();
+    assert_eq!(after, [0, 100, 300]);
+    assert_eq!(c.stats().retries, 2);
+}
+
+/// Rows N6, N7. In a second round the nodes that rest are left alone while another is usable.
+#[test]
+fn a_second_round_asks_whoever_is_usable() {
+    let mut c = farm(ClientConfig::default().with_retry_interval(Duration::from_millis(10)), 2);
+    let nodes = order("a", 2);
+    let call = c.send_closest("a", any());
+    for n in [nodes[0], nodes[1]] {
+        let open = c.expect_open_to(n, PROTOCOL, Offer::Both);
+        c.open_fails(open, unreachable());
+    }
+    c.until(10);
+    let s = asked(&mut c, nodes[1], "a");
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+}
+
+/// Row N7. Nobody is asked again when no failure may pass.
+#[test]
+fn there_is_no_second_round_for_what_cannot_pass() {
+    let mut c = farm(ClientConfig::default(), 1);
+    let call = c.send_closest("a", any());
+    let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+    c.open_fails(open, StreamError::Unsupported);
+    let error = c.expect_closest(call).expect_err("not served");
+    assert_eq!(error.error.cause, Cause::Unsupported);
+    c.expect_rest();
+}
+
+// Hedging.
+
+fn hedged(millis: u64) -> ClosestOptions {
+    any().with_hedge(Hedge::after(Duration::from_millis(millis)))
+}
+
+/// Row N5. With hedging a slow node gets company, the first answer counts, losers are cancelled.
+#[test]
+fn a_hedged_call_asks_one_more_node_after_each_delay() {
+    let mut c = farm(config(), 5);
+    let nodes = order("a", 5);
+    let call = c.send_closest("a", hedged(20));
+    let first = asked(&mut c, nodes[0], "a");
+    c.expires_at(20);
+    let second = asked(&mut c, nodes[1], "a");
+    c.expires_at(40);
+    let third = asked(&mut c, nodes[2], "a");
+    c.at(500);
+    c.receives(second, [response(id(1, 0), "A")]);
+    let answer = expect_answer(c.expect_closest(call), nodes[1], "A");
+    let expected = [(1, "answered"), (0, "cancelled"), (2, "cancelled")];
+    assert_eq!(trail(&answer.attempts), expected.map(|(n, what)| (peer(nodes[n]), what)));
+    for loser in [first, third] {
+        c.expect_sent(loser, [cancel(id(1, 0))]);
+        c.receives(loser, [failure(id(1, 0), 6)]);
+    }
+    assert_eq!((c.stats().hedges, c.stats().cancelled, c.stats().in_flight), (2, 2, 0));
+    assert!(c.client.server_nodes(PROTOCOL).all(|node| node.in_flight() == 0));
+}
+
+/// Row N5. Without hedging nobody else is asked while a node takes its time.
+#[test]
+fn without_hedging_one_node_is_asked_at_a_time() {
+    let mut c = farm(config(), 3);
+    let call = c.send_closest("a", any());
+    let first = order("a", 3)[0];
+    let s = asked(&mut c, first, "a");
+    c.at(READ - 1);
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), first, "A");
+}
+
+#[test]
+fn a_hedged_call_fails_over_at_once() {
+    let mut c = farm(config(), 3);
+    let nodes = order("a", 3);
+    let call = c.send_closest("a", hedged(20));
+    let open = c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
+    c.at(5);
+    c.open_fails(open, unreachable());
+    let second = asked(&mut c, nodes[1], "a");
+    c.expires_at(25);
+    let third = asked(&mut c, nodes[2], "a");
+    // The last but one failure is not the end.
+    c.breaks(third);
+    c.expect_quiet();
+    c.receives(second, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+}
+
+#[test]
+fn a_call_that_is_not_idempotent_is_not_hedged() {
+    let mut c = farm(config(), 3);
+    let call = CallOptions::default().with_idempotent(false);
+    let call = c.send_closest("a", hedged(20).with_call(call));
+    let first = order("a", 3)[0];
+    let s = asked(&mut c, first, "a");
+    c.at(1000);
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), first, "A");
+}
+
+#[test]
+fn a_failure_for_good_ends_a_hedged_call() {
+    let mut c = farm(config(), 2);
+    let nodes = order("a", 2);
+    let call = c.send_closest("a", hedged(20));
+    let first = asked(&mut c, nodes[0], "a");
+    c.expires_at(20);
+    let second = asked(&mut c, nodes[1], "a");
+    c.receives(second, [failure(id(1, 0), APPLICATION)]);
+    let error = c.expect_closest(call).expect_err("the handler failed");
+    let expected = [(1, "failed"), (0, "cancelled")];
+    assert_eq!(trail(&error.attempts), expected.map(|(n, what)| (peer(nodes[n]), what)));
+    c.expect_sent(first, [cancel(id(1, 0))]);
+    c.receives(first, [failure(id(1, 0), 6)]);
+}
+
+// What is learned of nodes.
+
+/// Row N3. Latency comes from answers, load from what servers say, online from connections; an
+/// offline node is never asked on the network about itself.
+#[test]
+fn nodes_are_judged_by_what_was_seen_of_them() {
+    let mut c = ClientScript::new(config());
+    (1..=2).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
+    c.client.set_online(peer(2), true);
+    let known = |c: &ClientScript, n: u8| {
+        let node = c.client.server_nodes(PROTOCOL).find(|node| *node.peer() == peer(n));
+        let node = node.expect("it is a node");
+        (node.online(), node.latency(c.now), node.load(c.now))
+    };
+    assert_eq!(known(&c, 1), (Some(false), None, None));
+    assert_eq!(known(&c, 2), (Some(true), None, None));
+    assert_eq!(c.add_node(3), Ok(true));
+    assert_eq!(known(&c, 3).0, Some(false));
+    c.expect_rest();
+
+    let call = c.send_closest("a", any().with_exclude(vec![peer(1), peer(3)]));
+    let s = asked(&mut c, 2, "a");
+    c.at(30);
+    c.receives(s, [response(id(1, 0), "A").load(250)]);
+    expect_answer(c.expect_closest(call), 2, "A");
+    assert_eq!(known(&c, 2), (Some(true), Some(Duration::from_millis(30)), Some(250)));
+    // A call to that peer by name tells its load as well.
+    let b = c.send_to(2, PROTOCOL, "b");
+    c.expect_sent(s, [request(id(2, 0), "b")]);
+    c.receives(s, [failure(id(2, 0), APPLICATION).load(700)]);
+    c.expect_error(b);
+    assert_eq!(known(&c, 2).2, Some(700));
+    c.client.set_online(peer(2), false);
+    assert_eq!(known(&c, 2).0, Some(false));
+}
+
+/// Row N4. The default strategy looks at more than the distance: a slow and loaded node loses to a
+/// farther one.
+#[test]
+fn the_default_strategy_weighs_latency_load_and_connection() {
+    let mut c = ClientScript::new(config());
+    (1..=2).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
+    let nodes = order("a", 2);
+    // Nothing is known, so distance decides.
+    let call = c.send_closest("a", any());
+    let s = asked(&mut c, nodes[0], "a");
+    c.at(20_000);
+    c.receives(s, [response(id(1, 0), "A").load(1000)]);
+    expect_answer(c.expect_closest(call), nodes[0], "A");
+    c.client.set_online(peer(nodes[1]), true);
+    let call = c.send_closest("a", any());
+    let s = asked(&mut c, nodes[1], "a");
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+}
+
+/// Row N4. Another strategy is a call away.
+#[test]
+fn with_two_choices_the_busy_node_is_avoided() {
+    let mut c = ClientScript::new(config());
+    c.client.set_strategy(Box::new(PeakEwma));
+    (1..=2).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
+    let a = c.send_closest("a", any());
+    let b = c.send_closest("a", any());
+    // Both are as good, until one has something to do.
+    let one = c.expect_open_either(&[1, 2]);
+    let two = c.expect_open_either(&[1, 2]);
+    assert_ne!(one.1, two.1);
+    for (stream, call, n) in [(one.0, a, one.1), (two.0, b, two.1)] {
+        c.opened(stream, Format::Plain);
+        c.expect_sent(stream, [plain("a")]);
+        c.receives(stream, [plain("A")]);
+        expect_answer(c.expect_closest(call), n, "A");
+    }
+}
+
+/// Nodes that were removed while they were asked leave nothing behind in those added later.
+#[test]
+fn late_news_of_removed_nodes_are_no_news_of_new_ones() {
+    let mut c = farm(config(), 1);
+    let call = c.send_closest("a", any());
+    let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+    c.client.clear_server_nodes(PROTOCOL);
+    assert_eq!(c.add_node(1), Ok(true));
+    assert_eq!(c.add_node(2), Ok(true));
+    c.open_fails(open, unreachable());
+    let next = order("a", 2).into_iter().find(|n| *n != 1).expect("node 2");
+    let s = asked(&mut c, next, "a");
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), next, "A");
+    let states: Vec<(u32, u32)> =
+        c.client.server_nodes(PROTOCOL).map(|node| (node.failures(), node.in_flight())).collect();
+    assert_eq!(states, [(0, 0), (0, 0)]);
+}
+
+// Ends.
+
+#[test]
+fn the_deadline_covers_all_tries() {
+    let mut c = farm(ClientConfig::default(), 3);
+    let nodes = order("a", 3);
+    let call = CallOptions::default().with_deadline(ms(CONNECT + 10));
+    let call = c.send_closest("a", any().with_call(call));
+    c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
+    c.run_to_abandon(CONNECT);
+    let second = c.expect_open_to(nodes[1], PROTOCOL, Offer::Both);
+    c.expires_at(CONNECT + 10);
+    let error = c.expect_closest(call).expect_err("too late").error;
+    assert_eq!((error.cause, error.delivery), (Cause::Deadline, Delivery::NotProcessed));
+    c.open_fails(second, unreachable());
+}
+
+#[test]
+fn a_cancelled_call_says_nothing_and_leaves_nothing() {
+    let mut c = farm(config(), 2);
+    let nodes = order("a", 2);
+    let call = c.send_closest("a", hedged(20));
+    let first = asked(&mut c, nodes[0], "a");
+    c.expires_at(20);
+    let second = asked(&mut c, nodes[1], "a");
+    c.client.cancel_closest(call, c.now);
+    for loser in [first, second] {
+        c.expect_sent(loser, [cancel(id(1, 0))]);
+        c.receives(loser, [failure(id(1, 0), 6)]);
+    }
+    assert!(c.client.server_nodes(PROTOCOL).all(|node| node.in_flight() == 0));
+    assert_eq!((c.stats().cancelled, c.stats().in_flight), (2, 0));
+}
+
+#[test]
+fn a_call_that_rests_can_be_cancelled() {
+    let mut c = farm(ClientConfig::default(), 1);
+    let call = c.send_closest("a", any());
+    let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+    c.open_fails(open, unreachable());
+    c.expect_quiet();
+    c.client.cancel_closest(call, c.now);
+    c.expect_rest();
+}
+
+/// Row C16. Calls under way fail when the client is closed, and later ones are refused.
+#[test]
+fn close_fails_calls_under_way_and_those_that_rest() {
+    let mut c = farm(ClientConfig::default(), 2);
+    let nodes = order("a", 2);
+    let resting = c.send_closest("a", any());
+    for n in &nodes {
+        let open = c.expect_open_to(*n, PROTOCOL, Offer::Both);
+        c.open_fails(open, unreachable());
+    }
+    let asking = c.send_closest("a", any());
+    let s = asked(&mut c, nodes[1], "a");
+    c.close();
+    for (call, delivery) in [(resting, Delivery::NotProcessed), (asking, Delivery::Unknown)] {
+        let error = c.expect_closest(call).expect_err("closed").error;
+        assert_eq!((error.cause, error.delivery), (Cause::Closed, delivery));
+    }
+    assert_eq!(c.try_send_closest("a", any()), Err(SendError::Closed));
+    c.expect_sent(s, [cancel(id(1, 0))]);
+    c.expect_finish(s);
+    c.expect_drained();
+}
+
+#[test]
+fn drain_waits_for_calls_under_way() {
+    let mut c = farm(config(), 1);
+    let call = c.send_closest("a", any());
+    let s = asked(&mut c, 1, "a");
+    c.drain();
+    c.expect_quiet();
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), 1, "A");
+    c.expect_finish(s);
+    c.expect_drained();
+}
