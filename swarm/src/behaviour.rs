@@ -109,6 +109,12 @@ impl Behaviour {
         }
     }
 
+    /// Whoever chooses among servers looks at this.
+    fn set_online(&self, peer: &PeerId, online: bool) {
+        let peer = peer::to_core(peer);
+        self.client.with_dispatcher(|dispatcher| dispatcher.set_online(peer, online));
+    }
+
     fn abandon(&mut self, stream: StreamId) {
         self.dialing.retain(|_, waiting| {
             waiting.retain(|ticket| ticket.stream != stream);
@@ -205,7 +211,11 @@ impl NetworkBehaviour for Behaviour {
                 ..
             }) => {
                 let connection = Connection { id: connection_id, relayed: endpoint.is_relayed() };
-                self.connections.entry(peer_id).or_default().push(connection);
+                let connections = self.connections.entry(peer_id).or_default();
+                connections.push(connection);
+                if connections.len() == 1 {
+                    self.set_online(&peer_id, true);
+                }
                 for ticket in self.dialing.remove(&peer_id).unwrap_or_default() {
                     self.open(ticket);
                 }
@@ -215,6 +225,7 @@ impl NetworkBehaviour for Behaviour {
                     connections.retain(|connection| connection.id != connection_id);
                     if connections.is_empty() {
                         self.connections.remove(&peer_id);
+                        self.set_online(&peer_id, false);
                     }
                 }
             }

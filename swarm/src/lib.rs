@@ -61,7 +61,7 @@ mod timer;
 mod upgrade;
 
 pub use behaviour::Behaviour;
-pub use client::{Call, Client, Sending};
+pub use client::{Call, Client, Closest, ClosestCall, ClosestError, NodeAttempt, Sending};
 pub use handler::ToHandler;
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use runtime::{Executor, Runtime};
@@ -70,10 +70,12 @@ pub use server::{Handler, HandlerError, Request, Server, Spawned};
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};
 pub use pointsub_core::client::{Backoff, RetryPolicy};
+pub use pointsub_core::nearest;
 pub use pointsub_core::server::RegisterError;
 pub use pointsub_core::{
-    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Phase, ProtocolName,
-    ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status, StatusCode,
+    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Hedge, NodeOutcome, Phase,
+    ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,
+    StatusCode,
 };
 
 /// Tells everyone who waits; those who have stopped waiting are skipped.

@@ -12,10 +12,12 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Offer, Report, RetryPolicy};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Offer, Report};
+use pointsub_core::nearest::Point;
 use pointsub_core::{
-    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Format, Payload, PeerId,
-    ProtocolName, RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
+    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
+    ClosestOptions, Format, Payload, PeerId, ProtocolName, RequestError, RequestId, SendError,
+    StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
@@ -25,6 +27,8 @@ use crate::timer::Timer;
 
 /// What a caller waits for.
 pub(crate) type Outcome = Result<Payload, RequestError>;
+/// What a caller of the closest node waits for.
+pub(crate) type ClosestOutcome = Result<Closest, ClosestError>;
 
 #[derive(Debug)]
 pub(crate) struct ClientHub {
@@ -39,6 +43,7 @@ struct State {
     dispatcher: Dispatcher,
     lanes: SecondaryMap<StreamId, Lane>,
     waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
+    closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     opens: VecDeque<OpenCommand>,
     drained: Vec<oneshot::Sender<()>>,
     /// The deadline that the behaviour knows of.
@@ -72,6 +77,7 @@ pub(crate) enum OpenCommand {
 struct Effects {
     wake: Vec<Waker>,
     answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    answer_closest: Vec<(oneshot::Sender<ClosestOutcome>, ClosestOutcome)>,
     wake_swarm: bool,
     drained: Vec<oneshot::Sender<()>>,
 }
@@ -84,6 +90,7 @@ impl ClientHub {
                 dispatcher: Dispatcher::new(config, Some(local), seed()),
                 lanes: SecondaryMap::new(),
                 waiters: SecondaryMap::new(),
+                closest_waiters: SecondaryMap::new(),
                 opens: VecDeque::new(),
                 drained: Vec::new(),
                 swarm_due: None,
@@ -117,18 +124,44 @@ impl ClientHub {
         });
     }
 
-    pub(crate) fn set_retry_policy(&self, policy: Box<dyn RetryPolicy>) {
-        self.state.lock().dispatcher.set_retry_policy(policy);
+    pub(crate) fn send_closest(
+        self: &Arc<Self>,
+        protocol: &str,
+        key: Point,
+        body: Body,
+        options: ClosestOptions,
+    ) -> Result<(ClosestId, oneshot::Receiver<ClosestOutcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send_closest(protocol, key, body, options, now)?;
+            state.closest_waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    pub(crate) fn cancel_closest(self: &Arc<Self>, call: ClosestId) {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.closest_waiters.remove(call);
+            state.dispatcher.cancel_closest(call, now);
+        });
+    }
+
+    /// Asks or tells the dispatcher something that leads to no directive.
+    pub(crate) fn with_dispatcher<T>(&self, f: impl FnOnce(&mut Dispatcher) -> T) -> T {
+        f(&mut self.state.lock().dispatcher)
     }
 
     /// Whether it makes sense to compress a body for this peer: not if the peer is known to be
-    /// plain, nor if the body will be refused.
-    pub(crate) fn compresses_for(&self, peer: &PeerId, len: usize) -> bool {
+    /// plain, nor if the body will be refused. `None` if it is not known who will get it.
+    pub(crate) fn compresses_for(&self, peer: Option<&PeerId>, len: usize) -> bool {
         let dispatcher = &self.state.lock().dispatcher;
         let config = dispatcher.config();
         config.compression()
             && len <= config.max_block_size()
-            && dispatcher.format_of(peer) != Some(Format::Plain)
+            && peer.and_then(|peer| dispatcher.format_of(peer)) != Some(Format::Plain)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
@@ -254,6 +287,9 @@ impl ClientHub {
             // The caller may have gone; its cancellation is on the way then.
             let _gone = waiter.send(outcome);
         }
+        for (waiter, outcome) in effects.answer_closest.drain(..) {
+            let _gone = waiter.send(outcome);
+        }
         effects.wake.drain(..).for_each(Waker::wake);
         if effects.wake_swarm {
             self.swarm.wake();
@@ -290,6 +326,11 @@ impl State {
                 }
                 Directive::Event(ClientEvent::Failed { request, error }) => {
                     self.answer(request, Err(error), effects);
+                }
+                Directive::Event(ClientEvent::Closest { call, outcome }) => {
+                    if let Some(waiter) = self.closest_waiters.remove(call) {
+                        effects.answer_closest.push((waiter, outcome));
+                    }
                 }
                 Directive::Event(ClientEvent::Drained) => {
                     effects.drained.append(&mut self.drained);

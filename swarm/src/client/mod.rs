@@ -1,5 +1,6 @@
 //! The client's handle: usable from any task, clones share everything.
 
+mod closest;
 pub(crate) mod driver;
 pub(crate) mod hub;
 
@@ -17,9 +18,11 @@ use libp2p_identity::PeerId;
 use pointsub_core::client::RetryPolicy;
 use pointsub_core::compress::MIN_SIZE;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientStats, Delivery, Phase, ProtocolName, RequestError, RequestId,
+    Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
+    RequestId,
 };
 
+pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt};
 use self::hub::{ClientHub, Outcome};
 use crate::peer;
 
@@ -62,7 +65,7 @@ impl Client {
     /// Replaces the policy that decides whether and when a failed request is tried again, for all
     /// clones of this client.
     pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
-        self.hub.set_retry_policy(Box::new(policy));
+        self.hub.with_dispatcher(|d| d.set_retry_policy(Box::new(policy)));
     }
 
     /// Counters so far.
@@ -135,7 +138,7 @@ pub struct Sending<'a>(State<'a>);
 #[derive(Debug)]
 enum State<'a> {
     New(Call<'a>),
-    Sent { hub: Arc<ClientHub>, request: RequestId, outcome: oneshot::Receiver<Outcome> },
+    Sent(InFlight<RequestId, Outcome>),
     Done,
 }
 
@@ -146,45 +149,85 @@ impl Future for Sending<'_> {
         if let State::New(_) = self.0
             && let State::New(call) = std::mem::replace(&mut self.0, State::Done)
         {
-            self.0 = start(call)?;
+            self.0 = State::Sent(start(call)?);
         }
-        let State::Sent { outcome, .. } = &mut self.0 else {
-            return Poll::Ready(Err(gone()));
-        };
-        let outcome = std::task::ready!(outcome.poll_unpin(cx));
+        let State::Sent(sent) = &mut self.0 else { return Poll::Ready(Err(gone())) };
+        let outcome = std::task::ready!(sent.poll_unpin(cx));
         self.0 = State::Done;
-        // Inflated here, on the caller's task.
-        Poll::Ready(outcome.unwrap_or_else(|_| Err(gone())).and_then(|payload| {
-            payload
-                .into_bytes()
-                .map_err(|error| RequestError::new(error.into(), Phase::Answer, Delivery::Unknown))
-        }))
+        Poll::Ready(outcome.unwrap_or_else(|| Err(gone())).and_then(inflate))
     }
 }
 
 /// Compresses, on the caller's task, and sends.
-fn start(call: Call<'_>) -> Result<State<'_>, RequestError> {
+fn start(call: Call<'_>) -> Result<InFlight<RequestId, Outcome>, RequestError> {
     let Call { hub, peer, protocol, body, timeout, idempotent } = call;
+    let options = options(&hub, timeout, idempotent);
+    let peer = peer::to_core(&peer);
+    let body = compress(&hub, Some(&peer), body);
+    let (id, outcome) = hub.send(&peer, protocol.as_str(), body, options)?;
+    Ok(InFlight { hub, id, outcome, done: false })
+}
+
+fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
     let mut options = CallOptions::default().with_idempotent(idempotent);
     options.deadline = timeout.map(|timeout| hub.clock.now() + timeout);
-    let peer = peer::to_core(&peer);
-    let body = if body.len() >= MIN_SIZE && hub.compresses_for(&peer, body.len()) {
+    options
+}
+
+fn compress(hub: &ClientHub, peer: Option<&pointsub_core::PeerId>, body: Bytes) -> Body {
+    if body.len() >= MIN_SIZE && hub.compresses_for(peer, body.len()) {
         Body::compressed(body)
     } else {
         Body::uncompressed(body)
-    };
-    let (request, outcome) = hub.send(&peer, protocol.as_str(), body, options)?;
-    Ok(State::Sent { hub, request, outcome })
+    }
+}
+
+/// Takes the bytes of an answer, on the caller's task.
+fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
+    payload
+        .into_bytes()
+        .map_err(|error| RequestError::new(error.into(), Phase::Answer, Delivery::Unknown))
 }
 
 fn gone() -> RequestError {
     RequestError::new(Cause::Closed, Phase::Wait, Delivery::Unknown)
 }
 
-impl Drop for Sending<'_> {
+/// Something that was sent and whose outcome is waited for. Dropping it before cancels it.
+#[derive(Debug)]
+struct InFlight<Id: Cancel, T> {
+    hub: Arc<ClientHub>,
+    id: Id,
+    outcome: oneshot::Receiver<T>,
+    done: bool,
+}
+
+/// The name of something that can be cancelled.
+trait Cancel: Copy + Unpin {
+    fn cancel(self, hub: &Arc<ClientHub>);
+}
+
+impl Cancel for RequestId {
+    fn cancel(self, hub: &Arc<ClientHub>) {
+        hub.cancel(self);
+    }
+}
+
+impl<Id: Cancel, T> Future for InFlight<Id, T> {
+    /// `None` if nobody is left to tell the outcome.
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let outcome = std::task::ready!(self.outcome.poll_unpin(cx));
+        self.done = true;
+        Poll::Ready(outcome.ok())
+    }
+}
+
+impl<Id: Cancel, T> Drop for InFlight<Id, T> {
     fn drop(&mut self) {
-        if let State::Sent { hub, request, .. } = &self.0 {
-            hub.cancel(*request);
+        if !self.done {
+            self.id.cancel(&self.hub);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod cancel;
+mod closest;
 mod common;
 mod composed;
 mod connecting;

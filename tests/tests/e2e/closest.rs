@@ -1,0 +1,198 @@
+//! Requests to the closest of several nodes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use pointsub_swarm::nearest::{NodeError, PeakEwma, XorOrder};
+use pointsub_swarm::{
+    Cause, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
+};
+
+use crate::common::*;
+
+/// Servers that answer their own names, and a client that is connected to all of them and orders
+/// them by distance alone.
+async fn farm(count: usize) -> (Vec<Node>, Node) {
+    let node = client(once()).await;
+    node.client().set_strategy(XorOrder);
+    let mut servers = Vec::new();
+    for _ in 0..count {
+        let server = start(ServerConfig::default(), once()).await;
+        let me = server.peer_id().to_string();
+        let whoami = move |_| {
+            let me = me.clone();
+            async move { Ok::<_, std::io::Error>(me) }
+        };
+        server.server().register(&echo_name(), whoami).expect("first");
+        let peer = connect(&node, &server).await;
+        assert_eq!(node.client().add_server_node(&echo_name(), peer), Ok(true));
+        servers.push(server);
+    }
+    (servers, node)
+}
+
+/// Rows N1, N9: nodes are kept by protocol, and an answer comes with its node.
+#[test]
+fn the_answer_names_the_node_that_gave_it() {
+    run(async {
+        let (servers, node) = farm(3).await;
+        let client = node.client();
+        let peers: Vec<PeerId> = servers.iter().map(Node::peer_id).collect();
+        assert_eq!(client.server_nodes(&echo_name()), peers);
+        assert!(client.has_available_nodes(&echo_name()));
+        assert!(!client.has_available_nodes(&name("/other")));
+        assert_eq!(client.add_server_node(&echo_name(), node.peer_id()), Err(NodeError::Own));
+        let mut seen = BTreeSet::new();
+        for n in 0..40 {
+            let answer =
+                client.send_closest(&echo_name(), format!("{n}")).await.expect("an answer");
+            assert_eq!(answer.body, answer.node.to_string());
+            assert_eq!(answer.attempts.len(), 1);
+            assert_eq!(answer.attempts[0].outcome, NodeOutcome::Answered);
+            seen.insert(answer.node);
+        }
+        assert_eq!(seen.len(), 3, "40 keys are spread over the nodes");
+        // The same key goes to the same node, whatever the body.
+        let of_key = |body: &'static str| {
+            let (client, protocol) = (client.clone(), echo_name());
+            async move {
+                let call = client.send_closest(&protocol, body).key(b"user 7");
+                call.await.expect("an answer").node
+            }
+        };
+        assert_eq!(of_key("one").await, of_key("two").await);
+
+        assert!(client.remove_server_node(&echo_name(), peers[0]));
+        assert_eq!(client.server_nodes(&echo_name()), peers[1..]);
+        client.clear_server_nodes(&echo_name());
+        let error = client.send_closest(&echo_name(), "x").await.expect_err("no nodes");
+        assert_eq!(error.error, RequestError::from(SendError::NoNodes));
+    });
+}
+
+/// Rows N5, N6: nodes that are gone are passed over, at once, and not asked again for a while.
+#[test]
+fn calls_survive_the_death_of_nodes() {
+    run(async {
+        let (mut servers, node) = farm(4).await;
+        let client = node.client();
+        let first = client.send_closest(&echo_name(), "key").await.expect("an answer").node;
+        let at = servers.iter().position(|server| server.peer_id() == first).expect("a server");
+        servers.remove(at).shutdown(Duration::ZERO).await;
+        let answer = client.send_closest(&echo_name(), "key").await.expect("three are left");
+        assert_ne!(answer.node, first);
+        let attempts: Vec<PeerId> = answer.attempts.iter().map(|attempt| attempt.node).collect();
+        assert_eq!(attempts, [first, answer.node]);
+        assert!(matches!(answer.attempts[0].outcome, NodeOutcome::Failed(_)));
+        // It rests.
+        let next = client.send_closest(&echo_name(), "key").await.expect("three are left");
+        assert_eq!((next.node, next.attempts.len()), (answer.node, 1));
+        assert_eq!(client.stats().failovers, 1);
+
+        for server in servers {
+            server.shutdown(Duration::ZERO).await;
+        }
+        let error = client.send_closest(&echo_name(), "key").await.expect_err("nobody is left");
+        assert!(!error.attempts.is_empty(), "{error:?}");
+    });
+}
+
+/// Row N6: excluded nodes are not asked.
+#[test]
+fn excluded_nodes_are_left_alone() {
+    run(async {
+        let (servers, node) = farm(3).await;
+        let client = node.client();
+        let protocol = echo_name();
+        let excluded = [servers[0].peer_id(), servers[2].peer_id()];
+        for n in 0..10 {
+            let call = client.send_closest(&protocol, format!("{n}")).exclude(excluded);
+            assert_eq!(call.await.expect("an answer").node, servers[1].peer_id());
+        }
+        let all = servers.iter().map(Node::peer_id);
+        let outcome = client.send_closest(&protocol, "x").exclude(all).await;
+        assert_eq!(outcome.expect_err("no nodes").error.cause, Cause::Refused(SendError::NoNodes));
+    });
+}
+
+/// Row N5: a hedged call is answered by the faster node, and the slower one's handler is stopped.
+#[test]
+fn the_loser_of_a_hedged_call_is_stopped() {
+    run(async {
+        let node = client(once()).await;
+        let (slow, fast) = (Alive::default(), Alive::default());
+        let mut servers = Vec::new();
+        for _ in 0..2 {
+            // Whoever is asked first hangs, the other answers.
+            let server = start(ServerConfig::default(), once()).await;
+            let (slow, fast) = (slow.clone(), fast.clone());
+            let handler = move |request: pointsub_swarm::Request| {
+                let (slow, fast) = (slow.clone(), fast.clone());
+                async move {
+                    if slow.now() == 0 && fast.peak() == 0 {
+                        return hang(slow).await;
+                    }
+                    let _guard = fast.enter();
+                    Ok(request.body)
+                }
+            };
+            server.server().register(&echo_name(), handler).expect("first");
+            let peer = connect(&node, &server).await;
+            node.client().add_server_node(&echo_name(), peer).expect("not itself");
+            servers.push(server);
+        }
+        let hedge = Hedge::after(Duration::from_millis(20));
+        let answer = node.client().send_closest(&echo_name(), "a").hedge(hedge).await;
+        let answer = answer.expect("an answer");
+        let outcomes: Vec<_> = answer.attempts.iter().map(|a| a.outcome.clone()).collect();
+        assert_eq!(outcomes, [NodeOutcome::Answered, NodeOutcome::Cancelled]);
+        until(|| slow.dropped() == 1).await;
+        let stats = node.client().stats();
+        assert_eq!((stats.hedges, stats.ok, stats.cancelled), (1, 1, 1));
+    });
+}
+
+/// Row N5: whoever drops the future of a call stops the handler.
+#[test]
+fn a_dropped_call_is_cancelled() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let alive = Alive::default();
+        let handler = {
+            let alive = alive.clone();
+            move |_| hang(alive.clone())
+        };
+        server.server().register(&echo_name(), handler).expect("first");
+        let node = client_of(&server, ClientConfig::default()).await;
+        node.client().add_server_node(&echo_name(), server.peer_id()).expect("not itself");
+        let protocol = echo_name();
+        let client = node.client();
+        let mut call = Box::pin(client.send_closest(&protocol, "a").into_future());
+        let at_work = until(|| alive.now() == 1);
+        match futures::future::select(&mut call, Box::pin(at_work)).await {
+            futures::future::Either::Left((outcome, _)) => panic!("{outcome:?}"),
+            futures::future::Either::Right(_) => drop(call),
+        }
+        until(|| alive.dropped() == 1).await;
+        assert_eq!(node.client().stats().cancelled, 1);
+    });
+}
+
+/// Row N4: with two choices many calls spread over the nodes.
+#[test]
+fn two_choices_spread_the_load() {
+    run(async {
+        let (servers, node) = farm(3).await;
+        let client = node.client();
+        client.set_strategy(PeakEwma);
+        let protocol = echo_name();
+        let calls = (0..300).map(|_| client.send_closest(&protocol, "the same").into_future());
+        for answer in join_all(calls).await {
+            answer.expect("an answer");
+        }
+        for server in &servers {
+            assert!(server.server().stats().ok > 30, "{:?}", server.server().stats());
+        }
+    });
+}
