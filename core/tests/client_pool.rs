@@ -108,7 +108,7 @@ fn a_stream_of_another_protocol_that_ends_makes_room() {
     c.expect_open_to(1, "/other", PLAIN);
 }
 
-/// Row C7. Plain streams are used again last in, first out.
+/// C7: Plain streams are used again last in, first out.
 #[test]
 fn the_stream_that_was_used_last_is_used_again() {
     let (mut c, old) = ClientScript::plain(config());
@@ -140,7 +140,7 @@ fn the_stream_that_was_used_last_is_used_again() {
     c.expect_sent(new, [plain("f")]);
 }
 
-/// Row C7. The oldest native stream with room is used, so that surplus streams fall idle.
+/// C7: The oldest native stream with room is used, so that surplus streams fall idle.
 #[test]
 fn the_oldest_native_stream_with_room_is_used() {
     let (mut c, old) = ClientScript::native(config().with_max_in_flight(1));
@@ -326,7 +326,7 @@ fn max_bulk_streams_does_not_limit_plain_streams() {
 
 // Idle streams.
 
-/// Row C8. An idle stream is closed at its time, to the nanosecond.
+/// C8: An idle stream is closed at its time, to the nanosecond.
 #[test]
 fn an_idle_stream_is_closed_exactly_at_idle_conn_timeout() {
     let (mut c, s) = ClientScript::native(config());
@@ -370,7 +370,7 @@ fn a_stream_that_was_never_used_expires_too() {
     c.expect_rest();
 }
 
-/// Row C7. The cap on idle streams in all.
+/// C7: The cap on idle streams in all.
 #[test]
 fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
     let (mut c, old) = ClientScript::plain(config().with_max_idle_conns(1));

@@ -32,7 +32,7 @@ async fn farm(count: usize) -> (Vec<Node>, Node) {
     (servers, node)
 }
 
-/// Rows N1, N9: nodes are kept by protocol, and an answer comes with its node.
+/// N1, N9: nodes are kept by protocol, and an answer comes with its node.
 #[test]
 fn the_answer_names_the_node_that_gave_it() {
     run(async {
@@ -71,7 +71,7 @@ fn the_answer_names_the_node_that_gave_it() {
     });
 }
 
-/// Rows N5, N6: nodes that are gone are passed over, at once, and not asked again for a while.
+/// N5, N6: nodes that are gone are passed over, at once, and not asked again for a while.
 #[test]
 fn calls_survive_the_death_of_nodes() {
     run(async {
@@ -98,7 +98,7 @@ fn calls_survive_the_death_of_nodes() {
     });
 }
 
-/// Row N6: excluded nodes are not asked.
+/// N6: excluded nodes are not asked.
 #[test]
 fn excluded_nodes_are_left_alone() {
     run(async {
@@ -116,7 +116,7 @@ fn excluded_nodes_are_left_alone() {
     });
 }
 
-/// Row N5: a hedged call is answered by the faster node, and the slower one's handler is stopped.
+/// N5: a hedged call is answered by the faster node, and the slower one's handler is stopped.
 #[test]
 fn the_loser_of_a_hedged_call_is_stopped() {
     run(async {
@@ -153,7 +153,7 @@ fn the_loser_of_a_hedged_call_is_stopped() {
     });
 }
 
-/// Row N5: whoever drops the future of a call stops the handler.
+/// N5: whoever drops the future of a call stops the handler.
 #[test]
 fn a_dropped_call_is_cancelled() {
     run(async {
@@ -179,7 +179,7 @@ fn a_dropped_call_is_cancelled() {
     });
 }
 
-/// Row N4: with two choices many calls spread over the nodes.
+/// N4: with two choices many calls spread over the nodes.
 #[test]
 fn two_choices_spread_the_load() {
     run(async {
