@@ -101,6 +101,7 @@ fn settings_announce_the_configured_limits() {
     c.expect_write(s, [settings(77, 3), request(id(1, 0), "")]);
 }
 
+/// W2: in both directions.
 #[test]
 fn empty_messages_are_messages() {
     let (mut c, s) = ClientScript::plain(config());
@@ -359,6 +360,7 @@ fn the_peers_limit_of_bodies_is_respected() {
 
 // Refused at once.
 
+/// C14, W3: refused before sending.
 #[test]
 fn a_body_of_max_block_size_is_sent_and_one_byte_more_is_not() {
     let (mut c, s) = ClientScript::native(config().with_max_block_size(100));
@@ -368,6 +370,7 @@ fn a_body_of_max_block_size_is_sent_and_one_byte_more_is_not() {
     c.expect_sent(s, [request(id(2, 0), body(100))]);
 }
 
+/// C13: typed, before anything is done.
 #[test]
 fn a_peer_does_not_send_to_itself() {
     let mut c = ClientScript::new(config());
@@ -422,6 +425,7 @@ fn an_invalid_configuration_is_refused() {
 
 // Counters.
 
+/// C17: at every step.
 #[test]
 fn counters_follow_requests_and_streams() {
     let (mut c, s) = ClientScript::native(config());

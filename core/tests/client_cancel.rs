@@ -49,6 +49,7 @@ fn cancel_while_waiting_for_a_stream_needs_no_word_to_anyone() {
     assert_eq!((c.stats().cancelled, c.stats().waiting), (1, 0));
 }
 
+/// C15: at once.
 #[test]
 fn cancel_tells_the_server_and_keeps_the_place_until_the_answer() {
     let config = config().with_max_in_flight(1).with_max_streams_per_peer(1);
@@ -96,6 +97,7 @@ fn cancel_twice_or_after_the_outcome_is_ignored() {
     assert_eq!(c.stats().cancelled, 1);
 }
 
+/// C15: the plain format has no other way.
 #[test]
 fn cancel_resets_a_plain_stream() {
     let (mut c, s) = ClientScript::plain(config());

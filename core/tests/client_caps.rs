@@ -23,7 +23,7 @@ fn idle_stream(c: &mut ClientScript, to: u8, protocol: &str, offer: Offer) -> St
     stream
 }
 
-/// C7: The cap on idle streams to one peer, over all its protocols.
+/// C7: the cap on idle streams to one peer, over all its protocols.
 #[test]
 fn beyond_max_idle_conns_per_peer_the_oldest_idle_stream_of_the_peer_is_closed() {
     let (mut c, first) = ClientScript::plain(config().with_max_idle_conns_per_peer(2));
@@ -54,7 +54,7 @@ fn a_stream_that_should_have_expired_is_not_used() {
     c.expect_response(a, "A");
 }
 
-/// C10: Beyond the cap on all streams, requests wait until one ends; the peers get their turns
+/// C10: beyond the cap on all streams, requests wait until one ends; the peers get their turns
 /// in the order in which they asked.
 #[test]
 fn max_total_conns_holds_over_all_peers() {
@@ -94,7 +94,7 @@ fn max_total_conns_holds_over_all_peers() {
     assert_eq!((c.stats().streams, c.stats().idle_streams), (2, 2));
 }
 
-/// C10: When there is room at the cap of a peer, the protocol whose request waits for the
+/// C10: when there is room at the cap of a peer, the protocol whose request waits for the
 /// longest time gets it, whatever the load of the others.
 #[test]
 fn at_the_cap_of_a_peer_no_protocol_starves_another() {

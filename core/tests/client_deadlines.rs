@@ -37,6 +37,7 @@ fn asked_at(
 
 // Limits of the client.
 
+/// C3: one budget for dial, open and negotiation.
 #[test]
 fn connect_timeout_covers_the_open_and_abandons_it() {
     let mut c = ClientScript::new(config());
@@ -73,6 +74,7 @@ fn an_open_that_succeeds_ends_connect_timeout() {
     c.at(CONNECT + 1);
 }
 
+/// C1: to the nanosecond.
 #[test]
 fn read_timeout_counts_from_the_last_byte_written() {
     let (mut c, s) = ClientScript::native(config());
@@ -115,6 +117,7 @@ fn each_request_has_a_read_timeout_of_its_own() {
     c.expect_sent(s, [cancel(id(3, 1))]);
 }
 
+/// C2: each write has the whole time.
 #[test]
 fn write_timeout_counts_from_each_write_and_resets_the_stream() {
     let (mut c, s) = ClientScript::native(config());
@@ -130,6 +133,7 @@ fn write_timeout_counts_from_each_write_and_resets_the_stream() {
     c.expect_rest();
 }
 
+/// C2: nobody loses a request that never left.
 #[test]
 fn at_write_timeout_requests_that_had_not_left_are_moved() {
     let (mut c, s) = ClientScript::native(config());
@@ -275,6 +279,7 @@ fn the_deadline_of_a_plain_request_resets_its_stream() {
     c.expect_rest();
 }
 
+/// C1: min of both.
 #[test]
 fn the_deadline_wins_over_limits_that_come_later() {
     let mut c = ClientScript::new(config());
@@ -312,6 +317,7 @@ fn at_the_same_instant_the_deadline_wins_over_read_timeout() {
     }
 }
 
+/// C1: the other way round.
 #[test]
 fn read_timeout_wins_over_a_later_deadline() {
     let (mut c, s) = ClientScript::native(config());

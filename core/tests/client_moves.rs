@@ -24,6 +24,7 @@ fn open_native(c: &mut ClientScript) -> StreamId {
 
 // Streams that die.
 
+/// C9: a reused stream that turns out dead is not the caller's problem.
 #[test]
 fn a_request_that_had_not_left_a_reused_stream_is_moved_and_answered() {
     let (mut c, s) = ClientScript::native(config());

@@ -108,7 +108,22 @@ fn a_stream_of_another_protocol_that_ends_makes_room() {
     c.expect_open_to(1, "/other", PLAIN);
 }
 
-/// C7: Plain streams are used again last in, first out.
+/// C9: the share of requests that found a pooled stream is told.
+#[test]
+fn the_hit_ratio_counts_requests_on_used_streams() {
+    let (mut c, s) = ClientScript::native(config());
+    assert_eq!((c.stats().placed, c.stats().reused, c.stats().hit_ratio()), (1, 0, 0.0));
+    for n in 2..5 {
+        let a = c.send("a");
+        c.expect_sent(s, [request(id(n, 0), "a")]);
+        c.receives(s, [response(id(n, 0), "A")]);
+        c.expect_response(a, "A");
+    }
+    assert_eq!((c.stats().placed, c.stats().reused, c.stats().hit_ratio()), (4, 3, 0.75));
+    assert_eq!(c.stats().opens, 1);
+}
+
+/// C7: plain streams are used again last in, first out.
 #[test]
 fn the_stream_that_was_used_last_is_used_again() {
     let (mut c, old) = ClientScript::plain(config());
@@ -140,7 +155,7 @@ fn the_stream_that_was_used_last_is_used_again() {
     c.expect_sent(new, [plain("f")]);
 }
 
-/// C7: The oldest native stream with room is used, so that surplus streams fall idle.
+/// C7: the oldest native stream with room is used, so that surplus streams fall idle.
 #[test]
 fn the_oldest_native_stream_with_room_is_used() {
     let (mut c, old) = ClientScript::native(config().with_max_in_flight(1));
@@ -326,7 +341,7 @@ fn max_bulk_streams_does_not_limit_plain_streams() {
 
 // Idle streams.
 
-/// C8: An idle stream is closed at its time, to the nanosecond.
+/// C8: an idle stream is closed at its time, to the nanosecond.
 #[test]
 fn an_idle_stream_is_closed_exactly_at_idle_conn_timeout() {
     let (mut c, s) = ClientScript::native(config());
@@ -370,7 +385,7 @@ fn a_stream_that_was_never_used_expires_too() {
     c.expect_rest();
 }
 
-/// C7: The cap on idle streams in all.
+/// C7: the cap on idle streams in all.
 #[test]
 fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
     let (mut c, old) = ClientScript::plain(config().with_max_idle_conns(1));

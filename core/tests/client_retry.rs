@@ -21,6 +21,7 @@ fn unreachable() -> StreamError {
     StreamError::Unreachable("no route".into())
 }
 
+/// C4, C5: busy is an answer that passes.
 #[test]
 fn an_answer_that_passes_is_asked_for_again_after_a_pause() {
     let (mut c, s) = ClientScript::native(config());
@@ -36,6 +37,7 @@ fn an_answer_that_passes_is_asked_for_again_after_a_pause() {
     assert_eq!(c.stats().retries, 1);
 }
 
+/// C4, C5: exponential, with jitter; the attempts are counted.
 #[test]
 fn the_pause_doubles_and_the_last_failure_is_told() {
     let (mut c, s) = ClientScript::native(config());
@@ -55,6 +57,7 @@ fn the_pause_doubles_and_the_last_failure_is_told() {
     assert_eq!((error.attempts, error.delivery), (4, Delivery::NotProcessed));
 }
 
+/// C5: retry-after is honoured.
 #[test]
 fn a_server_that_names_a_longer_pause_gets_it() {
     let (mut c, s) = ClientScript::native(config());
@@ -138,6 +141,7 @@ fn a_request_that_rests_fails_when_the_client_is_closed() {
     c.expect_rest();
 }
 
+/// C4: the outcome speaks for all tries.
 #[test]
 fn a_failure_after_a_try_that_may_have_arrived_says_so() {
     let (mut c, s) = ClientScript::native(config().with_max_retries(1));
@@ -164,6 +168,7 @@ fn a_healthy_peer_is_never_waited_for() {
     assert_eq!((c.stats().ok, c.stats().retries), (10_001, 0));
 }
 
+/// C5: the budget.
 #[test]
 fn when_nothing_works_retries_stop() {
     let config = config().with_max_retries(100).with_retry_interval(Duration::from_millis(1));

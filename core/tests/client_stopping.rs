@@ -59,6 +59,7 @@ fn requests_that_wait_at_a_drain_are_still_sent() {
     c.expect_drained();
 }
 
+/// C16: typed.
 #[test]
 fn close_fails_what_is_under_way_and_cancels_it() {
     let (mut c, s) = ClientScript::native(config());

@@ -76,7 +76,7 @@ fn expect_answer(outcome: Result<Closest, ClosestError>, node: u8, body: &'stati
     answer
 }
 
-/// N1: The nodes of a protocol are an ordered set, kept apart from those of others.
+/// N1: the nodes of a protocol are an ordered set, kept apart from those of others.
 #[test]
 fn nodes_are_added_listed_removed_and_cleared_by_protocol() {
     let mut c = ClientScript::new(config());
@@ -101,7 +101,7 @@ fn nodes_are_added_listed_removed_and_cleared_by_protocol() {
     assert_eq!(c.try_send_closest("a", any()), Err(SendError::NoNodes));
 }
 
-/// N2, N9: The closest node is asked, and the answer says who gave it and how long it took.
+/// N2, N9: the closest node is asked, and the answer says who gave it and how long it took.
 #[test]
 fn the_closest_node_answers() {
     for key in ["", "a", "hello", "please"] {
@@ -118,7 +118,7 @@ fn the_closest_node_answers() {
     }
 }
 
-/// W2: An empty body has a distance like any other.
+/// W2: an empty body has a distance like any other.
 #[test]
 fn an_empty_request_goes_to_the_closest_node_too() {
     let mut c = farm(config(), 3);
@@ -129,7 +129,7 @@ fn an_empty_request_goes_to_the_closest_node_too() {
     expect_answer(c.expect_closest(call), first, "");
 }
 
-/// N5, N9: When a node fails the next one is asked at once, in order, each once.
+/// N5, N9: when a node fails the next one is asked at once, in order, each once.
 #[test]
 fn failing_nodes_are_passed_over_in_order() {
     let mut c = farm(config(), 4);
@@ -153,7 +153,7 @@ fn failing_nodes_are_passed_over_in_order() {
     assert_eq!(c.stats().failovers, 3);
 }
 
-/// N5: When the last node has failed, its error is told, with all that was tried.
+/// N5: when the last node has failed, its error is told, with all that was tried.
 #[test]
 fn when_all_nodes_fail_the_call_fails() {
     let mut c = farm(config(), 2);
@@ -169,7 +169,7 @@ fn when_all_nodes_fail_the_call_fails() {
     assert!(error.to_string().contains("2 tried"), "{error}");
 }
 
-/// N5: What the handler said is the answer, good or bad: no other node is asked.
+/// N5: what the handler said is the answer, good or bad: no other node is asked.
 #[test]
 fn what_a_handler_said_is_final() {
     let mut c = farm(config(), 3);
@@ -200,7 +200,7 @@ fn a_call_that_is_not_idempotent_reaches_one_handler_at_most() {
     assert_eq!(error.attempts.len(), 2);
 }
 
-/// N6: Excluded nodes are not asked, and calls without any node left are refused.
+/// N6: excluded nodes are not asked, and calls without any node left are refused.
 #[test]
 fn excluded_nodes_are_not_asked() {
     let mut c = farm(config(), 3);
@@ -277,7 +277,7 @@ fn a_node_that_does_not_answer_is_given_up_at_read_timeout() {
 
 // Rounds.
 
-/// N7: When all nodes have failed, they are asked again after a pause, as the policy says.
+/// N7: when all nodes have failed, they are asked again after a pause, as the policy says.
 #[test]
 fn after_a_round_the_retry_policy_decides() {
     #[derive(Debug)]
@@ -303,7 +303,7 @@ fn after_a_round_the_retry_policy_decides() {
     assert_eq!(c.stats().retries, 2);
 }
 
-/// N6, N7: In a second round the nodes that rest are left alone while another is usable.
+/// N6, N7: in a second round the nodes that rest are left alone while another is usable.
 #[test]
 fn a_second_round_asks_whoever_is_usable() {
     let mut c = farm(ClientConfig::default().with_retry_interval(Duration::from_millis(10)), 2);
@@ -319,7 +319,7 @@ fn a_second_round_asks_whoever_is_usable() {
     expect_answer(c.expect_closest(call), nodes[1], "A");
 }
 
-/// N7: Nobody is asked again when no failure may pass.
+/// N7: nobody is asked again when no failure may pass.
 #[test]
 fn there_is_no_second_round_for_what_cannot_pass() {
     let mut c = farm(ClientConfig::default(), 1);
@@ -337,7 +337,7 @@ fn hedged(millis: u64) -> ClosestOptions {
     any().with_hedge(Hedge::after(Duration::from_millis(millis)))
 }
 
-/// N5: With hedging a slow node gets company, the first answer counts, losers are cancelled.
+/// N5: with hedging a slow node gets company, the first answer counts, losers are cancelled.
 #[test]
 fn a_hedged_call_asks_one_more_node_after_each_delay() {
     let mut c = farm(config(), 5);
@@ -361,7 +361,7 @@ fn a_hedged_call_asks_one_more_node_after_each_delay() {
     assert!(c.client.server_nodes(PROTOCOL).all(|node| node.in_flight() == 0));
 }
 
-/// N5: Without hedging nobody else is asked while a node takes its time.
+/// N5: without hedging nobody else is asked while a node takes its time.
 #[test]
 fn without_hedging_one_node_is_asked_at_a_time() {
     let mut c = farm(config(), 3);
@@ -421,7 +421,7 @@ fn a_failure_for_good_ends_a_hedged_call() {
 
 // What is learned of nodes.
 
-/// N3: Latency comes from answers, load from what servers say, online from connections; an
+/// N3: latency comes from answers, load from what servers say, online from connections; an
 /// offline node is never asked on the network about itself.
 #[test]
 fn nodes_are_judged_by_what_was_seen_of_them() {
@@ -455,7 +455,7 @@ fn nodes_are_judged_by_what_was_seen_of_them() {
     assert_eq!(known(&c, 2).0, Some(false));
 }
 
-/// N4: The default strategy looks at more than the distance: a slow and loaded node loses to a
+/// N4: the default strategy looks at more than the distance: a slow and loaded node loses to a
 /// farther one.
 #[test]
 fn the_default_strategy_weighs_latency_load_and_connection() {
@@ -475,7 +475,7 @@ fn the_default_strategy_weighs_latency_load_and_connection() {
     expect_answer(c.expect_closest(call), nodes[1], "A");
 }
 
-/// N4: Another strategy is a call away.
+/// N4: another strategy is a call away.
 #[test]
 fn with_two_choices_the_busy_node_is_avoided() {
     let mut c = ClientScript::new(config());
@@ -559,7 +559,7 @@ fn a_call_that_rests_can_be_cancelled() {
     c.expect_rest();
 }
 
-/// C16: Calls under way fail when the client is closed, and later ones are refused.
+/// C16: calls under way fail when the client is closed, and later ones are refused.
 #[test]
 fn close_fails_calls_under_way_and_those_that_rest() {
     let mut c = farm(ClientConfig::default(), 2);

@@ -95,6 +95,7 @@ fn stream(format: Format, random: &mut Random) -> Bytes {
     written(&mut outbox)
 }
 
+/// W1, W9: in any split.
 #[test]
 fn random_splits_give_equal_frames() {
     let mut random = Random(1);
@@ -211,6 +212,7 @@ fn the_last_bytes_of_a_body_may_bring_the_next_frame() {
     assert!(frames[0].body == large && frames[1].body == b"next"[..]);
 }
 
+/// W3: both formats.
 #[test]
 fn the_limit_holds_to_the_byte() {
     for max in [0, 1, 255, 64 * KIB, 64 * KIB + 1, MIB] {
@@ -282,6 +284,7 @@ fn the_writer_of_fields_leaves_out_what_has_no_room() {
     }
 }
 
+/// W4: nothing is allocated for a length.
 #[test]
 fn an_announcement_costs_no_memory() {
     let plain = Bytes::from((32 * MIB as u32).to_be_bytes().to_vec());

@@ -162,6 +162,7 @@ fn go_peer(seed: usize) -> PeerId {
     PeerId::from_bytes(&bytes).expect("38 bytes")
 }
 
+/// N2: known answers of Go's SHA-256 and big.Int.
 #[test]
 fn distances_and_their_order_are_those_of_go() {
     let mut nodes = Nodes::new(None);
@@ -202,6 +203,7 @@ fn with_a_past(seed: u64, reversed: bool) -> (Nodes, Timestamp) {
     (nodes, ms(400 * count + random.below(1000)))
 }
 
+/// N2, N8: without sorting.
 #[test]
 fn a_selection_is_a_full_sort_without_the_unusable() {
     for seed in 0..300 {
@@ -238,6 +240,7 @@ fn a_selection_is_a_full_sort_without_the_unusable() {
     }
 }
 
+/// N2: the order is total.
 #[test]
 fn the_order_of_adding_plays_no_part() {
     for seed in 0..100 {
@@ -254,6 +257,7 @@ fn the_order_of_adding_plays_no_part() {
     }
 }
 
+/// N1: with what is known of each.
 #[test]
 fn nodes_are_an_ordered_set() {
     let mut nodes = Nodes::new(Some(peer(99)));
@@ -279,6 +283,7 @@ fn nodes_are_an_ordered_set() {
     assert_eq!((nodes.add(peer(100), START), nodes.len()), (Ok(false), MAX_NODES));
 }
 
+/// N6: with exponential rests.
 #[test]
 fn a_failed_node_rests_is_probed_once_at_a_time_and_returns() {
     let mut nodes = nodes(2);
@@ -315,6 +320,7 @@ fn what_was_under_way_at_a_failure_is_one_incident() {
     assert_eq!(node(&nodes, 0).in_flight(), 0);
 }
 
+/// N6: 15 minutes at most, without overflow.
 #[test]
 fn a_thousand_failures_rest_as_long_as_ten() {
     let mut nodes = nodes(2);
@@ -331,6 +337,7 @@ fn a_thousand_failures_rest_as_long_as_ten() {
     assert_eq!(node(&nodes, 0).resting_until(), Some(end));
 }
 
+/// N6: the share of outliers is capped.
 #[test]
 fn at_most_half_is_aside_and_one_is_always_usable() {
     for seed in 0..200 {
@@ -371,6 +378,7 @@ fn those_rest_that_failed_most() {
     assert!(node(&nodes, 1).is_usable(ms(0)));
 }
 
+/// N4: no float, no overflow.
 #[test]
 fn the_parts_of_the_score_at_their_extremes() {
     let weighted = Weighted::default();
@@ -391,6 +399,7 @@ fn the_parts_of_the_score_at_their_extremes() {
     assert_eq!([None, Some(true), Some(false)].map(Weighted::online_part), [5_000, 10_000, 0]);
 }
 
+/// N4: 40, 30, 20, 10.
 #[test]
 fn the_score_is_the_weighted_sum() {
     let mut nodes = nodes(1);
@@ -411,6 +420,7 @@ fn the_score_is_the_weighted_sum() {
     assert_eq!(score(&nodes, ms(301) + LATENCY_FRESH), 50 * 5_000, "stale latency");
 }
 
+/// N3: from answers alone.
 #[test]
 fn latency_is_smoothed_and_its_peak_decays() {
     let mut nodes = nodes(1);
@@ -460,6 +470,7 @@ fn two_choices_avoid_the_busy_one_and_share_the_rest_evenly() {
     assert!(counts.values().all(|count| (880..=1120).contains(count)), "{counts:?}");
 }
 
+/// N4: peak EWMA.
 #[test]
 fn two_choices_send_slow_nodes_less_but_something() {
     let mut nodes = nodes(8);
@@ -484,6 +495,7 @@ fn two_choices_send_slow_nodes_less_but_something() {
     assert!(counts.iter().all(|count| *count > 0), "nobody starves: {counts:?}");
 }
 
+/// N8: one look at each, no sort.
 #[test]
 fn the_first_of_ten_thousand_needs_one_look_at_each() {
     let nodes = nodes(MAX_NODES as u64);

@@ -165,6 +165,7 @@ fn cuts(len: usize) -> Vec<usize> {
     }
 }
 
+/// W1: what go-msgio wrote is read.
 #[test]
 fn bytes_decode_to_the_stated_frame_however_they_are_split() {
     for vector in vectors() {
@@ -198,6 +199,7 @@ fn bytes_decode_to_the_stated_frame_however_they_are_split() {
     }
 }
 
+/// W1: what is written is what go-msgio writes.
 #[test]
 fn the_stated_frame_encodes_to_the_bytes() {
     for vector in vectors() {

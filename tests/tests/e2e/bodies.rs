@@ -188,7 +188,7 @@ fn a_request_that_inflates_beyond_the_servers_limit_is_refused_by_the_server() {
     run(too_large_for_the_server(true, text(4 * MIB + 1, 6)));
 }
 
-/// W7.
+/// W7, C6, S11.
 #[test]
 fn either_end_may_compress_without_the_other() {
     run(async {

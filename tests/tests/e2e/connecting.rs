@@ -117,7 +117,7 @@ fn a_request_where_nobody_listens_is_unreachable() {
     });
 }
 
-/// Whoever has awaited `add_address` can send.
+/// O3: whoever has awaited `add_address` can send.
 #[test]
 fn an_address_is_known_as_soon_as_it_was_added() {
     run(async {

@@ -163,7 +163,7 @@ fn a_request_at_work_survives_unregistering() {
     });
 }
 
-/// S12.
+/// S12, O4.
 #[test]
 fn a_protocol_is_registered_once() {
     run(async {
