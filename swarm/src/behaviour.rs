@@ -21,6 +21,7 @@ use crate::client::hub::{ClientHub, OpenCommand, OpenTicket};
 use crate::clock::Clock;
 use crate::handler::{Handler, ToHandler};
 use crate::peer;
+use crate::pointsub::PointSub;
 use crate::runtime::Executor;
 use crate::server::Server;
 use crate::server::hub::ServerHub;
@@ -84,6 +85,12 @@ impl Behaviour {
     #[must_use]
     pub fn server(&self) -> Server {
         Server::new(self.server.clone())
+    }
+
+    /// Both handles as one.
+    #[must_use]
+    pub fn pointsub(&self) -> PointSub {
+        PointSub::new(self.client(), self.server())
     }
 
     /// Remembers an address of a peer for dialling it. At most 16 are kept per peer, and 4096

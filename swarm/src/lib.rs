@@ -47,6 +47,8 @@
 //! which too many negotiate at once, without a word to anyone: allow for more than its default of
 //! 128 with `Config::with_max_negotiating_inbound_streams`, as [`Node`] does.
 
+pub mod migration;
+
 mod address_book;
 mod behaviour;
 mod client;
@@ -54,6 +56,7 @@ mod clock;
 mod handler;
 mod node;
 mod peer;
+mod pointsub;
 mod runtime;
 mod server;
 mod stream_io;
@@ -64,6 +67,7 @@ pub use behaviour::Behaviour;
 pub use client::{Call, Client, Closest, ClosestCall, ClosestError, NodeAttempt, Sending};
 pub use handler::ToHandler;
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
+pub use pointsub::PointSub;
 pub use runtime::{Executor, Runtime};
 pub use server::{Handler, HandlerError, Request, Server, Spawned};
 

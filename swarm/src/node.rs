@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use crate::behaviour::Behaviour;
 use crate::client::Client;
+use crate::pointsub::PointSub;
 use crate::runtime::Runtime;
 use crate::server::Server;
 
@@ -151,6 +152,12 @@ impl<R: Runtime> Node<R> {
         self.server.clone()
     }
 
+    /// Both handles as one.
+    #[must_use]
+    pub fn pointsub(&self) -> PointSub {
+        PointSub::new(self.client.clone(), self.server.clone())
+    }
+
     /// The addresses at which this node listens, each with its peer id: what another node needs
     /// for [`connect`](Self::connect). Empty after a shutdown.
     pub async fn addresses(&self) -> Vec<Multiaddr> {
@@ -185,8 +192,7 @@ impl<R: Runtime> Node<R> {
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits
     /// for, and closes all connections.
     pub async fn shutdown(self, grace: Duration) {
-        self.server.stop(grace).await;
-        self.client.close().await;
+        self.pointsub().stop(grace).await;
         let (done, answer) = oneshot::channel();
         self.command(Command::Shutdown { done }).await;
         let _gone = answer.await;
