@@ -141,5 +141,7 @@ pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusC
 pub use frame::{Format, FrameError};
 pub use id::{PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId};
 pub use port::{StreamEvent, StreamOp};
-pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats};
+pub use server::{
+    ConnectionInfo, InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats,
+};
 pub use time::Timestamp;
