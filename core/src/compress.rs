@@ -52,6 +52,11 @@ impl Body {
         &self.raw
     }
 
+    /// Bytes on the wire of a native stream.
+    pub(crate) fn wire_len(&self) -> usize {
+        self.deflated.as_ref().unwrap_or(&self.raw).len()
+    }
+
     /// What goes on the wire of a native stream.
     pub(crate) fn into_payload(self) -> Payload {
         match self.deflated {

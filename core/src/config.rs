@@ -7,6 +7,10 @@ use core::time::Duration;
 
 use thiserror::Error;
 
+mod server;
+
+pub use server::ServerConfig;
+
 /// A value outside its allowed range.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{field} is {got}, allowed is {allowed}")]
@@ -38,23 +42,27 @@ pub(crate) fn check<T: PartialOrd + Debug>(
     Ok(())
 }
 
-/// Declares a configuration: each option once, with its default and its range.
+/// Declares a configuration: each option once, with its default and its range. Options whose
+/// defaults or ranges depend on others follow as fields that are unset; their setters and getters
+/// are written by hand, and the function named last checks them.
 macro_rules! options {
     (
         $(#[$meta:meta])*
         $name:ident {
             $( $(#[$doc:meta])* $setter:ident($field:ident: $type:ty) = $default:expr, $min:expr, $max:expr; )*
         }
+        $( related { $( $related:ident: $related_type:ty, )* } checked by $check:ident )?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name {
             $( pub(crate) $field: $type, )*
+            $( $( $related: Option<$related_type>, )* )?
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: $default, )* }
+                Self { $( $field: $default, )* $( $( $related: None, )* )? }
             }
         }
 
@@ -80,11 +88,13 @@ macro_rules! options {
             /// [`ConfigError`] with the first option outside its range.
             pub fn validate(&self) -> Result<(), ConfigError> {
                 $( check(stringify!($field), self.$field, $min, $max)?; )*
+                $( self.$check()?; )?
                 Ok(())
             }
         }
     };
 }
+use options;
 
 options! {
     /// How a client behaves. Every option has a default that suits most programs.
@@ -146,34 +156,5 @@ options! {
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
         /// The most requests that may wait for a stream. Default 16 384; 1 to 1 048 576.
         with_max_pending(max_pending: usize) = 16_384, 1, 1_048_576;
-    }
-}
-
-options! {
-    /// How a server behaves. Every option has a default that suits most programs.
-    ServerConfig {
-        /// How long a new stream may take until its first request arrives, and how long one
-        /// message may take to arrive once its first byte has. Default 30 s; 1 ms to 24 h.
-        with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// The longest time that one write may take; a slower reader is cut off.
-        /// Default 30 s; 1 ms to 24 h.
-        with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// How long a stream without a request in flight is kept. Default 5 min; 1 ms to 24 h.
-        with_idle_timeout(idle_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
-        /// The most requests that handlers work on at the same time, over all protocols; what
-        /// comes beyond is answered `busy`. Default 1000; 1 to 1 000 000.
-        with_max_concurrent_conns(max_concurrent_conns: usize) = 1000, 1, 1_000_000;
-        /// The largest message in bytes, in both directions, before and after compression.
-        /// Default 32 MiB; 1 byte to 1 GiB.
-        with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
-        /// Whether responses are compressed where the peer understands it and it pays.
-        /// Default `true`.
-        with_compression(compression: bool) = true, false, true;
-        /// The most requests in flight on one native stream, announced to the peer; what comes
-        /// beyond is answered `busy`. Default 1024; 1 to 65 536.
-        with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
-        /// The most streams that one connection may have open at us. Yamux ends a connection with
-        /// more than 512 streams of both sides together. Default 256; 1 to 256.
-        with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 256;
     }
 }

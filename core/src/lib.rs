@@ -146,5 +146,7 @@ pub use id::{
     ClosestId, PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId,
 };
 pub use port::{StreamEvent, StreamOp};
-pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats};
+pub use server::{
+    ConnectionInfo, InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats,
+};
 pub use time::Timestamp;

@@ -40,9 +40,11 @@ enum End {
 }
 
 impl Link {
+    /// A stream that keeps a buffer of `keep` bytes for what it writes next.
     pub(crate) fn new(
         format: Format,
         max_body: usize,
+        keep: usize,
         read_timeout: Duration,
         write_timeout: Duration,
         now: Timestamp,
@@ -50,7 +52,7 @@ impl Link {
         Self {
             format,
             decoder: Decoder::new(format, max_body),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(keep),
             now,
             read_timeout,
             write_timeout,
@@ -96,9 +98,28 @@ impl Link {
         self.write_due = None;
     }
 
+    /// Bytes that wait to be written or are being written.
+    pub(crate) fn unwritten(&self) -> usize {
+        match self.end {
+            End::Open | End::Finishing => {
+                self.outbox.len() + usize::try_from(self.handed - self.written).unwrap_or(0)
+            }
+            End::Resetting | End::Ended => 0,
+        }
+    }
+
     /// The next frame, while keeping the timer of a message that has begun.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let frame = self.decoder.next_frame().inspect_err(|_| self.message_due = None)?;
+        self.next_frame_within(|_| true)
+    }
+
+    /// The same with a limit on what the decoder may hold.
+    pub(crate) fn next_frame_within(
+        &mut self,
+        fits: impl Fn(usize) -> bool,
+    ) -> Result<Option<Frame>, FrameError> {
+        let frame =
+            self.decoder.next_frame_within(fits).inspect_err(|_| self.message_due = None)?;
         if frame.is_some() || !self.decoder.mid_frame() {
             self.message_due = None;
         } else if self.message_due.is_none() {

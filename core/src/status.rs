@@ -15,8 +15,14 @@ const MAX_MESSAGE: usize = 1024;
 /// not processed.
 pub type Answer = Result<Payload, (Status, Delivery)>;
 
-/// Adds an answer that failed.
-pub(crate) fn encode(outbox: &mut Outbox, id: u64, status: &Status, delivery: Delivery) {
+/// Adds an answer that failed, with the server's load in thousandths if that is to be told.
+pub(crate) fn encode(
+    outbox: &mut Outbox,
+    id: u64,
+    status: &Status,
+    delivery: Delivery,
+    load: Option<u16>,
+) {
     let flags = match delivery {
         Delivery::NotProcessed => Flags::UNPROCESSED,
         Delivery::Unknown => Flags::default(),
@@ -32,6 +38,9 @@ pub(crate) fn encode(outbox: &mut Outbox, id: u64, status: &Status, delivery: De
         }
         if let Some(after) = status.retry_after {
             head.u32(tag::RETRY_AFTER, millis(after));
+        }
+        if let Some(load) = load {
+            head.u16(tag::LOAD, load);
         }
     });
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use pointsub_core::server::RegisterError;
 use pointsub_core::{Format, ProtocolName, ServerConfig};
 use support::{
     KIB, PROTOCOL, READ, ServerScript, body, cancel, drain, failure, plain, request, response,
@@ -23,12 +24,44 @@ fn drain_without_streams_ends_at_once_and_only_once() {
     s.expect_rest();
 }
 
+/// Row S14. A server that has stopped can serve again, and stop again; while it stops it takes on
+/// nothing.
 #[test]
-fn drain_after_the_end_changes_nothing() {
-    let mut s = ServerScript::new(config());
+fn after_a_drain_the_server_can_serve_again() {
+    let name = ProtocolName::new(PROTOCOL).expect("a name");
+    let (mut s, stream) = ServerScript::native(config());
+    for id in 1..4 {
+        assert!(s.server.is_running());
+        let stream = if id == 1 { stream } else { s.accept_native() };
+        s.receives(stream, [request(id, "a")]);
+        let a = s.expect_request("a");
+        s.drain(LATE);
+        assert!(!s.server.is_running());
+        assert_eq!(s.server.register(&name), Err(RegisterError::Draining));
+        s.expect_sent(stream, [drain(id)]);
+        s.respond(a, "A");
+        s.expect_sent(stream, [response(id, "A")]);
+        s.expect_finish(stream);
+        s.expect_drained();
+        s.expect_rest();
+        let late = s.accept(Format::Plain);
+        s.expect_finish(late);
+        s.register(PROTOCOL);
+    }
+    assert_eq!((s.stats().ok, s.stats().streams, s.stats().streams_total), (3, 0, 6));
+}
+
+/// Row S14. A drain has one end, however often it is asked for meanwhile; a later one has its own.
+#[test]
+fn every_drain_ends_once() {
+    let (mut s, stream) = ServerScript::native(config());
     s.drain(LATE);
+    s.drain(LATE);
+    s.expect_sent(stream, [drain(0)]);
+    s.expect_finish(stream);
     s.expect_drained();
     s.drain(LATE);
+    s.expect_drained();
     s.expect_rest();
 }
 
@@ -359,15 +392,16 @@ fn nothing_is_read_while_more_than_256_kib_of_answers_wait() {
     s.expect_write(stream, [s.settings()]);
     s.receives(stream, [request(1, "a"), request(2, "b")]);
     let [a, b] = ["a", "b"].map(|body| s.expect_request(body));
-    // With its header exactly 256 KiB.
-    s.respond(a, body(256 * KIB - 16));
+    // With its header and the server's load exactly 256 KiB.
+    let large = body(256 * KIB - 16 - 5);
+    s.respond(a, large.clone());
     s.expect_reading(stream, true);
     s.respond(b, "");
     s.expect_reading(stream, false);
     s.receives(stream, [request(3, "c")]);
     s.expect_quiet();
     s.written(stream);
-    s.expect_sent(stream, [response(1, body(256 * KIB - 16)), response(2, "")]);
+    s.expect_sent(stream, [response(1, large), response(2, "")]);
     s.expect_request("c");
     s.expect_reading(stream, true);
 }

@@ -5,8 +5,8 @@ use pointsub_core::client::{ClientStream, Report};
 use pointsub_core::frame::{Decoder, Flags, Frame, Kind, Outbox, Settings, tag};
 use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
 use pointsub_core::{
-    Body, ClientConfig, Format, FrameError, ProtocolName, RequestId, ServerConfig, StreamEvent,
-    StreamOp, Timestamp,
+    Body, ClientConfig, Format, FrameError, PeerId, ProtocolName, RequestId, ServerConfig,
+    StreamEvent, StreamOp, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -257,10 +257,12 @@ fn the_decoder_refuses_what_it_must_as_soon_as_it_can() {
 }
 
 fn server_stream() -> (ServerStream, Gate) {
-    let mut gate = Gate::new(100);
+    let config = ServerConfig::default();
+    let mut gate = Gate::new(&config);
     let protocol = ProtocolName::new("/test").expect("a name");
-    let key = gate.register(&protocol).expect("not registered yet");
-    let stream = ServerStream::new(Format::Native, key, &ServerConfig::default(), Timestamp::ZERO);
+    gate.register(&protocol).expect("not registered yet");
+    let (peer, now) = (PeerId::from_bytes(b"client").expect("a peer id"), Timestamp::ZERO);
+    let stream = ServerStream::new(peer, &protocol, Format::Native, &config, &mut gate, now);
     (stream, gate)
 }
 
@@ -282,8 +284,8 @@ fn the_readers_of_fields_refuse_what_they_must() {
             Some("server") => {
                 let (mut stream, mut gate) = server_stream();
                 stream.handle(event, &mut gate, Timestamp::ZERO);
+                assert_eq!(stream.poll_event(&mut gate, Timestamp::ZERO), None, "{name}");
                 assert_eq!(stream.poll_op(), Some(StreamOp::Reset), "{name}");
-                assert_eq!(stream.poll_event(), None, "{name}");
                 assert_eq!(gate.stats().violations, 1, "{name}");
             }
             Some("client") => {
@@ -309,6 +311,7 @@ fn requests_are_answered_as_stated() {
         let name = vector.name();
         let (mut stream, mut gate) = server_stream();
         stream.handle(StreamEvent::Received(vector.bytes()), &mut gate, Timestamp::ZERO);
+        assert_eq!(stream.poll_event(&mut gate, Timestamp::ZERO), None, "{name}");
         let Some(StreamOp::Write(bytes)) = stream.poll_op() else { panic!("{name}") };
         let mut decoder = Decoder::new(Format::Native, LIMIT);
         let frames = decode(&mut decoder, [&bytes[..]]).expect(name);
@@ -325,7 +328,6 @@ fn requests_are_answered_as_stated() {
             other => panic!("{name}: answer {other}"),
         };
         assert!(response.fields.contains(&(tag::STATUS, Bytes::from(vec![code]))), "{name}");
-        assert_eq!(stream.poll_event(), None, "{name}");
     }
     assert_eq!(seen, 5);
 }
@@ -340,9 +342,8 @@ fn compressed_bodies_inflate_as_stated() {
         let payload = if Meaning::stated(&vector).expect(name).kind == Some(Kind::Request) {
             let (mut stream, mut gate) = server_stream();
             stream.handle(event, &mut gate, Timestamp::ZERO);
-            let Some(ServerStreamEvent::Request { payload, .. }) = stream.poll_event() else {
-                panic!("{name}")
-            };
+            let event = stream.poll_event(&mut gate, Timestamp::ZERO);
+            let Some(ServerStreamEvent::Request { payload, .. }) = event else { panic!("{name}") };
             payload
         } else {
             let mut stream = client_stream();

@@ -19,6 +19,11 @@ impl Clock {
         Timestamp::ZERO + self.epoch.elapsed()
     }
 
+    /// The instant that a timestamp of this clock stands for.
+    pub(crate) fn instant(self, when: Timestamp) -> Instant {
+        self.epoch + when.since(Timestamp::ZERO)
+    }
+
     /// How long it is until `due`, as timers want it: never too short.
     pub(crate) fn until(self, due: Timestamp) -> Duration {
         due.since(self.now())

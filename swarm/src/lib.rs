@@ -69,15 +69,15 @@ pub use handler::ToHandler;
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use runtime::{Executor, Runtime};
-pub use server::{Handler, HandlerError, Request, Server, Spawned};
+pub use server::{ConnectionInfo, Handler, HandlerError, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};
 pub use pointsub_core::client::{Backoff, RetryPolicy};
 pub use pointsub_core::nearest;
-pub use pointsub_core::server::RegisterError;
+pub use pointsub_core::server::{LimitPolicy, RegisterError};
 pub use pointsub_core::{
-    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Hedge, NodeOutcome, Phase,
+    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
     ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,
     StatusCode,
 };

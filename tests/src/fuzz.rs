@@ -286,14 +286,16 @@ pub fn inflate(data: &[u8]) {
 
 /// The body of the one request that these bytes bring to a server, if it is let in.
 fn receive(bytes: impl IntoIterator<Item = Bytes>) -> Option<Payload> {
-    let mut gate = Gate::new(1);
-    let key = gate.register(&protocol(0)).expect("not registered yet");
     let config = ServerConfig::default().with_max_block_size(LIMIT);
-    let mut server = ServerStream::new(Format::Native, key, &config, Timestamp::ZERO);
+    let (now, protocol) = (Timestamp::ZERO, protocol(0));
+    let mut gate = Gate::new(&config);
+    gate.register(&protocol).expect("not registered yet");
+    let native = Format::Native;
+    let mut server = ServerStream::new(peer(0), &protocol, native, &config, &mut gate, now);
     for bytes in bytes {
-        server.handle(StreamEvent::Received(bytes), &mut gate, Timestamp::ZERO);
+        server.handle(StreamEvent::Received(bytes), &mut gate, now);
     }
-    match server.poll_event()? {
+    match server.poll_event(&mut gate, now)? {
         ServerStreamEvent::Request { payload, .. } => Some(payload),
         other => panic!("{other:?}"),
     }

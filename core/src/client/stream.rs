@@ -22,6 +22,9 @@ use crate::time::{Timestamp, earliest};
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
+/// Bytes of buffer that a stream keeps for the next requests while it has none to write.
+const BUFFER: usize = 4 * 1024;
+
 /// The wire machine of one stream that the client opened.
 ///
 /// It frames requests, matches answers to them, times and cancels them, and reports to the
@@ -68,7 +71,8 @@ impl ClientStream {
     #[must_use]
     pub fn new(format: Format, config: &ClientConfig, now: Timestamp) -> Self {
         let max_body = config.max_block_size;
-        let mut link = Link::new(format, max_body, config.read_timeout, config.write_timeout, now);
+        let (read, write) = (config.read_timeout, config.write_timeout);
+        let mut link = Link::new(format, max_body, BUFFER, read, write, now);
         let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
         if format == Format::Native {
             peer = Settings::ASSUMED;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::native::{HEADER_LEN, Header};
+use super::native::{HEADER_LEN, Header, Kind};
 use super::{Flags, Format, FrameError};
 
 /// Frames up to this size that straddle two reads are put together in one small buffer.
@@ -53,14 +53,25 @@ struct Large {
 }
 
 impl Large {
-    /// The part of the buffer to be filled next; grows the buffer if it is full.
-    fn space(&mut self) -> &mut [u8] {
-        if self.filled == self.body.len() {
-            let len = (self.body.len() * GROWTH).clamp(SMALL, self.header.body.max(SMALL));
-            self.body.resize(len.min(self.header.body), 0);
-        }
-        &mut self.body[self.filled..]
+    /// Takes what it can from the input. Whether that filled the buffer.
+    fn fill(&mut self, input: &mut Bytes) -> bool {
+        let space = &mut self.body[self.filled..];
+        let take = space.len().min(input.len());
+        space[..take].copy_from_slice(&input[..take]);
+        self.filled += take;
+        input.advance(take);
+        self.filled == self.body.len()
     }
+
+    /// How long the buffer is to be next.
+    fn next_len(&self) -> usize {
+        self.body.len().saturating_mul(GROWTH).max(SMALL).min(self.header.body)
+    }
+}
+
+fn no_room(header: &Header) -> FrameError {
+    let request = matches!(header.kind, None | Some(Kind::Request));
+    FrameError::NoRoom { id: header.id, request, announced: header.body as u64 }
 }
 
 impl Decoder {
@@ -102,7 +113,8 @@ impl Decoder {
         if !self.input.is_empty() {
             return None;
         }
-        self.large.as_mut().filter(|l| l.filled < l.header.body).map(Large::space)
+        let large = self.large.as_mut()?;
+        Some(&mut large.body[large.filled..]).filter(|space| !space.is_empty())
     }
 
     /// Says that the first `n` bytes of [`space`](Self::space) now hold the next bytes of the
@@ -119,10 +131,28 @@ impl Decoder {
         self.large.is_some() || !self.partial.is_empty() || !self.input.is_empty()
     }
 
-    /// Bytes held for frames that are not complete.
+    /// Whether there are bytes that [`next_frame`](Self::next_frame) has not looked at.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Bytes held: for a frame that is not complete, and those not looked at.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.input.len() + self.partial.len() + self.large.as_ref().map_or(0, |l| l.body.len())
+        self.input.len() + self.incomplete()
+    }
+
+    /// Bytes held for a frame that is not complete.
+    pub(crate) fn incomplete(&self) -> usize {
+        self.partial.len() + self.large.as_ref().map_or(0, |large| large.body.len())
+    }
+
+    /// Forgets all bytes.
+    pub(crate) fn clear(&mut self) {
+        self.input = Bytes::new();
+        self.partial = BytesMut::new();
+        self.large = None;
     }
 
     /// The next complete frame, if its last byte has arrived.
@@ -130,22 +160,36 @@ impl Decoder {
     /// # Errors
     /// [`FrameError`] as soon as the bytes break the format; the same again at each later call.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        self.next_frame_within(|_| true)
+    }
+
+    /// As [`next_frame`](Self::next_frame), for a receiver whose memory is limited. `fits` says
+    /// whether so many bytes may be held here: it is asked about a large body when that is
+    /// announced, and before its buffer grows.
+    ///
+    /// # Errors
+    /// [`FrameError`], of which [`FrameError::NoRoom`] says that it did not fit.
+    pub(crate) fn next_frame_within(
+        &mut self,
+        fits: impl Fn(usize) -> bool,
+    ) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let frame = self.advance();
+        let frame = self.advance(fits);
         if let Err(error) = &frame {
             self.failed = Some(error.clone());
-            self.input.clear();
-            self.partial = BytesMut::new();
-            self.large = None;
+            self.clear();
+        } else if self.input.is_empty() {
+            // An empty slice would keep the block alive that it is a slice of.
+            self.input = Bytes::new();
         }
         frame
     }
 
-    fn advance(&mut self) -> Result<Option<Frame>, FrameError> {
+    fn advance(&mut self, fits: impl Fn(usize) -> bool) -> Result<Option<Frame>, FrameError> {
         if self.large.is_some() {
-            return Ok(self.advance_large());
+            return self.advance_large(fits);
         }
         let header_len = self.format.header_len();
         if self.partial.is_empty() {
@@ -161,48 +205,58 @@ impl Decoder {
                 let body = self.input.split_to(header.body);
                 return Ok(Some(Frame { header, head, body }));
             }
-            return Ok(self.advance_straddling(&header, header_len));
+            return self.advance_straddling(&header, header_len, fits);
         }
         self.gather(header_len);
         if self.partial.len() < header_len {
             return Ok(None);
         }
         let header = self.parse_header(&self.partial)?;
-        Ok(self.advance_straddling(&header, header_len))
+        self.advance_straddling(&header, header_len, fits)
     }
 
     /// Puts together a frame that did not lie whole in one push.
-    fn advance_straddling(&mut self, header: &Header, header_len: usize) -> Option<Frame> {
+    fn advance_straddling(
+        &mut self,
+        header: &Header,
+        header_len: usize,
+        fits: impl Fn(usize) -> bool,
+    ) -> Result<Option<Frame>, FrameError> {
         let small = header_len + header.head + header.body <= SMALL;
+        if !small && !fits(header.body) {
+            return Err(no_room(header));
+        }
         let wanted = header_len + header.head + if small { header.body } else { 0 };
         self.gather(wanted);
         if self.partial.len() < wanted {
-            return None;
+            return Ok(None);
         }
         let mut whole = core::mem::take(&mut self.partial).freeze();
         whole.advance(header_len);
         let head = whole.split_to(header.head);
         if small {
-            return Some(Frame { header: *header, head, body: whole });
+            return Ok(Some(Frame { header: *header, head, body: whole }));
         }
         self.large = Some(Large { header: *header, head, body: BytesMut::new(), filled: 0 });
-        self.advance_large()
+        self.advance_large(fits)
     }
 
-    fn advance_large(&mut self) -> Option<Frame> {
-        let large = self.large.as_mut()?;
-        while !self.input.is_empty() && large.filled < large.header.body {
-            let space = large.space();
-            let take = space.len().min(self.input.len());
-            space[..take].copy_from_slice(&self.input[..take]);
-            large.filled += take;
-            self.input.advance(take);
+    /// Fills the buffer of a large body, and enlarges it when it is full.
+    fn advance_large(&mut self, fits: impl Fn(usize) -> bool) -> Result<Option<Frame>, FrameError> {
+        let Some(mut large) = self.large.take() else { return Ok(None) };
+        while large.fill(&mut self.input) {
+            if large.filled == large.header.body {
+                let Large { header, head, body, .. } = large;
+                return Ok(Some(Frame { header, head, body: body.freeze() }));
+            }
+            let len = large.next_len();
+            if !fits(len) {
+                return Err(no_room(&large.header));
+            }
+            large.body.resize(len, 0);
         }
-        if large.filled < large.header.body {
-            return None;
-        }
-        let Large { header, head, body, .. } = self.large.take()?;
-        Some(Frame { header, head, body: body.freeze() })
+        self.large = Some(large);
+        Ok(None)
     }
 
     /// Moves input to `partial` until that has `wanted` bytes or the input is used up.

@@ -56,6 +56,16 @@ pub enum FrameError {
         /// The configured limit in bytes.
         limit: u64,
     },
+    /// The announced body is within the limit, but there is no memory for it now.
+    #[error("a body of {announced} bytes was announced, for which there is no memory now")]
+    NoRoom {
+        /// The id of the frame's request; 0 in the plain format.
+        id: u64,
+        /// Whether the frame is a request (native) or may be one (plain).
+        request: bool,
+        /// The announced size in bytes.
+        announced: u64,
+    },
     /// The length is too small for a header, or for the fields it announces, or the fields are
     /// larger than [`MAX_HEAD`].
     #[error("a frame with impossible lengths: {length} in all, {head} of fields")]

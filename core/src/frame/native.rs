@@ -167,6 +167,11 @@ impl<'a> Head<'a> {
         self.bytes(tag, &[value]);
     }
 
+    /// Adds a field of two bytes.
+    pub fn u16(&mut self, tag: u8, value: u16) {
+        self.bytes(tag, &value.to_be_bytes());
+    }
+
     /// Adds a field of four bytes.
     pub fn u32(&mut self, tag: u8, value: u32) {
         self.bytes(tag, &value.to_be_bytes());

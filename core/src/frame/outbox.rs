@@ -12,6 +12,9 @@ const COPY: usize = 16 * 1024;
 /// A larger body's beginning fills up the write that carries its header.
 const FIRST_WRITE: usize = 16 * 1024;
 
+/// The largest buffer that is allocated in advance of the frames that go into it.
+const BATCH: usize = 64 * 1024;
+
 /// Frames on their way out, as the fewest and largest writes that order allows.
 ///
 /// Small frames gather in one buffer; a large body is handed out as it is, uncopied, except for
@@ -20,11 +23,24 @@ const FIRST_WRITE: usize = 16 * 1024;
 pub struct Outbox {
     /// Complete writes, in order, before `tail`.
     ready: VecDeque<Bytes>,
+    /// Frames that gather. While it is empty it may hold a buffer of up to `keep` bytes, which is
+    /// used again once the write that shares it is done.
     tail: BytesMut,
     len: usize,
+    keep: usize,
+    /// How much gathered for the last write: the next buffer begins with that, so that it need
+    /// not grow.
+    batch: usize,
 }
 
 impl Outbox {
+    /// An empty outbox that keeps a buffer of at most `keep` bytes for the next frames. Without
+    /// one (0, the default), every write takes its buffer along.
+    #[must_use]
+    pub fn new(keep: usize) -> Self {
+        Self { keep, ..Self::default() }
+    }
+
     /// Bytes that wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -42,7 +58,7 @@ impl Outbox {
         let write = match self.ready.pop_front() {
             Some(write) => write,
             None if self.tail.is_empty() => return None,
-            None => self.tail.split().freeze(),
+            None => self.take_tail(),
         };
         self.len -= write.len();
         Some(write)
@@ -50,13 +66,13 @@ impl Outbox {
 
     /// Forgets everything that waits.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.keep);
     }
 
     /// Adds a plain frame.
     pub fn plain(&mut self, body: Bytes) {
+        self.make_room(Format::Plain.header_len() + body.len().min(COPY));
         let before = self.tail.len();
-        self.tail.reserve(Format::Plain.header_len() + body.len().min(COPY));
         self.tail.extend_from_slice(&(body.len() as u32).to_be_bytes());
         self.len += self.tail.len() - before;
         self.body(body);
@@ -71,11 +87,30 @@ impl Outbox {
         body: Bytes,
         fields: impl FnOnce(&mut Head<'_>),
     ) {
-        self.tail.reserve(Format::Native.header_len() + body.len().min(COPY));
+        self.make_room(Format::Native.header_len() + body.len().min(COPY));
         let mut head = Head::new(&mut self.tail, kind, flags, id);
         fields(&mut head);
         self.len += head.finish(body.len());
         self.body(body);
+    }
+
+    /// Sees to it that so many bytes can be added without another allocation.
+    fn make_room(&mut self, wanted: usize) {
+        if !self.tail.is_empty() {
+            self.tail.reserve(wanted);
+        } else if !self.tail.try_reclaim(wanted) {
+            self.tail = BytesMut::with_capacity(wanted.max(self.batch.min(BATCH)));
+        }
+    }
+
+    /// What has gathered, with its buffer unless that is small enough to be kept.
+    fn take_tail(&mut self) -> Bytes {
+        self.batch = self.tail.len();
+        if self.tail.capacity() > self.keep {
+            core::mem::take(&mut self.tail).freeze()
+        } else {
+            self.tail.split().freeze()
+        }
     }
 
     /// Adds a settings frame.
@@ -90,7 +125,8 @@ impl Outbox {
         if body.len() > COPY {
             let room = FIRST_WRITE.saturating_sub(self.tail.len());
             self.tail.extend_from_slice(&body.split_to(room));
-            self.ready.push_back(self.tail.split().freeze());
+            let first = self.take_tail();
+            self.ready.push_back(first);
             self.ready.push_back(body);
         } else {
             self.tail.extend_from_slice(&body);

@@ -1,56 +1,60 @@
-//! Who is let in: registered protocols, the concurrency limit, and the counters.
+//! Who is let in: registered protocols, the limit of concurrency and its shares, memory, and the
+//! counters.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use slotmap::{SlotMap, new_key_type};
 use thiserror::Error;
 
+use super::budget::Budget;
+use super::connections::{ConnectionInfo, ConnectionKey, Connections};
+use super::limit::{Limit, Sample};
+use super::share;
+use super::stats::{ServerStats, Timer};
+use crate::config::ServerConfig;
 use crate::error::{Status, StatusCode};
-use crate::id::ProtocolName;
+use crate::frame::Format;
+use crate::id::{PeerId, ProtocolName};
+use crate::time::Timestamp;
 
 new_key_type! {
     /// A registered protocol. Stale once the protocol is unregistered.
-    pub struct ProtocolKey;
+    pub(super) struct ProtocolKey;
 }
 
 /// What a client that was answered `busy` is told to wait.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// The server's policy: which protocols exist, how many requests run at a time, what is counted.
+/// The server's policy: which protocols exist, how many requests run at a time and for whom, how
+/// many bytes are held, what is counted.
+///
+/// A request is let in while fewer than the limit are at work, and while neither its peer nor its
+/// protocol has more than its fair share: a multiple of what is free, so that one that floods the
+/// server never keeps another from a first place. Above that it is answered `busy`.
+///
+/// Everything per request takes constant time: streams, peers and protocols are known by keys.
 #[derive(Debug)]
 pub struct Gate {
-    max_concurrent: usize,
-    protocols: SlotMap<ProtocolKey, ProtocolName>,
+    limit: Limit,
+    budget: Budget,
+    protocols: SlotMap<ProtocolKey, Protocol>,
     by_name: BTreeMap<ProtocolName, ProtocolKey>,
+    connections: Connections,
     draining: bool,
-    stats: ServerStats,
+    /// Only what happened; how things stand is known elsewhere.
+    counters: ServerStats,
 }
 
-/// Counters of a server since it began. At every instant
-/// `started == ok + failed + abandoned + in_flight`.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ServerStats {
-    /// Requests that were handed to a handler.
-    pub started: u64,
-    /// Requests answered with a response.
-    pub ok: u64,
-    /// Requests answered with a failure.
-    pub failed: u64,
-    /// Requests whose handler was stopped because nobody waited any more.
-    pub abandoned: u64,
-    /// Requests whose handler is at work.
-    pub in_flight: u64,
-    /// Requests refused before any handler saw them: busy, draining, not registered, too large.
-    pub refused: u64,
-    /// Streams closed because the peer broke the format.
-    pub violations: u64,
+#[derive(Debug, Default)]
+struct Protocol {
+    in_flight: usize,
 }
 
 /// How a handler's work on a request ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     Ok,
     Failed,
     Abandoned,
@@ -63,21 +67,24 @@ pub enum RegisterError {
     /// The protocol has a handler already. Unregister it first.
     #[error("protocol {0} is registered already")]
     Exists(ProtocolName),
-    /// The server is stopping.
+    /// The server is stopping. Once it has stopped, protocols can be registered again.
     #[error("the server is stopping")]
     Draining,
 }
 
 impl Gate {
-    /// A gate without protocols that lets `max_concurrent` requests work at a time.
+    /// A gate without protocols. The options should be valid:
+    /// [`ServerConfig::validate`].
     #[must_use]
-    pub fn new(max_concurrent: usize) -> Self {
+    pub fn new(config: &ServerConfig) -> Self {
         Self {
-            max_concurrent,
+            limit: Limit::configured(config),
+            budget: Budget::configured(config),
             protocols: SlotMap::with_key(),
             by_name: BTreeMap::new(),
+            connections: Connections::default(),
             draining: false,
-            stats: ServerStats::default(),
+            counters: ServerStats::default(),
         }
     }
 
@@ -85,16 +92,16 @@ impl Gate {
     ///
     /// # Errors
     /// [`RegisterError`] if it is open already, or the server is stopping.
-    pub fn register(&mut self, protocol: &ProtocolName) -> Result<ProtocolKey, RegisterError> {
+    pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
         if self.draining {
             return Err(RegisterError::Draining);
         }
         if self.by_name.contains_key(protocol) {
             return Err(RegisterError::Exists(protocol.clone()));
         }
-        let key = self.protocols.insert(protocol.clone());
+        let key = self.protocols.insert(Protocol::default());
         self.by_name.insert(protocol.clone(), key);
-        Ok(key)
+        Ok(())
     }
 
     /// Closes the gate for a protocol: later requests are answered `not found`, those at work are
@@ -104,10 +111,16 @@ impl Gate {
         key.is_some_and(|key| self.protocols.remove(key).is_some())
     }
 
-    /// The key of a registered protocol.
+    /// Whether streams for this protocol are let in now.
     #[must_use]
-    pub fn protocol(&self, protocol: &str) -> Option<ProtocolKey> {
-        self.by_name.get(protocol).copied()
+    pub fn serves(&self, protocol: &str) -> bool {
+        self.by_name.contains_key(protocol)
+    }
+
+    /// Whether a protocol is registered and the server is not stopping.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.draining && !self.by_name.is_empty()
     }
 
     /// Whether the server is stopping.
@@ -116,53 +129,174 @@ impl Gate {
         self.draining
     }
 
-    /// Lets no further request in.
+    /// Unregisters everything and lets no further request in, until [`reopen`](Self::reopen).
     pub fn drain(&mut self) {
         self.draining = true;
+        self.by_name.clear();
+        self.protocols.clear();
     }
 
-    /// Counters so far.
+    /// Ends a drain: protocols can be registered again.
+    pub fn reopen(&mut self) {
+        self.draining = false;
+    }
+
+    /// Counters so far, and how things stood when the gate was last asked something.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        self.stats
+        ServerStats {
+            in_flight: self.limit.active() as u64,
+            limit: self.limit.limit() as u64,
+            load: self.limit.load(),
+            streams: self.connections.open.len() as u64,
+            memory: self.budget.used() as u64,
+            ..self.counters
+        }
     }
 
-    /// Lets a request in, or says with which status to refuse it.
-    pub(crate) fn admit(&mut self, protocol: ProtocolKey) -> Result<(), Status> {
-        let refusal = if self.draining {
-            Status::new(StatusCode::Draining, "")
-        } else if !self.protocols.contains_key(protocol) {
-            Status::new(StatusCode::NotFound, "")
-        } else if self.stats.in_flight >= self.max_concurrent as u64 {
-            let mut status = Status::new(StatusCode::Busy, "");
-            status.retry_after = Some(RETRY_AFTER);
-            status
-        } else {
-            self.stats.started += 1;
-            self.stats.in_flight += 1;
-            return Ok(());
+    /// All open streams, in no particular order.
+    #[must_use]
+    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+        self.connections.info(now).collect()
+    }
+
+    /// Notes a stream that a peer opened, until it is [closed](Self::close).
+    pub(super) fn open(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Format,
+        now: Timestamp,
+    ) -> ConnectionKey {
+        self.counters.streams_total += 1;
+        let key = self.by_name.get(protocol).copied().unwrap_or_default();
+        self.connections.open(peer, key, protocol.clone(), format, now)
+    }
+
+    /// Forgets a stream, after the last of its requests.
+    pub(super) fn close(&mut self, stream: ConnectionKey) {
+        self.charge(stream, 0);
+        self.connections.close(stream);
+    }
+
+    /// Notes that bytes of a stream came or left.
+    pub(super) fn touch(&mut self, stream: ConnectionKey, now: Timestamp) {
+        self.connections.touch(stream, now);
+    }
+
+    /// Whether a stream may hold so many bytes.
+    pub(super) fn fits(&self, stream: ConnectionKey, bytes: usize) -> bool {
+        let Some(connection) = self.connections.open.get(stream) else { return false };
+        let Some(peer) = self.connections.peers.get(connection.peer) else { return false };
+        self.budget.fits(connection.memory, bytes, peer.memory)
+    }
+
+    /// Notes how many bytes a stream holds.
+    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize) {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        let before = core::mem::replace(&mut connection.memory, bytes);
+        if before != bytes {
+            peer.memory = peer.memory - before + bytes;
+            self.budget.change(before, bytes);
+        }
+    }
+
+    /// Lets a request in, with which its stream would hold so many bytes, or says with which
+    /// status to refuse it.
+    pub(super) fn admit(
+        &mut self,
+        stream: ConnectionKey,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        self.limit.handle_timeout(now);
+        let free = self.limit.limit().saturating_sub(self.limit.active());
+        let peers = self.connections.peers.len();
+        let protocols = self.protocols.len();
+        let known = self.connections.get_mut(stream);
+        let known = known.and_then(|(connection, peer)| {
+            let protocol = self.protocols.get_mut(connection.protocol)?;
+            Some((connection, peer, protocol))
+        });
+        let Some((connection, peer, protocol)) = known else {
+            self.refuse();
+            let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
+            return Err(Status::new(code, ""));
         };
-        self.stats.refused += 1;
-        Err(refusal)
-    }
-
-    /// Counts a request refused for a reason of its stream's.
-    pub(crate) fn refuse(&mut self) {
-        self.stats.refused += 1;
-    }
-
-    /// Counts a stream whose peer broke the format.
-    pub(crate) fn violation(&mut self) {
-        self.stats.violations += 1;
+        let fair = free > 0
+            && (peers == 1 || share::admits(peer.in_flight, free))
+            && (protocols == 1 || share::admits(protocol.in_flight, free));
+        if !fair {
+            self.limit.refused(now);
+            self.refuse_busy();
+            return Err(busy(""));
+        }
+        if !self.budget.fits(connection.memory, bytes, peer.memory) {
+            self.refuse_busy();
+            return Err(busy("no memory for the request"));
+        }
+        connection.requests += 1;
+        connection.in_flight += 1;
+        connection.last_active = connection.last_active.max(now);
+        peer.in_flight += 1;
+        protocol.in_flight += 1;
+        self.counters.started += 1;
+        self.limit.started(now);
+        Ok(())
     }
 
     /// The handler of an admitted request is done.
-    pub(crate) fn release(&mut self, outcome: Outcome) {
-        self.stats.in_flight = self.stats.in_flight.saturating_sub(1);
+    pub(super) fn release(
+        &mut self,
+        stream: ConnectionKey,
+        outcome: Outcome,
+        sample: Sample,
+        now: Timestamp,
+    ) {
         match outcome {
-            Outcome::Ok => self.stats.ok += 1,
-            Outcome::Failed => self.stats.failed += 1,
-            Outcome::Abandoned => self.stats.abandoned += 1,
+            Outcome::Ok => self.counters.ok += 1,
+            Outcome::Failed => self.counters.failed += 1,
+            Outcome::Abandoned => self.counters.abandoned += 1,
+        }
+        self.limit.ended(now, sample);
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        connection.in_flight = connection.in_flight.saturating_sub(1);
+        connection.last_active = connection.last_active.max(now);
+        peer.in_flight = peer.in_flight.saturating_sub(1);
+        // Not there if it was unregistered meanwhile.
+        if let Some(protocol) = self.protocols.get_mut(connection.protocol) {
+            protocol.in_flight = protocol.in_flight.saturating_sub(1);
         }
     }
+
+    /// Counts a request refused for a reason of its stream's.
+    pub(super) fn refuse(&mut self) {
+        self.counters.refused += 1;
+    }
+
+    /// Counts a request for which there is no place or no memory.
+    pub(super) fn refuse_busy(&mut self) {
+        self.refuse();
+        self.counters.busy += 1;
+    }
+
+    /// Counts a stream whose peer broke the format.
+    pub(super) fn violation(&mut self) {
+        self.counters.violations += 1;
+    }
+
+    /// Counts a stream whose time was over.
+    pub(super) fn timed_out(&mut self, timer: Timer) {
+        self.counters.timed_out(timer);
+    }
+
+    /// The load in thousandths, as the wire tells it.
+    pub(super) fn load(&self) -> u16 {
+        u16::try_from(self.limit.load()).unwrap_or(u16::MAX)
+    }
+}
+
+/// The status of what can be tried again in a moment.
+pub(super) fn busy(message: &str) -> Status {
+    Status { retry_after: Some(RETRY_AFTER), ..Status::new(StatusCode::Busy, message) }
 }

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use crate::config::{ConfigError, check};
+use crate::config::{ConfigError, ServerConfig, check};
 use crate::time::Timestamp;
 
 /// The whole of which policies' parameters are shares.
@@ -88,7 +88,7 @@ impl LimitPolicy {
         }
     }
 
-    fn validate(self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(self) -> Result<(), ConfigError> {
         match self {
             Self::Fixed => Ok(()),
             Self::LoadFactor { max_load } => check("max_load", max_load, 1, WHOLE),
@@ -198,17 +198,36 @@ impl Limit {
         check("max", max, 1, 1_000_000)?;
         check("min", min, 1, max)?;
         check("initial", initial, min, max)?;
-        Ok(Self {
+        Ok(Self::unchecked(policy, initial, min, max, Self::WINDOW))
+    }
+
+    /// The limit of a server whose options are valid.
+    pub(super) fn configured(config: &ServerConfig) -> Self {
+        // Options that nobody has validated must not make it panic.
+        let min = config.min_concurrent_conns().max(1);
+        let initial = config.max_concurrent_conns().max(min);
+        let max = config.concurrency_ceiling().max(initial);
+        Self::unchecked(config.limit_policy(), initial, min, max, config.limit_window)
+    }
+
+    fn unchecked(
+        policy: LimitPolicy,
+        initial: usize,
+        min: usize,
+        max: usize,
+        length: Duration,
+    ) -> Self {
+        Self {
             policy,
             min,
             max,
-            length: Self::WINDOW,
+            length,
             estimate: fixed(initial),
             active: 0,
             now: Timestamp::ZERO,
             window: None,
             long: LongTerm::default(),
-        })
+        }
     }
 
     /// With windows of another length. Default 1 s; 1 ms to 1 h.

@@ -1,8 +1,13 @@
 //! The server: streams accepted, requests out to handlers, answers in.
 
 mod answer;
+mod budget;
+mod connections;
 mod gate;
 mod limit;
+mod reading;
+mod share;
+mod stats;
 mod stream;
 
 use alloc::collections::VecDeque;
@@ -10,8 +15,10 @@ use alloc::vec::Vec;
 
 use slotmap::SlotMap;
 
-pub use gate::{Gate, ProtocolKey, RegisterError, ServerStats};
+pub use connections::{ConnectionInfo, ConnectionKey};
+pub use gate::{Gate, RegisterError};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
+pub use stats::ServerStats;
 pub use stream::{CallId, ServerEvent as ServerStreamEvent, ServerStream};
 
 use crate::compress::{Body, Payload};
@@ -37,7 +44,6 @@ pub struct Server {
     outputs: VecDeque<ServerOutput>,
     /// When a drain gives up on what is still at work.
     drain_due: Option<Timestamp>,
-    drained: bool,
     now: Timestamp,
     /// When time was last let pass.
     ticked: Timestamp,
@@ -111,7 +117,8 @@ pub enum ServerEvent {
         /// The request.
         request: InboundId,
     },
-    /// After [`Server::drain`]: no request and no stream is left.
+    /// After [`Server::drain`]: no request and no stream is left. From now on protocols can be
+    /// registered again.
     Drained,
 }
 
@@ -122,16 +129,14 @@ impl Server {
     /// [`ConfigError`] if an option is outside its range.
     pub fn new(config: ServerConfig) -> Result<Self, ConfigError> {
         config.validate()?;
-        let gate = Gate::new(config.max_concurrent_conns);
         Ok(Self {
+            gate: Gate::new(&config),
             config,
-            gate,
             streams: SlotMap::with_key(),
             touched: VecDeque::new(),
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             drain_due: None,
-            drained: false,
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
         })
@@ -142,7 +147,7 @@ impl Server {
     /// # Errors
     /// [`RegisterError`] if it is registered already, or the server is stopping.
     pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
-        self.gate.register(protocol).map(|_| ())
+        self.gate.register(protocol)
     }
 
     /// Unregisters a protocol; requests at work are finished. Returns whether it was registered.
@@ -160,12 +165,8 @@ impl Server {
         now: Timestamp,
     ) -> StreamId {
         self.now = self.now.max(now);
-        let machine = match self.gate.protocol(protocol.as_str()) {
-            Some(key) if !self.gate.is_draining() => {
-                ServerStream::new(format, key, &self.config, self.now)
-            }
-            _ => ServerStream::refused(format, &self.config, &mut self.gate, self.now),
-        };
+        let (config, gate) = (&self.config, &mut self.gate);
+        let machine = ServerStream::new(peer, protocol, format, config, gate, self.now);
         let protocol = protocol.clone();
         let stream =
             self.streams.insert(Driven { machine, peer, protocol, touched: true, timer: None });
@@ -186,14 +187,14 @@ impl Server {
                     self.drain_due = None;
                     let streams: Vec<StreamId> = self.streams.keys().collect();
                     for stream in streams {
-                        self.on_stream(stream, |machine, _, _| machine.reset());
+                        self.on_stream(stream, |machine, gate, _| machine.reset(gate));
                     }
                 }
                 while let Some(stream) = self.timers.pop_due(self.now) {
                     if let Some(driven) = self.streams.get_mut(stream) {
                         driven.timer = None;
                     }
-                    self.on_stream(stream, |machine, _, now| machine.handle_timeout(now));
+                    self.on_stream(stream, ServerStream::handle_timeout);
                 }
             }
         }
@@ -223,17 +224,29 @@ impl Server {
     }
 
     /// The next thing to do. Call until it returns [`ServerOutput::Wait`].
+    ///
+    /// A request is let in when it is returned here and not before: what is answered between two
+    /// calls never counts as more than one at work.
     #[must_use]
     pub fn poll_output(&mut self) -> ServerOutput {
-        if self.outputs.is_empty() {
-            while let Some(stream) = self.touched.pop_front() {
-                self.collect(stream);
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
             }
-            self.finish_drain();
+            let Some(stream) = self.touched.pop_front() else { break };
+            if let Some(event) = self.next_event(stream) {
+                // Other streams come before its next one.
+                self.touched.push_back(stream);
+                return ServerOutput::Event(event);
+            }
+            self.collect(stream);
         }
-        self.outputs.pop_front().unwrap_or_else(|| {
-            ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
-        })
+        if self.gate.is_draining() && self.streams.is_empty() {
+            self.drain_due = None;
+            self.gate.reopen();
+            return ServerOutput::Event(ServerEvent::Drained);
+        }
+        ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
     }
 
     /// Whether bytes of a stream are wanted now.
@@ -248,16 +261,29 @@ impl Server {
         self.streams.get_mut(stream)?.machine.space()
     }
 
-    /// Takes no further requests, finishes those at work, and closes every stream;
-    /// [`ServerEvent::Drained`] follows. What is still at work at `deadline` is cut off.
+    /// Unregisters every protocol, takes no further requests, finishes those at work, and closes
+    /// every stream; [`ServerEvent::Drained`] follows. What is still at work at `deadline` is cut
+    /// off.
     pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
         self.now = self.now.max(now);
         self.gate.drain();
-        self.drain_due = Some(deadline).filter(|_| !self.drained);
+        self.drain_due = Some(deadline);
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
-            self.on_stream(stream, |machine, _, now| machine.drain(now));
+            self.on_stream(stream, ServerStream::drain);
         }
+    }
+
+    /// Whether a protocol is registered and the server is not stopping.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.gate.is_running()
+    }
+
+    /// All open streams, in no particular order.
+    #[must_use]
+    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+        self.gate.connections_info(self.now.max(now))
     }
 
     /// Counters so far.
@@ -266,7 +292,7 @@ impl Server {
         self.gate.stats()
     }
 
-    /// Bytes held for incomplete requests and unwritten answers.
+    /// Bytes held for incomplete requests and unwritten answers, and those not looked at.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.streams.values().map(|driven| driven.machine.buffered()).sum()
@@ -285,44 +311,44 @@ impl Server {
         }
     }
 
-    fn collect(&mut self, stream: StreamId) {
-        let Some(driven) = self.streams.get_mut(stream) else { return };
-        driven.touched = false;
+    /// What a stream has to tell next.
+    fn next_event(&mut self, stream: StreamId) -> Option<ServerEvent> {
+        let driven = self.streams.get_mut(stream)?;
         // What was begun after the last tick may have been due at it already.
         if driven.machine.next_deadline().is_some_and(|due| due <= self.ticked) {
-            driven.machine.handle_timeout(self.ticked);
+            driven.machine.handle_timeout(&mut self.gate, self.ticked);
         }
-        while let Some(event) = driven.machine.poll_event() {
-            let event = match event {
-                ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {
-                    request: InboundId { stream, call },
-                    peer: driven.peer,
-                    protocol: driven.protocol.clone(),
-                    payload,
-                    deadline,
-                },
-                ServerStreamEvent::Abandon { call } => {
-                    ServerEvent::Abandon { request: InboundId { stream, call } }
-                }
-            };
-            self.outputs.push_back(ServerOutput::Event(event));
-        }
+        Some(match driven.machine.poll_event(&mut self.gate, self.now)? {
+            ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {
+                request: InboundId { stream, call },
+                peer: driven.peer,
+                protocol: driven.protocol.clone(),
+                payload,
+                deadline,
+            },
+            ServerStreamEvent::Abandon { call } => {
+                ServerEvent::Abandon { request: InboundId { stream, call } }
+            }
+        })
+    }
+
+    /// Takes what a stream that has no events wants done, and its timer.
+    fn collect(&mut self, stream: StreamId) {
+        let Some(driven) = self.streams.get_mut(stream) else { return };
         while let Some(op) = driven.machine.poll_op() {
             self.outputs.push_back(ServerOutput::Stream(stream, op));
+        }
+        driven.touched = driven.machine.has_event();
+        if driven.touched {
+            // What waited for room in the outbox is looked at now.
+            self.touched.push_back(stream);
         }
         let ended = driven.machine.is_ended();
         let timer = if ended { None } else { driven.machine.next_deadline() };
         self.timers.update(stream, &mut driven.timer, timer);
         if ended {
+            driven.machine.close(&mut self.gate, self.now);
             self.streams.remove(stream);
-        }
-    }
-
-    fn finish_drain(&mut self) {
-        if self.gate.is_draining() && self.streams.is_empty() && !self.drained {
-            self.drained = true;
-            self.drain_due = None;
-            self.outputs.push_back(ServerOutput::Event(ServerEvent::Drained));
         }
     }
 }

@@ -1,23 +1,28 @@
-//! One stream that a peer opened: requests in, answers out.
+//! One stream that a peer opened: its life, and its requests at work.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use slab::Slab;
 
-use super::gate::{Gate, Outcome, ProtocolKey};
+use super::connections::ConnectionKey;
+use super::gate::{Gate, Outcome};
+use super::limit::{Sample, SampleOutcome};
+use super::stats::Timer;
 use crate::compress::{Body, Payload};
 use crate::config::ServerConfig;
 use crate::error::{Delivery, Status, StatusCode};
-use crate::frame::{Flags, Format, Frame, FrameError, HeadReader, Kind, Settings, tag};
-use crate::link::Link;
+use crate::frame::{Flags, Format, Kind, Settings};
+use crate::id::{PeerId, ProtocolName};
+use crate::link::{Link, Overdue};
 use crate::port::{StreamEvent, StreamOp};
 use crate::time::{Timestamp, earliest};
 
 /// No further requests are read while more than this waits to be written: a peer that does not
 /// read its answers gets no more of them.
 const OUTBOX_HIGH: usize = 256 * 1024;
+/// A stream without requests keeps room for this many.
+const KEPT_CALLS: usize = 64;
 
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
@@ -31,39 +36,63 @@ pub struct CallId(u64);
 /// It reads requests, asks the [`Gate`] whether to let each in, and frames the answers. Every
 /// [`ServerEvent::Request`] is to be ended by exactly one [`respond`](Self::respond) or
 /// [`abandoned`](Self::abandoned), whatever became of the stream meanwhile.
+///
+/// A request is looked at and let in when [`poll_event`](Self::poll_event) asks for it and not
+/// before, so that what is answered at once never counts as more than one at work. After every
+/// input, call `poll_event` until it has nothing, then [`poll_op`](Self::poll_op).
 #[derive(Debug)]
 pub struct ServerStream {
     pub(super) link: Link,
-    protocol: ProtocolKey,
+    pub(super) key: ConnectionKey,
     pub(super) max_body: usize,
-    max_in_flight: usize,
-    idle_timeout: Duration,
+    pub(super) max_in_flight: usize,
+    cleanup_interval: Duration,
     pub(super) peer: Settings,
-    calls: Slab<Call>,
+    pub(super) calls: Slab<Call>,
     seq: u64,
     /// The highest request id seen.
-    last_id: u64,
+    pub(super) last_id: u64,
+    /// When the bytes came that the decoder has not looked at.
+    pub(super) arrived: Timestamp,
+    /// Bytes of the requests at work, before and after decompression.
+    work: usize,
+    /// The load that was last told to the peer, and when.
+    pub(super) told_load: Option<(u16, Timestamp)>,
     /// No call is due before this; it may be earlier than the truth.
     due: Option<Timestamp>,
     /// When the stream is closed unless a request comes.
     idle_due: Option<Timestamp>,
-    draining: bool,
+    pub(super) draining: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
-    finished: bool,
+    pub(super) finished: bool,
     /// Nothing of what the peer sends is looked at any more.
-    deaf: bool,
-    events: VecDeque<ServerEvent>,
+    pub(super) deaf: bool,
+    /// Requests whose handlers are to be told to stop.
+    pub(super) abandons: VecDeque<CallId>,
 }
 
 #[derive(Debug)]
 pub(super) struct Call {
-    id: CallId,
+    pub(super) id: CallId,
     pub(super) wire_id: u64,
-    deadline: Option<Timestamp>,
-    /// The answer was sent, or nobody waits for one: the handler's end only frees the place.
-    pub(super) answered: bool,
-    /// The status to answer with when the handler has stopped.
-    pub(super) stopping: Option<StatusCode>,
+    pub(super) deadline: Option<Timestamp>,
+    /// Why its handler was told to stop.
+    pub(super) stopped: Option<Stop>,
+    /// When it was let in.
+    started: Timestamp,
+    /// Its bytes, before and after decompression.
+    bytes: usize,
+}
+
+/// Why a handler was told to stop, and so what remains to be answered when it has.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The caller's time was over. It was told.
+    Deadline,
+    /// The caller cancelled. It is told when the handler has stopped.
+    Cancel,
+    /// The stream is gone, and nobody is there to be told.
+    Lost,
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.
@@ -86,16 +115,47 @@ pub enum ServerEvent {
 }
 
 impl ServerStream {
-    /// A stream that a peer opened under `protocol`.
+    /// A stream that `peer` opened under `protocol`. If the gate does not serve that, the stream
+    /// is [refused](Self::refused).
     #[must_use]
     pub fn new(
+        peer: PeerId,
+        protocol: &ProtocolName,
         format: Format,
-        protocol: ProtocolKey,
         config: &ServerConfig,
+        gate: &mut Gate,
         now: Timestamp,
     ) -> Self {
+        if !gate.serves(protocol.as_str()) {
+            return Self::refused(peer, protocol, format, config, gate, now);
+        }
+        let key = gate.open(peer, protocol, format, now);
+        let mut stream = Self::opened(key, format, config, now);
+        stream.settle(gate);
+        stream
+    }
+
+    /// A stream that is refused: it says so as far as its format can, and closes.
+    #[must_use]
+    pub fn refused(
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Format,
+        config: &ServerConfig,
+        gate: &mut Gate,
+        now: Timestamp,
+    ) -> Self {
+        let key = gate.open(peer, protocol, format, now);
+        gate.refuse();
+        let mut stream = Self::opened(key, format, config, now);
+        stream.drain(gate, now);
+        stream
+    }
+
+    fn opened(key: ConnectionKey, format: Format, config: &ServerConfig, now: Timestamp) -> Self {
         let max_body = config.max_block_size;
-        let mut link = Link::new(format, max_body, config.read_timeout, config.write_timeout, now);
+        let (read, write) = (config.read_timeout, config.write_timeout);
+        let mut link = Link::new(format, max_body, config.buffer_pool_size, read, write, now);
         let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
         if format == Format::Native {
             peer = Settings::ASSUMED;
@@ -106,30 +166,30 @@ impl ServerStream {
         }
         Self {
             link,
-            protocol,
+            key,
             max_body,
             max_in_flight: config.max_in_flight,
-            idle_timeout: config.idle_timeout,
+            cleanup_interval: config.cleanup_interval,
             peer,
             calls: Slab::new(),
             seq: 0,
             last_id: 0,
+            arrived: now,
+            work: 0,
+            told_load: None,
             due: None,
             idle_due: Some(now + config.read_timeout),
             draining: false,
             finished: false,
             deaf: false,
-            events: VecDeque::new(),
+            abandons: VecDeque::new(),
         }
     }
 
-    /// A stream that is refused: it says so as far as its format can, and closes.
+    /// The stream's name at the gate.
     #[must_use]
-    pub fn refused(format: Format, config: &ServerConfig, gate: &mut Gate, now: Timestamp) -> Self {
-        let mut stream = Self::new(format, ProtocolKey::default(), config, now);
-        gate.refuse();
-        stream.drain(now);
-        stream
+    pub fn key(&self) -> ConnectionKey {
+        self.key
     }
 
     /// Whether answers may be compressed on this stream.
@@ -142,27 +202,28 @@ impl ServerStream {
     pub fn handle(&mut self, event: StreamEvent, gate: &mut Gate, now: Timestamp) {
         self.link.advance_clock(now);
         match event {
+            StreamEvent::Received(_) | StreamEvent::Filled(_) if !self.is_listening() => {}
             StreamEvent::Received(data) => {
+                self.arrived = self.link.now;
                 self.link.decoder.push(data);
-                self.take_frames(gate);
+                gate.touch(self.key, self.link.now);
             }
             StreamEvent::Filled(n) => {
+                self.arrived = self.link.now;
                 self.link.decoder.filled(n);
-                self.take_frames(gate);
+                gate.touch(self.key, self.link.now);
             }
             StreamEvent::Written => {
                 self.link.on_written();
-                self.take_frames(gate);
+                gate.touch(self.key, self.link.now);
             }
-            StreamEvent::Finished => {
-                self.finished = true;
-                self.take_frames(gate);
-            }
+            StreamEvent::Finished => self.finished = true,
             StreamEvent::Failed(_) => {
                 self.link.gone();
                 self.abandon_all();
             }
         }
+        self.settle(gate);
     }
 
     /// Answers a request. An answer for which nobody waits any more is dropped.
@@ -175,23 +236,29 @@ impl ServerStream {
     ) {
         self.link.advance_clock(now);
         let Some(call) = self.remove(call) else { return };
-        if call.answered || call.stopping.is_some() {
-            gate.release(Outcome::Abandoned);
-            self.answer_stopped(&call);
+        if let Some(stop) = call.stopped {
+            self.release(&call, Outcome::Abandoned, stop.sample(), gate);
+            if stop == Stop::Cancel {
+                let status = Status::new(StatusCode::Cancelled, "");
+                self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
+            }
         } else {
-            match self.within_limit(answer) {
+            match self.within_limits(answer, gate) {
                 Ok(body) => {
-                    gate.release(Outcome::Ok);
-                    self.answer_ok(call.wire_id, body);
+                    self.release(&call, Outcome::Ok, SampleOutcome::Answered, gate);
+                    self.answer_ok(call.wire_id, body, gate);
                 }
                 Err(status) => {
-                    gate.release(Outcome::Failed);
-                    self.answer_failed(call.wire_id, &status, Delivery::Unknown);
+                    let sample = match status.code {
+                        StatusCode::Internal => SampleOutcome::Dropped,
+                        _ => SampleOutcome::Answered,
+                    };
+                    self.release(&call, Outcome::Failed, sample, gate);
+                    self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
                 }
             }
         }
-        self.settle();
-        self.take_frames(gate);
+        self.settle(gate);
     }
 
     /// Says that the handler of an abandoned request has stopped.
@@ -200,25 +267,30 @@ impl ServerStream {
     }
 
     /// Lets time pass.
-    pub fn handle_timeout(&mut self, now: Timestamp) {
+    pub fn handle_timeout(&mut self, gate: &mut Gate, now: Timestamp) {
         self.link.advance_clock(now);
         let now = self.link.now;
-        if self.link.overdue(now).is_some() {
-            self.link.reset();
-            self.abandon_all();
+        if let Some(overdue) = self.link.overdue(now) {
+            gate.timed_out(match overdue {
+                Overdue::Write(_) => Timer::Write,
+                Overdue::Message(_) => Timer::Message,
+            });
+            self.reset(gate);
             return;
         }
         if self.idle_due().is_some_and(|due| due <= now) {
-            self.drain(now);
+            gate.timed_out(if self.seq == 0 { Timer::FirstByte } else { Timer::Idle });
+            self.drain(gate, now);
         }
         if self.due.is_some_and(|due| due <= now) {
-            self.expire(now);
+            self.expire(gate, now);
         }
+        self.settle(gate);
     }
 
     /// Takes no further requests, finishes those at work, then closes the stream. Tells the peer
     /// which requests it will not look at, if the format can.
-    pub fn drain(&mut self, now: Timestamp) {
+    pub fn drain(&mut self, gate: &mut Gate, now: Timestamp) {
         self.link.advance_clock(now);
         if !self.draining && self.link.is_open() {
             self.draining = true;
@@ -228,13 +300,27 @@ impl ServerStream {
                 self.link.outbox.native(Kind::Drain, Flags::default(), id, none, |_| {});
             }
         }
-        self.settle();
+        self.settle(gate);
     }
 
     /// Aborts the stream; its handlers are to be stopped.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, gate: &mut Gate) {
         self.link.reset();
         self.abandon_all();
+        self.settle(gate);
+    }
+
+    /// Forgets the stream at the gate: to be called once, when it [ended](Self::is_ended) or is
+    /// given up. Requests at work give back their places; their handlers have been stopped.
+    pub fn close(&mut self, gate: &mut Gate, now: Timestamp) {
+        self.link.advance_clock(now);
+        self.link.gone();
+        self.abandon_all();
+        for (_, call) in core::mem::take(&mut self.calls) {
+            let sample = call.stopped.map_or(SampleOutcome::Cancelled, Stop::sample);
+            self.release(&call, Outcome::Abandoned, sample, gate);
+        }
+        gate.close(self.key);
     }
 
     /// The next operation on the stream.
@@ -242,15 +328,21 @@ impl ServerStream {
         self.link.poll_op()
     }
 
-    /// Whether there is an event.
+    /// Whether [`poll_event`](Self::poll_event) is to be called: it has an event, or something
+    /// to look at.
     #[must_use]
     pub fn has_event(&self) -> bool {
-        !self.events.is_empty()
+        let news = self.link.decoder.has_input() || self.finished;
+        !self.abandons.is_empty() || news && self.is_listening() && !self.is_paused()
     }
 
-    /// The next event for whoever runs the handlers.
-    pub fn poll_event(&mut self) -> Option<ServerEvent> {
-        self.events.pop_front()
+    /// The next event for whoever runs the handlers. Looks at what has come, as far as that takes.
+    pub fn poll_event(&mut self, gate: &mut Gate, now: Timestamp) -> Option<ServerEvent> {
+        self.link.advance_clock(now);
+        let abandon = self.abandons.pop_front().map(|call| ServerEvent::Abandon { call });
+        let event = abandon.or_else(|| self.take_frames(gate));
+        self.settle(gate);
+        event
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
@@ -259,11 +351,12 @@ impl ServerStream {
         earliest(earliest(self.link.next_deadline(), self.due), self.idle_due())
     }
 
-    /// Whether bytes of the stream are wanted now. They are not while a plain request is at work
-    /// or too many answers wait to be written.
+    /// Whether bytes of the stream are wanted now. They are not before those that came were
+    /// looked at, while a plain request is at work, or while too many answers wait to be written.
     #[must_use]
     pub fn wants_read(&self) -> bool {
-        self.link.is_open() && !self.finished && !self.deaf && !self.paused()
+        let done = !self.link.decoder.has_input() && !self.finished;
+        done && self.is_listening() && !self.is_paused()
     }
 
     /// Where the next bytes of a large request belong; see [`StreamEvent::Filled`].
@@ -272,233 +365,143 @@ impl ServerStream {
     }
 
     /// Whether the last operation was handed out and every handler has ended: the machine can be
-    /// dropped.
+    /// [closed](Self::close) and dropped.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.link.is_ended() && self.calls.is_empty()
     }
 
-    /// Bytes held for incomplete requests and unwritten answers.
+    /// Bytes held for incomplete requests and unwritten answers, and those not looked at.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.link.decoder.buffered() + self.link.outbox.len()
     }
 
-    /// When the stream counts as idle: not while a message arrives, which has a timer of its own.
-    fn idle_due(&self) -> Option<Timestamp> {
-        self.idle_due.filter(|_| !self.link.is_receiving())
+    /// Bytes held as the gate counts them.
+    pub(super) fn held(&self) -> usize {
+        self.link.decoder.incomplete() + self.held_elsewhere()
     }
 
-    fn paused(&self) -> bool {
+    /// The same without what the decoder holds.
+    pub(super) fn held_elsewhere(&self) -> usize {
+        self.work + self.link.unwritten()
+    }
+
+    /// When the stream counts as idle: not while a message arrives, which has a timer of its own.
+    fn idle_due(&self) -> Option<Timestamp> {
+        let arriving = self.link.is_receiving() || self.link.decoder.has_input();
+        self.idle_due.filter(|_| !arriving)
+    }
+
+    /// Whether what the peer sends is looked at, now or later.
+    pub(super) fn is_listening(&self) -> bool {
+        self.link.is_open() && !self.deaf
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
         match self.link.format {
             Format::Plain => !self.calls.is_empty() || self.draining,
             Format::Native => self.link.outbox.len() > OUTBOX_HIGH,
         }
     }
 
-    fn take_frames(&mut self, gate: &mut Gate) {
-        while self.link.is_open() && !self.deaf && !self.paused() {
-            let result = match self.link.next_frame() {
-                Ok(None) => break,
-                Ok(Some(frame)) if self.link.format == Format::Plain => {
-                    self.take_plain(frame, gate);
-                    Ok(())
-                }
-                Ok(Some(frame)) => self.take_native(frame, gate),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                self.violated(&error, gate);
-            }
-        }
-        if self.paused() {
-            self.link.pause_message();
-        } else if self.finished && !self.deaf && self.link.is_open() {
-            self.deaf = true;
-            if self.link.decoder.mid_frame() {
-                self.violated(&FrameError::Truncated, gate);
-            }
-        }
-        self.settle();
-    }
-
-    fn take_plain(&mut self, frame: Frame, gate: &mut Gate) {
-        match gate.admit(self.protocol) {
-            Ok(()) => self.request(0, Payload { bytes: frame.body, original: None }, None),
-            // The format has no way to say more than that.
-            Err(_) => self.link.finish(),
-        }
-    }
-
-    fn take_native(&mut self, frame: Frame, gate: &mut Gate) -> Result<(), FrameError> {
-        match frame.header.kind {
-            None => Ok(()),
-            Some(Kind::Settings) => self.peer.update(&frame.head),
-            Some(Kind::Request) => self.take_request(frame, gate),
-            Some(Kind::Cancel) => {
-                self.take_cancel(frame.header.id);
-                Ok(())
-            }
-            Some(Kind::Response | Kind::Drain | Kind::Data) => {
-                Err(FrameError::Unexpected("a frame that only servers send"))
-            }
-        }
-    }
-
-    fn take_request(&mut self, frame: Frame, gate: &mut Gate) -> Result<(), FrameError> {
-        let id = frame.header.id;
-        if self.draining && id > self.last_id {
-            // DRAIN has told the client that this one is not looked at.
-            return Ok(());
-        }
-        if id <= self.last_id {
-            return Err(FrameError::Unexpected("a request id that does not increase"));
-        }
-        self.last_id = id;
-        let flags = frame.header.flags;
-        let (mut timeout, mut original, mut unknown) = (None, None, flags.unsupported());
-        for field in HeadReader::new(&frame.head) {
-            let field = field?;
-            match field.tag {
-                tag::TIMEOUT => timeout = Some(field.u32()?),
-                tag::SIZE => original = Some(field.u32()?),
-                _ => unknown |= !field.ignorable(),
-            }
-        }
-        if flags.contains(Flags::COMPRESSED) != original.is_some() {
-            return Err(FrameError::Field { tag: tag::SIZE });
-        }
-        let payload = Payload { bytes: frame.body, original };
-        let refusal = if unknown {
-            Some(Status::new(StatusCode::Unimplemented, ""))
-        } else if let Err(error) = payload.check(self.max_body) {
-            let code = if payload.len() > self.max_body {
-                StatusCode::TooLarge
-            } else {
-                StatusCode::BadRequest
-            };
-            Some(Status::new(code, alloc::format!("{error}")))
-        } else if timeout == Some(0) {
-            Some(Status::new(StatusCode::DeadlineExceeded, ""))
-        } else if self.calls.len() >= self.max_in_flight {
-            Some(Status::new(StatusCode::Busy, "more requests on one stream than were agreed on"))
-        } else {
-            None
-        };
-        if let Some(status) = refusal {
-            gate.refuse();
-            self.answer_failed(id, &status, Delivery::NotProcessed);
-            return Ok(());
-        }
-        if let Err(status) = gate.admit(self.protocol) {
-            self.answer_failed(id, &status, Delivery::NotProcessed);
-            if status.code == StatusCode::NotFound {
-                // Should the protocol come back, it will not do so on this stream.
-                self.drain(self.link.now);
-            }
-            return Ok(());
-        }
-        let deadline =
-            timeout.map(|millis| self.link.now + Duration::from_millis(u64::from(millis)));
-        self.request(id, payload, deadline);
-        Ok(())
-    }
-
-    fn request(&mut self, wire_id: u64, payload: Payload, deadline: Option<Timestamp>) {
-        let entry = self.calls.vacant_entry();
+    /// Notes a request that was let in.
+    pub(super) fn begin(
+        &mut self,
+        wire_id: u64,
+        payload: Payload,
+        deadline: Option<Timestamp>,
+    ) -> ServerEvent {
+        let bytes = bytes_at_work(&payload);
+        let (entry, started) = (self.calls.vacant_entry(), self.link.now);
         self.seq += 1;
         let id = CallId(self.seq << SLOT_BITS | entry.key() as u64);
-        entry.insert(Call { id, wire_id, deadline, answered: false, stopping: None });
+        entry.insert(Call { id, wire_id, deadline, stopped: None, started, bytes });
+        self.work += bytes;
         self.idle_due = None;
         self.due = earliest(self.due, deadline);
-        self.events.push_back(ServerEvent::Request { call: id, payload, deadline });
-    }
-
-    fn take_cancel(&mut self, wire_id: u64) {
-        // Not found: the answer and the cancellation have crossed.
-        if let Some((_, call)) = self.calls.iter_mut().find(|(_, call)| call.wire_id == wire_id)
-            && !call.answered
-            && call.stopping.is_none()
-        {
-            call.stopping = Some(StatusCode::Cancelled);
-            call.deadline = None;
-            self.events.push_back(ServerEvent::Abandon { call: call.id });
-        }
+        ServerEvent::Request { call: id, payload, deadline }
     }
 
     /// The caller's remaining time is over: it is answered at once, whatever the handler does.
-    fn expire(&mut self, now: Timestamp) {
-        let is_due = |call: &Call| call.deadline.is_some_and(|due| due <= now);
-        let due: Vec<usize> =
-            self.calls.iter().filter(|(_, call)| is_due(call)).map(|(slot, _)| slot).collect();
-        for slot in due {
-            let call = &mut self.calls[slot];
-            call.answered = true;
+    fn expire(&mut self, gate: &Gate, now: Timestamp) {
+        let mut due = None;
+        for slot in 0..self.calls.capacity() {
+            let Some(call) = self.calls.get_mut(slot) else { continue };
+            if call.deadline.is_none_or(|deadline| deadline > now) {
+                due = earliest(due, call.deadline);
+                continue;
+            }
+            call.stopped = Some(Stop::Deadline);
             call.deadline = None;
-            let (id, wire_id) = (call.id, call.wire_id);
-            self.events.push_back(ServerEvent::Abandon { call: id });
+            let wire_id = call.wire_id;
+            self.abandons.push_back(call.id);
             let status = Status::new(StatusCode::DeadlineExceeded, "");
-            self.answer_failed(wire_id, &status, Delivery::Unknown);
+            self.answer_failed(wire_id, &status, Delivery::Unknown, gate);
         }
-        self.due = self.calls.iter().filter_map(|(_, call)| call.deadline).min();
+        self.due = due;
     }
 
     fn remove(&mut self, call: CallId) -> Option<Call> {
         let slot = (call.0 & SLOT_MASK) as usize;
         self.calls.get(slot).filter(|found| found.id == call)?;
-        self.calls.try_remove(slot)
+        let call = self.calls.try_remove(slot)?;
+        self.work -= call.bytes;
+        Some(call)
+    }
+
+    /// A handler has ended, and its place is free.
+    fn release(&self, call: &Call, outcome: Outcome, sample: SampleOutcome, gate: &mut Gate) {
+        let now = self.link.now;
+        let sample = Sample { latency: now.since(call.started), outcome: sample };
+        gate.release(self.key, outcome, sample, now);
     }
 
     fn abandon_all(&mut self) {
         for (_, call) in &mut self.calls {
             call.deadline = None;
-            if !call.answered && call.stopping.is_none() {
-                self.events.push_back(ServerEvent::Abandon { call: call.id });
+            if call.stopped.is_none() {
+                call.stopped = Some(Stop::Lost);
+                self.abandons.push_back(call.id);
             }
-            call.answered = true;
         }
         self.due = None;
-        self.idle_due = None;
     }
 
-    /// The peer broke the format. A request that is too large is answered as such, and what is
-    /// at work is finished; anything else ends the stream.
-    fn violated(&mut self, error: &FrameError, gate: &mut Gate) {
-        let native = self.link.format == Format::Native;
-        match *error {
-            FrameError::TooLarge { request: true, .. } if self.draining || !native => {
-                // Not looked at anyway, or there is no way to say so.
-                gate.refuse();
-                self.deaf = true;
-                self.settle();
-            }
-            FrameError::TooLarge { id, request: true, announced, limit } if id > self.last_id => {
-                gate.refuse();
-                self.last_id = id;
-                let message = alloc::format!("{announced} bytes, the limit is {limit}");
-                let status = Status::new(StatusCode::TooLarge, message);
-                self.answer_failed(id, &status, Delivery::NotProcessed);
-                self.deaf = true;
-                self.drain(self.link.now);
-            }
-            _ => {
-                gate.violation();
-                self.reset();
-            }
-        }
-    }
-
-    /// Closes the stream when nothing is left to do on it, or starts the idle timer.
-    fn settle(&mut self) {
-        if !self.link.is_open() {
-            self.idle_due = None;
-        } else if self.calls.is_empty() {
+    /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what
+    /// is not needed any more, and tells the gate what is held.
+    pub(super) fn settle(&mut self, gate: &mut Gate) {
+        if self.calls.is_empty() && self.link.is_open() {
             if self.draining || self.deaf {
                 self.link.finish();
-                self.idle_due = None;
             } else if self.idle_due.is_none() {
-                self.idle_due = Some(self.link.now + self.idle_timeout);
+                self.idle_due = Some(self.link.now + self.cleanup_interval);
+            }
+            if self.calls.capacity() > KEPT_CALLS {
+                self.calls = Slab::new();
             }
         }
+        if !self.link.is_open() {
+            self.idle_due = None;
+        }
+        if !self.is_listening() {
+            self.link.decoder.clear();
+        }
+        gate.charge(self.key, self.held());
     }
+}
+
+impl Stop {
+    /// What a request that was stopped so tells about the server.
+    const fn sample(self) -> SampleOutcome {
+        match self {
+            Self::Deadline => SampleOutcome::Dropped,
+            Self::Cancel | Self::Lost => SampleOutcome::Cancelled,
+        }
+    }
+}
+
+/// What a request costs while its handler works: its bytes, and what they inflate to.
+pub(super) fn bytes_at_work(payload: &Payload) -> usize {
+    payload.wire_len() + if payload.is_compressed() { payload.len() } else { 0 }
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use pointsub_core::{PeerId, StreamOp, Timestamp};
 
 pub(crate) use client::ClientScript;
-pub(crate) use server::ServerScript;
+pub(crate) use server::{ServerScript, check_counters};
 pub(crate) use wire::{
     Wire, cancel, drain, failure, frame, id, join, plain, request, response, settings,
 };

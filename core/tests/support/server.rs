@@ -1,6 +1,6 @@
 //! A [`Server`] on a script.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use pointsub_core::{
@@ -22,6 +22,10 @@ pub(crate) struct ServerScript {
     abandons: VecDeque<InboundId>,
     drained: usize,
     streams: BTreeMap<StreamId, Io>,
+    native: BTreeSet<StreamId>,
+    /// What was told of the load. Answers are compared without it, unless it is what a test is
+    /// about.
+    loads: Vec<(u64, u16)>,
 }
 
 impl ServerScript {
@@ -38,6 +42,8 @@ impl ServerScript {
             abandons: VecDeque::new(),
             drained: 0,
             streams: BTreeMap::new(),
+            native: BTreeSet::new(),
+            loads: Vec::new(),
         }
     }
 
@@ -113,7 +119,28 @@ impl ServerScript {
     }
 
     pub(crate) fn accept_for(&mut self, protocol: &str, format: Format) -> StreamId {
-        self.server.accept(peer(1), &name(protocol), format, self.now)
+        self.accept_from(1, protocol, format)
+    }
+
+    /// Peer number `n` opens a stream.
+    pub(crate) fn accept_from(&mut self, n: u8, protocol: &str, format: Format) -> StreamId {
+        let stream = self.server.accept(peer(n), &name(protocol), format, self.now);
+        if format == Format::Native {
+            self.native.insert(stream);
+        }
+        stream
+    }
+
+    /// Peer number `n` opens a native stream, and the SETTINGS are written.
+    #[track_caller]
+    pub(crate) fn native_from(&mut self, n: u8, protocol: &str) -> StreamId {
+        let stream = self.accept_from(n, protocol, Format::Native);
+        self.expect_sent(stream, [self.settings()]);
+        stream
+    }
+
+    pub(crate) fn register(&mut self, protocol: &str) {
+        self.server.register(&name(protocol)).expect("registered");
     }
 
     pub(crate) fn respond(&mut self, request: InboundId, body: impl Into<Bytes>) {
@@ -225,7 +252,7 @@ impl ServerScript {
     pub(crate) fn expect_write<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
         self.pump();
         let write = self.streams.get_mut(&stream).and_then(|io| io.write.take());
-        let (write, wanted) = (write.expect("a write"), join(frames));
+        let (write, wanted) = (self.without_load(stream, &write.expect("a write")), join(frames));
         assert!(
             write == wanted,
             "{:?}\n instead of {:?}",
@@ -246,20 +273,36 @@ impl ServerScript {
     #[track_caller]
     pub(crate) fn expect_sent<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
         let wanted = join(frames);
-        let mut sent = Vec::new();
+        let (mut raw, mut sent) = (Vec::new(), Bytes::new());
+        let known = self.loads.len();
         loop {
             self.pump();
             let Some(io) = self.streams.get_mut(&stream) else { break };
             let Some(write) = io.write.take() else { break };
-            sent.extend_from_slice(&write);
+            raw.extend_from_slice(&write);
             io.outstanding = false;
             self.event(stream, StreamEvent::Written);
+            self.loads.truncate(known);
+            sent = self.without_load(stream, &raw);
             if sent.len() >= wanted.len() {
                 break;
             }
         }
-        let sent = Bytes::from(sent);
         assert!(sent == wanted, "{:?}\n instead of {:?}", wire::parse(&sent), wire::parse(&wanted));
+    }
+
+    /// The loads that were told since this was asked last, each with the id of its answer.
+    pub(crate) fn loads(&mut self) -> Vec<(u64, u16)> {
+        std::mem::take(&mut self.loads)
+    }
+
+    fn without_load(&mut self, stream: StreamId, bytes: &[u8]) -> Bytes {
+        if !self.native.contains(&stream) {
+            return Bytes::copy_from_slice(bytes);
+        }
+        let (bytes, loads) = wire::without_load(bytes);
+        self.loads.extend(loads);
+        bytes
     }
 
     #[track_caller]
@@ -342,12 +385,7 @@ impl ServerScript {
         if let (Some(wait), Some(ticked)) = (wait, self.ticked) {
             assert!(wait > ticked, "a deadline at {wait} after a tick at {ticked}");
         }
-        let stats = self.server.stats();
-        assert_eq!(
-            stats.started,
-            stats.ok + stats.failed + stats.abandoned + stats.in_flight,
-            "{stats:?}"
-        );
+        check_counters(&self.server, self.now);
         wait
     }
 }
@@ -358,6 +396,21 @@ impl Drop for ServerScript {
             self.expect_quiet();
         }
     }
+}
+
+/// What holds of a server's counters at every instant.
+#[track_caller]
+pub(crate) fn check_counters(server: &Server, now: Timestamp) -> ServerStats {
+    let stats = server.stats();
+    let ended = stats.ok + stats.failed + stats.abandoned;
+    assert_eq!(stats.started, ended + stats.in_flight, "{stats:?}");
+    let streams = server.connections_info(now);
+    let in_flight: usize = streams.iter().map(|stream| stream.in_flight).sum();
+    let memory: usize = streams.iter().map(|stream| stream.memory).sum();
+    assert_eq!(stats.streams, streams.len() as u64, "{stats:?}");
+    assert_eq!((stats.in_flight, stats.memory), (in_flight as u64, memory as u64), "{stats:?}");
+    assert!(stats.busy <= stats.refused && stats.streams <= stats.streams_total, "{stats:?}");
+    stats
 }
 
 fn name(protocol: &str) -> ProtocolName {

@@ -73,11 +73,6 @@ impl Wire {
         self.field(1, &millis.to_be_bytes())
     }
 
-    /// The server's load in thousandths.
-    pub(crate) fn load(self, thousandths: u16) -> Self {
-        self.field(0x81, &thousandths.to_be_bytes())
-    }
-
     /// Marks the body as compressed.
     pub(crate) fn compressed(self, original: u32) -> Self {
         self.flag(0x01).field(2, &original.to_be_bytes())
@@ -119,6 +114,11 @@ impl Wire {
         out.freeze()
     }
 
+    /// Adds the server's load.
+    pub(crate) fn load(self, thousandths: u16) -> Self {
+        self.field(0x81, &thousandths.to_be_bytes())
+    }
+
     /// The first `n` bytes.
     pub(crate) fn first(&self, n: usize) -> Bytes {
         self.bytes().slice(..n)
@@ -151,6 +151,41 @@ impl fmt::Debug for Wire {
 /// Frames one after the other.
 pub(crate) fn join<const N: usize>(frames: [Wire; N]) -> Bytes {
     frames.iter().flat_map(Wire::bytes).collect()
+}
+
+/// Native frames without the field LOAD of responses, and the loads by id. The last frame may end
+/// beyond `bytes`.
+pub(super) fn without_load(mut bytes: &[u8]) -> (Bytes, Vec<(u64, u16)>) {
+    let (mut out, mut loads) = (BytesMut::new(), Vec::new());
+    while let Some((header, rest)) = bytes.split_first_chunk::<16>() {
+        let [l0, l1, l2, l3, kind, flags, h0, h1, id @ ..] = *header;
+        let length = u32::from_be_bytes([l0, l1, l2, l3]);
+        let fields = usize::from(u16::from_be_bytes([h0, h1]));
+        let body = length as usize - 12 - fields;
+        let (mut head, rest) = rest.split_at(fields);
+        let mut kept = Vec::new();
+        while let [tag, n0, n1, ..] = *head {
+            let (field, others) = head.split_at(3 + usize::from(u16::from_be_bytes([n0, n1])));
+            match *field {
+                [0x81, 0, 2, high, low] if kind == 3 => {
+                    loads.push((u64::from_be_bytes(id), u16::from_be_bytes([high, low])));
+                }
+                _ => kept.put_slice(field),
+            }
+            assert!(tag != 0x81 || kind == 3, "LOAD on something else");
+            head = others;
+        }
+        out.put_u32(length - (fields - kept.len()) as u32);
+        out.put_slice(&[kind, flags]);
+        out.put_u16(kept.len() as u16);
+        out.put_slice(&id);
+        out.put_slice(&kept);
+        let (body, rest) = rest.split_at(body.min(rest.len()));
+        out.put_slice(body);
+        bytes = rest;
+    }
+    out.put_slice(bytes);
+    (out.freeze(), loads)
 }
 
 /// What native frames there seem to be in `bytes`, for messages.

@@ -13,12 +13,11 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::server::{CallId, ServerStream, ServerStreamEvent};
 use pointsub_core::{
-    Body, Format, Payload, ProtocolName, Status, StatusCode, StreamError, StreamEvent, StreamOp,
-    Timestamp,
+    Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
 
 use super::handler::{Handler, Request};
-use super::hub::{Command, Lane, LaneKey, ServerHub};
+use super::hub::{Accepted, Command, Lane, ServerHub};
 use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::timer::Timer;
 
@@ -33,7 +32,6 @@ type Work = BoxFuture<'static, Result<Body, Status>>;
 /// A stream, its wire machine, and the handlers at work for it.
 pub(crate) struct ServerDriver {
     hub: Arc<ServerHub>,
-    key: LaneKey,
     lane: Arc<Lane>,
     peer: PeerId,
     protocol: ProtocolName,
@@ -56,18 +54,10 @@ impl ServerDriver {
         stream: Stream,
         has_room: bool,
     ) -> Self {
-        let now = hub.clock.now();
-        let (machine, handler) = match hub.lookup(&protocol).filter(|_| has_room) {
-            Some((key, handler)) => {
-                (ServerStream::new(format, key, &hub.config, now), Some(handler))
-            }
-            None => (ServerStream::refused(format, &hub.config, &mut hub.gate.lock(), now), None),
-        };
-        let (key, lane) = hub.add_lane();
+        let Accepted { machine, handler, lane } = hub.accept(&peer, &protocol, format, has_room);
         let timer = Timer::new(hub.clock);
         Self {
             hub,
-            key,
             lane,
             peer,
             protocol,
@@ -80,12 +70,35 @@ impl ServerDriver {
         }
     }
 
-    fn carry_out(&mut self) {
-        if self.commands.is_empty() {
-            return;
+    /// Tells the machine what has happened and carries out what was commanded, then runs the
+    /// handlers of what has arrived, as far as they come without waiting.
+    ///
+    /// The gate is locked once per request: to answer the last one and to let the next one in.
+    fn serve(&mut self, mut news: Option<StreamEvent>, cx: &mut Context<'_>) {
+        loop {
+            let now = self.hub.clock.now();
+            let Some(event) = self.advance(news.take(), now) else { return };
+            match event {
+                ServerStreamEvent::Request { call, payload, deadline } => {
+                    if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
+                        self.commands.push(Command::Respond { call, answer });
+                    }
+                }
+                ServerStreamEvent::Abandon { call } => match self.spawned.get(&call) {
+                    // Its task says when it has stopped.
+                    Some(handler) => handler.abort(),
+                    None => self.commands.push(Command::Abandoned { call }),
+                },
+            }
         }
-        let now = self.hub.clock.now();
-        let gate = &mut self.hub.gate.lock();
+    }
+
+    /// What the machine wants of a handler next.
+    fn advance(&mut self, news: Option<StreamEvent>, now: Timestamp) -> Option<ServerStreamEvent> {
+        let gate = &mut self.hub.state.lock().gate;
+        if let Some(event) = news {
+            self.machine.handle(event, gate, now);
+        }
         for command in self.commands.drain(..) {
             match command {
                 Command::Respond { call, answer } => {
@@ -96,41 +109,11 @@ impl ServerDriver {
                     self.spawned.remove(&call);
                     self.machine.abandoned(call, gate, now);
                 }
-                Command::Drain => self.machine.drain(now),
-                Command::Reset => self.machine.reset(),
+                Command::Drain => self.machine.drain(gate, now),
+                Command::Reset => self.machine.reset(gate),
             }
         }
-    }
-
-    fn handle(&mut self, event: StreamEvent) {
-        let now = self.hub.clock.now();
-        self.machine.handle(event, &mut self.hub.gate.lock(), now);
-    }
-
-    /// Runs the handlers of what has arrived, as far as they come without waiting.
-    fn serve(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut any = false;
-        // Answers can let in further requests.
-        while self.machine.has_event() {
-            any = true;
-            let now = self.hub.clock.now();
-            while let Some(event) = self.machine.poll_event() {
-                match event {
-                    ServerStreamEvent::Request { call, payload, deadline } => {
-                        if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
-                            self.commands.push(Command::Respond { call, answer });
-                        }
-                    }
-                    ServerStreamEvent::Abandon { call } => match self.spawned.get(&call) {
-                        // Its task says when it has stopped.
-                        Some(handler) => handler.abort(),
-                        None => self.commands.push(Command::Abandoned { call }),
-                    },
-                }
-            }
-            self.carry_out();
-        }
-        any
+        self.machine.poll_event(gate, now)
     }
 
     /// Begins to handle a request; the answer, if it is there at once.
@@ -232,14 +215,13 @@ impl Future for ServerDriver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let mut reads = 0;
+        let (mut reads, mut news) = (0, None);
         loop {
             this.lane.take(&mut this.commands, cx);
-            this.carry_out();
-            this.serve(cx);
+            this.serve(news.take(), cx);
             match this.io.poll_write(&mut this.machine, cx) {
                 Poll::Ready(Progress::Event(event)) => {
-                    this.handle(event);
+                    news = Some(event);
                     continue;
                 }
                 Poll::Ready(Progress::Ended) => break,
@@ -254,13 +236,14 @@ impl Future for ServerDriver {
                 match progress {
                     Progress::Event(event) => {
                         reads += 1;
-                        this.handle(event);
+                        news = Some(event);
                         continue;
                     }
                     Progress::Ended => break,
                 }
             }
             if this.machine.has_event() {
+                // Room in the outbox, for what has waited for it.
                 continue;
             }
             if this.machine.is_ended() {
@@ -269,7 +252,8 @@ impl Future for ServerDriver {
             if !this.timer.poll_due(this.machine.next_deadline(), cx) {
                 return Poll::Pending;
             }
-            this.machine.handle_timeout(this.hub.clock.now());
+            let now = this.hub.clock.now();
+            this.machine.handle_timeout(&mut this.hub.state.lock().gate, now);
         }
         Poll::Ready(())
     }
@@ -278,22 +262,8 @@ impl Future for ServerDriver {
 impl Drop for ServerDriver {
     /// The stream is gone: nobody waits for the handlers that are still at work for it.
     fn drop(&mut self) {
-        self.handle(StreamEvent::Failed(StreamError::Lost(Arc::from("the connection closed"))));
-        while let Some(event) = self.machine.poll_event() {
-            let (ServerStreamEvent::Request { call, .. } | ServerStreamEvent::Abandon { call }) =
-                event;
-            if let Some(handler) = self.spawned.remove(&call) {
-                handler.abort();
-            }
-            let now = self.hub.clock.now();
-            self.machine.abandoned(call, &mut self.hub.gate.lock(), now);
-        }
-        for (call, handler) in std::mem::take(&mut self.spawned) {
-            handler.abort();
-            let now = self.hub.clock.now();
-            self.machine.abandoned(call, &mut self.hub.gate.lock(), now);
-        }
-        self.hub.remove_lane(self.key);
+        self.spawned.values().for_each(AbortHandle::abort);
+        self.hub.close(&mut self.machine);
     }
 }
 

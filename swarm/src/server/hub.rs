@@ -6,44 +6,38 @@ use std::task::{Context, Waker};
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
+use libp2p_identity::PeerId;
 use parking_lot::Mutex;
-use pointsub_core::server::{CallId, Gate, ProtocolKey, RegisterError};
+use pointsub_core::server::{CallId, ConnectionKey, Gate, RegisterError, ServerStream};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
-use slotmap::{SlotMap, new_key_type};
+use slotmap::SecondaryMap;
 
 use super::handler::Handler;
 use crate::clock::Clock;
-use crate::notify;
 use crate::runtime::Executor;
 use crate::upgrade::WireName;
-
-new_key_type! {
-    /// A stream that is served.
-    pub(crate) struct LaneKey;
-}
+use crate::{notify, peer};
 
 pub(crate) struct ServerHub {
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
     pub(crate) executor: Executor,
-    pub(crate) gate: Mutex<Gate>,
-    registry: Mutex<Registry>,
-    lanes: Mutex<Lanes>,
+    /// Held for fractions of a microsecond, never while a handler runs.
+    pub(crate) state: Mutex<State>,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
 
-#[derive(Default)]
-struct Registry {
+pub(crate) struct State {
+    pub(crate) gate: Gate,
+    /// Of every protocol that the gate knows.
     handlers: BTreeMap<ProtocolName, Arc<dyn Handler>>,
     /// Both names of every protocol, as negotiated; made anew at each change.
     names: Arc<[WireName]>,
-}
-
-#[derive(Default)]
-struct Lanes {
-    by_key: SlotMap<LaneKey, Arc<Lane>>,
-    idle: Vec<oneshot::Sender<()>>,
+    /// The streams that are served; not those that are only told that they are not.
+    lanes: SecondaryMap<ConnectionKey, Arc<Lane>>,
+    /// Who waits until no stream is left.
+    stopping: Vec<oneshot::Sender<()>>,
 }
 
 /// What waits for one stream's driver.
@@ -55,12 +49,12 @@ pub(crate) struct Lane {
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A spawned handler has ended.
+    /// A handler has ended.
     Respond {
         call: CallId,
         answer: Result<Body, Status>,
     },
-    /// A spawned handler was stopped.
+    /// A handler was stopped.
     Abandoned {
         call: CallId,
     },
@@ -80,18 +74,24 @@ impl Lane {
     }
 }
 
+/// A stream that was taken on.
+pub(crate) struct Accepted {
+    pub(crate) machine: ServerStream,
+    /// Who answers its requests; nobody if it is refused.
+    pub(crate) handler: Option<Arc<dyn Handler>>,
+    pub(crate) lane: Arc<Lane>,
+}
+
 impl ServerHub {
     pub(crate) fn new(config: ServerConfig, clock: Clock, executor: Executor) -> Arc<Self> {
-        let gate = Mutex::new(Gate::new(config.max_concurrent_conns()));
-        Arc::new(Self {
-            clock,
-            config,
-            executor,
-            gate,
-            registry: Mutex::default(),
-            lanes: Mutex::default(),
-            swarm: AtomicWaker::new(),
-        })
+        let state = Mutex::new(State {
+            gate: Gate::new(&config),
+            handlers: BTreeMap::new(),
+            names: Arc::default(),
+            lanes: SecondaryMap::new(),
+            stopping: Vec::new(),
+        });
+        Arc::new(Self { clock, config, executor, state, swarm: AtomicWaker::new() })
     }
 
     pub(crate) fn register(
@@ -99,93 +99,107 @@ impl ServerHub {
         protocol: &ProtocolName,
         handler: Arc<dyn Handler>,
     ) -> Result<(), RegisterError> {
-        self.gate.lock().register(protocol)?;
-        self.registry.lock().change(|handlers| {
-            handlers.insert(protocol.clone(), handler);
-        });
-        self.swarm.wake();
+        let state = &mut *self.state.lock();
+        state.gate.register(protocol)?;
+        state.handlers.insert(protocol.clone(), handler);
+        self.announce(state);
         Ok(())
     }
 
     pub(crate) fn unregister(&self, protocol: &ProtocolName) -> bool {
-        let known = self.gate.lock().unregister(protocol.as_str());
-        self.registry.lock().change(|handlers| {
-            handlers.remove(protocol);
-        });
-        self.swarm.wake();
+        let mut state = self.state.lock();
+        let known = state.gate.unregister(protocol.as_str());
+        let handler = state.handlers.remove(protocol);
+        self.announce(&mut state);
+        // What a handler owns may ask the server something as it is dropped.
+        drop(state);
+        drop(handler);
         known
+    }
+
+    /// Tells the swarm which protocols there are now.
+    fn announce(&self, state: &mut State) {
+        let both = |protocol| {
+            [WireName::new(protocol, Format::Native), WireName::new(protocol, Format::Plain)]
+        };
+        state.names = state.handlers.keys().flat_map(both).collect();
+        self.swarm.wake();
     }
 
     /// The names to listen for now.
     pub(crate) fn names(&self) -> Arc<[WireName]> {
-        self.registry.lock().names.clone()
+        self.state.lock().names.clone()
     }
 
     pub(crate) fn register_swarm(&self, waker: &Waker) {
         self.swarm.register(waker);
     }
 
-    /// The handler of a protocol, while it is registered and the server is not stopping.
-    pub(crate) fn lookup(
+    /// Takes on a stream; refuses it if its connection has too many or nobody serves the protocol.
+    pub(crate) fn accept(
         &self,
+        peer: &PeerId,
         protocol: &ProtocolName,
-    ) -> Option<(ProtocolKey, Arc<dyn Handler>)> {
-        let gate = self.gate.lock();
-        let key = gate.protocol(protocol.as_str()).filter(|_| !gate.is_draining())?;
-        drop(gate);
-        let handler = self.registry.lock().handlers.get(protocol)?.clone();
-        Some((key, handler))
+        format: Format,
+        has_room: bool,
+    ) -> Accepted {
+        let (now, peer, lane) = (self.clock.now(), peer::to_core(peer), Arc::<Lane>::default());
+        let State { gate, handlers, lanes, .. } = &mut *self.state.lock();
+        let handler = handlers.get(protocol).filter(|_| has_room).cloned();
+        let machine = if handler.is_some() {
+            let machine = ServerStream::new(peer, protocol, format, &self.config, gate, now);
+            lanes.insert(machine.key(), lane.clone());
+            machine
+        } else {
+            ServerStream::refused(peer, protocol, format, &self.config, gate, now)
+        };
+        Accepted { machine, handler, lane }
     }
 
-    pub(crate) fn add_lane(&self) -> (LaneKey, Arc<Lane>) {
-        let lane = Arc::new(Lane::default());
-        let key = self.lanes.lock().by_key.insert(lane.clone());
-        if self.gate.lock().is_draining() {
-            lane.push(Command::Drain);
-        }
-        (key, lane)
+    /// Forgets a stream whose handlers have been stopped.
+    pub(crate) fn close(&self, machine: &mut ServerStream) {
+        let now = self.clock.now();
+        let state = &mut *self.state.lock();
+        machine.close(&mut state.gate, now);
+        state.lanes.remove(machine.key());
+        state.finish_stop();
     }
 
-    pub(crate) fn remove_lane(&self, key: LaneKey) {
-        let mut lanes = self.lanes.lock();
-        lanes.by_key.remove(key);
-        if lanes.by_key.is_empty() {
-            notify(&mut lanes.idle);
-        }
-    }
-
-    /// Lets no further request in; the receiver hears when no stream is left.
-    pub(crate) fn drain(&self) -> oneshot::Receiver<()> {
-        self.gate.lock().drain();
-        self.registry.lock().change(BTreeMap::clear);
-        self.swarm.wake();
-        self.tell_all(|| Command::Drain);
+    /// Lets no further request in; the receiver hears when no stream is left, and the server can
+    /// serve again.
+    pub(crate) fn stop(&self) -> oneshot::Receiver<()> {
+        let mut state = self.state.lock();
+        state.gate.drain();
+        let handlers = std::mem::take(&mut state.handlers);
+        self.announce(&mut state);
+        state.tell_all(|| Command::Drain);
         let (sender, receiver) = oneshot::channel();
-        let mut lanes = self.lanes.lock();
-        lanes.idle.push(sender);
-        if lanes.by_key.is_empty() {
-            notify(&mut lanes.idle);
-        }
+        state.stopping.push(sender);
+        state.finish_stop();
+        drop(state);
+        drop(handlers);
         receiver
     }
 
     /// Cuts off what is still at work.
     pub(crate) fn reset(&self) {
-        self.tell_all(|| Command::Reset);
-    }
-
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        let lanes: Vec<Arc<Lane>> = self.lanes.lock().by_key.values().cloned().collect();
-        lanes.iter().for_each(|lane| lane.push(command()));
+        let state = self.state.lock();
+        // Unless it has stopped, and what is at work now is at work for the next life.
+        if state.gate.is_draining() {
+            state.tell_all(|| Command::Reset);
+        }
     }
 }
 
-impl Registry {
-    fn change(&mut self, f: impl FnOnce(&mut BTreeMap<ProtocolName, Arc<dyn Handler>>)) {
-        f(&mut self.handlers);
-        let both = |protocol| {
-            [WireName::new(protocol, Format::Native), WireName::new(protocol, Format::Plain)]
-        };
-        self.names = self.handlers.keys().flat_map(both).collect();
+impl State {
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        self.lanes.values().for_each(|lane| lane.push(command()));
+    }
+
+    fn finish_stop(&mut self) {
+        if self.lanes.is_empty() && self.gate.is_draining() {
+            self.gate.reopen();
+            notify(&mut self.stopping);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The server's handle: usable from any task, clones share everything.
 
+mod connections;
 pub(crate) mod driver;
 mod handler;
 pub(crate) mod hub;
@@ -13,6 +14,7 @@ use futures_timer::Delay;
 use pointsub_core::server::RegisterError;
 use pointsub_core::{ProtocolName, ServerStats};
 
+pub use self::connections::ConnectionInfo;
 pub use self::handler::{Handler, HandlerError, Request, Spawned};
 use self::hub::ServerHub;
 
@@ -46,19 +48,36 @@ impl Server {
         self.hub.unregister(protocol)
     }
 
-    /// Counters so far.
+    /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
-    pub fn stats(&self) -> ServerStats {
-        self.hub.gate.lock().stats()
+    pub fn is_running(&self) -> bool {
+        self.hub.state.lock().gate.is_running()
     }
 
-    /// Takes no further requests, tells clients so, finishes what is at work, and closes every
-    /// stream. What is still at work after `grace` is cut off. A stopped server stays stopped.
+    /// Counters so far, and how things stand.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.hub.state.lock().gate.stats()
+    }
+
+    /// All streams that peers have open at this server, in no particular order.
+    #[must_use]
+    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
+        let clock = self.hub.clock;
+        let infos = self.hub.state.lock().gate.connections_info(clock.now());
+        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
+    }
+
+    /// Unregisters every protocol, takes no further requests, tells clients so, finishes what is
+    /// at work, and closes every stream. What is still at work after `grace` is cut off.
+    ///
+    /// When this returns, protocols can be [registered](Self::register) again, and the server
+    /// serves again. Until then registering is [`RegisterError::Draining`].
     pub async fn stop(&self, grace: Duration) {
-        let drained = self.hub.drain();
-        if let Either::Right(((), drained)) = select(drained, Delay::new(grace)).await {
+        let stopped = self.hub.stop();
+        if let Either::Right(((), stopped)) = select(stopped, Delay::new(grace)).await {
             self.hub.reset();
-            let _gone = drained.await;
+            let _gone = stopped.await;
         }
     }
 }

@@ -123,7 +123,6 @@ struct World {
     /// Requests that ended since the outputs were looked at last.
     just_ended: BTreeSet<InboundId>,
     bytes: usize,
-    drained: usize,
     draining: bool,
 }
 
@@ -134,6 +133,9 @@ fn config() -> ServerConfig {
         .with_max_block_size(LIMIT)
         .with_max_concurrent_conns(MAX_CONCURRENT)
         .with_max_in_flight(3)
+        .with_max_memory(4 * LIMIT)
+        .with_max_memory_per_peer(3 * LIMIT)
+        .with_max_memory_per_stream(2 * LIMIT)
 }
 
 /// Any sequence of requests, events, answers and times against a server.
@@ -148,7 +150,6 @@ pub fn server_inputs(data: &[u8]) {
         all: Vec::new(),
         just_ended: BTreeSet::new(),
         bytes: 0,
-        drained: 0,
         draining: false,
     };
     for number in 0..2 {
@@ -319,6 +320,7 @@ impl World {
             Op::Register(number) => {
                 let registered = self.server.register(&protocol(number % 3)).is_ok();
                 assert!(!(registered && self.draining), "registered while stopping");
+                assert!(!registered || self.server.is_running(), "registered and not running");
             }
             Op::Unregister(number) => {
                 self.server.unregister(protocol(number % 3).as_str());
@@ -445,7 +447,8 @@ impl World {
             ServerEvent::Drained => {
                 assert!(self.draining, "drained without being asked");
                 assert!(self.at_work.is_empty(), "drained while at work");
-                self.drained += 1;
+                assert!(!self.server.is_running(), "drained and running");
+                self.draining = false;
             }
             other => panic!("unknown event {other:?}"),
         }
@@ -457,6 +460,13 @@ impl World {
         assert_eq!(stats.started, self.all.len() as u64);
         assert_eq!(stats.in_flight, self.at_work.len() as u64);
         assert!(self.at_work.len() <= MAX_CONCURRENT, "more than allowed");
+        assert!(stats.busy <= stats.refused, "busy without being refused");
+        let streams = self.server.connections_info(self.now);
+        assert_eq!(stats.streams, streams.len() as u64);
+        let in_flight: usize = streams.iter().map(|stream| stream.in_flight).sum();
+        assert_eq!(stats.in_flight, in_flight as u64);
+        let memory: usize = streams.iter().map(|stream| stream.memory).sum();
+        assert_eq!(stats.memory, memory as u64);
         let bound = 8 * self.bytes + 64 * 1024 * self.order.len();
         assert!(self.server.buffered() <= bound, "too much memory");
     }
@@ -480,8 +490,9 @@ impl World {
         self.drain_outputs();
         self.server.handle_input(ServerInput::Timeout, self.now);
         let due = self.drain_outputs();
-        assert_eq!(self.drained, 1, "drained once");
-        assert_eq!(self.server.stats().in_flight, 0);
+        assert!(!self.draining, "not drained");
+        let stats = self.server.stats();
+        assert_eq!((stats.in_flight, stats.streams, stats.memory), (0, 0, 0), "left over");
         assert_eq!(self.server.buffered(), 0, "bytes are left");
         assert_eq!(due, None, "a timer is left");
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pointsub_core::server::LimitPolicy;
 use pointsub_core::{
     Body, CallOptions, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, Delivery,
     Format, InboundId, PeerId, ProtocolName, RequestId, Server, ServerConfig, ServerEvent,
@@ -92,13 +93,21 @@ pub fn run(seed: u64) -> Summary {
 }
 
 fn server_config(rng: &mut Rng) -> ServerConfig {
+    let policies = [LimitPolicy::LOAD_FACTOR, LimitPolicy::AIMD, LimitPolicy::GRADIENT];
+    let policy = policies[rng.below(3) as usize];
+    // Between one large body and more than there ever are at a time.
+    let memory = 100_000 + rng.below(3_000_000) as usize;
     ServerConfig::default()
         .with_max_concurrent_conns(1 + rng.below(40) as usize)
         .with_max_in_flight(1 + rng.below(20) as usize)
         .with_read_timeout(Duration::from_millis(200 + rng.below(2000)))
         .with_write_timeout(Duration::from_millis(200 + rng.below(2000)))
-        .with_idle_timeout(Duration::from_millis(100 + rng.below(5000)))
+        .with_cleanup_interval(Duration::from_millis(100 + rng.below(5000)))
         .with_max_block_size(100_000)
+        .with_limit_policy(policy)
+        .with_max_memory(memory + rng.below(400_000) as usize)
+        .with_max_memory_per_peer(memory)
+        .with_buffer_pool_size(rng.below(5000) as usize)
 }
 
 fn client_config(rng: &mut Rng) -> ClientConfig {
@@ -590,6 +599,10 @@ impl World {
             assert_eq!(server.started, ended + server.in_flight, "a server's counters");
             assert_eq!(server.in_flight, peer.at_work.len() as u64, "handlers at work");
             assert_eq!(server.violations, 0, "two of ours break each other's format");
+            let streams = peer.server.connections_info(self.now);
+            let memory: usize = streams.iter().map(|stream| stream.memory).sum();
+            assert_eq!(server.memory, memory as u64, "bytes held");
+            assert_eq!(server.streams, streams.len() as u64, "streams");
         }
     }
 
@@ -601,6 +614,8 @@ impl World {
         assert_eq!(self.client.buffered(), 0, "the client still holds bytes");
         for peer in &self.peers {
             assert_eq!(peer.server.buffered(), 0, "a server still holds bytes");
+            let server = peer.server.stats();
+            assert_eq!((server.streams, server.memory), (0, 0), "a server's streams");
         }
         self.note(("end", client.ok, client.failed));
         self.summary.trace = self.trace.finish();

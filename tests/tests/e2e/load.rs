@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use pointsub_swarm::{HandlerError, Request, ServerConfig};
+use pointsub_swarm::{HandlerError, LimitPolicy, Request, ServerConfig};
 
 use crate::common::*;
 
@@ -34,16 +34,11 @@ fn ten_thousand_requests_in_turn_share_one_stream() {
 #[test]
 fn a_thousand_requests_at_once_share_one_connection() {
     run(async {
-        let server = start(ServerConfig::default(), once()).await;
+        // A limit that moves would go down while all places are taken.
+        let config = ServerConfig::default().with_limit_policy(LimitPolicy::Fixed);
+        let server = start(config, once()).await;
         let (opener, gate) = Gate::new();
-        let handler = move |request: Request| {
-            let gate = gate.clone();
-            async move {
-                gate.opened().await;
-                Ok::<_, HandlerError>(request.body)
-            }
-        };
-        server.server().register(&echo_name(), handler).expect("first");
+        server.server().register(&echo_name(), echo_behind(gate)).expect("first");
         let config = once().with_max_streams_per_peer(2);
         let client = Arc::new(client_of(&server, config).await);
         let peer = server.peer_id();

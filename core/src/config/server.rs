@@ -1,0 +1,237 @@
+//! Options of the server.
+
+use core::time::Duration;
+
+use super::{ConfigError, DAY, GIB, MILLISECOND, check, options};
+use crate::server::{Limit, LimitPolicy};
+
+const MIB: usize = 1024 * 1024;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The highest limit of concurrency that can be configured.
+const MOST: usize = 1_000_000;
+
+options! {
+    /// How a server behaves. Every option has a default that suits most programs.
+    ///
+    /// # Memory
+    ///
+    /// What a server holds for its peers is at most
+    ///
+    /// ```text
+    /// max_memory
+    ///   + streams × (64 KiB + 16 KiB + buffer_pool_size)
+    ///   + concurrency_ceiling × 64 KiB
+    /// ```
+    ///
+    /// The second line is what a stream may hold before it is asked whether it fits: what was
+    /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, and its
+    /// buffer for answers. The third is there because the body of a small request is a slice of
+    /// the block of up to 64 KiB that it was read in, which lives as long as the slice does.
+    /// What handlers allocate themselves comes on top.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use pointsub_core::ServerConfig;
+    ///
+    /// let config = ServerConfig::default();
+    /// assert_eq!(config.read_timeout(), Duration::from_secs(30));
+    /// assert_eq!(config.write_timeout(), Duration::from_secs(30));
+    /// assert_eq!(config.max_concurrent_conns(), 1000);
+    /// assert_eq!(config.max_block_size(), 32 * 1024 * 1024);
+    /// assert_eq!(config.buffer_pool_size(), 4 * 1024);
+    /// assert_eq!(config.cleanup_interval(), Duration::from_secs(300));
+    /// assert!(config.compression());
+    ///
+    /// // A limit that is set is a ceiling, unless another one is.
+    /// let config = config.with_max_concurrent_conns(50);
+    /// assert_eq!((config.min_concurrent_conns(), config.concurrency_ceiling()), (50, 50));
+    ///
+    /// let wrong = config.with_min_concurrent_conns(51).validate().unwrap_err();
+    /// assert_eq!(wrong.to_string(), "min_concurrent_conns is 51, allowed is 1 to 50");
+    /// ```
+    ServerConfig {
+        /// How long a new stream may take until its first request arrives, and how long one
+        /// message may take to arrive once its first byte has. Default 30 s; 1 ms to 24 h.
+        with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
+        /// The longest time that one write may take; a slower reader is cut off.
+        /// Default 30 s; 1 ms to 24 h.
+        with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
+        /// How long a stream without a request in flight is kept. It is closed exactly then: there
+        /// is no sweep. Default 5 min; 1 ms to 24 h.
+        with_cleanup_interval(cleanup_interval: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
+        /// The largest message in bytes, in both directions, before and after compression.
+        /// Default 32 MiB; 1 byte to 1 GiB. How many such messages there can be at a time is
+        /// decided by [`with_max_memory`](Self::with_max_memory) and its kin.
+        with_max_block_size(max_block_size: usize) = 32 * MIB, 1, GIB;
+        /// The buffer in bytes that a stream keeps for its next answers while it has none. A
+        /// larger one goes away with the write that carries it. Default 4 KiB; 0 to 1 MiB.
+        /// Worst-case memory: this times the number of open streams.
+        with_buffer_pool_size(buffer_pool_size: usize) = 4 * 1024, 0, MIB;
+        /// Whether responses are compressed where the peer understands it and it pays.
+        /// Default `true`.
+        with_compression(compression: bool) = true, false, true;
+        /// The most requests in flight on one native stream, announced to the peer; what comes
+        /// beyond is answered `busy`. Default 1024; 1 to 65 536.
+        with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
+        /// The most streams that one connection may have open at us. Yamux ends a connection with
+        /// more than 512 streams of both sides together. Default 256; 1 to 256.
+        with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 256;
+        /// How long the limit of concurrency is watched before each of its moves.
+        /// Default 1 s; 1 ms to 1 h.
+        with_limit_window(limit_window: Duration) = Limit::WINDOW, MILLISECOND, HOUR;
+    }
+    related {
+        limit_policy: LimitPolicy,
+        max_concurrent_conns: usize,
+        min_concurrent_conns: usize,
+        concurrency_ceiling: usize,
+        max_memory: usize,
+        max_memory_per_peer: usize,
+        max_memory_per_stream: usize,
+    } checked by check_related
+}
+
+/// Concurrency: how many requests handlers work on at the same time, over all protocols. The
+/// options are named after connections because the Go original has one request on each; here one
+/// stream can have many.
+impl ServerConfig {
+    /// The limit of concurrency to begin with; what comes beyond is answered `busy`. If set, also
+    /// the most that the limit ever becomes, unless
+    /// [`with_concurrency_ceiling`](Self::with_concurrency_ceiling) says otherwise.
+    ///
+    /// Default 1000, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
+    /// pin the block of up to 64 KiB that it was read in, so that worst-case memory beside
+    /// [`with_max_memory`](Self::with_max_memory) is 64 KiB times the limit.
+    #[must_use]
+    pub fn with_max_concurrent_conns(mut self, max_concurrent_conns: usize) -> Self {
+        self.max_concurrent_conns = Some(max_concurrent_conns);
+        self
+    }
+
+    /// The value set by [`with_max_concurrent_conns`](Self::with_max_concurrent_conns).
+    #[must_use]
+    pub fn max_concurrent_conns(&self) -> usize {
+        let default = || Limit::INITIAL.min(self.concurrency_ceiling.unwrap_or(usize::MAX));
+        self.max_concurrent_conns.unwrap_or_else(default)
+    }
+
+    /// The least that the limit of concurrency ever becomes. Default 100, or
+    /// [`max_concurrent_conns`](Self::max_concurrent_conns) if that is lower; 1 to
+    /// `max_concurrent_conns`.
+    #[must_use]
+    pub fn with_min_concurrent_conns(mut self, min_concurrent_conns: usize) -> Self {
+        self.min_concurrent_conns = Some(min_concurrent_conns);
+        self
+    }
+
+    /// The value set by [`with_min_concurrent_conns`](Self::with_min_concurrent_conns).
+    #[must_use]
+    pub fn min_concurrent_conns(&self) -> usize {
+        let default = || Limit::MIN.min(self.max_concurrent_conns());
+        self.min_concurrent_conns.unwrap_or_else(default)
+    }
+
+    /// The most that the limit of concurrency ever becomes. Default 10 000, or
+    /// [`max_concurrent_conns`](Self::max_concurrent_conns) if that is set;
+    /// `max_concurrent_conns` to 1 000 000.
+    #[must_use]
+    pub fn with_concurrency_ceiling(mut self, concurrency_ceiling: usize) -> Self {
+        self.concurrency_ceiling = Some(concurrency_ceiling);
+        self
+    }
+
+    /// The value set by [`with_concurrency_ceiling`](Self::with_concurrency_ceiling).
+    #[must_use]
+    pub fn concurrency_ceiling(&self) -> usize {
+        self.concurrency_ceiling.or(self.max_concurrent_conns).unwrap_or(Limit::MAX)
+    }
+
+    /// The rule by which the limit of concurrency moves. Default
+    /// [`LimitPolicy::LOAD_FACTOR`], the rule of the Go original.
+    #[must_use]
+    pub fn with_limit_policy(mut self, limit_policy: LimitPolicy) -> Self {
+        self.limit_policy = Some(limit_policy);
+        self
+    }
+
+    /// The value set by [`with_limit_policy`](Self::with_limit_policy).
+    #[must_use]
+    pub fn limit_policy(&self) -> LimitPolicy {
+        self.limit_policy.unwrap_or_default()
+    }
+}
+
+/// Memory: bytes held for requests that are not complete, for the bodies of requests at work
+/// (compressed ones count before and after), and for answers that are not written. What does not
+/// fit is refused: a request is answered `busy`, an answer is replaced by a failure.
+impl ServerConfig {
+    /// The most bytes held for all peers together.
+    ///
+    /// Default 1 GiB, or 32 times [`max_block_size`](Self::max_block_size) if that is more; at
+    /// least `max_block_size`. [Above](Self#memory) is what the server may hold beside it.
+    #[must_use]
+    pub fn with_max_memory(mut self, max_memory: usize) -> Self {
+        self.max_memory = Some(max_memory);
+        self
+    }
+
+    /// The value set by [`with_max_memory`](Self::with_max_memory).
+    #[must_use]
+    pub fn max_memory(&self) -> usize {
+        self.max_memory.unwrap_or_else(|| GIB.max(self.blocks(32)))
+    }
+
+    /// The most bytes held for one peer, over all its streams: with `n` hostile peers, worst-case
+    /// memory is `n` times this, or [`max_memory`](Self::max_memory) if that is less.
+    ///
+    /// Default 512 MiB, or 16 times [`max_block_size`](Self::max_block_size) if that is more, but
+    /// not more than `max_memory`; `max_block_size` to `max_memory`.
+    #[must_use]
+    pub fn with_max_memory_per_peer(mut self, max_memory_per_peer: usize) -> Self {
+        self.max_memory_per_peer = Some(max_memory_per_peer);
+        self
+    }
+
+    /// The value set by [`with_max_memory_per_peer`](Self::with_max_memory_per_peer).
+    #[must_use]
+    pub fn max_memory_per_peer(&self) -> usize {
+        let default = || (512 * MIB).max(self.blocks(16)).min(self.max_memory());
+        self.max_memory_per_peer.unwrap_or_else(default)
+    }
+
+    /// The most bytes held for one stream: with `n` hostile streams, worst-case memory is `n`
+    /// times this, or [`max_memory_per_peer`](Self::max_memory_per_peer) for each peer if that is
+    /// less.
+    ///
+    /// Default 64 MiB, or 2 times [`max_block_size`](Self::max_block_size) if that is more, but
+    /// not more than `max_memory_per_peer`; `max_block_size` to `max_memory_per_peer`.
+    #[must_use]
+    pub fn with_max_memory_per_stream(mut self, max_memory_per_stream: usize) -> Self {
+        self.max_memory_per_stream = Some(max_memory_per_stream);
+        self
+    }
+
+    /// The value set by [`with_max_memory_per_stream`](Self::with_max_memory_per_stream).
+    #[must_use]
+    pub fn max_memory_per_stream(&self) -> usize {
+        let default = || (64 * MIB).max(self.blocks(2)).min(self.max_memory_per_peer());
+        self.max_memory_per_stream.unwrap_or_else(default)
+    }
+
+    fn blocks(&self, count: usize) -> usize {
+        self.max_block_size.saturating_mul(count)
+    }
+
+    fn check_related(&self) -> Result<(), ConfigError> {
+        let initial = self.max_concurrent_conns();
+        check("max_concurrent_conns", initial, 1, MOST)?;
+        check("min_concurrent_conns", self.min_concurrent_conns(), 1, initial)?;
+        check("concurrency_ceiling", self.concurrency_ceiling(), initial, MOST)?;
+        self.limit_policy().validate()?;
+        let (block, all, peer) =
+            (self.max_block_size, self.max_memory(), self.max_memory_per_peer());
+        check("max_memory", all, block, usize::MAX)?;
+        check("max_memory_per_peer", peer, block, all)?;
+        check("max_memory_per_stream", self.max_memory_per_stream(), block, peer)
+    }
+}

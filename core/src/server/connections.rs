@@ -1,0 +1,147 @@
+//! The open streams and the peers that opened them.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use slotmap::{SlotMap, new_key_type};
+
+use super::gate::ProtocolKey;
+use crate::frame::Format;
+use crate::id::{PeerId, ProtocolName};
+use crate::time::Timestamp;
+
+new_key_type! {
+    /// An open stream as the gate knows it.
+    pub struct ConnectionKey;
+
+    /// A peer with open streams.
+    pub(super) struct PeerKey;
+}
+
+/// One stream that a peer has open at the server. Named after the Go original's report, where
+/// each stream is a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Who opened it.
+    pub peer: PeerId,
+    /// Under which protocol.
+    pub protocol: ProtocolName,
+    /// The format that was negotiated.
+    pub format: Format,
+    /// When it was opened.
+    pub created: Timestamp,
+    /// When bytes of it last came or left, or a request began or ended.
+    pub last_active: Timestamp,
+    /// The time since then.
+    pub idle: Duration,
+    /// How many requests were handed to a handler so far.
+    pub requests: u64,
+    /// How many of them are at work.
+    pub in_flight: usize,
+    /// Bytes held for it: incomplete requests, bodies of those at work, unwritten answers.
+    pub memory: usize,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: PeerKey,
+    pub(super) protocol: ProtocolKey,
+    pub(super) name: ProtocolName,
+    pub(super) format: Format,
+    pub(super) created: Timestamp,
+    pub(super) last_active: Timestamp,
+    pub(super) requests: u64,
+    pub(super) in_flight: usize,
+    pub(super) memory: usize,
+}
+
+/// What a peer has of everything, over all its streams.
+#[derive(Debug)]
+pub(super) struct Peer {
+    id: PeerId,
+    streams: usize,
+    pub(super) in_flight: usize,
+    pub(super) memory: usize,
+}
+
+/// All streams and their peers. A peer is known for as long as it has a stream open.
+///
+/// Peers are looked up by name when a stream opens, in a tree: their names are theirs to choose,
+/// and a hash without a secret could be made to collide.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    pub(super) open: SlotMap<ConnectionKey, Connection>,
+    pub(super) peers: SlotMap<PeerKey, Peer>,
+    by_id: BTreeMap<PeerId, PeerKey>,
+}
+
+impl Connections {
+    pub(super) fn open(
+        &mut self,
+        id: PeerId,
+        protocol: ProtocolKey,
+        name: ProtocolName,
+        format: Format,
+        now: Timestamp,
+    ) -> ConnectionKey {
+        let new = Peer { id, streams: 0, in_flight: 0, memory: 0 };
+        let peer = *self.by_id.entry(id).or_insert_with(|| self.peers.insert(new));
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.streams += 1;
+        }
+        self.open.insert(Connection {
+            peer,
+            protocol,
+            name,
+            format,
+            created: now,
+            last_active: now,
+            requests: 0,
+            in_flight: 0,
+            memory: 0,
+        })
+    }
+
+    /// Forgets a stream, of which nothing may be counted any more.
+    pub(super) fn close(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.open.remove(key) else { return };
+        let Some(peer) = self.peers.get_mut(connection.peer) else { return };
+        peer.streams -= 1;
+        if peer.streams == 0
+            && let Some(peer) = self.peers.remove(connection.peer)
+        {
+            self.by_id.remove(&peer.id);
+        }
+    }
+
+    pub(super) fn touch(&mut self, key: ConnectionKey, now: Timestamp) {
+        if let Some(connection) = self.open.get_mut(key) {
+            connection.last_active = connection.last_active.max(now);
+        }
+    }
+
+    /// A stream and its peer.
+    pub(super) fn get_mut(&mut self, key: ConnectionKey) -> Option<(&mut Connection, &mut Peer)> {
+        let connection = self.open.get_mut(key)?;
+        let peer = self.peers.get_mut(connection.peer)?;
+        Some((connection, peer))
+    }
+
+    pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = ConnectionInfo> {
+        self.open.values().filter_map(move |connection| {
+            Some(ConnectionInfo {
+                peer: self.peers.get(connection.peer)?.id,
+                protocol: connection.name.clone(),
+                format: connection.format,
+                created: connection.created,
+                last_active: connection.last_active,
+                idle: now.since(connection.last_active),
+                requests: connection.requests,
+                in_flight: connection.in_flight,
+                memory: connection.memory,
+            })
+        })
+    }
+}
