@@ -121,6 +121,7 @@ extern crate alloc;
 pub mod client;
 pub mod compress;
 mod config;
+mod connection;
 mod error;
 pub mod frame;
 mod hash;
@@ -140,13 +141,12 @@ pub use client::{
 };
 pub use compress::{Body, Payload};
 pub use config::{ClientConfig, ConfigError, ServerConfig};
+pub use connection::ConnectionInfo;
 pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError};
 pub use frame::{Format, FrameError};
 pub use id::{
     ClosestId, PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId,
 };
 pub use port::{StreamEvent, StreamOp};
-pub use server::{
-    ConnectionInfo, InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats,
-};
+pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats};
 pub use time::Timestamp;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
-use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, plain, request, response};
+use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, ms, peer, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);
@@ -121,6 +121,34 @@ fn the_hit_ratio_counts_requests_on_used_streams() {
     }
     assert_eq!((c.stats().placed, c.stats().reused, c.stats().hit_ratio()), (4, 3, 0.75));
     assert_eq!(c.stats().opens, 1);
+}
+
+/// C17: every open stream is reported, with what it carries and since when it is idle.
+#[test]
+fn open_streams_are_reported() {
+    let (mut c, s) = ClientScript::native(config());
+    c.at(70);
+    let a = c.send(body(10));
+    c.send_to(2, "/other", "b");
+    let opening = c.expect_open_to(2, "/other", Offer::Both);
+    c.expect_sent(s, [request(id(2, 0), body(10))]);
+    let info = c.client.connections_info(ms(80));
+    assert_eq!(info.len(), 1, "a stream being opened is none yet");
+    assert_eq!((info[0].peer, info[0].protocol.as_str()), (peer(1), PROTOCOL));
+    assert_eq!((info[0].format, info[0].created), (Format::Native, ms(0)));
+    assert_eq!((info[0].last_active, info[0].idle), (ms(70), Duration::from_millis(10)));
+    assert_eq!((info[0].requests, info[0].in_flight, info[0].memory), (2, 1, 10));
+
+    c.at(90);
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    c.opened(opening, Format::Plain);
+    c.expect_sent(opening, [plain("b")]);
+    let info = c.client.connections_info(ms(100));
+    assert_eq!(info.len(), 2);
+    assert_eq!((info[0].last_active, info[0].in_flight, info[0].memory), (ms(90), 0, 0));
+    assert_eq!((info[1].peer, info[1].format, info[1].memory), (peer(2), Format::Plain, 1));
+    assert_eq!(info[1].created, ms(90));
 }
 
 /// C7: plain streams are used again last in, first out.

@@ -53,6 +53,7 @@ mod address_book;
 mod behaviour;
 mod client;
 mod clock;
+mod connection;
 mod handler;
 mod node;
 mod peer;
@@ -65,11 +66,12 @@ mod upgrade;
 
 pub use behaviour::Behaviour;
 pub use client::{Call, Client, Closest, ClosestCall, ClosestError, NodeAttempt, Sending};
+pub use connection::ConnectionInfo;
 pub use handler::ToHandler;
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use runtime::{Executor, Runtime};
-pub use server::{ConnectionInfo, Handler, HandlerError, Request, Server, Spawned};
+pub use server::{Handler, HandlerError, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};

@@ -15,6 +15,7 @@ mod stream;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use slotmap::SecondaryMap;
 
@@ -30,6 +31,7 @@ pub use crate::status::Answer;
 
 use crate::compress::Body;
 use crate::config::{ClientConfig, ConfigError};
+use crate::connection::ConnectionInfo;
 use crate::error::{SendError, StreamError};
 use crate::frame::Format;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
@@ -292,6 +294,12 @@ impl Client {
     pub fn close(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.dispatcher.close(now);
+    }
+
+    /// One entry for each open stream, as things stand at `now`.
+    #[must_use]
+    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+        self.dispatcher.connections_info(now)
     }
 
     /// Counters so far.

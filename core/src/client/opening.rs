@@ -31,6 +31,8 @@ impl Dispatcher {
             pooled.state = State::Ready;
             pooled.format = format;
             pooled.idle_since = idle_since;
+            pooled.created = idle_since;
+            pooled.last_active = idle_since;
             if format == Format::Native {
                 let assumed = Settings::ASSUMED.max_in_flight as usize;
                 pooled.capacity = self.config.max_in_flight.min(assumed);
@@ -155,6 +157,7 @@ impl Dispatcher {
         let stream = self.streams.insert(Pooled {
             peer: peer_key,
             route: key,
+            protocol: protocol.clone(),
             state: State::Opening { due },
             format: Format::Plain,
             offer,
@@ -165,6 +168,9 @@ impl Dispatcher {
             suspect: false,
             watched_until: self.now,
             idle_since: self.now,
+            created: self.now,
+            last_active: self.now,
+            placed: 0,
             answered: 0,
         });
         self.stats.opens += 1;

@@ -4,13 +4,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use slotmap::SecondaryMap;
+
 use super::directive::Directive;
 use super::dispatch::{Dispatcher, Place, Stopping, Timer};
 use super::memory::Habit;
 use super::route::{PeerKey, RouteKey};
+use crate::connection::ConnectionInfo;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::frame::Format;
-use crate::id::{RequestId, StreamId};
+use crate::id::{ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
 
 /// A plain peer that has not closed a stream for this long after its first answer keeps it.
@@ -29,6 +32,7 @@ pub enum Offer {
 pub(super) struct Pooled {
     pub(super) peer: PeerKey,
     pub(super) route: RouteKey,
+    pub(super) protocol: ProtocolName,
     pub(super) state: State,
     pub(super) format: Format,
     pub(super) offer: Offer,
@@ -44,6 +48,10 @@ pub(super) struct Pooled {
     pub(super) watched_until: Timestamp,
     /// When it last fell idle.
     pub(super) idle_since: Timestamp,
+    pub(super) created: Timestamp,
+    /// When a request was last put on it or left it.
+    pub(super) last_active: Timestamp,
+    pub(super) placed: u64,
     pub(super) answered: u64,
 }
 
@@ -119,6 +127,8 @@ impl Dispatcher {
             self.peers[pooled.peer].idle -= 1;
         }
         pooled.in_flight += 1;
+        pooled.placed += 1;
+        pooled.last_active = self.now;
         self.stats.placed += 1;
         self.stats.reused += u64::from(pooled.answered > 0);
         if request.bulk {
@@ -154,6 +164,7 @@ impl Dispatcher {
     pub(super) fn vacate(&mut self, stream: StreamId) {
         let Some(pooled) = self.streams.get_mut(stream) else { return };
         pooled.in_flight = pooled.in_flight.saturating_sub(1);
+        pooled.last_active = self.now;
         let key = pooled.route;
         if core::mem::take(&mut pooled.bulk)
             && let Some(route) = self.routes.get_mut(key)
@@ -175,6 +186,36 @@ impl Dispatcher {
         }
         self.trim_idle(stream);
         self.close_if_stopping(stream);
+    }
+
+    /// One entry for each open stream, as things stand at `now`. Takes time in proportion to streams
+    /// and requests.
+    #[must_use]
+    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+        let now = self.now.max(now);
+        let mut memory: SecondaryMap<StreamId, usize> = SecondaryMap::new();
+        for request in self.requests.values() {
+            if let Place::On(stream) = request.place
+                && let Some(held) = memory.entry(stream)
+            {
+                *held.or_default() += request.body.raw().len();
+            }
+        }
+        let open = self.streams.iter().filter(|(_, stream)| !stream.is_opening());
+        let info = open.filter_map(|(id, stream)| {
+            Some(ConnectionInfo {
+                peer: self.peers.get(stream.peer)?.id,
+                protocol: stream.protocol.clone(),
+                format: stream.format,
+                created: stream.created,
+                last_active: stream.last_active,
+                idle: now.since(stream.last_active),
+                requests: stream.placed,
+                in_flight: stream.in_flight,
+                memory: memory.get(id).copied().unwrap_or(0),
+            })
+        });
+        info.collect()
     }
 
     /// Puts no second request on a plain stream before it is known that the peer keeps it: it

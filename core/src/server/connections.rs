@@ -1,11 +1,10 @@
 //! The open streams and the peers that opened them.
 
 use alloc::collections::BTreeMap;
-use core::time::Duration;
-
 use slotmap::{SlotMap, new_key_type};
 
 use super::gate::ProtocolKey;
+use crate::connection::ConnectionInfo;
 use crate::frame::Format;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
@@ -16,31 +15,6 @@ new_key_type! {
 
     /// A peer with open streams.
     pub(super) struct PeerKey;
-}
-
-/// One stream that a peer has open at the server. Named after the Go original's report, where
-/// each stream is a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConnectionInfo {
-    /// Who opened it.
-    pub peer: PeerId,
-    /// Under which protocol.
-    pub protocol: ProtocolName,
-    /// The format that was negotiated.
-    pub format: Format,
-    /// When it was opened.
-    pub created: Timestamp,
-    /// When bytes of it last came or left, or a request began or ended.
-    pub last_active: Timestamp,
-    /// The time since then.
-    pub idle: Duration,
-    /// How many requests were handed to a handler so far.
-    pub requests: u64,
-    /// How many of them are at work.
-    pub in_flight: usize,
-    /// Bytes held for it: incomplete requests, bodies of those at work, unwritten answers.
-    pub memory: usize,
 }
 
 /// A stream.

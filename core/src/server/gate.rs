@@ -9,11 +9,12 @@ use slotmap::{SlotMap, new_key_type};
 use thiserror::Error;
 
 use super::budget::Budget;
-use super::connections::{ConnectionInfo, ConnectionKey, Connections};
+use super::connections::{ConnectionKey, Connections};
 use super::limit::{Limit, Sample};
 use super::share;
 use super::stats::{ServerStats, Timer};
 use crate::config::ServerConfig;
+use crate::connection::ConnectionInfo;
 use crate::error::{Status, StatusCode};
 use crate::frame::Format;
 use crate::id::{PeerId, ProtocolName};

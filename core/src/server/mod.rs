@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use slotmap::SlotMap;
 
-pub use connections::{ConnectionInfo, ConnectionKey};
+pub use connections::ConnectionKey;
 pub use gate::{Gate, RegisterError};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stats::ServerStats;
@@ -23,6 +23,7 @@ pub use stream::{CallId, ServerEvent as ServerStreamEvent, ServerStream};
 
 use crate::compress::{Body, Payload};
 use crate::config::{ConfigError, ServerConfig};
+use crate::connection::ConnectionInfo;
 use crate::error::Status;
 use crate::frame::Format;
 use crate::id::{PeerId, ProtocolName, StreamId};

@@ -24,6 +24,7 @@ use pointsub_core::{
 
 pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt};
 use self::hub::{ClientHub, Outcome};
+use crate::connection::ConnectionInfo;
 use crate::peer;
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
@@ -72,6 +73,14 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.hub.stats()
+    }
+
+    /// One entry for each open stream.
+    #[must_use]
+    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
+        let clock = self.hub.clock;
+        let infos = self.hub.with_dispatcher(|d| d.connections_info(clock.now()));
+        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
     }
 
     /// Accepts no further requests, lets those under way end, then closes every stream.

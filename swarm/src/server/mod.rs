@@ -1,6 +1,5 @@
 //! The server's handle: usable from any task, clones share everything.
 
-mod connections;
 pub(crate) mod driver;
 mod handler;
 pub(crate) mod hub;
@@ -14,9 +13,9 @@ use futures_timer::Delay;
 use pointsub_core::server::RegisterError;
 use pointsub_core::{ProtocolName, ServerStats};
 
-pub use self::connections::ConnectionInfo;
 pub use self::handler::{Handler, HandlerError, Request, Spawned};
 use self::hub::ServerHub;
+use crate::connection::ConnectionInfo;
 
 /// Serves protocols. Cheap to clone; clones share handlers, limits and counters.
 #[derive(Clone)]

@@ -8,12 +8,12 @@ use pointsub_core::{Format, ProtocolName};
 use crate::clock::Clock;
 use crate::peer;
 
-/// One stream that a peer has open at the server. Named after the Go original's report, where
-/// each stream is a connection.
+/// One open stream: of a server, one that a peer has opened; of a client, one to a peer. Named
+/// after the Go original's report, where each stream is a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// Who opened it.
+    /// Who is at the other end.
     pub peer: PeerId,
     /// Under which protocol.
     pub protocol: ProtocolName,
@@ -21,20 +21,21 @@ pub struct ConnectionInfo {
     pub format: Format,
     /// When it was opened.
     pub created: Instant,
-    /// When bytes of it last came or left, or a request began or ended.
+    /// When a request last began or ended; at a server also when bytes last came or left.
     pub last_active: Instant,
     /// How long ago that was.
     pub idle: Duration,
-    /// How many requests were handed to a handler so far.
+    /// How many requests it has had so far: at a server, those handed to a handler.
     pub requests: u64,
-    /// How many of them are at work.
+    /// How many of them are under way.
     pub in_flight: usize,
-    /// Bytes held for it: incomplete requests, bodies of those at work, unwritten answers.
+    /// Bytes held for it: bodies of requests under way; at a server also incomplete requests and
+    /// unwritten answers.
     pub memory: usize,
 }
 
 impl ConnectionInfo {
-    pub(super) fn new(info: pointsub_core::ConnectionInfo, clock: Clock) -> Self {
+    pub(crate) fn new(info: pointsub_core::ConnectionInfo, clock: Clock) -> Self {
         Self {
             peer: peer::to_libp2p(&info.peer),
             protocol: info.protocol,
