@@ -47,6 +47,31 @@ fn settings_are_no_first_request() {
     s.expect_finish(stream);
 }
 
+/// Found by simulation (a life of seed 20947): the time was over while a message that is no request
+/// arrived, and the deadline that was told lay in the past.
+#[test]
+fn a_message_that_is_no_request_does_not_postpone_the_first_one() {
+    let (mut s, stream) = ServerScript::native(config());
+    let message = settings(1 << 20, 10);
+    s.at(READ - 1);
+    s.receives_bytes(stream, message.first(10));
+    s.at(READ + 5);
+    s.receives_bytes(stream, message.bytes().slice(10..));
+    s.expect_sent(stream, [drain(0)]);
+    s.expect_finish(stream);
+}
+
+#[test]
+fn a_request_that_is_refused_is_a_first_request_too() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.at(READ - 1);
+    s.receives(stream, [request(1, "a").field(0x07, b"")]);
+    s.expect_sent(stream, [failure(1, 9).unprocessed()]);
+    s.expires_at(READ - 1 + IDLE);
+    s.expect_sent(stream, [drain(1)]);
+    s.expect_finish(stream);
+}
+
 #[test]
 fn the_first_request_ends_the_timer_of_the_first_request() {
     let (mut s, stream) = ServerScript::native(config());

@@ -59,6 +59,15 @@ struct Driven {
     timer: Option<Timestamp>,
 }
 
+impl Driven {
+    /// What has come up since time was last let pass may have been due then already.
+    fn catch_up(&mut self, gate: &mut Gate, ticked: Timestamp) {
+        if self.machine.next_deadline().is_some_and(|due| due <= ticked) {
+            self.machine.handle_timeout(gate, ticked);
+        }
+    }
+}
+
 /// A request as the server names it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboundId {
@@ -315,10 +324,7 @@ impl Server {
     /// What a stream has to tell next.
     fn next_event(&mut self, stream: StreamId) -> Option<ServerEvent> {
         let driven = self.streams.get_mut(stream)?;
-        // What was begun after the last tick may have been due at it already.
-        if driven.machine.next_deadline().is_some_and(|due| due <= self.ticked) {
-            driven.machine.handle_timeout(&mut self.gate, self.ticked);
-        }
+        driven.catch_up(&mut self.gate, self.ticked);
         Some(match driven.machine.poll_event(&mut self.gate, self.now)? {
             ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {
                 request: InboundId { stream, call },
@@ -336,6 +342,7 @@ impl Server {
     /// Takes what a stream that has no events wants done, and its timer.
     fn collect(&mut self, stream: StreamId) {
         let Some(driven) = self.streams.get_mut(stream) else { return };
+        driven.catch_up(&mut self.gate, self.ticked);
         while let Some(op) = driven.machine.poll_op() {
             self.outputs.push_back(ServerOutput::Stream(stream, op));
         }

@@ -82,6 +82,8 @@ impl ServerStream {
             return Err(FrameError::Unexpected("a request id that does not increase"));
         }
         self.last_id = id;
+        // A sign of life, whatever the answer.
+        self.idle_due = None;
         let flags = frame.header.flags;
         let (mut timeout, mut original, mut unknown) = (None, None, flags.unsupported());
         for field in HeadReader::new(&frame.head) {

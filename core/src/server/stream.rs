@@ -61,7 +61,7 @@ pub struct ServerStream {
     /// No call is due before this; it may be earlier than the truth.
     due: Option<Timestamp>,
     /// When the stream is closed unless a request comes.
-    idle_due: Option<Timestamp>,
+    pub(super) idle_due: Option<Timestamp>,
     pub(super) draining: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
     pub(super) finished: bool,
@@ -279,7 +279,8 @@ impl ServerStream {
             return;
         }
         if self.idle_due().is_some_and(|due| due <= now) {
-            gate.timed_out(if self.seq == 0 { Timer::FirstByte } else { Timer::Idle });
+            let unused = self.seq == 0 && self.last_id == 0;
+            gate.timed_out(if unused { Timer::FirstByte } else { Timer::Idle });
             self.drain(gate, now);
         }
         if self.due.is_some_and(|due| due <= now) {

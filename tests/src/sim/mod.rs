@@ -3,6 +3,8 @@
 //!
 //! [`run`] panics, with the seed, when a property does not hold.
 
+mod calls;
+mod check;
 mod link;
 mod world;
 

@@ -2,23 +2,23 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pointsub_core::server::LimitPolicy;
 use pointsub_core::{
-    Body, CallOptions, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, Delivery,
-    Format, InboundId, PeerId, ProtocolName, RequestId, Server, ServerConfig, ServerEvent,
-    ServerInput, ServerOutput, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp,
-    Timestamp,
+    Body, Client, ClientConfig, ClientInput, ClientOutput, Format, InboundId, PeerId, ProtocolName,
+    Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, Status, StatusCode, StreamError,
+    StreamEvent, StreamId, StreamOp, Timestamp,
 };
 
 use super::Rng;
+use super::calls::{Asked, Sent};
 use super::link::{Link, Seen, Side};
 
-const PROTOCOLS: [&str; 2] = ["/a/1.0.0", "/b/1.0.0"];
+pub(super) const PROTOCOLS: [&str; 2] = ["/a/1.0.0", "/b/1.0.0"];
 const STEPS: usize = 2_000_000;
 
 /// What a run came to.
@@ -32,14 +32,20 @@ pub struct Summary {
     pub failed: u64,
     /// Requests cancelled.
     pub cancelled: u64,
+    /// Calls to the closest node that were answered.
+    pub closest: u64,
+    /// Times such a call went on to another node after a failure, or without waiting for one.
+    pub more_nodes: u64,
     /// Streams opened.
     pub opens: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+pub(super) enum Due {
     Send,
-    Cancel(RequestId),
+    Cancel(Asked),
+    /// The nodes that calls choose from change.
+    Nodes,
     Opened(StreamId),
     Arrive(StreamId, Side),
     Taken(StreamId, Side),
@@ -48,34 +54,34 @@ enum Due {
     Fault(StreamId),
 }
 
-struct Peer {
-    id: PeerId,
-    server: Server,
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) server: Server,
     native: bool,
-    at_work: BTreeMap<InboundId, Bytes>,
+    pub(super) at_work: BTreeMap<InboundId, Bytes>,
     streams: BTreeMap<StreamId, StreamId>,
 }
 
-struct World {
-    rng: Rng,
-    now: Timestamp,
-    trace: DefaultHasher,
-    client: Client,
-    config: ClientConfig,
-    peers: Vec<Peer>,
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) now: Timestamp,
+    pub(super) trace: DefaultHasher,
+    pub(super) client: Client,
+    pub(super) config: ClientConfig,
+    pub(super) peers: Vec<Peer>,
     links: BTreeMap<StreamId, Link>,
     queue: BinaryHeap<Reverse<(Timestamp, u64, Due)>>,
     seq: u64,
-    /// Requests without an outcome: to whom they went, and with which body.
-    pending: BTreeMap<RequestId, (usize, Bytes)>,
-    seen: Seen,
+    /// Requests without an outcome: to whom they may have gone, and with which body.
+    pub(super) pending: BTreeMap<Asked, Sent>,
+    pub(super) seen: Seen,
     /// How often handlers may still see each request.
-    may_be_seen: BTreeMap<u64, u32>,
-    sent: u64,
-    to_send: u64,
+    pub(super) may_be_seen: BTreeMap<u64, u32>,
+    pub(super) sent: u64,
+    pub(super) to_send: u64,
     faults: bool,
-    summary: Summary,
-    drained: bool,
+    pub(super) summary: Summary,
+    pub(super) drained: bool,
     /// A machine was told something since it was last asked what it wants.
     told: bool,
     /// When time was last let pass.
@@ -135,7 +141,7 @@ fn new_server(rng: &mut Rng) -> Server {
     server
 }
 
-fn peer_id(number: usize) -> PeerId {
+pub(super) fn peer_id(number: usize) -> PeerId {
     PeerId::from_bytes(&[number as u8 + 1; 34]).expect("of a usable length")
 }
 
@@ -180,6 +186,11 @@ impl World {
 
     fn live(mut self) -> Summary {
         self.at(Duration::ZERO, Due::Send);
+        self.choose_strategy();
+        for _ in 0..self.rng.below(20) {
+            let when = self.rng.duration(Duration::from_secs(3));
+            self.at(when, Due::Nodes);
+        }
         if self.faults && self.rng.chance(50) {
             let peer = self.rng.below(self.peers.len() as u64) as usize;
             let when = self.rng.duration(Duration::from_secs(3));
@@ -223,7 +234,7 @@ impl World {
         panic!("no end after {STEPS} steps");
     }
 
-    fn at(&mut self, after: Duration, due: Due) {
+    pub(super) fn at(&mut self, after: Duration, due: Due) {
         self.seq += 1;
         self.queue.push(Reverse((self.now + after, self.seq, due)));
     }
@@ -232,19 +243,15 @@ impl World {
         self.rng.duration(Duration::from_millis(20))
     }
 
-    fn note(&mut self, what: impl Hash) {
+    pub(super) fn note(&mut self, what: impl Hash) {
         (self.now.as_nanos(), what).hash(&mut self.trace);
     }
 
     fn happen(&mut self, due: Due) {
         match due {
             Due::Send => self.send(),
-            Due::Cancel(request) => {
-                if self.pending.remove(&request).is_some() {
-                    self.client.cancel(request, self.now);
-                    self.summary.cancelled += 1;
-                }
-            }
+            Due::Cancel(asked) => self.cancel(asked),
+            Due::Nodes => self.change_nodes(),
             Due::Opened(stream) => self.opened(stream),
             Due::Arrive(stream, side) => self.arrive(stream, side),
             Due::Taken(stream, side) => self.taken(stream, side),
@@ -260,51 +267,6 @@ impl World {
             }
             Due::Crash(peer) => self.crash(peer),
             Due::Fault(stream) => self.fault(stream),
-        }
-    }
-
-    fn send(&mut self) {
-        if self.sent == self.to_send {
-            return;
-        }
-        let number = self.sent;
-        self.sent += 1;
-        let pause = Duration::from_millis(40);
-        let pause = if self.rng.chance(80) { Duration::ZERO } else { self.rng.duration(pause) };
-        self.at(pause, Due::Send);
-        let peer = self.rng.below(self.peers.len() as u64) as usize;
-        let protocol = PROTOCOLS[self.rng.below(2) as usize];
-        let len = match self.rng.below(20) {
-            0 => 66_000 + self.rng.below(30_000),
-            1 => self.rng.below(20_000),
-            _ => self.rng.below(100),
-        };
-        let mut body = number.to_be_bytes().to_vec();
-        body.extend((0..len).map(|i| (i / 64) as u8));
-        let raw = Bytes::from(body);
-        let body = if self.rng.chance(50) {
-            Body::compressed(raw.clone())
-        } else {
-            Body::uncompressed(raw.clone())
-        };
-        let deadline = self.rng.chance(20).then(|| {
-            let left = self.rng.duration(Duration::from_secs(2));
-            self.now + left
-        });
-        let id = self.peers[peer].id;
-        let idempotent = self.rng.chance(50);
-        let options = CallOptions::from(deadline).with_idempotent(idempotent);
-        match self.client.send(&id, protocol, body, options, self.now) {
-            Ok(request) => {
-                let tries = if idempotent { 1 + self.config.max_retries() } else { 1 };
-                self.may_be_seen.insert(number, tries);
-                self.pending.insert(request, (peer, raw));
-                if self.rng.chance(10) {
-                    let when = self.rng.duration(Duration::from_millis(300));
-                    self.at(when, Due::Cancel(request));
-                }
-            }
-            Err(error) => self.note(error.to_string()),
         }
     }
 
@@ -409,7 +371,7 @@ impl World {
         Some((self.number_of(link.peer), link.at_server?))
     }
 
-    fn number_of(&self, id: PeerId) -> usize {
+    pub(super) fn number_of(&self, id: PeerId) -> usize {
         self.peers.iter().position(|peer| peer.id == id).expect("only known peers are sent to")
     }
 
@@ -536,31 +498,6 @@ impl World {
         }
     }
 
-    fn on_client_event(&mut self, event: ClientEvent) {
-        match event {
-            ClientEvent::Response { request, payload } => {
-                let (peer, body) = self.pending.remove(&request).expect("an outcome of its own");
-                let answer = payload.into_bytes().expect("inflates");
-                assert_eq!(answer, answer_to(peer, &body), "another request's answer");
-                assert!(self.seen.contains(&number_in(&body)), "answered without a handler");
-                self.summary.ok += 1;
-                self.note((request, "ok"));
-            }
-            ClientEvent::Failed { request, error } => {
-                let (_, body) = self.pending.remove(&request).expect("an outcome of its own");
-                let seen = self.seen.contains(&number_in(&body));
-                assert!(
-                    !seen || error.delivery == Delivery::Unknown,
-                    "processed, although: {error}"
-                );
-                self.summary.failed += 1;
-                self.note((request, error.to_string()));
-            }
-            ClientEvent::Drained => assert!(self.drained, "drained without having been asked"),
-            other => panic!("an event that the world does not know: {other:?}"),
-        }
-    }
-
     fn on_server_event(&mut self, number: usize, event: ServerEvent) {
         match event {
             ServerEvent::Request { request, payload, .. } => {
@@ -582,45 +519,6 @@ impl World {
             other => panic!("an event that the world does not know: {other:?}"),
         }
     }
-
-    /// What holds after every step.
-    fn check(&self) {
-        let client = self.client.stats();
-        let ended = client.ok + client.failed + client.cancelled;
-        assert_eq!(client.started, ended + client.in_flight, "the client's counters");
-        assert_eq!(client.in_flight, self.pending.len() as u64, "requests without an outcome");
-        let most = self.peers.len() * self.config.max_streams_per_peer();
-        assert!(client.streams <= most as u64, "too many streams");
-        assert!(client.idle_streams <= self.config.max_idle_conns() as u64, "too many idle");
-        assert!(client.waiting <= client.in_flight, "the waiting");
-        for peer in &self.peers {
-            let server = peer.server.stats();
-            let ended = server.ok + server.failed + server.abandoned;
-            assert_eq!(server.started, ended + server.in_flight, "a server's counters");
-            assert_eq!(server.in_flight, peer.at_work.len() as u64, "handlers at work");
-            assert_eq!(server.violations, 0, "two of ours break each other's format");
-            let streams = peer.server.connections_info(self.now);
-            let memory: usize = streams.iter().map(|stream| stream.memory).sum();
-            assert_eq!(server.memory, memory as u64, "bytes held");
-            assert_eq!(server.streams, streams.len() as u64, "streams");
-        }
-    }
-
-    /// What holds when nothing is left to happen.
-    fn end(mut self) -> Summary {
-        assert!(self.pending.is_empty(), "requests without an outcome: {:?}", self.pending);
-        let client = self.client.stats();
-        assert_eq!((client.streams, client.waiting), (0, 0), "streams are left over");
-        assert_eq!(self.client.buffered(), 0, "the client still holds bytes");
-        for peer in &self.peers {
-            assert_eq!(peer.server.buffered(), 0, "a server still holds bytes");
-            let server = peer.server.stats();
-            assert_eq!((server.streams, server.memory), (0, 0), "a server's streams");
-        }
-        self.note(("end", client.ok, client.failed));
-        self.summary.trace = self.trace.finish();
-        self.summary
-    }
 }
 
 fn lost(why: &str) -> StreamEvent {
@@ -628,10 +526,10 @@ fn lost(why: &str) -> StreamEvent {
 }
 
 /// What the handler of a peer answers: no other peer and no other request gives the same.
-fn answer_to(peer: usize, body: &Bytes) -> Bytes {
+pub(super) fn answer_to(peer: usize, body: &Bytes) -> Bytes {
     std::iter::once(peer as u8).chain(body.iter().rev().copied()).collect()
 }
 
-fn number_in(body: &Bytes) -> u64 {
+pub(super) fn number_in(body: &Bytes) -> u64 {
     body.first_chunk().map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
 }
