@@ -17,6 +17,7 @@ mod handlers;
 mod hostile;
 mod limits;
 mod load;
+mod pointsub;
 mod protocols;
 mod raw;
 mod retry;
