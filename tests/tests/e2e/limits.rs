@@ -20,7 +20,7 @@ fn check_server(stats: ServerStats) {
     assert_eq!(stats.started, ended + stats.in_flight, "{stats:?}");
 }
 
-/// S3, S8, S18.
+/// Rows S3, S8, S18. Beyond the limit every caller is told to come back, and only that.
 #[test]
 fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
     run(async {
@@ -59,7 +59,7 @@ fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
     });
 }
 
-/// S18: at the end of a mixed run the counters of both sides tell the same story.
+/// Row S18. At the end of a mixed run the counters of both sides tell the same story.
 #[test]
 fn counters_of_both_sides_agree() {
     run(async {

@@ -19,5 +19,6 @@ mod load;
 mod protocols;
 mod raw;
 mod retry;
+mod serving;
 mod stopping;
 mod support;

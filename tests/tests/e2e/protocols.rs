@@ -88,7 +88,7 @@ fn an_unknown_protocol_does_not_disturb_a_known_one() {
     });
 }
 
-/// S12, S15.
+/// Rows S12, S15. A protocol is served from its registration on and until it is unregistered.
 #[test]
 fn protocols_come_and_go_on_a_live_connection() {
     run(async {
@@ -108,7 +108,7 @@ fn protocols_come_and_go_on_a_live_connection() {
     });
 }
 
-/// S15: also on the streams that were open before.
+/// Row S15. Whoever registers it anew serves it, also to clients with streams from before.
 #[test]
 fn a_protocol_that_is_registered_again_is_served_again() {
     run(async {
@@ -139,7 +139,7 @@ async fn eventually_served(node: &Node, server: &Node) {
     panic!("a registered protocol is not served");
 }
 
-/// S15: what is at work is finished.
+/// Row S15. What is at work is finished.
 #[test]
 fn a_request_at_work_survives_unregistering() {
     run(async {
@@ -163,7 +163,7 @@ fn a_request_at_work_survives_unregistering() {
     });
 }
 
-/// S12.
+/// Row S12. A second registration is an error of its own, and the first one stands.
 #[test]
 fn a_protocol_is_registered_once() {
     run(async {
@@ -173,7 +173,7 @@ fn a_protocol_is_registered_once() {
     });
 }
 
-/// S12, C18.
+/// Rows S12, C18. Each of many protocols is answered by its own handler.
 #[test]
 fn protocols_of_one_server_are_kept_apart() {
     run(async {

@@ -56,7 +56,7 @@ async fn until_stopping(server: &Node) {
     until(|| server.server().register(&late, echo) == Err(RegisterError::Draining)).await;
 }
 
-/// S14.
+/// Row S14. What is at work is finished, what comes later is refused, and then nothing is left.
 #[test]
 fn a_server_that_stops_finishes_what_is_at_work() {
     run(async {
@@ -87,7 +87,7 @@ fn a_server_that_stops_finishes_what_is_at_work() {
     });
 }
 
-/// S14.
+/// Rows S14, S21. What takes longer than it is given is cut off, and its places are free.
 #[test]
 fn a_server_that_stops_cuts_off_what_takes_too_long() {
     run(async {
@@ -105,7 +105,7 @@ fn a_server_that_stops_cuts_off_what_takes_too_long() {
     });
 }
 
-/// S14: streams without a request do not hold up the end.
+/// Row S14. Streams without a request do not hold up the end.
 #[test]
 fn a_server_with_idle_streams_stops_at_once() {
     run(async {
@@ -124,7 +124,7 @@ fn a_server_with_idle_streams_stops_at_once() {
     });
 }
 
-/// S14: the plain format cannot say that a server stops; the request at work is still answered.
+/// Row S14. The plain format cannot say that a server stops; the request at work is still answered.
 #[test]
 fn a_server_that_stops_answers_the_plain_request_at_work() {
     run(async {
