@@ -65,6 +65,7 @@ fn every_drain_ends_once() {
     s.expect_rest();
 }
 
+/// Row S14. What is idle does not hold up the end.
 #[test]
 fn drain_closes_idle_streams_at_once() {
     let (mut s, native) = ServerScript::native(config());
@@ -79,6 +80,7 @@ fn drain_closes_idle_streams_at_once() {
     s.expect_rest();
 }
 
+/// Row S14. What is at work is finished.
 #[test]
 fn drain_lets_native_requests_end_and_says_which() {
     let (mut s, stream) = ServerScript::native(config());
@@ -110,6 +112,7 @@ fn drain_lets_a_plain_request_end() {
     s.expect_drained();
 }
 
+/// Rows S14, S21. What takes too long is cut off, and the end comes when its handler has stopped.
 #[test]
 fn at_its_deadline_a_drain_cuts_off_what_is_at_work() {
     let (mut s, stream) = ServerScript::native(config());
@@ -222,6 +225,7 @@ fn a_plain_stream_for_an_unknown_protocol_is_closed() {
     assert_eq!(s.stats().refused, 1);
 }
 
+/// Row S14. Nothing new is taken on.
 #[test]
 fn streams_that_come_during_a_drain_are_refused() {
     let (mut s, stream) = ServerScript::native(config());
@@ -250,6 +254,7 @@ fn streams_that_come_after_a_drain_are_refused() {
 
 // Protocols that go.
 
+/// Row S15. Later requests are not found, those at work are finished.
 #[test]
 fn after_unregister_requests_are_not_found_and_their_stream_is_drained() {
     let (mut s, stream) = ServerScript::native(config());
@@ -278,6 +283,7 @@ fn after_unregister_a_plain_stream_is_closed_at_its_next_request() {
     s.expect_rest();
 }
 
+/// Row S15. A name can be used again.
 #[test]
 fn a_protocol_that_comes_back_does_so_on_new_streams() {
     let (mut s, stream) = ServerScript::native(config());
@@ -385,6 +391,7 @@ fn a_second_plain_request_waits_for_the_first_answer() {
 
 // Back-pressure.
 
+/// Row S2. A peer that does not read is not read from, so that memory stays bounded.
 #[test]
 fn nothing_is_read_while_more_than_256_kib_of_answers_wait() {
     let mut s = ServerScript::new(config());
