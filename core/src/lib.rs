@@ -29,7 +29,8 @@
 //! 3. Wait until something happens, or until the time that `Wait` names; then pass in
 //!    [`ClientInput::Timeout`] and go on with 2.
 //!
-//! A [`Server`] is driven in the same way. This is a whole conversation, over a wire that is a
+//! A [`Server`] is driven in the same way, and hands out one request at a time: one that is
+//! answered before the next output is asked for never counts beside it. This is a whole conversation, over a wire that is a
 //! pair of queues:
 //!
 //! ```

@@ -66,6 +66,7 @@ impl Script {
 
 // The load factor.
 
+/// S6: +10 % below load 0.4, to exactly 10 000.
 #[test]
 fn an_empty_server_grows_by_a_tenth_to_exactly_the_maximum() {
     let mut s = Script::new(LimitPolicy::default(), 1000);
@@ -78,6 +79,7 @@ fn an_empty_server_grows_by_a_tenth_to_exactly_the_maximum() {
     assert_eq!(down[42..], [104, 100]);
 }
 
+/// S6: -10 % above load 0.8, to exactly 100.
 #[test]
 fn a_full_server_shrinks_by_a_tenth_to_exactly_the_minimum() {
     let mut s = Script::new(LimitPolicy::default(), 1000);
@@ -108,6 +110,7 @@ fn a_step_is_at_least_one() {
     assert_eq!(down, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 1]);
 }
 
+/// S6, S7: load is active / limit, and 0.4 and 0.8 are exact.
 #[test]
 fn the_load_factors_thresholds_are_exact() {
     for (active, after) in [(399, 1100), (400, 1000), (800, 1000), (801, 900)] {
@@ -151,6 +154,7 @@ fn a_refusal_is_a_reading_of_the_load() {
 const POLICIES: [LimitPolicy; 4] =
     [LimitPolicy::Fixed, LimitPolicy::LOAD_FACTOR, LimitPolicy::AIMD, LimitPolicy::GRADIENT];
 
+/// S6: no samples, no change.
 #[test]
 fn without_requests_nothing_moves() {
     for policy in POLICIES {
@@ -414,6 +418,7 @@ impl Random {
     }
 }
 
+/// S3, S6: whatever happens, min <= limit <= max.
 #[test]
 fn the_limit_is_always_between_its_ends() {
     for seed in 0..400 {

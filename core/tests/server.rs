@@ -79,6 +79,7 @@ fn a_request_may_arrive_byte_by_byte() {
     s.expect_request_until(Some(50), "hello");
 }
 
+/// S11: answers are compressed where that was asked for.
 #[test]
 fn compressed_requests_are_inflated_and_answers_compressed() {
     let (mut s, stream) = ServerScript::native(config());
@@ -91,6 +92,7 @@ fn compressed_requests_are_inflated_and_answers_compressed() {
     s.expect_sent(stream, [response(1, deflated).compressed(size)]);
 }
 
+/// S11: the plain format has no compression.
 #[test]
 fn plain_answers_are_never_compressed() {
     let (mut s, stream) = ServerScript::plain(config());
@@ -114,6 +116,7 @@ fn ids_may_have_gaps_and_be_large() {
 
 // Failures.
 
+/// S16: A failed handler, panicked or not, is answered with its status, and the stream goes on.
 #[test]
 fn every_failure_of_a_handler_is_answered_with_its_status() {
     let codes = [
@@ -181,6 +184,7 @@ fn a_plain_handler_that_fails_closes_the_stream_without_a_frame() {
     s.expect_rest();
 }
 
+/// S4: the limit holds for answers too.
 #[test]
 fn a_response_beyond_the_servers_limit_is_too_large() {
     let (mut s, stream) = ServerScript::native(config().with_max_block_size(10));
@@ -297,6 +301,7 @@ fn cancel_twice_abandons_once() {
 
 // What comes late.
 
+/// S21: handlers of a stream that broke give their places back when they have stopped.
 #[test]
 fn answers_for_a_stream_that_broke_are_dropped() {
     let (mut s, stream) = ServerScript::native(config());
@@ -349,6 +354,8 @@ fn what_comes_from_streams_that_are_gone_is_ignored() {
 
 // Protocols and counters.
 
+/// S12, S15: A second registration is an error of its own; after unregistering, the name is
+/// free.
 #[test]
 fn a_protocol_is_registered_once() {
     let mut s = ServerScript::new(config());
@@ -361,6 +368,7 @@ fn a_protocol_is_registered_once() {
     assert!(!s.server.is_running());
 }
 
+/// S18: started = ok + failed + abandoned + in flight.
 #[test]
 fn counters_follow_requests() {
     let (mut s, stream) = ServerScript::native(config());

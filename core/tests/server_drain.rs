@@ -24,7 +24,7 @@ fn drain_without_streams_ends_at_once_and_only_once() {
     s.expect_rest();
 }
 
-/// Row S14. A server that has stopped can serve again, and stop again; while it stops it takes on
+/// S14: A server that has stopped can serve again, and stop again; while it stops it takes on
 /// nothing.
 #[test]
 fn after_a_drain_the_server_can_serve_again() {
@@ -51,7 +51,7 @@ fn after_a_drain_the_server_can_serve_again() {
     assert_eq!((s.stats().ok, s.stats().streams, s.stats().streams_total), (3, 0, 6));
 }
 
-/// Row S14. A drain has one end, however often it is asked for meanwhile; a later one has its own.
+/// S14: A drain has one end, however often it is asked for meanwhile; a later one has its own.
 #[test]
 fn every_drain_ends_once() {
     let (mut s, stream) = ServerScript::native(config());
@@ -65,6 +65,7 @@ fn every_drain_ends_once() {
     s.expect_rest();
 }
 
+/// S14: what is idle does not hold up the end.
 #[test]
 fn drain_closes_idle_streams_at_once() {
     let (mut s, native) = ServerScript::native(config());
@@ -79,6 +80,7 @@ fn drain_closes_idle_streams_at_once() {
     s.expect_rest();
 }
 
+/// S14: what is at work is finished.
 #[test]
 fn drain_lets_native_requests_end_and_says_which() {
     let (mut s, stream) = ServerScript::native(config());
@@ -110,6 +112,7 @@ fn drain_lets_a_plain_request_end() {
     s.expect_drained();
 }
 
+/// S14, S21: what takes too long is cut off, and the end comes when its handler has stopped.
 #[test]
 fn at_its_deadline_a_drain_cuts_off_what_is_at_work() {
     let (mut s, stream) = ServerScript::native(config());
@@ -222,6 +225,7 @@ fn a_plain_stream_for_an_unknown_protocol_is_closed() {
     assert_eq!(s.stats().refused, 1);
 }
 
+/// S14: nothing new is taken on.
 #[test]
 fn streams_that_come_during_a_drain_are_refused() {
     let (mut s, stream) = ServerScript::native(config());
@@ -250,6 +254,7 @@ fn streams_that_come_after_a_drain_are_refused() {
 
 // Protocols that go.
 
+/// S15: later requests are not found, those at work are finished.
 #[test]
 fn after_unregister_requests_are_not_found_and_their_stream_is_drained() {
     let (mut s, stream) = ServerScript::native(config());
@@ -278,6 +283,7 @@ fn after_unregister_a_plain_stream_is_closed_at_its_next_request() {
     s.expect_rest();
 }
 
+/// S15: A name can be used again.
 #[test]
 fn a_protocol_that_comes_back_does_so_on_new_streams() {
     let (mut s, stream) = ServerScript::native(config());
@@ -385,6 +391,7 @@ fn a_second_plain_request_waits_for_the_first_answer() {
 
 // Back-pressure.
 
+/// S2: A peer that does not read is not read from, so that memory stays bounded.
 #[test]
 fn nothing_is_read_while_more_than_256_kib_of_answers_wait() {
     let mut s = ServerScript::new(config());

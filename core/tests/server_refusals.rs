@@ -38,6 +38,7 @@ fn breaks_it(bytes: impl Into<Bytes>) {
 
 // Busy.
 
+/// S8: above the limit, a request is answered busy, with the time to wait.
 #[test]
 fn beyond_max_concurrent_conns_requests_are_answered_busy() {
     let (mut s, one) = ServerScript::native(config().with_max_concurrent_conns(1));
@@ -134,6 +135,7 @@ fn ids_that_do_not_increase_break_the_stream() {
     }
 }
 
+/// S9: what is malformed ends its stream and nothing else.
 #[test]
 fn malformed_fields_break_the_stream() {
     breaks_it(request(8, "").field(1, &[0; 3]).bytes());
@@ -166,6 +168,7 @@ fn settings_beyond_the_limit_break_the_stream() {
 
 // Requests that are too large, or lie.
 
+/// S4: one byte more than the limit is refused on sight of its header.
 #[test]
 fn a_request_that_is_too_large_is_answered_and_the_rest_of_the_stream_finished() {
     let (mut s, stream) = ServerScript::native(config().with_max_block_size(10));
@@ -184,6 +187,7 @@ fn a_request_that_is_too_large_is_answered_and_the_rest_of_the_stream_finished()
     s.expect_rest();
 }
 
+/// S4: exactly the limit is not too large.
 #[test]
 fn a_request_of_exactly_the_limit_is_taken() {
     let (mut s, stream) = ServerScript::native(config().with_max_block_size(10));

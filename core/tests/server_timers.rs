@@ -16,6 +16,7 @@ fn config() -> ServerConfig {
 
 // Until the first request.
 
+/// S1: the first byte has a timer of its own, exact to the nanosecond.
 #[test]
 fn a_native_stream_without_a_first_request_is_drained_at_read_timeout() {
     let mut s = ServerScript::new(config());
@@ -85,6 +86,7 @@ fn the_first_request_ends_the_timer_of_the_first_request() {
 
 // While a message arrives.
 
+/// S1: A message has one from its first byte on.
 #[test]
 fn a_message_must_arrive_within_read_timeout_of_its_first_byte() {
     let (mut s, stream) = ServerScript::native(config());
@@ -125,6 +127,7 @@ fn each_message_has_the_whole_time() {
     s.expect_reset(stream);
 }
 
+/// S1: idle and mid-message are not the same.
 #[test]
 fn the_idle_timer_does_not_cut_off_a_message_that_is_arriving() {
     let (mut s, stream) = ServerScript::plain(config());
@@ -175,6 +178,7 @@ fn a_message_that_waits_behind_unread_answers_is_not_timed() {
 
 // While nothing happens.
 
+/// S1, S10: an idle stream is closed exactly when it has been so for long enough.
 #[test]
 fn an_idle_native_stream_is_drained_exactly_at_the_cleanup_interval() {
     let (mut s, stream) = ServerScript::native(config());
@@ -189,6 +193,7 @@ fn an_idle_native_stream_is_drained_exactly_at_the_cleanup_interval() {
     s.expect_rest();
 }
 
+/// S1, S10: so is a plain one.
 #[test]
 fn an_idle_plain_stream_is_closed_exactly_at_the_cleanup_interval() {
     let (mut s, stream) = ServerScript::plain(config());
@@ -218,6 +223,7 @@ fn frames_that_are_no_requests_do_not_keep_a_stream_from_being_idle() {
 
 // While writing.
 
+/// S2: A slow reader is cut at the write deadline.
 #[test]
 fn write_timeout_counts_from_each_write_and_resets_the_stream() {
     let (mut s, stream) = ServerScript::native(config());
@@ -246,6 +252,7 @@ fn a_peer_that_does_not_take_the_settings_is_cut_off() {
     s.expect_rest();
 }
 
+/// S2: also one that has nothing more to ask.
 #[test]
 fn a_peer_that_does_not_take_the_last_answer_is_cut_off() {
     let (mut s, stream) = ServerScript::plain(config());
@@ -258,6 +265,47 @@ fn a_peer_that_does_not_take_the_last_answer_is_cut_off() {
     s.expires_at(50 + WRITE);
     s.expect_reset(stream);
     s.expect_rest();
+}
+
+/// S1: each timer is counted for itself, and for the stream that it ended.
+#[test]
+fn each_timer_is_counted_for_itself() {
+    let (mut s, message) =
+        ServerScript::native(config().with_write_timeout(Duration::from_millis(40_000)));
+    let mut counts = Vec::new();
+    let mut count = |s: &mut ServerScript| {
+        let stats = s.stats();
+        let [first, message] = [stats.first_byte_timeouts, stats.message_timeouts];
+        counts.push([first, message, stats.write_timeouts, stats.idle_timeouts]);
+    };
+    let first = s.accept_native();
+    s.at(1);
+    s.receives_bytes(message, request(1, "a").first(3));
+    s.expires_at(READ);
+    s.expect_sent(first, [drain(0)]);
+    s.expect_finish(first);
+    count(&mut s);
+    s.expires_at(READ + 1);
+    s.expect_reset(message);
+    count(&mut s);
+    let write = s.accept_native();
+    let idle = s.accept_native();
+    for stream in [write, idle] {
+        s.receives(stream, [request(1, "a")]);
+        let call = s.expect_request("a");
+        s.respond(call, "A");
+        s.expect_write(stream, [response(1, "A")]);
+    }
+    s.written(idle);
+    s.expires_at(READ + 1 + 40_000);
+    s.expect_reset(write);
+    count(&mut s);
+    s.expires_at(READ + 1 + IDLE);
+    s.expect_sent(idle, [drain(1)]);
+    s.expect_finish(idle);
+    count(&mut s);
+    assert_eq!(counts, [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]);
+    assert_eq!(s.stats().streams, 0);
 }
 
 // The caller's deadline.

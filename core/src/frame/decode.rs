@@ -100,8 +100,9 @@ impl Decoder {
             self.input = data;
         } else {
             // The caller did not take all frames of the last push first: correct, but a copy.
-            let mut joined = BytesMut::with_capacity(self.input.len() + data.len());
-            joined.extend_from_slice(&self.input);
+            let input = core::mem::take(&mut self.input);
+            let mut joined =
+                input.try_into_mut().unwrap_or_else(|input| BytesMut::from(&input[..]));
             joined.extend_from_slice(&data);
             self.input = joined.freeze();
         }

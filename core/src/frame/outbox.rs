@@ -53,6 +53,12 @@ impl Outbox {
         self.len == 0
     }
 
+    /// Bytes of buffer that are kept for frames to come.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        self.tail.capacity() - self.tail.len()
+    }
+
     /// The next bytes to write; `None` if there are none.
     pub fn next_write(&mut self) -> Option<Bytes> {
         let write = match self.ready.pop_front() {

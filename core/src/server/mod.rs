@@ -2,6 +2,7 @@
 
 mod answer;
 mod budget;
+mod calls;
 mod connections;
 mod gate;
 mod limit;
@@ -15,11 +16,12 @@ use alloc::vec::Vec;
 
 use slotmap::SlotMap;
 
+pub use calls::CallId;
 pub use connections::ConnectionKey;
 pub use gate::{Gate, RegisterError};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stats::ServerStats;
-pub use stream::{CallId, ServerEvent as ServerStreamEvent, ServerStream};
+pub use stream::{ServerEvent as ServerStreamEvent, ServerStream};
 
 use crate::compress::{Body, Payload};
 use crate::config::{ConfigError, ServerConfig};

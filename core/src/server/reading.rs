@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
+use super::calls::{Stop, bytes_at_work};
 use super::gate::{Gate, busy};
-use super::stream::{ServerEvent, ServerStream, Stop, bytes_at_work};
+use super::stream::{ServerEvent, ServerStream};
 use crate::compress::Payload;
 use crate::error::{Delivery, Status, StatusCode};
 use crate::frame::{Flags, Format, Frame, FrameError, HeadReader, Kind, tag};

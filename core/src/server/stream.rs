@@ -1,17 +1,16 @@
-//! One stream that a peer opened: its life, and its requests at work.
+//! One stream that a peer opened: its life, from the first byte to the last.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use slab::Slab;
 
+use super::calls::{Call, CallId};
 use super::connections::ConnectionKey;
-use super::gate::{Gate, Outcome};
-use super::limit::{Sample, SampleOutcome};
+use super::gate::Gate;
 use super::stats::Timer;
-use crate::compress::{Body, Payload};
+use crate::compress::Payload;
 use crate::config::ServerConfig;
-use crate::error::{Delivery, Status, StatusCode};
 use crate::frame::{Flags, Format, Kind, Settings};
 use crate::id::{PeerId, ProtocolName};
 use crate::link::{Link, Overdue};
@@ -23,13 +22,6 @@ use crate::time::{Timestamp, earliest};
 const OUTBOX_HIGH: usize = 256 * 1024;
 /// A stream without requests keeps room for this many.
 const KEPT_CALLS: usize = 64;
-
-const SLOT_BITS: u32 = 20;
-const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
-
-/// A request as its stream knows it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(u64);
 
 /// The wire machine of one stream that a peer opened.
 ///
@@ -49,17 +41,17 @@ pub struct ServerStream {
     cleanup_interval: Duration,
     pub(super) peer: Settings,
     pub(super) calls: Slab<Call>,
-    seq: u64,
+    pub(super) seq: u64,
     /// The highest request id seen.
     pub(super) last_id: u64,
     /// When the bytes came that the decoder has not looked at.
     pub(super) arrived: Timestamp,
     /// Bytes of the requests at work, before and after decompression.
-    work: usize,
+    pub(super) work: usize,
     /// The load that was last told to the peer, and when.
     pub(super) told_load: Option<(u16, Timestamp)>,
     /// No call is due before this; it may be earlier than the truth.
-    due: Option<Timestamp>,
+    pub(super) due: Option<Timestamp>,
     /// When the stream is closed unless a request comes.
     pub(super) idle_due: Option<Timestamp>,
     pub(super) draining: bool,
@@ -69,30 +61,6 @@ pub struct ServerStream {
     pub(super) deaf: bool,
     /// Requests whose handlers are to be told to stop.
     pub(super) abandons: VecDeque<CallId>,
-}
-
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) id: CallId,
-    pub(super) wire_id: u64,
-    pub(super) deadline: Option<Timestamp>,
-    /// Why its handler was told to stop.
-    pub(super) stopped: Option<Stop>,
-    /// When it was let in.
-    started: Timestamp,
-    /// Its bytes, before and after decompression.
-    bytes: usize,
-}
-
-/// Why a handler was told to stop, and so what remains to be answered when it has.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// The caller's time was over. It was told.
-    Deadline,
-    /// The caller cancelled. It is told when the handler has stopped.
-    Cancel,
-    /// The stream is gone, and nobody is there to be told.
-    Lost,
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.
@@ -226,46 +194,6 @@ impl ServerStream {
         self.settle(gate);
     }
 
-    /// Answers a request. An answer for which nobody waits any more is dropped.
-    pub fn respond(
-        &mut self,
-        call: CallId,
-        answer: Result<Body, Status>,
-        gate: &mut Gate,
-        now: Timestamp,
-    ) {
-        self.link.advance_clock(now);
-        let Some(call) = self.remove(call) else { return };
-        if let Some(stop) = call.stopped {
-            self.release(&call, Outcome::Abandoned, stop.sample(), gate);
-            if stop == Stop::Cancel {
-                let status = Status::new(StatusCode::Cancelled, "");
-                self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
-            }
-        } else {
-            match self.within_limits(answer, gate) {
-                Ok(body) => {
-                    self.release(&call, Outcome::Ok, SampleOutcome::Answered, gate);
-                    self.answer_ok(call.wire_id, body, gate);
-                }
-                Err(status) => {
-                    let sample = match status.code {
-                        StatusCode::Internal => SampleOutcome::Dropped,
-                        _ => SampleOutcome::Answered,
-                    };
-                    self.release(&call, Outcome::Failed, sample, gate);
-                    self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
-                }
-            }
-        }
-        self.settle(gate);
-    }
-
-    /// Says that the handler of an abandoned request has stopped.
-    pub fn abandoned(&mut self, call: CallId, gate: &mut Gate, now: Timestamp) {
-        self.respond(call, Err(Status::new(StatusCode::Internal, "")), gate, now);
-    }
-
     /// Lets time pass.
     pub fn handle_timeout(&mut self, gate: &mut Gate, now: Timestamp) {
         self.link.advance_clock(now);
@@ -316,11 +244,7 @@ impl ServerStream {
     pub fn close(&mut self, gate: &mut Gate, now: Timestamp) {
         self.link.advance_clock(now);
         self.link.gone();
-        self.abandon_all();
-        for (_, call) in core::mem::take(&mut self.calls) {
-            let sample = call.stopped.map_or(SampleOutcome::Cancelled, Stop::sample);
-            self.release(&call, Outcome::Abandoned, sample, gate);
-        }
+        self.release_all(gate);
         gate.close(self.key);
     }
 
@@ -406,69 +330,6 @@ impl ServerStream {
         }
     }
 
-    /// Notes a request that was let in.
-    pub(super) fn begin(
-        &mut self,
-        wire_id: u64,
-        payload: Payload,
-        deadline: Option<Timestamp>,
-    ) -> ServerEvent {
-        let bytes = bytes_at_work(&payload);
-        let (entry, started) = (self.calls.vacant_entry(), self.link.now);
-        self.seq += 1;
-        let id = CallId(self.seq << SLOT_BITS | entry.key() as u64);
-        entry.insert(Call { id, wire_id, deadline, stopped: None, started, bytes });
-        self.work += bytes;
-        self.idle_due = None;
-        self.due = earliest(self.due, deadline);
-        ServerEvent::Request { call: id, payload, deadline }
-    }
-
-    /// The caller's remaining time is over: it is answered at once, whatever the handler does.
-    fn expire(&mut self, gate: &Gate, now: Timestamp) {
-        let mut due = None;
-        for slot in 0..self.calls.capacity() {
-            let Some(call) = self.calls.get_mut(slot) else { continue };
-            if call.deadline.is_none_or(|deadline| deadline > now) {
-                due = earliest(due, call.deadline);
-                continue;
-            }
-            call.stopped = Some(Stop::Deadline);
-            call.deadline = None;
-            let wire_id = call.wire_id;
-            self.abandons.push_back(call.id);
-            let status = Status::new(StatusCode::DeadlineExceeded, "");
-            self.answer_failed(wire_id, &status, Delivery::Unknown, gate);
-        }
-        self.due = due;
-    }
-
-    fn remove(&mut self, call: CallId) -> Option<Call> {
-        let slot = (call.0 & SLOT_MASK) as usize;
-        self.calls.get(slot).filter(|found| found.id == call)?;
-        let call = self.calls.try_remove(slot)?;
-        self.work -= call.bytes;
-        Some(call)
-    }
-
-    /// A handler has ended, and its place is free.
-    fn release(&self, call: &Call, outcome: Outcome, sample: SampleOutcome, gate: &mut Gate) {
-        let now = self.link.now;
-        let sample = Sample { latency: now.since(call.started), outcome: sample };
-        gate.release(self.key, outcome, sample, now);
-    }
-
-    fn abandon_all(&mut self) {
-        for (_, call) in &mut self.calls {
-            call.deadline = None;
-            if call.stopped.is_none() {
-                call.stopped = Some(Stop::Lost);
-                self.abandons.push_back(call.id);
-            }
-        }
-        self.due = None;
-    }
-
     /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what
     /// is not needed any more, and tells the gate what is held.
     pub(super) fn settle(&mut self, gate: &mut Gate) {
@@ -490,19 +351,4 @@ impl ServerStream {
         }
         gate.charge(self.key, self.held());
     }
-}
-
-impl Stop {
-    /// What a request that was stopped so tells about the server.
-    const fn sample(self) -> SampleOutcome {
-        match self {
-            Self::Deadline => SampleOutcome::Dropped,
-            Self::Cancel | Self::Lost => SampleOutcome::Cancelled,
-        }
-    }
-}
-
-/// What a request costs while its handler works: its bytes, and what they inflate to.
-pub(super) fn bytes_at_work(payload: &Payload) -> usize {
-    payload.wire_len() + if payload.is_compressed() { payload.len() } else { 0 }
 }

@@ -181,6 +181,15 @@ impl ServerScript {
         self.event(stream, StreamEvent::Received(bytes.into()));
     }
 
+    /// So many bytes are read straight to where they belong.
+    #[track_caller]
+    pub(crate) fn fills(&mut self, stream: StreamId, n: usize) {
+        self.pump();
+        let space = self.server.space(stream).expect("a large body");
+        space[..n].fill(7);
+        self.event(stream, StreamEvent::Filled(n));
+    }
+
     /// The outstanding write was taken.
     #[track_caller]
     pub(crate) fn written(&mut self, stream: StreamId) {
@@ -229,6 +238,26 @@ impl ServerScript {
         }
     }
 
+    /// A request of peer number `n` under any protocol.
+    #[track_caller]
+    pub(crate) fn expect_request_from(&mut self, n: u8, body: impl Into<Bytes>) -> InboundId {
+        let ServerEvent::Request { request, peer: from, payload, .. } = self.expect_event() else {
+            panic!("expected a request");
+        };
+        assert_eq!((from, payload.into_bytes()), (peer(n), Ok(body.into())));
+        request
+    }
+
+    /// How many requests are handed out now, whatever they are.
+    pub(crate) fn take_requests(&mut self) -> Vec<InboundId> {
+        self.pump();
+        let id = |event| match event {
+            ServerEvent::Request { request, .. } => Some(request),
+            _ => None,
+        };
+        self.requests.drain(..).filter_map(id).collect()
+    }
+
     #[track_caller]
     pub(crate) fn expect_event(&mut self) -> ServerEvent {
         self.pump();
@@ -263,17 +292,41 @@ impl ServerScript {
 
     /// One write, whatever it is; it stays outstanding.
     #[track_caller]
-    pub(crate) fn expect_some_write(&mut self, stream: StreamId) {
+    pub(crate) fn expect_some_write(&mut self, stream: StreamId) -> Bytes {
         self.pump();
         let write = self.streams.get_mut(&stream).and_then(|io| io.write.take());
-        assert!(write.is_some(), "expected a write, there is none");
+        write.expect("a write")
+    }
+
+    /// Takes whatever is written, and confirms it.
+    pub(crate) fn flush(&mut self, stream: StreamId) {
+        loop {
+            self.pump();
+            let Some(io) = self.streams.get_mut(&stream) else { return };
+            if io.write.take().is_none() {
+                return;
+            }
+            io.outstanding = false;
+            self.event(stream, StreamEvent::Written);
+        }
     }
 
     /// Exactly these frames, in as many writes as it takes, each confirmed at once.
     #[track_caller]
     pub(crate) fn expect_sent<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
+        self.expect_sent_after(Bytes::new(), stream, frames);
+    }
+
+    /// The same when the test has taken the first write already, as these bytes.
+    #[track_caller]
+    pub(crate) fn expect_sent_after<const N: usize>(
+        &mut self,
+        first: Bytes,
+        stream: StreamId,
+        frames: [Wire; N],
+    ) {
         let wanted = join(frames);
-        let (mut raw, mut sent) = (Vec::new(), Bytes::new());
+        let (mut raw, mut sent) = (first.to_vec(), Bytes::new());
         let known = self.loads.len();
         loop {
             self.pump();

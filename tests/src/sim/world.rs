@@ -51,6 +51,7 @@ pub(super) enum Due {
     Taken(StreamId, Side),
     Handled(usize, InboundId),
     Crash(usize),
+    Stop(usize),
     Fault(StreamId),
 }
 
@@ -58,6 +59,7 @@ pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) server: Server,
     native: bool,
+    stopping: bool,
     pub(super) at_work: BTreeMap<InboundId, Bytes>,
     streams: BTreeMap<StreamId, StreamId>,
 }
@@ -134,11 +136,15 @@ fn client_config(rng: &mut Rng) -> ClientConfig {
 
 fn new_server(rng: &mut Rng) -> Server {
     let mut server = Server::new(server_config(rng)).expect("options within their ranges");
+    register(&mut server);
+    server
+}
+
+fn register(server: &mut Server) {
     for protocol in PROTOCOLS {
         let protocol = ProtocolName::new(protocol).expect("a usable name");
         server.register(&protocol).expect("registered once");
     }
-    server
 }
 
 pub(super) fn peer_id(number: usize) -> PeerId {
@@ -155,6 +161,7 @@ impl World {
                 id: peer_id(number),
                 server: new_server(&mut rng),
                 native: rng.chance(70),
+                stopping: false,
                 at_work: BTreeMap::new(),
                 streams: BTreeMap::new(),
             })
@@ -195,6 +202,11 @@ impl World {
             let peer = self.rng.below(self.peers.len() as u64) as usize;
             let when = self.rng.duration(Duration::from_secs(3));
             self.at(when, Due::Crash(peer));
+        }
+        if self.rng.chance(30) {
+            let peer = self.rng.below(self.peers.len() as u64) as usize;
+            let when = self.rng.duration(Duration::from_secs(3));
+            self.at(when, Due::Stop(peer));
         }
         for _ in 0..STEPS {
             let deadline = self.settle();
@@ -266,6 +278,12 @@ impl World {
                 self.peers[peer].server.respond(request, answer, self.now);
             }
             Due::Crash(peer) => self.crash(peer),
+            Due::Stop(peer) => {
+                self.note(("stop", peer));
+                let grace = self.rng.duration(Duration::from_secs(1));
+                self.peers[peer].server.drain(self.now + grace, self.now);
+                self.peers[peer].stopping = true;
+            }
             Due::Fault(stream) => self.fault(stream),
         }
     }
@@ -485,6 +503,7 @@ impl World {
         let server = new_server(&mut self.rng);
         let peer = &mut self.peers[number];
         peer.server = server;
+        peer.stopping = false;
         peer.at_work.clear();
         peer.streams.clear();
         for stream in streams {
@@ -515,7 +534,14 @@ impl World {
                 assert!(peer.at_work.remove(&request).is_some(), "abandoned without work");
                 peer.server.abandoned(request, self.now);
             }
-            ServerEvent::Drained => assert!(self.drained, "drained without having been asked"),
+            ServerEvent::Drained if self.drained => {}
+            ServerEvent::Drained => {
+                // It stopped in the middle of its life, and begins another one.
+                let peer = &mut self.peers[number];
+                assert!(std::mem::take(&mut peer.stopping), "drained without having been asked");
+                register(&mut peer.server);
+                self.note(("start", number));
+            }
             other => panic!("an event that the world does not know: {other:?}"),
         }
     }

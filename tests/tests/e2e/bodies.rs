@@ -6,6 +6,7 @@ use pointsub_swarm::{
 };
 
 use crate::common::*;
+use crate::raw::*;
 
 /// The default limit.
 const MAX: usize = 32 * MIB;
@@ -200,6 +201,26 @@ fn either_end_may_compress_without_the_other() {
                 check_echo(&client, server.peer_id(), text(len, 7)).await;
                 check_echo(&client, server.peer_id(), noise(len, 8)).await;
             }
+        }
+    });
+}
+
+/// S11: A server compresses its answers unless it is told not to.
+#[test]
+fn a_server_compresses_its_answers_unless_told_not_to() {
+    run(async {
+        for compression in [true, false] {
+            let config = ServerConfig::default().with_compression(compression);
+            let server = start(config, once()).await;
+            server.server().register(&echo_name(), produce).expect("first");
+            let raw = RawPeer::client().await;
+            let peer = raw.dial(address(&server).await).await;
+            let mut stream = raw.open(peer, NATIVE).await.expect("announced");
+            let asked = native(REQUEST, 1, &[], &ask(b't', 10_000));
+            write(&mut stream, &asked).await.expect("the server reads");
+            let answer = next_of(&mut stream, RESPONSE).await.expect("an answer");
+            assert_eq!(answer.flags, u8::from(compression));
+            assert_eq!(answer.body.len() < 10_000, compression);
         }
     });
 }

@@ -169,7 +169,7 @@ async fn exchange(stream: &mut Stream, request: &[u8]) -> Option<Vec<u8>> {
     read_plain(stream).await
 }
 
-/// W6: Go 1.0.x closes its half after the request.
+/// W6: go 1.0.x closes its half after the request.
 #[test]
 fn an_old_client_that_closes_its_half_gets_its_answer() {
     run(async {

@@ -35,19 +35,19 @@ async fn check_panics((server, client): (Node, Node)) {
     assert_eq!((stats.failed, stats.ok, stats.in_flight), (2, 4, 0));
 }
 
-/// S16.
+/// S16: A panic is contained and answered, and its stream goes on.
 #[test]
 fn a_handler_that_panics_is_answered_as_internal() {
     run(async { check_panics(served_by(panics_where_told).await).await });
 }
 
-/// S16.
+/// S16: so it is on a task of its own.
 #[test]
 fn a_spawned_handler_that_panics_is_answered_as_internal() {
     run(async { check_panics(served_by(Spawned(panics_where_told)).await).await });
 }
 
-/// S16: before there is a future at all.
+/// S16: so it is before there is a future at all.
 #[test]
 fn a_handler_that_panics_before_its_future_is_answered_as_internal() {
     run(async {

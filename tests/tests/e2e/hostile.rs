@@ -128,7 +128,7 @@ fn a_huge_announced_plain_request_closes_the_stream() {
     });
 }
 
-/// S1: mid-message.
+/// S1: A message that begins and does not end ends the stream.
 #[test]
 fn half_a_message_and_then_silence_ends_the_stream() {
     run(async {
@@ -144,7 +144,7 @@ fn half_a_message_and_then_silence_ends_the_stream() {
     });
 }
 
-/// S1: first byte.
+/// S1: A stream on which nothing is asked is closed.
 #[test]
 fn a_stream_without_a_request_is_closed() {
     run(async {
@@ -189,7 +189,7 @@ async fn flood(stream: &mut Stream, id: &mut u64) -> bool {
     }
 }
 
-/// S2: a peer that asks and never reads costs a bounded amount, then its stream.
+/// S2: A peer that asks and never reads costs a bounded amount, then its stream.
 #[test]
 fn a_peer_that_never_reads_its_answers_is_cut_off() {
     run(async {
@@ -221,7 +221,7 @@ fn a_server_stops_although_a_peer_never_reads_its_answers() {
     });
 }
 
-/// S2: a server that never reads is given up; nothing of its stream is left.
+/// S2: A server that never reads is given up; nothing of its stream is left.
 #[test]
 fn a_server_that_never_reads_its_requests_is_given_up() {
     run(async {
@@ -241,7 +241,8 @@ fn a_server_that_never_reads_its_requests_is_given_up() {
     });
 }
 
-/// S8: handlers at work on a stream that breaks are stopped, and their places are free again.
+/// S8, S21: handlers at work on a stream that breaks are stopped, and their places are free
+/// again.
 #[test]
 fn requests_at_work_on_a_broken_stream_free_their_places() {
     run(async {

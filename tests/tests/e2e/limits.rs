@@ -20,7 +20,7 @@ fn check_server(stats: ServerStats) {
     assert_eq!(stats.started, ended + stats.in_flight, "{stats:?}");
 }
 
-/// S3, S8, S18.
+/// S3, S8, S18: beyond the limit every caller is told to come back, and only that.
 #[test]
 fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
     run(async {

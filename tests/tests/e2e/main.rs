@@ -21,5 +21,6 @@ mod pointsub;
 mod protocols;
 mod raw;
 mod retry;
+mod serving;
 mod stopping;
 mod support;

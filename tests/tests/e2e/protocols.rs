@@ -88,7 +88,7 @@ fn an_unknown_protocol_does_not_disturb_a_known_one() {
     });
 }
 
-/// S12, S15.
+/// S12, S15: A protocol is served from its registration on and until it is unregistered.
 #[test]
 fn protocols_come_and_go_on_a_live_connection() {
     run(async {
@@ -108,7 +108,7 @@ fn protocols_come_and_go_on_a_live_connection() {
     });
 }
 
-/// S15: also on the streams that were open before.
+/// S15: whoever registers it anew serves it, also to clients with streams from before.
 #[test]
 fn a_protocol_that_is_registered_again_is_served_again() {
     run(async {
@@ -163,7 +163,7 @@ fn a_request_at_work_survives_unregistering() {
     });
 }
 
-/// S12, O4.
+/// S12, O4: a second registration is an error of its own, and the first one stands.
 #[test]
 fn a_protocol_is_registered_once() {
     run(async {
@@ -173,7 +173,7 @@ fn a_protocol_is_registered_once() {
     });
 }
 
-/// S12, C18.
+/// S12, C18: each of many protocols is answered by its own handler.
 #[test]
 fn protocols_of_one_server_are_kept_apart() {
     run(async {

@@ -56,7 +56,7 @@ async fn until_stopping(server: &Node) {
     until(|| server.server().register(&late, echo) == Err(RegisterError::Draining)).await;
 }
 
-/// S14.
+/// S14: what is at work is finished, what comes later is refused, and then nothing is left.
 #[test]
 fn a_server_that_stops_finishes_what_is_at_work() {
     run(async {
@@ -87,7 +87,7 @@ fn a_server_that_stops_finishes_what_is_at_work() {
     });
 }
 
-/// S14.
+/// S14, S21: what takes longer than it is given is cut off, and its places are free.
 #[test]
 fn a_server_that_stops_cuts_off_what_takes_too_long() {
     run(async {

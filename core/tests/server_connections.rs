@@ -1,0 +1,146 @@
+//! The server: its report on open streams.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pointsub_core::{ConnectionInfo, Format, ServerConfig, StreamId};
+use support::{
+    IDLE, PROTOCOL, ServerScript, body, drain, ms, peer, plain, request, response, settings,
+};
+
+fn config() -> ServerConfig {
+    ServerConfig::default()
+}
+
+/// The one stream there is.
+#[track_caller]
+fn only(s: &ServerScript) -> ConnectionInfo {
+    let mut infos = s.server.connections_info(s.now);
+    assert_eq!(infos.len(), 1, "{infos:?}");
+    infos.remove(0)
+}
+
+/// When the only stream was last active, in milliseconds.
+#[track_caller]
+fn active(s: &ServerScript) -> u128 {
+    let info = only(s);
+    assert_eq!(info.idle, s.now.since(info.last_active), "idle is what passed since");
+    info.last_active.since(ms(0)).as_millis()
+}
+
+/// S17: who, under which protocol, in which format, since when, how many requests, and how
+/// many of them are at work.
+#[test]
+fn a_stream_is_reported_with_all_that_is_known_of_it() {
+    let mut s = ServerScript::new(config());
+    s.register("/other");
+    s.at(5);
+    let one = s.accept_native();
+    s.at(7);
+    let two = s.accept_from(2, "/other", Format::Plain);
+    for id in 1..4 {
+        s.receives(one, [request(id, "x")]);
+    }
+    let calls = s.take_requests();
+    s.respond(calls[1], "y");
+    s.expect_sent(one, [response(2, "y")]);
+    let mut infos = s.server.connections_info(s.now);
+    infos.sort_by_key(|info| info.created);
+    let [first, second] = &infos[..] else { panic!("{infos:?}") };
+    assert_eq!((first.peer, first.protocol.as_str()), (peer(1), PROTOCOL));
+    assert_eq!((first.format, first.created), (Format::Native, ms(5)));
+    assert_eq!((first.requests, first.in_flight, first.memory), (3, 2, 2));
+    assert_eq!((second.peer, second.protocol.as_str()), (peer(2), "/other"));
+    assert_eq!((second.format, second.created), (Format::Plain, ms(7)));
+    assert_eq!((second.requests, second.in_flight, second.memory), (0, 0, 0));
+    assert_eq!((s.stats().streams, s.stats().streams_total), (2, 2));
+    s.breaks(two);
+    s.stats();
+    assert_eq!(only(&s).peer, peer(1));
+    assert_eq!((s.stats().streams, s.stats().streams_total), (1, 2));
+}
+
+/// S17: A stream is active when bytes come or leave and when a request begins or ends; idle
+/// is the time since, to the nanosecond.
+#[test]
+fn idle_is_the_time_since_a_stream_was_last_active() {
+    let (mut s, stream) = ServerScript::native(config());
+    assert_eq!(active(&s), 0);
+    s.at(10);
+    assert_eq!((active(&s), only(&s).idle), (0, Duration::from_millis(10)));
+    s.receives(stream, [settings(1 << 20, 10)]);
+    assert_eq!(active(&s), 10);
+    s.at(20);
+    s.receives_bytes(stream, request(1, "hello").first(5));
+    assert_eq!(active(&s), 20);
+    s.at(30);
+    s.receives_bytes(stream, request(1, "hello").bytes().slice(5..));
+    let call = s.expect_request("hello");
+    assert_eq!(active(&s), 30);
+    s.at(40);
+    assert_eq!(active(&s), 30);
+    s.respond(call, "y");
+    assert_eq!(active(&s), 40);
+    s.expect_some_write(stream);
+    s.at(50);
+    assert_eq!(active(&s), 40, "the peer has not taken the answer");
+    s.written(stream);
+    assert_eq!(active(&s), 50);
+    // The report itself changes nothing.
+    s.at(60);
+    assert_eq!((active(&s), only(&s).idle), (50, Duration::from_millis(10)));
+}
+
+/// S17: A large body that is read straight into its place is activity as well.
+#[test]
+fn bytes_of_a_large_body_are_activity() {
+    let (mut s, stream) = ServerScript::plain(config());
+    s.receives_bytes(stream, plain(body(100_000)).first(10));
+    s.expect_quiet();
+    s.at(10);
+    assert_eq!(active(&s), 0);
+    let space = s.server.space(stream).expect("a large body").len();
+    s.fills(stream, space);
+    assert_eq!(active(&s), 10);
+}
+
+fn info_at_the_end(s: &mut ServerScript, stream: StreamId) -> usize {
+    s.flush(stream);
+    s.stats();
+    s.server.connections_info(s.now).len()
+}
+
+/// S17, S10: A stream is reported until it is closed, and not longer; with its last stream
+/// the peer is forgotten.
+#[test]
+fn a_stream_is_reported_until_it_ends() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a")]);
+    let call = s.expect_request("a");
+    s.finishes(stream);
+    s.respond(call, Bytes::new());
+    assert_eq!(info_at_the_end(&mut s, stream), 0);
+    s.expect_finish(stream);
+
+    let stream = s.accept_native();
+    s.receives(stream, [request(1, "a")]);
+    let call = s.expect_request("a");
+    s.breaks(stream);
+    s.expect_abandon(call);
+    assert_eq!(only(&s).in_flight, 1, "its handler has not stopped");
+    s.abandoned(call);
+    assert_eq!(info_at_the_end(&mut s, stream), 0);
+
+    let stream = s.accept_native();
+    s.receives(stream, [request(1, "a")]);
+    let call = s.expect_request("a");
+    s.respond(call, "");
+    s.expect_sent(stream, [response(1, "")]);
+    s.expires_at(IDLE);
+    s.expect_sent(stream, [drain(1)]);
+    s.expect_finish(stream);
+    assert_eq!(info_at_the_end(&mut s, stream), 0);
+    assert_eq!((s.stats().idle_timeouts, s.stats().streams_total), (1, 3));
+}
