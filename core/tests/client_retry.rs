@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
-use support::{ClientScript, failure, id, request, response};
+use support::{ClientScript, drain, failure, id, request, response};
 
 const BUSY: u8 = 3;
 const APPLICATION: u8 = 1;
@@ -55,6 +55,30 @@ fn the_pause_doubles_and_the_last_failure_is_told() {
     let error = c.expect_error(a);
     assert_eq!(error.status().map(|status| status.code), Some(StatusCode::Busy));
     assert_eq!((error.attempts, error.delivery), (4, Delivery::NotProcessed));
+}
+
+/// C4: also one that was under way on a stream which took nothing new, when no other is left.
+#[test]
+fn a_request_on_the_last_stream_is_tried_again_when_that_is_lost() {
+    let (mut c, one) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(one, [request(id(2, 0), "a")]);
+    c.receives(one, [drain(id(2, 0))]);
+    let b = c.send("b");
+    let two = c.expect_open(Offer::Only(Format::Native));
+    c.opened(two, Format::Native);
+    c.expect_sent(two, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(two, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+    c.breaks(two);
+    c.expect_quiet();
+    c.breaks(one);
+    c.until(PAUSES[0]);
+    let three = c.expect_open(Offer::Only(Format::Native));
+    c.opened(three, Format::Native);
+    c.expect_sent(three, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(three, [response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
 }
 
 /// C5: retry-after is honoured.

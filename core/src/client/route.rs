@@ -46,6 +46,8 @@ pub(super) struct Route {
     pub(super) bulk_streams: usize,
     /// Requests that rest until they are tried again.
     pub(super) resting: usize,
+    /// Streams that take nothing new and are not gone: requests on them may come back.
+    pub(super) leaving: usize,
     /// Listed among the routes that `max_total_conns` keeps waiting.
     pub(super) starved: bool,
     pub(super) small: Queue,
@@ -88,6 +90,7 @@ impl Dispatcher {
             rests_until: None,
             bulk_streams: 0,
             resting: 0,
+            leaving: 0,
             starved: false,
             small: Queue::default(),
             bulk: Queue::default(),
@@ -104,6 +107,7 @@ impl Dispatcher {
                 && route.opening == 0
                 && route.bulk_streams == 0
                 && route.resting == 0
+                && route.leaving == 0
                 && route.small.live + route.bulk.live == 0
         });
         if unused && let Some(route) = self.routes.remove(key) {
