@@ -21,7 +21,7 @@ fn refusal(config: &ServerConfig) -> String {
     error.to_string()
 }
 
-/// Rows S1 to S6, S10, S11, S20. Every option has the documented default.
+/// S1, S2, S3, S4, S5, S6, S10, S11, S20. Every option has the documented default.
 #[test]
 fn every_option_has_its_default() {
     let c = config();
