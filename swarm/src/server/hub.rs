@@ -99,10 +99,12 @@ impl ServerHub {
         protocol: &ProtocolName,
         handler: Arc<dyn Handler>,
     ) -> Result<(), RegisterError> {
-        let state = &mut *self.state.lock();
+        let mut state = self.state.lock();
         state.gate.register(protocol)?;
         state.handlers.insert(protocol.clone(), handler);
-        self.announce(state);
+        state.rename();
+        drop(state);
+        self.swarm.wake();
         Ok(())
     }
 
@@ -110,20 +112,12 @@ impl ServerHub {
         let mut state = self.state.lock();
         let known = state.gate.unregister(protocol.as_str());
         let handler = state.handlers.remove(protocol);
-        self.announce(&mut state);
+        state.rename();
         // What a handler owns may ask the server something as it is dropped.
         drop(state);
         drop(handler);
-        known
-    }
-
-    /// Tells the swarm which protocols there are now.
-    fn announce(&self, state: &mut State) {
-        let both = |protocol| {
-            [WireName::new(protocol, Format::Native), WireName::new(protocol, Format::Plain)]
-        };
-        state.names = state.handlers.keys().flat_map(both).collect();
         self.swarm.wake();
+        known
     }
 
     /// The names to listen for now.
@@ -171,13 +165,15 @@ impl ServerHub {
         let mut state = self.state.lock();
         state.gate.drain();
         let handlers = std::mem::take(&mut state.handlers);
-        self.announce(&mut state);
-        state.tell_all(|| Command::Drain);
+        state.rename();
         let (sender, receiver) = oneshot::channel();
         state.stopping.push(sender);
+        let lanes = state.lanes();
         state.finish_stop();
         drop(state);
         drop(handlers);
+        lanes.iter().for_each(|lane| lane.push(Command::Drain));
+        self.swarm.wake();
         receiver
     }
 
@@ -185,15 +181,24 @@ impl ServerHub {
     pub(crate) fn reset(&self) {
         let state = self.state.lock();
         // Unless it has stopped, and what is at work now is at work for the next life.
-        if state.gate.is_draining() {
-            state.tell_all(|| Command::Reset);
-        }
+        let lanes = if state.gate.is_draining() { state.lanes() } else { Vec::new() };
+        drop(state);
+        lanes.iter().for_each(|lane| lane.push(Command::Reset));
     }
 }
 
 impl State {
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        self.lanes.values().for_each(|lane| lane.push(command()));
+    /// Makes the names anew.
+    fn rename(&mut self) {
+        let both = |protocol| {
+            [WireName::new(protocol, Format::Native), WireName::new(protocol, Format::Plain)]
+        };
+        self.names = self.handlers.keys().flat_map(both).collect();
+    }
+
+    /// To be told something when the state is not locked any more: that wakes tasks.
+    fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.values().cloned().collect()
     }
 
     fn finish_stop(&mut self) {

@@ -59,7 +59,8 @@ impl Server {
         self.hub.state.lock().gate.stats()
     }
 
-    /// All streams that peers have open at this server, in no particular order.
+    /// All streams that peers have open at this server, in no particular order. No request is let
+    /// in while they are collected: ask every second, not every millisecond.
     #[must_use]
     pub fn connections_info(&self) -> Vec<ConnectionInfo> {
         let clock = self.hub.clock;
