@@ -118,14 +118,14 @@ impl Link {
         &mut self,
         fits: impl Fn(usize) -> bool,
     ) -> Result<Option<Frame>, FrameError> {
-        let frame =
-            self.decoder.next_frame_within(fits).inspect_err(|_| self.message_due = None)?;
-        if frame.is_some() || !self.decoder.mid_frame() {
+        // Handed on as it is: to take it apart and put it together again costs several copies.
+        let result = self.decoder.next_frame_within(fits);
+        if !matches!(result, Ok(None)) || !self.decoder.mid_frame() {
             self.message_due = None;
         } else if self.message_due.is_none() {
             self.message_due = Some(self.now + self.read_timeout);
         }
-        Ok(frame)
+        result
     }
 
     /// Whether a message has begun to arrive.
