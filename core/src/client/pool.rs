@@ -320,16 +320,16 @@ impl Dispatcher {
         pooled.state = State::Leaving;
         if let Some(route) = self.routes.get_mut(pooled.route) {
             route.streams.retain(|id| *id != stream);
+            route.leaving += 1;
         }
     }
 
     /// A stream that was leaving is gone.
     pub(super) fn remove_stream(&mut self, stream: StreamId) {
         let Some(pooled) = self.streams.remove(stream) else { return };
-        if pooled.bulk
-            && let Some(route) = self.routes.get_mut(pooled.route)
-        {
-            route.bulk_streams -= 1;
+        if let Some(route) = self.routes.get_mut(pooled.route) {
+            route.leaving -= 1;
+            route.bulk_streams -= usize::from(pooled.bulk);
         }
         let peer = &mut self.peers[pooled.peer];
         peer.streams -= 1;

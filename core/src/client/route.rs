@@ -40,6 +40,8 @@ pub(super) struct Route {
     /// so that surplus streams fall idle and expire.
     pub(super) streams: Vec<StreamId>,
     pub(super) opening: usize,
+    /// Streams about to be gone, whose last requests may come back here.
+    pub(super) leaving: usize,
     /// An open has failed; none is tried until then.
     pub(super) rests_until: Option<Timestamp>,
     /// Streams that carry a large body now.
@@ -85,6 +87,7 @@ impl Dispatcher {
             name: name.clone(),
             streams: Vec::new(),
             opening: 0,
+            leaving: 0,
             rests_until: None,
             bulk_streams: 0,
             resting: 0,
@@ -102,6 +105,7 @@ impl Dispatcher {
         let unused = self.routes.get(key).is_some_and(|route| {
             route.streams.is_empty()
                 && route.opening == 0
+                && route.leaving == 0
                 && route.bulk_streams == 0
                 && route.resting == 0
                 && route.small.live + route.bulk.live == 0
