@@ -3,7 +3,7 @@
 mod support;
 
 use pointsub_core::client::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
 use support::{ClientScript, KIB, body, drain, failure, id, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
@@ -275,4 +275,25 @@ fn a_cancelled_request_is_not_moved() {
     c.receives(s, [drain(0)]);
     c.expect_finish(s);
     c.expect_rest();
+}
+
+/// Found by simulation (a life of seed 491): the route was forgotten while a draining stream still
+/// had a request, which had nowhere to go when it was to be tried again.
+#[test]
+fn a_request_of_a_draining_stream_is_tried_again_when_nothing_else_is_left() {
+    let (mut c, old) = ClientScript::native(ClientConfig::default());
+    let a = c.send("a");
+    c.expect_sent(old, [request(id(2, 0), "a")]);
+    c.receives(old, [drain(id(2, 0))]);
+    let b = c.send_until(100, "b");
+    let open = c.expect_open(NATIVE);
+    c.open_fails(open, StreamError::Unreachable("no route".into()));
+    c.expect_error(b);
+    c.breaks(old);
+    c.until(1000);
+    let new = c.expect_open(NATIVE);
+    c.opened(new, Format::Native);
+    c.expect_sent(new, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(new, [response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
 }

@@ -27,9 +27,13 @@
 //! | start a node, connect, learn its addresses, shut it down | [`Node`], [`NodeBuilder`] |
 //! | serve a protocol, stop serving it, stop in good order | [`Server`], [`Handler`] |
 //! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
+//! | send it to the closest of several servers | [`Client::send_closest`], [`nearest`] |
+//! | do both with one handle | [`PointSub`] |
+//! | see who is connected and what was counted | [`Server::connections_info`], [`Server::stats`], [`Client::stats`] |
 //! | find out what went wrong and whether to try again | [`RequestError`], [`Delivery`] |
 //! | change limits and times | [`ClientConfig`], [`ServerConfig`] |
 //! | add it to a libp2p swarm that you have already | [`Behaviour`] |
+//! | find what a name of the Go library has become | [`migration`] |
 //!
 //! This crate only adds tokio to `pointsub-swarm`, which it exports whole.
 

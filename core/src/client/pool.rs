@@ -329,9 +329,7 @@ impl Dispatcher {
         let Some(pooled) = self.streams.remove(stream) else { return };
         if let Some(route) = self.routes.get_mut(pooled.route) {
             route.leaving -= 1;
-            if pooled.bulk {
-                route.bulk_streams -= 1;
-            }
+            route.bulk_streams -= usize::from(pooled.bulk);
         }
         let peer = &mut self.peers[pooled.peer];
         peer.streams -= 1;

@@ -40,14 +40,14 @@ pub(super) struct Route {
     /// so that surplus streams fall idle and expire.
     pub(super) streams: Vec<StreamId>,
     pub(super) opening: usize,
+    /// Streams about to be gone, whose last requests may come back here.
+    pub(super) leaving: usize,
     /// An open has failed; none is tried until then.
     pub(super) rests_until: Option<Timestamp>,
     /// Streams that carry a large body now.
     pub(super) bulk_streams: usize,
     /// Requests that rest until they are tried again.
     pub(super) resting: usize,
-    /// Streams that take nothing new and are not gone: requests on them may come back.
-    pub(super) leaving: usize,
     /// Listed among the routes that `max_total_conns` keeps waiting.
     pub(super) starved: bool,
     pub(super) small: Queue,
@@ -87,10 +87,10 @@ impl Dispatcher {
             name: name.clone(),
             streams: Vec::new(),
             opening: 0,
+            leaving: 0,
             rests_until: None,
             bulk_streams: 0,
             resting: 0,
-            leaving: 0,
             starved: false,
             small: Queue::default(),
             bulk: Queue::default(),
@@ -105,9 +105,9 @@ impl Dispatcher {
         let unused = self.routes.get(key).is_some_and(|route| {
             route.streams.is_empty()
                 && route.opening == 0
+                && route.leaving == 0
                 && route.bulk_streams == 0
                 && route.resting == 0
-                && route.leaving == 0
                 && route.small.live + route.bulk.live == 0
         });
         if unused && let Some(route) = self.routes.remove(key) {
