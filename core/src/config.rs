@@ -128,8 +128,9 @@ options! {
         /// half of it is random. Default 1 s; 1 ms to 24 h.
         with_retry_interval(retry_interval: Duration) = Duration::from_secs(1), MILLISECOND, DAY;
         /// The largest message in bytes, in both directions, before and after compression.
-        /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses: this times
-        /// `max_streams_per_peer` times the number of peers.
+        /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses that are arriving: this
+        /// times the number of open streams, which is at most `max_streams_per_peer` times the
+        /// number of peers and at most `max_total_conns`.
         with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
         /// Whether requests are compressed where the peer understands it and it pays.
         /// Default `true`.
@@ -154,7 +155,10 @@ options! {
         /// The most requests in flight on one native stream; the peer may allow fewer.
         /// Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
-        /// The most requests that may wait for a stream. Default 16 384; 1 to 1 048 576.
+        /// The most requests that may wait for a stream; beyond that they are refused as
+        /// [`SendError::Overloaded`](crate::SendError::Overloaded). Default 16 384; 1 to
+        /// 1 048 576. Worst-case memory: this times `max_block_size`, all of it the callers' own
+        /// bodies.
         with_max_pending(max_pending: usize) = 16_384, 1, 1_048_576;
     }
 }

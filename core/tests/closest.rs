@@ -4,16 +4,15 @@ mod support;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use pointsub_core::client::{Offer, RetryPolicy};
-use pointsub_core::nearest::{Distance, NodeError, PeakEwma, XorOrder};
+use pointsub_core::nearest::{NodeError, PeakEwma};
 use pointsub_core::{
-    CallOptions, Cause, ClientConfig, Closest, ClosestError, ClosestOptions, Delivery, Format,
-    Hedge, NodeAttempt, NodeOutcome, PeerId, RequestError, SendError, StatusCode, StreamError,
-    StreamId,
+    CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, RequestError, SendError,
+    StatusCode, StreamError,
 };
+use support::nodes::{any, asked, expect_answer, farm, order, trail, unreachable};
 use support::{
-    CONNECT, ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
+    ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
 };
 
 const APPLICATION: u8 = 1;
@@ -23,57 +22,6 @@ const BUSY: u8 = 3;
 /// One round only, unless a test is about more.
 fn config() -> ClientConfig {
     ClientConfig::default().with_max_retries(0)
-}
-
-fn any() -> ClosestOptions {
-    ClosestOptions::default()
-}
-
-/// A client that knows nodes 1 to `count` and orders them by distance.
-fn farm(config: ClientConfig, count: u8) -> ClientScript {
-    let mut c = ClientScript::new(config);
-    c.client.set_strategy(Box::new(XorOrder));
-    (1..=count).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
-    c
-}
-
-/// Nodes 1 to `count`, closest to `key` first.
-fn order(key: &str, count: u8) -> Vec<u8> {
-    let mut nodes: Vec<u8> = (1..=count).collect();
-    nodes.sort_by_key(|n| Distance::between(key.as_bytes(), &peer(*n)));
-    nodes
-}
-
-/// A node is asked for the first time.
-#[track_caller]
-fn asked(c: &mut ClientScript, n: u8, body: &'static str) -> StreamId {
-    let stream = c.expect_open_to(n, PROTOCOL, Offer::Both);
-    c.opened(stream, Format::Native);
-    c.expect_sent(stream, [c.settings(), request(id(1, 0), body)]);
-    stream
-}
-
-fn unreachable() -> StreamError {
-    StreamError::Unreachable("no route".into())
-}
-
-/// Whom a call asked, and what came of it.
-fn trail(attempts: &[NodeAttempt]) -> Vec<(PeerId, &'static str)> {
-    let what = |outcome: &NodeOutcome| match outcome {
-        NodeOutcome::Answered => "answered",
-        NodeOutcome::Failed(_) => "failed",
-        NodeOutcome::Cancelled => "cancelled",
-        _ => "something else",
-    };
-    attempts.iter().map(|attempt| (attempt.node, what(&attempt.outcome))).collect()
-}
-
-#[track_caller]
-fn expect_answer(outcome: Result<Closest, ClosestError>, node: u8, body: &'static str) -> Closest {
-    let answer = outcome.expect("an answer");
-    assert_eq!(answer.node, peer(node));
-    assert_eq!(answer.payload.clone().into_bytes(), Ok(Bytes::from(body)));
-    answer
 }
 
 /// N1: the nodes of a protocol are an ordered set, kept apart from those of others.
@@ -197,7 +145,7 @@ fn a_call_that_is_not_idempotent_reaches_one_handler_at_most() {
     c.breaks(s);
     let error = c.expect_closest(call).expect_err("it may have been executed");
     assert_eq!(error.error.delivery, Delivery::Unknown);
-    assert_eq!(error.attempts.len(), 2);
+    assert_eq!((error.attempts.len(), error.error.attempts), (2, 2));
 }
 
 /// N6: excluded nodes are not asked, and calls without any node left are refused.
@@ -331,95 +279,22 @@ fn there_is_no_second_round_for_what_cannot_pass() {
     c.expect_rest();
 }
 
-// Hedging.
+// What is learned of nodes.
 
-fn hedged(millis: u64) -> ClosestOptions {
-    any().with_hedge(Hedge::after(Duration::from_millis(millis)))
-}
-
-/// N5: with hedging a slow node gets company, the first answer counts, losers are cancelled.
+/// N6: a node that no longer serves the protocol is faulty, as far as this protocol goes.
 #[test]
-fn a_hedged_call_asks_one_more_node_after_each_delay() {
-    let mut c = farm(config(), 5);
-    let nodes = order("a", 5);
-    let call = c.send_closest("a", hedged(20));
-    let first = asked(&mut c, nodes[0], "a");
-    c.expires_at(20);
-    let second = asked(&mut c, nodes[1], "a");
-    c.expires_at(40);
-    let third = asked(&mut c, nodes[2], "a");
-    c.at(500);
-    c.receives(second, [response(id(1, 0), "A")]);
-    let answer = expect_answer(c.expect_closest(call), nodes[1], "A");
-    let expected = [(1, "answered"), (0, "cancelled"), (2, "cancelled")];
-    assert_eq!(trail(&answer.attempts), expected.map(|(n, what)| (peer(nodes[n]), what)));
-    for loser in [first, third] {
-        c.expect_sent(loser, [cancel(id(1, 0))]);
-        c.receives(loser, [failure(id(1, 0), 6)]);
-    }
-    assert_eq!((c.stats().hedges, c.stats().cancelled, c.stats().in_flight), (2, 2, 0));
-    assert!(c.client.server_nodes(PROTOCOL).all(|node| node.in_flight() == 0));
-}
-
-/// N5: without hedging nobody else is asked while a node takes its time.
-#[test]
-fn without_hedging_one_node_is_asked_at_a_time() {
-    let mut c = farm(config(), 3);
-    let call = c.send_closest("a", any());
-    let first = order("a", 3)[0];
-    let s = asked(&mut c, first, "a");
-    c.at(READ - 1);
-    c.receives(s, [response(id(1, 0), "A")]);
-    expect_answer(c.expect_closest(call), first, "A");
-}
-
-#[test]
-fn a_hedged_call_fails_over_at_once() {
-    let mut c = farm(config(), 3);
-    let nodes = order("a", 3);
-    let call = c.send_closest("a", hedged(20));
-    let open = c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
-    c.at(5);
-    c.open_fails(open, unreachable());
-    let second = asked(&mut c, nodes[1], "a");
-    c.expires_at(25);
-    let third = asked(&mut c, nodes[2], "a");
-    // The last but one failure is not the end.
-    c.breaks(third);
-    c.expect_quiet();
-    c.receives(second, [response(id(1, 0), "A")]);
-    expect_answer(c.expect_closest(call), nodes[1], "A");
-}
-
-#[test]
-fn a_call_that_is_not_idempotent_is_not_hedged() {
-    let mut c = farm(config(), 3);
-    let call = CallOptions::default().with_idempotent(false);
-    let call = c.send_closest("a", hedged(20).with_call(call));
-    let first = order("a", 3)[0];
-    let s = asked(&mut c, first, "a");
-    c.at(1000);
-    c.receives(s, [response(id(1, 0), "A")]);
-    expect_answer(c.expect_closest(call), first, "A");
-}
-
-#[test]
-fn a_failure_for_good_ends_a_hedged_call() {
+fn a_node_that_does_not_know_the_protocol_rests() {
     let mut c = farm(config(), 2);
     let nodes = order("a", 2);
-    let call = c.send_closest("a", hedged(20));
+    let call = c.send_closest("a", any());
     let first = asked(&mut c, nodes[0], "a");
-    c.expires_at(20);
+    c.receives(first, [failure(id(1, 0), NOT_FOUND).unprocessed()]);
     let second = asked(&mut c, nodes[1], "a");
-    c.receives(second, [failure(id(1, 0), APPLICATION)]);
-    let error = c.expect_closest(call).expect_err("the handler failed");
-    let expected = [(1, "failed"), (0, "cancelled")];
-    assert_eq!(trail(&error.attempts), expected.map(|(n, what)| (peer(nodes[n]), what)));
-    c.expect_sent(first, [cancel(id(1, 0))]);
-    c.receives(first, [failure(id(1, 0), 6)]);
+    c.receives(second, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+    let node = c.client.server_nodes(PROTOCOL).find(|node| *node.peer() == peer(nodes[0]));
+    assert_eq!(node.and_then(|node| node.resting_until()), Some(ms(1000)));
 }
-
-// What is learned of nodes.
 
 /// N3: latency comes from answers, load from what servers say, online from connections; an
 /// offline node is never asked on the network about itself.
@@ -512,85 +387,4 @@ fn late_news_of_removed_nodes_are_no_news_of_new_ones() {
     let states: Vec<(u32, u32)> =
         c.client.server_nodes(PROTOCOL).map(|node| (node.failures(), node.in_flight())).collect();
     assert_eq!(states, [(0, 0), (0, 0)]);
-}
-
-// Ends.
-
-#[test]
-fn the_deadline_covers_all_tries() {
-    let mut c = farm(ClientConfig::default(), 3);
-    let nodes = order("a", 3);
-    let call = CallOptions::default().with_deadline(ms(CONNECT + 10));
-    let call = c.send_closest("a", any().with_call(call));
-    c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
-    c.run_to_abandon(CONNECT);
-    let second = c.expect_open_to(nodes[1], PROTOCOL, Offer::Both);
-    c.expires_at(CONNECT + 10);
-    let error = c.expect_closest(call).expect_err("too late").error;
-    assert_eq!((error.cause, error.delivery), (Cause::Deadline, Delivery::NotProcessed));
-    c.open_fails(second, unreachable());
-}
-
-#[test]
-fn a_cancelled_call_says_nothing_and_leaves_nothing() {
-    let mut c = farm(config(), 2);
-    let nodes = order("a", 2);
-    let call = c.send_closest("a", hedged(20));
-    let first = asked(&mut c, nodes[0], "a");
-    c.expires_at(20);
-    let second = asked(&mut c, nodes[1], "a");
-    c.client.cancel_closest(call, c.now);
-    for loser in [first, second] {
-        c.expect_sent(loser, [cancel(id(1, 0))]);
-        c.receives(loser, [failure(id(1, 0), 6)]);
-    }
-    assert!(c.client.server_nodes(PROTOCOL).all(|node| node.in_flight() == 0));
-    assert_eq!((c.stats().cancelled, c.stats().in_flight), (2, 0));
-}
-
-#[test]
-fn a_call_that_rests_can_be_cancelled() {
-    let mut c = farm(ClientConfig::default(), 1);
-    let call = c.send_closest("a", any());
-    let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
-    c.open_fails(open, unreachable());
-    c.expect_quiet();
-    c.client.cancel_closest(call, c.now);
-    c.expect_rest();
-}
-
-/// C16: calls under way fail when the client is closed, and later ones are refused.
-#[test]
-fn close_fails_calls_under_way_and_those_that_rest() {
-    let mut c = farm(ClientConfig::default(), 2);
-    let nodes = order("a", 2);
-    let resting = c.send_closest("a", any());
-    for n in &nodes {
-        let open = c.expect_open_to(*n, PROTOCOL, Offer::Both);
-        c.open_fails(open, unreachable());
-    }
-    let asking = c.send_closest("a", any());
-    let s = asked(&mut c, nodes[1], "a");
-    c.close();
-    for (call, delivery) in [(resting, Delivery::NotProcessed), (asking, Delivery::Unknown)] {
-        let error = c.expect_closest(call).expect_err("closed").error;
-        assert_eq!((error.cause, error.delivery), (Cause::Closed, delivery));
-    }
-    assert_eq!(c.try_send_closest("a", any()), Err(SendError::Closed));
-    c.expect_sent(s, [cancel(id(1, 0))]);
-    c.expect_finish(s);
-    c.expect_drained();
-}
-
-#[test]
-fn drain_waits_for_calls_under_way() {
-    let mut c = farm(config(), 1);
-    let call = c.send_closest("a", any());
-    let s = asked(&mut c, 1, "a");
-    c.drain();
-    c.expect_quiet();
-    c.receives(s, [response(id(1, 0), "A")]);
-    expect_answer(c.expect_closest(call), 1, "A");
-    c.expect_finish(s);
-    c.expect_drained();
 }

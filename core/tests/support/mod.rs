@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+pub(crate) mod nodes;
 mod server;
 mod wire;
 
