@@ -1,0 +1,118 @@
+//! PointSub on async-std and on smol: request and response by Peer ID over libp2p.
+//!
+//! The API is that of `pointsub-tokio`, and no tokio is compiled. A [`Node`] is server and client
+//! at once. Register handlers under protocol names with its [`Server`], send requests to peers
+//! with its [`Client`]:
+//!
+//! ```
+//! use pointsub_async_std::{Node, ProtocolName, Request};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async_std::task::block_on(async {
+//!     let double = ProtocolName::new("/double/1.0.0")?;
+//!     let server = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).build().await?;
+//!     server.server().register(&double, |request: Request| async move {
+//!         Ok::<_, std::io::Error>(request.body.repeat(2))
+//!     })?;
+//!
+//!     let client = Node::builder().build().await?;
+//!     client.connect(server.addresses().await.remove(0)).await?;
+//!     let answer = client.client().send(server.peer_id(), &double, "ab").await?;
+//!     assert_eq!(answer, "abab");
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # async-std is discontinued
+//!
+//! Its makers ended it in 2025 and recommend smol ([RUSTSEC-2025-0052]). This crate is for programs
+//! that still run on it, and for those that have moved on: both runtimes share their reactor,
+//! `async-io`, and so the same sockets work under either.
+//!
+//! | runtime | feature | node | in `Cargo.toml` |
+//! |---|---|---|---|
+//! | async-std | `async-std`, on by default | [`Node`] | `pointsub-async-std = "…"` |
+//! | smol | `smol` | `SmolNode` | `{ version = "…", default-features = false, features = ["smol"] }` |
+//! | an executor of your own on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
+//!
+//! With the second or third line nothing of async-std is compiled, and the advisory does not
+//! concern you. A [`Runtime`] of your own spawns as it likes and returns [`transport`].
+//!
+//! # What there is
+//!
+//! TCP with Noise and Yamux, IPv4 and IPv6, and names (`/dns`, `/dns4`, `/dns6`) as the operating
+//! system resolves them. libp2p has no QUIC, mDNS or `/dnsaddr` for these runtimes. Its TCP is for
+//! tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any libp2p
+//! swarm on `async-io`, with or without PointSub.
+//!
+//! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
+
+pub mod tcp;
+
+use std::io;
+
+use libp2p_core::Transport;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::Boxed;
+use libp2p_core::upgrade::Version;
+
+pub use pointsub_swarm::*;
+
+/// A libp2p node on async-std: TCP, Noise, Yamux.
+#[cfg(feature = "async-std")]
+pub type Node = pointsub_swarm::Node<AsyncStd>;
+
+/// The async-std runtime. Its tasks run on the threads that async-std starts for all of a process.
+#[cfg(feature = "async-std")]
+#[derive(Debug, Clone, Copy)]
+pub struct AsyncStd;
+
+#[cfg(feature = "async-std")]
+impl Runtime for AsyncStd {
+    fn spawn(future: futures::future::BoxFuture<'static, ()>) {
+        async_std::task::spawn(future);
+    }
+
+    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        transport(keypair)
+    }
+}
+
+/// A libp2p node on smol: TCP, Noise, Yamux.
+#[cfg(feature = "smol")]
+pub type SmolNode = pointsub_swarm::Node<Smol>;
+
+/// The smol runtime. Its tasks run on the global executor, whose number of threads `SMOL_THREADS`
+/// sets; the default is one.
+#[cfg(feature = "smol")]
+#[derive(Debug, Clone, Copy)]
+pub struct Smol;
+
+#[cfg(feature = "smol")]
+impl Runtime for Smol {
+    fn spawn(future: futures::future::BoxFuture<'static, ()>) {
+        smol::spawn(future).detach();
+    }
+
+    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        transport(keypair)
+    }
+}
+
+/// What a node of this crate reaches others with: [`tcp::Transport`], Noise and Yamux. It runs on
+/// every executor, for a [`Runtime`] or a swarm of your own.
+///
+/// A handshake that leads nowhere is not ended: [`Node`] does that, a swarm of your own should too
+/// (`TransportTimeout`).
+///
+/// # Errors
+/// If the key cannot be used for Noise.
+pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let noise = libp2p_noise::Config::new(keypair).map_err(io::Error::other)?;
+    Ok(tcp::Transport::new()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(libp2p_yamux::Config::default())
+        .boxed())
+}
