@@ -1,0 +1,41 @@
+//! The end-to-end tests on async-std: the files of `e2e`, with another `support`.
+
+#[path = "../e2e/bodies.rs"]
+mod bodies;
+#[path = "../e2e/cancel.rs"]
+mod cancel;
+#[path = "../e2e/closest.rs"]
+mod closest;
+#[path = "../e2e/common.rs"]
+mod common;
+#[path = "../e2e/composed.rs"]
+mod composed;
+#[path = "../e2e/connecting.rs"]
+mod connecting;
+#[path = "../e2e/crash.rs"]
+mod crash;
+#[path = "../e2e/duplex.rs"]
+mod duplex;
+#[path = "../e2e/formats.rs"]
+mod formats;
+#[path = "../e2e/handlers.rs"]
+mod handlers;
+#[path = "../e2e/hostile.rs"]
+mod hostile;
+#[path = "../e2e/limits.rs"]
+mod limits;
+#[path = "../e2e/load.rs"]
+mod load;
+#[path = "../e2e/pointsub.rs"]
+mod pointsub;
+#[path = "../e2e/protocols.rs"]
+mod protocols;
+#[path = "../e2e/raw.rs"]
+mod raw;
+#[path = "../e2e/retry.rs"]
+mod retry;
+#[path = "../e2e/serving.rs"]
+mod serving;
+#[path = "../e2e/stopping.rs"]
+mod stopping;
+mod support;
