@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use slotmap::SlotMap;
 
 use super::closest::{Directory, Search};
+use super::dial::{DialId, Dialled};
 use super::directive::{CallOptions, ClientEvent, ClientStats, Directive};
 use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
@@ -55,6 +56,7 @@ pub struct Dispatcher {
     pub(super) stopping: Stopping,
     pub(super) directory: Directory,
     pub(super) calls: SlotMap<ClosestId, Search>,
+    pub(super) dials: SlotMap<DialId, Dialled>,
     pub(super) retry_policy: Box<dyn RetryPolicy>,
     pub(super) budget: Budget,
     pub(super) rng: Rng,
@@ -115,6 +117,7 @@ pub(super) enum Timer {
     Probe(StreamId),
     Retry(RequestId),
     Call(ClosestId),
+    Dialling(DialId),
 }
 
 impl Dispatcher {
@@ -147,6 +150,7 @@ impl Dispatcher {
             stopping: Stopping::No,
             directory: Directory::default(),
             calls: SlotMap::with_key(),
+            dials: SlotMap::with_key(),
             stats: ClientStats::default(),
             now: Timestamp::ZERO,
         }
@@ -165,6 +169,7 @@ impl Dispatcher {
             in_flight: self.requests.len() as u64,
             waiting: self.waiting as u64,
             streams: self.streams.len() as u64,
+            raw_streams: self.dials.len() as u64,
             idle_streams: self.idle as u64,
             ..self.stats
         }
@@ -362,6 +367,7 @@ impl Dispatcher {
                 Timer::Idle(stream) => self.expire_idle(stream),
                 Timer::Retry(request) => self.retry(request),
                 Timer::Call(call) => self.call_due(call),
+                Timer::Dialling(dial) => self.dial_due(dial),
                 Timer::Probe(stream) => self.end_probe(stream, Habit::Keeps),
                 Timer::Rest(route) => {
                     if let Some(route) = self.routes.get_mut(route) {
@@ -403,6 +409,7 @@ impl Dispatcher {
     pub fn close(&mut self, now: Timestamp) {
         self.drain(now);
         self.close_calls();
+        self.close_dials();
         let requests: Vec<RequestId> = self.requests.keys().collect();
         for id in requests {
             let sent = self.requests.get(id).and_then(|request| match request.place {
@@ -488,6 +495,7 @@ impl Dispatcher {
         if self.stopping == Stopping::Draining
             && self.requests.is_empty()
             && self.calls.is_empty()
+            && self.dials.is_empty()
             && self.streams.is_empty()
         {
             self.stopping = Stopping::Drained;

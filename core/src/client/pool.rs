@@ -206,7 +206,7 @@ impl Dispatcher {
             Some(ConnectionInfo {
                 peer: self.peers.get(stream.peer)?.id,
                 protocol: stream.protocol.clone(),
-                format: stream.format,
+                format: Some(stream.format),
                 created: stream.created,
                 last_active: stream.last_active,
                 idle: now.since(stream.last_active),
@@ -215,7 +215,7 @@ impl Dispatcher {
                 memory: memory.get(id).copied().unwrap_or(0),
             })
         });
-        info.collect()
+        info.chain(self.dials_info(now)).collect()
     }
 
     /// Puts no second request on a plain stream before it is known that the peer keeps it: it
