@@ -12,6 +12,7 @@ mod report;
 mod retry;
 mod route;
 mod search;
+mod stopping;
 mod stream;
 
 use alloc::boxed::Box;

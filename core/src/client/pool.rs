@@ -7,9 +7,10 @@ use core::time::Duration;
 use slotmap::SecondaryMap;
 
 use super::directive::Directive;
-use super::dispatch::{Dispatcher, Place, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Timer};
 use super::memory::Habit;
 use super::route::{PeerKey, RouteKey};
+use super::stopping::Stopping;
 use crate::connection::ConnectionInfo;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::frame::Format;
