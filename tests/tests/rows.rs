@@ -105,7 +105,7 @@ const ROWS: &[(&str, &str)] = &[
     ("O4", "Each protocol of a node has a name of its own"),
 ];
 
-const FOLDERS: [&str; 3] = ["core/tests", "tests/tests", "tests/src"];
+const FOLDERS: [&str; 4] = ["core/tests", "examples/tests", "tests/tests", "tests/src"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

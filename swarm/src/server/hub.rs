@@ -21,7 +21,7 @@ use crate::upgrade::{Speaks, WireName};
 use crate::{notify, peer};
 
 pub(crate) struct ServerHub {
-    local: PeerId,
+    pub(crate) local: PeerId,
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
     pub(crate) executor: Executor,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
+use libp2p_identity::PeerId;
 use pointsub_core::ProtocolName;
 use pointsub_core::server::RegisterError;
 
@@ -48,6 +49,12 @@ impl Listener {
     /// [unregistered](Server::unregister).
     pub async fn accept(&mut self) -> Option<RawStream> {
         self.incoming.next().await
+    }
+
+    /// The peer id under which this is reached.
+    #[must_use]
+    pub fn local_peer_id(&self) -> PeerId {
+        self.hub.local
     }
 
     /// The protocol that is listened for.
