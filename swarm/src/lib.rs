@@ -68,7 +68,9 @@ mod timer;
 mod upgrade;
 
 pub use behaviour::Behaviour;
-pub use client::{Call, Client, Closest, ClosestCall, ClosestError, Dial, NodeAttempt, Sending};
+pub use client::{
+    Call, Client, Closest, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo, Sending,
+};
 pub use connection::ConnectionInfo;
 pub use handler::ToHandler;
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};

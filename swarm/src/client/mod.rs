@@ -24,7 +24,7 @@ use pointsub_core::{
     RequestId,
 };
 
-pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt};
+pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt, NodeInfo};
 pub use self::dial::Dial;
 use self::hub::{ClientHub, Outcome};
 use crate::connection::ConnectionInfo;
