@@ -77,7 +77,7 @@ fn serve(listener: &TcpListener, protocol: &ProtocolName, client: PeerId) -> Res
                 let body = payload.into_bytes()?.to_ascii_uppercase();
                 server.respond(request, Ok(Bytes::from(body)), now(start));
             }
-            ServerOutput::Event(_) => {}
+            ServerOutput::Event(_) | ServerOutput::HangUp(_) => {}
             ServerOutput::Wait(due) => {
                 let event = read(&mut socket, start, due);
                 let input = event.map_or(ServerInput::Timeout, |e| ServerInput::Stream(stream, e));
@@ -123,7 +123,9 @@ fn main() -> Result<(), Failure> {
             }
             ClientOutput::Event(ClientEvent::Drained) => break,
             ClientOutput::Event(event) => println!("client: {event:?}"),
-            ClientOutput::Abandon(_) => {}
+            // Nobody dials raw streams here.
+            ClientOutput::Abandon(_) | ClientOutput::AbandonDial(_) => {}
+            ClientOutput::Dial { .. } | ClientOutput::HangUp(_) => {}
             ClientOutput::Wait(due) => {
                 let event = socket.as_mut().and_then(|socket| read(socket, start, due));
                 let input = match (stream, event) {

@@ -138,7 +138,7 @@ mod timers;
 
 pub use client::{
     CallOptions, Client, ClientEvent, ClientInput, ClientOutput, ClientStats, Closest,
-    ClosestError, ClosestOptions, Hedge, NodeAttempt, NodeOutcome,
+    ClosestError, ClosestOptions, DialId, Hedge, NodeAttempt, NodeOutcome,
 };
 pub use compress::{Body, Payload};
 pub use config::{ClientConfig, ConfigError, ServerConfig};

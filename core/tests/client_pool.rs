@@ -135,7 +135,7 @@ fn open_streams_are_reported() {
     let info = c.client.connections_info(ms(80));
     assert_eq!(info.len(), 1, "a stream being opened is none yet");
     assert_eq!((info[0].peer, info[0].protocol.as_str()), (peer(1), PROTOCOL));
-    assert_eq!((info[0].format, info[0].created), (Format::Native, ms(0)));
+    assert_eq!((info[0].format, info[0].created), (Some(Format::Native), ms(0)));
     assert_eq!((info[0].last_active, info[0].idle), (ms(70), Duration::from_millis(10)));
     assert_eq!((info[0].requests, info[0].in_flight, info[0].memory), (2, 1, 10));
 
@@ -147,7 +147,7 @@ fn open_streams_are_reported() {
     let info = c.client.connections_info(ms(100));
     assert_eq!(info.len(), 2);
     assert_eq!((info[0].last_active, info[0].in_flight, info[0].memory), (ms(90), 0, 0));
-    assert_eq!((info[1].peer, info[1].format, info[1].memory), (peer(2), Format::Plain, 1));
+    assert_eq!((info[1].peer, info[1].format, info[1].memory), (peer(2), Some(Format::Plain), 1));
     assert_eq!(info[1].created, ms(90));
 }
 

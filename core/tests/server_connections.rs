@@ -50,10 +50,10 @@ fn a_stream_is_reported_with_all_that_is_known_of_it() {
     infos.sort_by_key(|info| info.created);
     let [first, second] = &infos[..] else { panic!("{infos:?}") };
     assert_eq!((first.peer, first.protocol.as_str()), (peer(1), PROTOCOL));
-    assert_eq!((first.format, first.created), (Format::Native, ms(5)));
+    assert_eq!((first.format, first.created), (Some(Format::Native), ms(5)));
     assert_eq!((first.requests, first.in_flight, first.memory), (3, 2, 2));
     assert_eq!((second.peer, second.protocol.as_str()), (peer(2), "/other"));
-    assert_eq!((second.format, second.created), (Format::Plain, ms(7)));
+    assert_eq!((second.format, second.created), (Some(Format::Plain), ms(7)));
     assert_eq!((second.requests, second.in_flight, second.memory), (0, 0, 0));
     assert_eq!((s.stats().streams, s.stats().streams_total), (2, 2));
     s.breaks(two);

@@ -230,6 +230,7 @@ impl World {
                 ServerOutput::Event(ServerEvent::Drained) => {
                     assert!(std::mem::take(&mut self.draining), "drained without being asked");
                 }
+                ServerOutput::HangUp(_) => panic!("there are no raw streams here"),
                 ServerOutput::Event(_) => {}
                 ServerOutput::Wait(_) => break,
             }

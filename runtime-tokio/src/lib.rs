@@ -29,11 +29,15 @@
 //! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
 //! | send it to the closest of several servers | [`Client::send_closest`], [`nearest`] |
 //! | do both with one handle | [`PointSub`] |
+//! | have a stream of bytes instead of messages | [`Client::dial`], [`Server::listen`], [`RawStream`] |
 //! | see who is connected and what was counted | [`Server::connections_info`], [`Server::stats`], [`Client::stats`] |
 //! | find out what went wrong and whether to try again | [`RequestError`], [`Delivery`] |
 //! | change limits and times | [`ClientConfig`], [`ServerConfig`] |
 //! | add it to a libp2p swarm that you have already | [`Behaviour`] |
 //! | find what a name of the Go library has become | [`migration`] |
+//!
+//! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
+//! them. With feature `axum`, an axum application is served on a [`Listener`].
 //!
 //! This crate only adds tokio to `pointsub-swarm`, which it exports whole.
 
@@ -46,6 +50,9 @@ use libp2p_core::transport::Boxed;
 use libp2p_core::upgrade::Version;
 
 pub use pointsub_swarm::*;
+
+#[cfg(feature = "axum")]
+pub mod axum;
 
 /// A libp2p node on tokio: TCP, Noise, Yamux.
 pub type Node = pointsub_swarm::Node<Tokio>;

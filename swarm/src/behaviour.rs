@@ -13,11 +13,12 @@ use libp2p_swarm::{
     ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, NotifyHandler, THandler,
     THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError, StreamId};
+use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError};
 
 use crate::address_book::AddressBook;
 use crate::client::Client;
-use crate::client::hub::{ClientHub, OpenCommand, OpenTicket};
+use crate::client::hub::{ClientHub, OpenCommand};
+use crate::client::ticket::{OpenTicket, Wanted};
 use crate::clock::Clock;
 use crate::handler::{Handler, ToHandler};
 use crate::peer;
@@ -62,9 +63,9 @@ impl Behaviour {
         client.validate()?;
         server.validate()?;
         let clock = Clock::start();
-        let server = ServerHub::new(server, clock, executor);
+        let server = ServerHub::new(server, local, clock, executor);
         Ok(Self {
-            client: ClientHub::new(client, peer::to_core(&local), clock),
+            client: ClientHub::new(client, local, clock),
             listening: server.names(),
             server,
             timer: Timer::new(clock),
@@ -122,9 +123,9 @@ impl Behaviour {
         self.client.with_dispatcher(|dispatcher| dispatcher.set_online(peer, online));
     }
 
-    fn abandon(&mut self, stream: StreamId) {
+    fn abandon(&mut self, wanted: Wanted) {
         self.dialing.retain(|_, waiting| {
-            waiting.retain(|ticket| ticket.stream != stream);
+            waiting.retain(|ticket| ticket.wanted != wanted);
             !waiting.is_empty()
         });
     }
@@ -274,7 +275,7 @@ impl NetworkBehaviour for Behaviour {
             }
             match self.client.poll_open(&mut self.timer, cx) {
                 Poll::Ready(OpenCommand::Open(ticket)) => self.open(ticket),
-                Poll::Ready(OpenCommand::Abandon(stream)) => self.abandon(stream),
+                Poll::Ready(OpenCommand::Abandon(wanted)) => self.abandon(wanted),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -17,8 +17,8 @@ pub struct ConnectionInfo {
     pub peer: PeerId,
     /// Under which protocol.
     pub protocol: ProtocolName,
-    /// The format that was negotiated.
-    pub format: Format,
+    /// The format that was negotiated; `None` for a raw stream.
+    pub format: Option<Format>,
     /// When it was opened.
     pub created: Instant,
     /// When a request last began or ended; at a server also when bytes last came or left.

@@ -17,11 +17,10 @@ use libp2p_swarm::{
 };
 use pointsub_core::StreamError;
 
-use crate::client::driver::ClientDriver;
-use crate::client::hub::OpenTicket;
+use crate::client::ticket::OpenTicket;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
-use crate::upgrade::{Names, WireName};
+use crate::upgrade::{Names, Speaks, WireName};
 
 /// How long a peer may take to negotiate a stream that it opens.
 const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
@@ -38,6 +37,8 @@ pub struct Handler {
     opens: VecDeque<OpenTicket>,
     streams: FuturesUnordered<BoxFuture<'static, Direction>>,
     inbound: usize,
+    /// Raw streams that the peer has opened hold a share of it.
+    raws: Arc<()>,
 }
 
 /// Who opened the stream that has ended.
@@ -66,6 +67,7 @@ impl Handler {
             opens: VecDeque::new(),
             streams: FuturesUnordered::new(),
             inbound: 0,
+            raws: Arc::new(()),
         }
     }
 }
@@ -96,8 +98,7 @@ impl ConnectionHandler for Handler {
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Names, OpenTicket, Self::ToBehaviour>> {
         if let Some(ticket) = self.opens.pop_front() {
-            let names = Names::offered(&ticket.protocol, ticket.offer);
-            let timeout = ticket.timeout;
+            let (names, timeout) = (ticket.names.clone(), ticket.timeout);
             let protocol = SubstreamProtocol::new(names, ticket).with_timeout(timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
@@ -122,21 +123,30 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, name),
                 info: ticket,
             }) => {
-                let id = ticket.stream;
-                if let Some((machine, hub)) = ticket.succeed(name.format) {
-                    let driver = ClientDriver::new(id, hub, machine, stream);
+                if let Some(driver) = ticket.succeed(stream, name.speaks) {
                     self.streams.push(driver.map(|()| Direction::Outbound).boxed());
                 }
             }
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, WireName { protocol, format, .. }),
+                protocol: (stream, WireName { protocol, speaks, .. }),
                 ..
             }) => {
-                let has_room = self.inbound < self.server.config.max_streams_per_connection();
-                let hub = self.server.clone();
-                let driver = ServerDriver::new(hub, self.peer, protocol, format, stream, has_room);
-                self.inbound += 1;
-                self.streams.push(driver.map(|()| Direction::Inbound).boxed());
+                let open = self.inbound + Arc::strong_count(&self.raws) - 1;
+                let has_room = open < self.server.config.max_streams_per_connection();
+                match speaks {
+                    Speaks::Messages(format) => {
+                        let (hub, peer) = (self.server.clone(), self.peer);
+                        let driver =
+                            ServerDriver::new(hub, peer, protocol, format, stream, has_room);
+                        self.inbound += 1;
+                        self.streams.push(driver.map(|()| Direction::Inbound).boxed());
+                    }
+                    Speaks::Raw if has_room => {
+                        self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());
+                    }
+                    // Dropped, which resets it: there is no other way to say so.
+                    Speaks::Raw | Speaks::Nothing => {}
+                }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: ticket, error }) => {
                 ticket.fail(match error {

@@ -58,6 +58,9 @@ mod handler;
 mod node;
 mod peer;
 mod pointsub;
+mod raw;
+#[cfg(feature = "tokio")]
+mod raw_tokio;
 mod runtime;
 mod server;
 mod stream_io;
@@ -65,13 +68,16 @@ mod timer;
 mod upgrade;
 
 pub use behaviour::Behaviour;
-pub use client::{Call, Client, Closest, ClosestCall, ClosestError, NodeAttempt, Sending};
+pub use client::{
+    Call, Client, Closest, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo, Sending,
+};
 pub use connection::ConnectionInfo;
 pub use handler::ToHandler;
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
+pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
-pub use server::{Handler, HandlerError, Request, Server, Spawned};
+pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};

@@ -9,21 +9,35 @@ use libp2p_swarm::Stream;
 use pointsub_core::client::Offer;
 use pointsub_core::{Format, ProtocolName};
 
+/// A name that nobody listens for. Proposed behind another one, it makes sure that the stream is
+/// not there before the peer has answered to that.
+const NOBODY: &str = "/pointsub/none";
+
 /// A name on the wire and what it stands for.
 #[derive(Debug, Clone)]
 pub struct WireName {
     name: Arc<str>,
     pub(crate) protocol: ProtocolName,
-    pub(crate) format: Format,
+    pub(crate) speaks: Speaks,
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Messages(Format),
+    Raw,
+    /// The peer refuses what was asked for.
+    Nothing,
 }
 
 impl WireName {
-    pub(crate) fn new(protocol: &ProtocolName, format: Format) -> Self {
-        let name = match format {
-            Format::Native => protocol.native_name().into(),
-            Format::Plain => protocol.as_str().into(),
+    pub(crate) fn new(protocol: &ProtocolName, speaks: Speaks) -> Self {
+        let name = match speaks {
+            Speaks::Messages(Format::Native) => protocol.native_name().into(),
+            Speaks::Messages(Format::Plain) | Speaks::Raw => protocol.as_str().into(),
+            Speaks::Nothing => NOBODY.into(),
         };
-        Self { name, protocol: protocol.clone(), format }
+        Self { name, protocol: protocol.clone(), speaks }
     }
 }
 
@@ -45,7 +59,13 @@ impl Names {
             Offer::Only(Format::Native) => &[Format::Native],
             Offer::Only(Format::Plain) => &[Format::Plain],
         };
-        Self(formats.iter().map(|format| WireName::new(protocol, *format)).collect())
+        let name = |format: &Format| WireName::new(protocol, Speaks::Messages(*format));
+        Self(formats.iter().map(name).collect())
+    }
+
+    /// What to propose for a raw stream.
+    pub(crate) fn raw(protocol: &ProtocolName) -> Self {
+        Self([Speaks::Raw, Speaks::Nothing].map(|speaks| WireName::new(protocol, speaks)).into())
     }
 }
 

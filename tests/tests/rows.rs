@@ -97,11 +97,15 @@ const ROWS: &[(&str, &str)] = &[
     ("N7", "The retry policy can be replaced"),
     ("N8", "A request is hashed once and a node once; nothing is sorted that is not needed"),
     ("N9", "The result names node, attempts and times"),
+    (
+        "O1",
+        "Raw duplex streams: dial and listen, half-close, reset, deadlines, within the same limits",
+    ),
     ("O3", "A Peer ID is all that a request needs"),
     ("O4", "Each protocol of a node has a name of its own"),
 ];
 
-const FOLDERS: [&str; 3] = ["core/tests", "tests/tests", "tests/src"];
+const FOLDERS: [&str; 4] = ["core/tests", "examples/tests", "tests/tests", "tests/src"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -19,11 +19,13 @@ fn every_life_keeps_every_promise() {
         sum.opens += summary.opens;
         sum.closest += summary.closest;
         sum.more_nodes += summary.more_nodes;
+        sum.raws += summary.raws;
     }
     println!("{seeds} lives: {sum:?}");
     if seeds >= 100 {
-        let events = [sum.ok, sum.failed, sum.cancelled, sum.opens, sum.closest, sum.more_nodes];
-        assert!(events.iter().all(|count| *count > 0), "lives without events: {sum:?}");
+        let calls = [sum.ok, sum.failed, sum.cancelled, sum.closest, sum.more_nodes];
+        let events = calls.into_iter().chain([sum.opens, sum.raws]);
+        assert!({ events }.all(|count| count > 0), "lives without events: {sum:?}");
     }
 }
 

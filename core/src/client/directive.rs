@@ -1,6 +1,6 @@
 //! What the dispatcher wants done, what the application is told, and what is counted.
 
-use crate::client::{Closest, ClosestError, Offer};
+use crate::client::{Closest, ClosestError, DialId, Offer};
 use crate::compress::{Body, Payload};
 use crate::error::RequestError;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
@@ -88,6 +88,27 @@ pub enum Directive {
         /// The stream.
         stream: StreamId,
     },
+    /// Connect if need be and open a raw stream; then report
+    /// [`Dispatcher::dialed`](super::Dispatcher::dialed) or
+    /// [`Dispatcher::dial_failed`](super::Dispatcher::dial_failed).
+    Dial {
+        /// The name the stream will have.
+        dial: DialId,
+        /// To whom.
+        peer: PeerId,
+        /// For which protocol.
+        protocol: ProtocolName,
+    },
+    /// Nobody waits for this raw stream any more. A later outcome is ignored.
+    AbandonDial {
+        /// The stream.
+        dial: DialId,
+    },
+    /// Reset a raw stream: the client closes.
+    HangUp {
+        /// The stream.
+        dial: DialId,
+    },
     /// Tell the application.
     Event(ClientEvent),
 }
@@ -117,6 +138,18 @@ pub enum ClientEvent {
         /// The answer and who gave it, or the last failure; either way what was tried.
         outcome: Result<Closest, ClosestError>,
     },
+    /// A raw stream is open.
+    Dialed {
+        /// The stream.
+        dial: DialId,
+    },
+    /// A raw stream could not be opened.
+    DialFailed {
+        /// The stream.
+        dial: DialId,
+        /// Why.
+        error: RequestError,
+    },
     /// After `drain`: no request and no stream is left.
     Drained,
 }
@@ -139,10 +172,12 @@ pub struct ClientStats {
     pub in_flight: u64,
     /// Of those, requests that wait for a stream.
     pub waiting: u64,
-    /// Streams open or being opened.
+    /// Streams for requests, open or being opened.
     pub streams: u64,
     /// Of those, streams without a request.
     pub idle_streams: u64,
+    /// Raw streams open or being opened.
+    pub raw_streams: u64,
     /// Streams asked for since the beginning.
     pub opens: u64,
     /// Times a request was put on a stream.

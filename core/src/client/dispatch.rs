@@ -2,18 +2,19 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use slotmap::SlotMap;
 
 use super::closest::{Directory, Search};
+use super::dial::{DialId, Dialled};
 use super::directive::{CallOptions, ClientEvent, ClientStats, Directive};
 use super::memory::{Habit, PeerMemory};
 use super::pool::{Offer, Pooled};
 use super::report::{self, Report};
 use super::retry::{Backoff, Budget, RetryPolicy};
 use super::route::{PeerKey, PeerUse, Route, RouteKey, RouteName};
+use super::stopping::Stopping;
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, StatusCode};
@@ -55,18 +56,12 @@ pub struct Dispatcher {
     pub(super) stopping: Stopping,
     pub(super) directory: Directory,
     pub(super) calls: SlotMap<ClosestId, Search>,
+    pub(super) dials: SlotMap<DialId, Dialled>,
     pub(super) retry_policy: Box<dyn RetryPolicy>,
     pub(super) budget: Budget,
     pub(super) rng: Rng,
     pub(super) stats: ClientStats,
     pub(super) now: Timestamp,
-}
-
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stopping {
-    No,
-    Draining,
-    Drained,
 }
 
 #[derive(Debug)]
@@ -115,6 +110,7 @@ pub(super) enum Timer {
     Probe(StreamId),
     Retry(RequestId),
     Call(ClosestId),
+    Dialling(DialId),
 }
 
 impl Dispatcher {
@@ -147,6 +143,7 @@ impl Dispatcher {
             stopping: Stopping::No,
             directory: Directory::default(),
             calls: SlotMap::with_key(),
+            dials: SlotMap::with_key(),
             stats: ClientStats::default(),
             now: Timestamp::ZERO,
         }
@@ -165,6 +162,7 @@ impl Dispatcher {
             in_flight: self.requests.len() as u64,
             waiting: self.waiting as u64,
             streams: self.streams.len() as u64,
+            raw_streams: self.dials.len() as u64,
             idle_streams: self.idle as u64,
             ..self.stats
         }
@@ -362,6 +360,7 @@ impl Dispatcher {
                 Timer::Idle(stream) => self.expire_idle(stream),
                 Timer::Retry(request) => self.retry(request),
                 Timer::Call(call) => self.call_due(call),
+                Timer::Dialling(dial) => self.dial_due(dial),
                 Timer::Probe(stream) => self.end_probe(stream, Habit::Keeps),
                 Timer::Rest(route) => {
                     if let Some(route) = self.routes.get_mut(route) {
@@ -383,54 +382,6 @@ impl Dispatcher {
     /// The next thing to do.
     pub fn poll_directive(&mut self) -> Option<Directive> {
         self.directives.pop_front()
-    }
-
-    /// Accepts no further requests, lets those under way end, closes every stream as it falls
-    /// idle, and tells [`ClientEvent::Drained`] when nothing is left.
-    pub fn drain(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        if self.stopping == Stopping::No {
-            self.stopping = Stopping::Draining;
-            let streams: Vec<StreamId> = self.streams.keys().collect();
-            for stream in streams {
-                self.close_if_stopping(stream);
-            }
-            self.finish_drain();
-        }
-    }
-
-    /// Like [`drain`](Self::drain), but fails what is still under way with [`Cause::Closed`].
-    pub fn close(&mut self, now: Timestamp) {
-        self.drain(now);
-        self.close_calls();
-        let requests: Vec<RequestId> = self.requests.keys().collect();
-        for id in requests {
-            let sent = self.requests.get(id).and_then(|request| match request.place {
-                Place::On(stream) => Some(stream),
-                Place::Waiting | Place::Resting { .. } => None,
-            });
-            let (phase, delivery) = match sent {
-                Some(_) => (Phase::Wait, Delivery::Unknown),
-                None => (Phase::Connect, Delivery::NotProcessed),
-            };
-            if let Some(stream) = sent {
-                self.directives.push_back(Directive::Cancel { stream, request: id });
-            }
-            self.fail(id, RequestError::new(Cause::Closed, phase, delivery));
-        }
-        let streams: Vec<StreamId> = self.streams.keys().collect();
-        for stream in streams {
-            match self.streams.get(stream) {
-                Some(opening) if opening.is_opening() => {
-                    self.directives.push_back(Directive::Abandon { stream });
-                    self.fail_open(stream, Cause::Closed);
-                }
-                Some(ready) if ready.is_ready() => self.close_stream(stream),
-                Some(_) => self.directives.push_back(Directive::Close { stream }),
-                None => {}
-            }
-        }
-        self.finish_drain();
     }
 
     pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
@@ -477,21 +428,6 @@ impl Dispatcher {
                 }
             }
             Place::On(_) => {}
-        }
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping != Stopping::No
-    }
-
-    pub(super) fn finish_drain(&mut self) {
-        if self.stopping == Stopping::Draining
-            && self.requests.is_empty()
-            && self.calls.is_empty()
-            && self.streams.is_empty()
-        {
-            self.stopping = Stopping::Drained;
-            self.tell(ClientEvent::Drained);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The client: requests in, streams driven, outcomes out.
 
 mod closest;
+mod dial;
 mod directive;
 mod dispatch;
 mod memory;
@@ -11,6 +12,7 @@ mod report;
 mod retry;
 mod route;
 mod search;
+mod stopping;
 mod stream;
 
 use alloc::boxed::Box;
@@ -20,6 +22,7 @@ use alloc::vec::Vec;
 use slotmap::SecondaryMap;
 
 pub use closest::{Closest, ClosestError, ClosestOptions, Hedge, NodeAttempt, NodeOutcome};
+pub use dial::DialId;
 pub use directive::{CallOptions, ClientEvent, ClientStats, Directive};
 pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
@@ -73,6 +76,10 @@ pub enum ClientInput {
     Opened(StreamId, Format),
     /// The answer to [`ClientOutput::Open`]: there will be no such stream.
     OpenFailed(StreamId, StreamError),
+    /// The answer to [`ClientOutput::Dial`]: the raw stream is there.
+    Dialed(DialId),
+    /// The answer to [`ClientOutput::Dial`]: there will be no such stream.
+    DialFailed(DialId, StreamError),
     /// Something happened on a stream.
     Stream(StreamId, StreamEvent),
     /// Time has passed.
@@ -98,6 +105,20 @@ pub enum ClientOutput {
     Abandon(StreamId),
     /// Do this on a stream.
     Stream(StreamId, StreamOp),
+    /// Connect if need be and open a raw stream; answer with [`ClientInput::Dialed`] or
+    /// [`ClientInput::DialFailed`].
+    Dial {
+        /// The name the stream will have.
+        dial: DialId,
+        /// To whom.
+        peer: PeerId,
+        /// For which protocol.
+        protocol: ProtocolName,
+    },
+    /// Nobody waits for this raw stream any more; its outcome need not be reported.
+    AbandonDial(DialId),
+    /// Reset a raw stream, or drop it if it has just come.
+    HangUp(DialId),
     /// Tell the application.
     Event(ClientEvent),
     /// Nothing is left to do until there is input, or until this time; `None` if time alone
@@ -229,6 +250,29 @@ impl Client {
         self.dispatcher.cancel_closest(call, now);
     }
 
+    /// Opens a raw stream to a peer, for bytes in a format of the application's. Exactly one
+    /// [`ClientEvent::Dialed`] or [`ClientEvent::DialFailed`] follows, unless it is hung up
+    /// before. Its bytes do not pass through this machine, which only counts and times it.
+    ///
+    /// # Errors
+    /// [`SendError`] if it is not accepted.
+    pub fn dial(
+        &mut self,
+        peer: &PeerId,
+        protocol: &str,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<DialId, SendError> {
+        self.now = self.now.max(now);
+        self.dispatcher.dial(peer, protocol, deadline, now)
+    }
+
+    /// Says that a raw stream is no longer used, or no longer waited for.
+    pub fn hang_up(&mut self, dial: DialId, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.dispatcher.hang_up(dial, now);
+    }
+
     /// Takes in what happened. What concerns a stream or request that is gone is ignored.
     pub fn handle_input(&mut self, input: ClientInput, now: Timestamp) {
         self.now = self.now.max(now);
@@ -245,6 +289,12 @@ impl Client {
             ClientInput::OpenFailed(stream, error) => {
                 self.dispatcher.open_failed(stream, error, now);
             }
+            ClientInput::Dialed(dial) => {
+                if !self.dispatcher.dialed(dial, now) {
+                    self.outputs.push_back(ClientOutput::HangUp(dial));
+                }
+            }
+            ClientInput::DialFailed(dial, error) => self.dispatcher.dial_failed(dial, error, now),
             ClientInput::Stream(stream, event) => {
                 self.on_stream(stream, |machine, now| machine.handle(event, now));
             }
@@ -371,6 +421,13 @@ impl Client {
                 self.on_stream(stream, |s, now| s.cancel(request, now));
             }
             Directive::Close { stream } => self.on_stream(stream, ClientStream::finish),
+            Directive::Dial { dial, peer, protocol } => {
+                self.outputs.push_back(ClientOutput::Dial { dial, peer, protocol });
+            }
+            Directive::AbandonDial { dial } => {
+                self.outputs.push_back(ClientOutput::AbandonDial(dial));
+            }
+            Directive::HangUp { dial } => self.outputs.push_back(ClientOutput::HangUp(dial)),
             Directive::Event(ClientEvent::Drained) => self.drained = true,
             Directive::Event(event) => self.outputs.push_back(ClientOutput::Event(event)),
         }

@@ -86,7 +86,7 @@ impl Dispatcher {
         let missing = wanted.saturating_sub(route.opening);
         let peer = route.peer;
         let here = self.config.max_streams_per_peer.saturating_sub(self.peers[peer].streams);
-        let in_all = self.config.max_total_conns.saturating_sub(self.streams.len());
+        let in_all = self.config.max_total_conns.saturating_sub(self.streams_in_all());
         for _ in 0..missing.min(here).min(in_all) {
             self.open(key, format);
         }

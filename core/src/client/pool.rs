@@ -7,9 +7,10 @@ use core::time::Duration;
 use slotmap::SecondaryMap;
 
 use super::directive::Directive;
-use super::dispatch::{Dispatcher, Place, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Timer};
 use super::memory::Habit;
 use super::route::{PeerKey, RouteKey};
+use super::stopping::Stopping;
 use crate::connection::ConnectionInfo;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::frame::Format;
@@ -206,7 +207,7 @@ impl Dispatcher {
             Some(ConnectionInfo {
                 peer: self.peers.get(stream.peer)?.id,
                 protocol: stream.protocol.clone(),
-                format: stream.format,
+                format: Some(stream.format),
                 created: stream.created,
                 last_active: stream.last_active,
                 idle: now.since(stream.last_active),
@@ -215,7 +216,7 @@ impl Dispatcher {
                 memory: memory.get(id).copied().unwrap_or(0),
             })
         });
-        info.collect()
+        info.chain(self.dials_info(now)).collect()
     }
 
     /// Puts no second request on a plain stream before it is known that the peer keeps it: it

@@ -4,8 +4,9 @@ use alloc::collections::VecDeque;
 
 use slotmap::SlotMap;
 
-use super::dispatch::{Dispatcher, Place, Request, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Request, Timer};
 use super::route::RouteKey;
+use super::stopping::Stopping;
 use crate::error::Delivery;
 use crate::id::RequestId;
 

@@ -78,10 +78,7 @@ impl Dispatcher {
             return Ok(*key);
         }
         let name = RouteName { peer: *peer, protocol: ProtocolName::new(protocol)? };
-        let unused =
-            PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0, probe: None };
-        let peers = &mut self.peers;
-        let peer = *self.by_peer.entry(*peer).or_insert_with(|| peers.insert(unused));
+        let peer = self.peer(peer);
         let key = self.routes.insert(Route {
             peer,
             name: name.clone(),
@@ -98,6 +95,13 @@ impl Dispatcher {
         self.peers[peer].routes.push(key);
         self.by_name.insert(name, key);
         Ok(key)
+    }
+
+    pub(super) fn peer(&mut self, peer: &PeerId) -> PeerKey {
+        let unused =
+            PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0, probe: None };
+        let peers = &mut self.peers;
+        *self.by_peer.entry(*peer).or_insert_with(|| peers.insert(unused))
     }
 
     /// Forgets a route on which nothing is and nothing waits.

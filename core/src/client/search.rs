@@ -6,7 +6,8 @@ use super::closest::{
     Closest, ClosestError, ClosestOptions, Directory, Hedge, NodeAttempt, NodeOutcome,
 };
 use super::directive::{CallOptions, ClientEvent};
-use super::dispatch::{Dispatcher, Place, Stopping, Timer};
+use super::dispatch::{Dispatcher, Place, Timer};
+use super::stopping::Stopping;
 use crate::compress::{Body, Payload};
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, StatusCode};
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId};

@@ -23,7 +23,8 @@ pub(super) struct Connection {
     pub(super) peer: PeerKey,
     pub(super) protocol: ProtocolKey,
     pub(super) name: ProtocolName,
-    pub(super) format: Format,
+    /// `None` if it is a raw one.
+    pub(super) format: Option<Format>,
     pub(super) created: Timestamp,
     pub(super) last_active: Timestamp,
     pub(super) requests: u64,
@@ -57,7 +58,7 @@ impl Connections {
         id: PeerId,
         protocol: ProtocolKey,
         name: ProtocolName,
-        format: Format,
+        format: Option<Format>,
         now: Timestamp,
     ) -> ConnectionKey {
         let new = Peer { id, streams: 0, in_flight: 0, memory: 0 };

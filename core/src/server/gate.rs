@@ -166,7 +166,7 @@ impl Gate {
         &mut self,
         peer: PeerId,
         protocol: &ProtocolName,
-        format: Format,
+        format: Option<Format>,
         now: Timestamp,
     ) -> ConnectionKey {
         self.counters.streams_total += 1;

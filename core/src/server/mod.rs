@@ -6,12 +6,13 @@ mod calls;
 mod connections;
 mod gate;
 mod limit;
+mod raw;
 mod reading;
 mod share;
 mod stats;
 mod stream;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use slotmap::SlotMap;
@@ -45,6 +46,8 @@ pub struct Server {
     touched: VecDeque<StreamId>,
     timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
+    /// Raw streams that are open.
+    raws: BTreeSet<ConnectionKey>,
     /// When a drain gives up on what is still at work.
     drain_due: Option<Timestamp>,
     now: Timestamp,
@@ -99,6 +102,8 @@ pub enum ServerInput {
 pub enum ServerOutput {
     /// Do this on a stream.
     Stream(StreamId, StreamOp),
+    /// Reset a raw stream: the server stops, and does not wait for it any longer.
+    HangUp(ConnectionKey),
     /// Tell the application.
     Event(ServerEvent),
     /// Nothing is left to do until there is input, or until this time; `None` if time alone
@@ -148,6 +153,7 @@ impl Server {
             touched: VecDeque::new(),
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
+            raws: BTreeSet::new(),
             drain_due: None,
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
@@ -197,6 +203,7 @@ impl Server {
                 self.ticked = self.now;
                 if self.drain_due.is_some_and(|due| due <= self.now) {
                     self.drain_due = None;
+                    self.hang_up_raws();
                     let streams: Vec<StreamId> = self.streams.keys().collect();
                     for stream in streams {
                         self.on_stream(stream, |machine, gate, _| machine.reset(gate));
@@ -253,7 +260,7 @@ impl Server {
             }
             self.collect(stream);
         }
-        if self.gate.is_draining() && self.streams.is_empty() {
+        if self.gate.is_draining() && self.streams.is_empty() && self.raws.is_empty() {
             self.drain_due = None;
             self.gate.reopen();
             return ServerOutput::Event(ServerEvent::Drained);

@@ -97,7 +97,7 @@ impl ServerStream {
         if !gate.serves(protocol.as_str()) {
             return Self::refused(peer, protocol, format, config, gate, now);
         }
-        let key = gate.open(peer, protocol, format, now);
+        let key = gate.open(peer, protocol, Some(format), now);
         let mut stream = Self::opened(key, format, config, now);
         stream.settle(gate);
         stream
@@ -113,7 +113,7 @@ impl ServerStream {
         gate: &mut Gate,
         now: Timestamp,
     ) -> Self {
-        let key = gate.open(peer, protocol, format, now);
+        let key = gate.open(peer, protocol, Some(format), now);
         gate.refuse();
         let mut stream = Self::opened(key, format, config, now);
         stream.drain(gate, now);

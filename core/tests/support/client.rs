@@ -25,6 +25,8 @@ pub(crate) struct ClientScript {
     ticked: Option<Timestamp>,
     opens: VecDeque<(StreamId, PeerId, String, Offer)>,
     abandons: VecDeque<StreamId>,
+    /// What is to be done about raw streams.
+    raws: VecDeque<ClientOutput>,
     events: VecDeque<ClientEvent>,
     streams: BTreeMap<StreamId, Io>,
     decided: BTreeSet<RequestId>,
@@ -42,6 +44,7 @@ impl ClientScript {
             ticked: None,
             opens: VecDeque::new(),
             abandons: VecDeque::new(),
+            raws: VecDeque::new(),
             events: VecDeque::new(),
             streams: BTreeMap::new(),
             decided: BTreeSet::new(),
@@ -302,6 +305,13 @@ impl ClientScript {
         assert_eq!(next(&mut self.abandons, "an abandoned open"), stream);
     }
 
+    /// Something to be done about a raw stream.
+    #[track_caller]
+    pub(crate) fn expect_raw(&mut self, output: ClientOutput) {
+        self.pump();
+        assert_eq!(next(&mut self.raws, "an output of a raw stream"), output);
+    }
+
     /// One write of exactly these frames; it stays outstanding.
     #[track_caller]
     pub(crate) fn expect_write<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {
@@ -450,7 +460,8 @@ impl ClientScript {
         let ops = self.streams.iter().flat_map(|(stream, io)| {
             io.leftovers().into_iter().map(move |op| format!("{stream:?}: {op}"))
         });
-        opens.chain(abandons).chain(events).chain(ops).collect()
+        let raws = self.raws.iter().map(|output| format!("{output:?}"));
+        opens.chain(abandons).chain(raws).chain(events).chain(ops).collect()
     }
 
     /// Takes outputs until there is nothing left to do; until when.
@@ -462,6 +473,9 @@ impl ClientScript {
                     self.opens.push_back((stream, peer, protocol.as_str().to_owned(), offer));
                 }
                 ClientOutput::Abandon(stream) => self.abandons.push_back(stream),
+                raw @ (ClientOutput::Dial { .. }
+                | ClientOutput::AbandonDial(_)
+                | ClientOutput::HangUp(_)) => self.raws.push_back(raw),
                 ClientOutput::Stream(stream, op) => {
                     self.streams.entry(stream).or_default().take(op);
                 }

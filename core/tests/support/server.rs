@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use pointsub_core::server::ConnectionKey;
 use pointsub_core::{
     Body, Format, InboundId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, ServerStats, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp,
@@ -20,6 +21,8 @@ pub(crate) struct ServerScript {
     ticked: Option<Timestamp>,
     requests: VecDeque<ServerEvent>,
     abandons: VecDeque<InboundId>,
+    /// Raw streams to be reset.
+    hung_up: VecDeque<ConnectionKey>,
     drained: usize,
     streams: BTreeMap<StreamId, Io>,
     native: BTreeSet<StreamId>,
@@ -40,6 +43,7 @@ impl ServerScript {
             ticked: None,
             requests: VecDeque::new(),
             abandons: VecDeque::new(),
+            hung_up: VecDeque::new(),
             drained: 0,
             streams: BTreeMap::new(),
             native: BTreeSet::new(),
@@ -271,6 +275,12 @@ impl ServerScript {
     }
 
     #[track_caller]
+    pub(crate) fn expect_hang_up(&mut self, raw: ConnectionKey) {
+        self.pump();
+        assert_eq!(next(&mut self.hung_up, "a raw stream to reset"), raw);
+    }
+
+    #[track_caller]
     pub(crate) fn expect_drained(&mut self) {
         self.pump();
         assert_eq!(std::mem::take(&mut self.drained), 1, "times drained");
@@ -416,7 +426,8 @@ impl ServerScript {
         let ops = self.streams.iter().flat_map(|(stream, io)| {
             io.leftovers().into_iter().map(move |op| format!("{stream:?}: {op}"))
         });
-        requests.chain(abandons).chain(drained).chain(ops).collect()
+        let hung_up = self.hung_up.iter().map(|raw| format!("hang up {raw:?}"));
+        requests.chain(abandons).chain(hung_up).chain(drained).chain(ops).collect()
     }
 
     /// Takes outputs until there is nothing left to do; until when.
@@ -427,6 +438,7 @@ impl ServerScript {
                 ServerOutput::Stream(stream, op) => {
                     self.streams.entry(stream).or_default().take(op);
                 }
+                ServerOutput::HangUp(raw) => self.hung_up.push_back(raw),
                 ServerOutput::Event(ServerEvent::Abandon { request }) => {
                     self.abandons.push_back(request);
                 }

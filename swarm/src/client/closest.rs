@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
-use pointsub_core::nearest::{NodeError, Point, Strategy};
+use pointsub_core::nearest::{Node, NodeError, Point, Strategy};
 use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName, RequestError};
 use thiserror::Error;
 
@@ -54,6 +54,28 @@ pub struct NodeAttempt {
     pub outcome: NodeOutcome,
 }
 
+/// What is known of one server that [`Client::send_closest`] chooses from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeInfo {
+    /// Which server.
+    pub node: PeerId,
+    /// Whether there is a connection to it; `None` while none was ever made to any peer.
+    pub online: Option<bool>,
+    /// How long it takes to answer, smoothed; `None` before its first answer and 5 min after its
+    /// last.
+    pub latency: Option<Duration>,
+    /// The load that it told, in thousandths of its limit; `None` if it did not within 30 s.
+    pub load: Option<u16>,
+    /// Requests under way to it.
+    pub in_flight: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How much longer it rests after a failure; `None` in normal use. Zero if its next request is
+    /// to show whether it is well again.
+    pub rests_for: Option<Duration>,
+}
+
 impl Client {
     /// Adds a server to those that [`send_closest`](Self::send_closest) chooses from. Returns
     /// `false`, and changes nothing, if it is there already.
@@ -83,6 +105,22 @@ impl Client {
         self.hub.with_dispatcher(|d| {
             d.server_nodes(protocol.as_str()).map(|node| peer::to_libp2p(node.peer())).collect()
         })
+    }
+
+    /// What is known of each of them.
+    #[must_use]
+    pub fn server_nodes_info(&self, protocol: &ProtocolName) -> Vec<NodeInfo> {
+        let now = self.hub.clock.now();
+        let info = |node: &Node| NodeInfo {
+            node: peer::to_libp2p(node.peer()),
+            online: node.online(),
+            latency: node.latency(now),
+            load: node.load(now),
+            in_flight: node.in_flight(),
+            failures: node.failures(),
+            rests_for: node.resting_until().map(|until| until.since(now)),
+        };
+        self.hub.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
     }
 
     /// Removes all servers of a protocol.

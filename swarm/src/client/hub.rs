@@ -11,28 +11,36 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
+use libp2p_swarm::Stream;
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Offer, Report};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report};
 use pointsub_core::nearest::Point;
 use pointsub_core::{
     Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
-    ClosestOptions, Format, Payload, PeerId, ProtocolName, RequestError, RequestId, SendError,
-    StreamError, StreamId, Timestamp,
+    ClosestOptions, DialId, Format, Payload, PeerId, ProtocolName, RequestError, RequestId,
+    SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
+use super::ticket::{OpenTicket, Wanted};
 use crate::clock::Clock;
-use crate::notify;
+use crate::raw::{Line, Place, RawStream};
 use crate::timer::Timer;
+use crate::upgrade::Names;
+use crate::{notify, peer};
 
 /// What a caller waits for.
 pub(crate) type Outcome = Result<Payload, RequestError>;
 /// What a caller of the closest node waits for.
 pub(crate) type ClosestOutcome = Result<Closest, ClosestError>;
+/// What a dialling caller waits for.
+pub(crate) type DialOutcome = Result<RawStream, RequestError>;
 
 #[derive(Debug)]
 pub(crate) struct ClientHub {
     pub(crate) clock: Clock,
+    pub(crate) config: ClientConfig,
+    local: libp2p_identity::PeerId,
     state: Mutex<State>,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
@@ -44,6 +52,9 @@ struct State {
     lanes: SecondaryMap<StreamId, Lane>,
     waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
+    dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
+    /// Raw streams that are open.
+    lines: SecondaryMap<DialId, Arc<Line>>,
     opens: VecDeque<OpenCommand>,
     drained: Vec<oneshot::Sender<()>>,
     /// The deadline that the behaviour knows of.
@@ -69,7 +80,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) enum OpenCommand {
     Open(OpenTicket),
-    Abandon(StreamId),
+    Abandon(Wanted),
 }
 
 /// What is to be done once the lock is released.
@@ -78,19 +89,29 @@ struct Effects {
     wake: Vec<Waker>,
     answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     answer_closest: Vec<(oneshot::Sender<ClosestOutcome>, ClosestOutcome)>,
+    answer_dials: Vec<(oneshot::Sender<DialOutcome>, DialOutcome)>,
+    hang_up: Vec<Arc<Line>>,
     wake_swarm: bool,
     drained: Vec<oneshot::Sender<()>>,
 }
 
 impl ClientHub {
-    pub(crate) fn new(config: ClientConfig, local: PeerId, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        config: ClientConfig,
+        local: libp2p_identity::PeerId,
+        clock: Clock,
+    ) -> Arc<Self> {
         Arc::new(Self {
             clock,
+            config: config.clone(),
+            local,
             state: Mutex::new(State {
-                dispatcher: Dispatcher::new(config, Some(local), seed()),
+                dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
                 lanes: SecondaryMap::new(),
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
+                dial_waiters: SecondaryMap::new(),
+                lines: SecondaryMap::new(),
                 opens: VecDeque::new(),
                 drained: Vec::new(),
                 swarm_due: None,
@@ -114,6 +135,87 @@ impl ClientHub {
             Ok::<_, SendError>(id)
         })?;
         Ok((id, receiver))
+    }
+
+    /// Asks for a raw stream.
+    pub(crate) fn dial(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        timeout: Option<Duration>,
+    ) -> Result<(DialId, oneshot::Receiver<DialOutcome>), SendError> {
+        let now = self.clock.now();
+        let deadline = timeout.map(|timeout| now + timeout);
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.dial(peer, protocol, deadline, now)?;
+            state.dial_waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    /// A raw stream is not used any more, or not waited for.
+    pub(crate) fn hang_up(self: &Arc<Self>, dial: DialId) {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.dial_waiters.remove(dial);
+            state.lines.remove(dial);
+            state.dispatcher.hang_up(dial, now);
+        });
+    }
+
+    /// A raw stream is there.
+    pub(crate) fn dialed(
+        self: &Arc<Self>,
+        dial: DialId,
+        io: Stream,
+        peer: &PeerId,
+        protocol: &ProtocolName,
+    ) {
+        let now = self.clock.now();
+        let line = Arc::<Line>::default();
+        let waiter = self.update(|state| {
+            if !state.dispatcher.dialed(dial, now) {
+                return None;
+            }
+            state.lines.insert(dial, line.clone());
+            state.dial_waiters.remove(dial)
+        });
+        if let Some(waiter) = waiter {
+            let (local, peer) = (self.local, peer::to_libp2p(peer));
+            let place = Place::Dialled(self.clone(), dial);
+            let stream = RawStream::new(io, place, local, peer, protocol.clone(), line);
+            // If the caller has gone, dropping the stream hangs it up.
+            let _gone = waiter.send(Ok(stream));
+        }
+    }
+
+    /// A stream for requests is there. Returns its machine, if anybody still wants it.
+    pub(crate) fn opened(
+        self: &Arc<Self>,
+        stream: StreamId,
+        format: Format,
+    ) -> Option<ClientStream> {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.lanes.insert(stream, Lane::default());
+            if state.dispatcher.opened(stream, format, now) {
+                Some(ClientStream::new(format, state.dispatcher.config(), now))
+            } else {
+                state.lanes.remove(stream);
+                None
+            }
+        })
+    }
+
+    /// A stream could not be opened.
+    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
     }
 
     pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
@@ -199,7 +301,7 @@ impl ClientHub {
             state.drained.push(sender);
             how(&mut state.dispatcher, now);
             let stats = state.dispatcher.stats();
-            if stats.streams == 0 && stats.in_flight == 0 {
+            if stats.streams + stats.raw_streams == 0 && stats.in_flight == 0 {
                 notify(&mut state.drained);
             }
         });
@@ -290,6 +392,10 @@ impl ClientHub {
         for (waiter, outcome) in effects.answer_closest.drain(..) {
             let _gone = waiter.send(outcome);
         }
+        for (waiter, outcome) in effects.answer_dials.drain(..) {
+            let _gone = waiter.send(outcome);
+        }
+        effects.hang_up.drain(..).for_each(|line| line.hang_up());
         effects.wake.drain(..).for_each(Waker::wake);
         if effects.wake_swarm {
             self.swarm.wake();
@@ -311,15 +417,21 @@ impl State {
                 }
                 Directive::Close { stream } => self.command(stream, Command::Close, effects),
                 Directive::Open { stream, peer, protocol, offer } => {
-                    let hub = Some(hub.clone());
-                    let timeout = self.dispatcher.config().connect_timeout();
-                    let ticket = OpenTicket { hub, stream, peer, protocol, offer, timeout };
-                    self.opens.push_back(OpenCommand::Open(ticket));
-                    effects.wake_swarm = true;
+                    let wanted = Wanted::Pooled(stream);
+                    let names = Names::offered(&protocol, offer);
+                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
                 }
-                Directive::Abandon { stream } => {
-                    self.opens.push_back(OpenCommand::Abandon(stream));
-                    effects.wake_swarm = true;
+                Directive::Dial { dial, peer, protocol } => {
+                    let names = Names::raw(&protocol);
+                    let wanted = Wanted::Raw(dial);
+                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                }
+                Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
+                Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
+                Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
+                Directive::Event(ClientEvent::DialFailed { dial, error }) => {
+                    let waiter = self.dial_waiters.remove(dial);
+                    effects.answer_dials.extend(waiter.map(|waiter| (waiter, Err(error))));
                 }
                 Directive::Event(ClientEvent::Response { request, payload }) => {
                     self.answer(request, Ok(payload), effects);
@@ -345,6 +457,16 @@ impl State {
         }
     }
 
+    fn open(&mut self, ticket: OpenTicket, effects: &mut Effects) {
+        self.opens.push_back(OpenCommand::Open(ticket));
+        effects.wake_swarm = true;
+    }
+
+    fn abandon(&mut self, wanted: Wanted, effects: &mut Effects) {
+        self.opens.push_back(OpenCommand::Abandon(wanted));
+        effects.wake_swarm = true;
+    }
+
     fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
         if let Some(lane) = self.lanes.get_mut(stream) {
             // A driver takes all at once, so only the first command has to wake it.
@@ -359,57 +481,6 @@ impl State {
         if let Some(waiter) = self.waiters.remove(request) {
             effects.answer.push((waiter, outcome));
         }
-    }
-}
-
-/// The duty to answer one [`Directive::Open`]. Dropped on whatever path, it answers that the
-/// connection is gone, so no open is ever forgotten.
-#[derive(Debug)]
-pub struct OpenTicket {
-    /// `None` once it is answered.
-    hub: Option<Arc<ClientHub>>,
-    pub(crate) stream: StreamId,
-    pub(crate) peer: PeerId,
-    pub(crate) protocol: ProtocolName,
-    pub(crate) offer: Offer,
-    /// After this the dispatcher has given up, whatever has been reached by then.
-    pub(crate) timeout: Duration,
-}
-
-impl OpenTicket {
-    /// The stream is there. Returns its machine and hub, if anybody still wants it.
-    pub(crate) fn succeed(mut self, format: Format) -> Option<(ClientStream, Arc<ClientHub>)> {
-        let hub = self.hub.take()?;
-        let now = hub.clock.now();
-        let stream = self.stream;
-        let machine = hub.update(|state| {
-            state.lanes.insert(stream, Lane::default());
-            if state.dispatcher.opened(stream, format, now) {
-                Some(ClientStream::new(format, state.dispatcher.config(), now))
-            } else {
-                state.lanes.remove(stream);
-                None
-            }
-        });
-        machine.map(|machine| (machine, hub))
-    }
-
-    /// There will be no such stream.
-    pub(crate) fn fail(mut self, error: StreamError) {
-        self.fail_with(error);
-    }
-
-    fn fail_with(&mut self, error: StreamError) {
-        if let Some(hub) = self.hub.take() {
-            let (now, stream) = (hub.clock.now(), self.stream);
-            hub.update(|state| state.dispatcher.open_failed(stream, error, now));
-        }
-    }
-}
-
-impl Drop for OpenTicket {
-    fn drop(&mut self) {
-        self.fail_with(StreamError::Lost(Arc::from("the connection closed")));
     }
 }
 

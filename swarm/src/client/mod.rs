@@ -1,8 +1,10 @@
 //! The client's handle: usable from any task, clones share everything.
 
 mod closest;
+mod dial;
 pub(crate) mod driver;
 pub(crate) mod hub;
+pub(crate) mod ticket;
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -22,7 +24,8 @@ use pointsub_core::{
     RequestId,
 };
 
-pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt};
+pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt, NodeInfo};
+pub use self::dial::Dial;
 use self::hub::{ClientHub, Outcome};
 use crate::connection::ConnectionInfo;
 use crate::peer;

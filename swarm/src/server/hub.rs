@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use futures::task::AtomicWaker;
 use libp2p_identity::PeerId;
+use libp2p_swarm::Stream;
 use parking_lot::Mutex;
 use pointsub_core::server::{CallId, ConnectionKey, Gate, RegisterError, ServerStream};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
@@ -14,11 +15,13 @@ use slotmap::SecondaryMap;
 
 use super::handler::Handler;
 use crate::clock::Clock;
+use crate::raw::{Line, Place, RawStream};
 use crate::runtime::Executor;
-use crate::upgrade::WireName;
+use crate::upgrade::{Speaks, WireName};
 use crate::{notify, peer};
 
 pub(crate) struct ServerHub {
+    pub(crate) local: PeerId,
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
     pub(crate) executor: Executor,
@@ -31,14 +34,30 @@ pub(crate) struct ServerHub {
 pub(crate) struct State {
     pub(crate) gate: Gate,
     /// Of every protocol that the gate knows.
-    handlers: BTreeMap<ProtocolName, Arc<dyn Handler>>,
+    services: BTreeMap<ProtocolName, Service>,
+    /// The next listener's.
+    listening: u64,
     /// Both names of every protocol, as negotiated; made anew at each change.
     names: Arc<[WireName]>,
     /// The streams that are served; not those that are only told that they are not.
     lanes: SecondaryMap<ConnectionKey, Arc<Lane>>,
+    /// Raw streams that are open, accepted or waiting for that.
+    lines: SecondaryMap<ConnectionKey, Arc<Line>>,
     /// Who waits until no stream is left.
     stopping: Vec<oneshot::Sender<()>>,
 }
+
+/// What becomes of a protocol's streams.
+enum Service {
+    /// Their requests are answered.
+    Handler(Arc<dyn Handler>),
+    /// They are handed on as they are.
+    Listener(Listening, mpsc::UnboundedSender<RawStream>),
+}
+
+/// One listener, told apart from others that listened for the same protocol before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listening(u64);
 
 /// What waits for one stream's driver.
 #[derive(Debug, Default)]
@@ -83,15 +102,22 @@ pub(crate) struct Accepted {
 }
 
 impl ServerHub {
-    pub(crate) fn new(config: ServerConfig, clock: Clock, executor: Executor) -> Arc<Self> {
+    pub(crate) fn new(
+        config: ServerConfig,
+        local: PeerId,
+        clock: Clock,
+        executor: Executor,
+    ) -> Arc<Self> {
         let state = Mutex::new(State {
             gate: Gate::new(&config),
-            handlers: BTreeMap::new(),
+            services: BTreeMap::new(),
+            listening: 0,
             names: Arc::default(),
             lanes: SecondaryMap::new(),
+            lines: SecondaryMap::new(),
             stopping: Vec::new(),
         });
-        Arc::new(Self { clock, config, executor, state, swarm: AtomicWaker::new() })
+        Arc::new(Self { local, clock, config, executor, state, swarm: AtomicWaker::new() })
     }
 
     pub(crate) fn register(
@@ -99,23 +125,55 @@ impl ServerHub {
         protocol: &ProtocolName,
         handler: Arc<dyn Handler>,
     ) -> Result<(), RegisterError> {
+        self.serve(protocol, |_| Service::Handler(handler))
+    }
+
+    pub(crate) fn listen(
+        &self,
+        protocol: &ProtocolName,
+        sender: mpsc::UnboundedSender<RawStream>,
+    ) -> Result<Listening, RegisterError> {
+        let mut listening = Listening(0);
+        self.serve(protocol, |state| {
+            state.listening += 1;
+            listening = Listening(state.listening);
+            Service::Listener(listening, sender)
+        })?;
+        Ok(listening)
+    }
+
+    fn serve(
+        &self,
+        protocol: &ProtocolName,
+        service: impl FnOnce(&mut State) -> Service,
+    ) -> Result<(), RegisterError> {
         let mut state = self.state.lock();
         state.gate.register(protocol)?;
-        state.handlers.insert(protocol.clone(), handler);
+        let service = service(&mut state);
+        state.services.insert(protocol.clone(), service);
         state.rename();
         drop(state);
         self.swarm.wake();
         Ok(())
     }
 
+    /// A listener is gone; the protocol may be served by another one already.
+    pub(crate) fn unlisten(&self, protocol: &ProtocolName, listening: Listening) {
+        let is_this =
+            |service: &Service| matches!(service, Service::Listener(l, _) if *l == listening);
+        if self.state.lock().services.get(protocol).is_some_and(is_this) {
+            self.unregister(protocol);
+        }
+    }
+
     pub(crate) fn unregister(&self, protocol: &ProtocolName) -> bool {
         let mut state = self.state.lock();
         let known = state.gate.unregister(protocol.as_str());
-        let handler = state.handlers.remove(protocol);
+        let service = state.services.remove(protocol);
         state.rename();
         // What a handler owns may ask the server something as it is dropped.
         drop(state);
-        drop(handler);
+        drop(service);
         self.swarm.wake();
         known
     }
@@ -138,8 +196,11 @@ impl ServerHub {
         has_room: bool,
     ) -> Accepted {
         let (now, peer, lane) = (self.clock.now(), peer::to_core(peer), Arc::<Lane>::default());
-        let State { gate, handlers, lanes, .. } = &mut *self.state.lock();
-        let handler = handlers.get(protocol).filter(|_| has_room).cloned();
+        let State { gate, services, lanes, .. } = &mut *self.state.lock();
+        let handler = match services.get(protocol) {
+            Some(Service::Handler(handler)) if has_room => Some(handler.clone()),
+            _ => None,
+        };
         let machine = if handler.is_some() {
             let machine = ServerStream::new(peer, protocol, format, &self.config, gate, now);
             lanes.insert(machine.key(), lane.clone());
@@ -159,19 +220,51 @@ impl ServerHub {
         state.finish_stop();
     }
 
+    /// Takes on a raw stream, or drops it, which resets it. `share` is one of its connection.
+    pub(crate) fn accept_raw(
+        self: &Arc<Self>,
+        io: Stream,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        share: Arc<()>,
+    ) {
+        let (now, line) = (self.clock.now(), Arc::<Line>::default());
+        let mut state = self.state.lock();
+        let State { gate, services, lines, .. } = &mut *state;
+        let Some(Service::Listener(_, listener)) = services.get(protocol) else { return };
+        let Ok(key) = gate.accept_raw(peer::to_core(&peer), protocol, now) else { return };
+        lines.insert(key, line.clone());
+        let listener = listener.clone();
+        drop(state);
+        let place = Place::Accepted(self.clone(), key, share);
+        let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), line);
+        // If nobody listens any more, dropping the stream closes it.
+        let _gone = listener.unbounded_send(stream);
+    }
+
+    /// A raw stream was dropped by whoever had it.
+    pub(crate) fn close_raw(&self, key: ConnectionKey) {
+        let now = self.clock.now();
+        let state = &mut *self.state.lock();
+        if state.lines.remove(key).is_some() {
+            state.gate.close_raw(key, now);
+            state.finish_stop();
+        }
+    }
+
     /// Lets no further request in; the receiver hears when no stream is left, and the server can
     /// serve again.
     pub(crate) fn stop(&self) -> oneshot::Receiver<()> {
         let mut state = self.state.lock();
         state.gate.drain();
-        let handlers = std::mem::take(&mut state.handlers);
+        let services = std::mem::take(&mut state.services);
         state.rename();
         let (sender, receiver) = oneshot::channel();
         state.stopping.push(sender);
         let lanes = state.lanes();
         state.finish_stop();
         drop(state);
-        drop(handlers);
+        drop(services);
         lanes.iter().for_each(|lane| lane.push(Command::Drain));
         self.swarm.wake();
         receiver
@@ -179,21 +272,43 @@ impl ServerHub {
 
     /// Cuts off what is still at work.
     pub(crate) fn reset(&self) {
-        let state = self.state.lock();
-        // Unless it has stopped, and what is at work now is at work for the next life.
-        let lanes = if state.gate.is_draining() { state.lanes() } else { Vec::new() };
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        // It has stopped, and what is at work now is at work for its next life.
+        if !state.gate.is_draining() {
+            return;
+        }
+        let lanes = state.lanes();
+        let lines: Vec<(ConnectionKey, Arc<Line>)> = state.lines.drain().collect();
+        for (key, _) in &lines {
+            state.gate.close_raw(*key, now);
+        }
+        state.finish_stop();
         drop(state);
         lanes.iter().for_each(|lane| lane.push(Command::Reset));
+        lines.iter().for_each(|(_, line)| line.hang_up());
+    }
+}
+
+impl std::fmt::Debug for ServerHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerHub").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 impl State {
     /// Makes the names anew.
     fn rename(&mut self) {
-        let both = |protocol| {
-            [WireName::new(protocol, Format::Native), WireName::new(protocol, Format::Plain)]
-        };
-        self.names = self.handlers.keys().flat_map(both).collect();
+        const BOTH: [Speaks; 2] =
+            [Speaks::Messages(Format::Native), Speaks::Messages(Format::Plain)];
+        let names = self.services.iter().flat_map(|(protocol, service)| {
+            let speaks: &[Speaks] = match service {
+                Service::Handler(_) => &BOTH,
+                Service::Listener(..) => &[Speaks::Raw],
+            };
+            speaks.iter().map(move |speaks| WireName::new(protocol, *speaks))
+        });
+        self.names = names.collect();
     }
 
     /// To be told something when the state is not locked any more: that wakes tasks.
@@ -202,7 +317,7 @@ impl State {
     }
 
     fn finish_stop(&mut self) {
-        if self.lanes.is_empty() && self.gate.is_draining() {
+        if self.lanes.is_empty() && self.lines.is_empty() && self.gate.is_draining() {
             self.gate.reopen();
             notify(&mut self.stopping);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod driver;
 mod handler;
 pub(crate) mod hub;
+mod listen;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use pointsub_core::{ProtocolName, ServerStats};
 
 pub use self::handler::{Handler, HandlerError, Request, Spawned};
 use self::hub::ServerHub;
+pub use self::listen::Listener;
 use crate::connection::ConnectionInfo;
 
 /// Serves protocols. Cheap to clone; clones share handlers, limits and counters.

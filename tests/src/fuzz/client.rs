@@ -359,6 +359,9 @@ impl World {
                     // Its outcome may still be reported.
                     self.stream(stream);
                 }
+                ClientOutput::Dial { .. }
+                | ClientOutput::AbandonDial(_)
+                | ClientOutput::HangUp(_) => panic!("nobody dialled"),
                 ClientOutput::Stream(stream, op) => self.operate(stream, op),
                 ClientOutput::Event(event) => self.tell(event),
                 ClientOutput::Wait(due) => {

@@ -388,6 +388,7 @@ impl World {
     fn drain_outputs(&mut self) -> Option<Timestamp> {
         for _ in 0..MAX_OUTPUTS {
             match self.server.poll_output() {
+                ServerOutput::HangUp(_) => panic!("nobody dialled"),
                 ServerOutput::Stream(stream, op) => self.operate(stream, op),
                 ServerOutput::Event(event) => self.tell(event),
                 ServerOutput::Wait(due) => {

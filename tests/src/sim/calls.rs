@@ -180,6 +180,12 @@ impl World {
                 }
                 self.note((call, "closest"));
             }
+            ClientEvent::Dialed { dial } => self.raw_is_open(dial),
+            ClientEvent::DialFailed { dial, error } => {
+                assert_eq!(error.delivery, Delivery::NotProcessed);
+                self.end_raw(dial);
+                self.note((dial, error.to_string()));
+            }
             ClientEvent::Drained => assert!(self.drained, "drained without having been asked"),
             other => panic!("an event that the world does not know: {other:?}"),
         }

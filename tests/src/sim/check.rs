@@ -17,14 +17,19 @@ impl World {
         let range = plain as u64..=most as u64;
         assert!(range.contains(&client.in_flight), "requests without an outcome: {client:?}");
         let most = self.peers.len() * self.config.max_streams_per_peer();
-        assert!(client.streams <= most as u64, "too many streams");
+        // A raw stream does not wait for the one that makes room for it.
+        let most = (most + self.peers.len()) as u64;
+        assert!(client.streams + client.raw_streams <= most, "too many streams");
         assert!(client.idle_streams <= self.config.max_idle_conns() as u64, "too many idle");
         assert!(client.waiting <= client.in_flight, "the waiting");
-        for peer in &self.peers {
+        assert_eq!(client.raw_streams, self.raws.len() as u64, "raw streams");
+        for (number, peer) in self.peers.iter().enumerate() {
             let server = peer.server.stats();
             let ended = server.ok + server.failed + server.abandoned;
             assert_eq!(server.started, ended + server.in_flight, "a server's counters");
-            assert_eq!(server.in_flight, peer.at_work.len() as u64, "handlers at work");
+            let raws = self.raws.values().filter(|raw| raw.is_at(number)).count();
+            let at_work = peer.at_work.len() + raws;
+            assert_eq!(server.in_flight, at_work as u64, "handlers at work");
             assert_eq!(server.violations, 0, "two of ours break each other's format");
             let streams = peer.server.connections_info(self.now);
             let memory: usize = streams.iter().map(|stream| stream.memory).sum();
@@ -38,6 +43,7 @@ impl World {
         assert!(self.pending.is_empty(), "requests without an outcome: {:?}", self.pending);
         let client = self.client.stats();
         assert_eq!((client.streams, client.waiting), (0, 0), "streams are left over");
+        assert_eq!(client.raw_streams, 0, "raw streams are left over");
         assert_eq!(client.in_flight, 0, "requests are left over");
         assert_eq!(self.client.buffered(), 0, "the client still holds bytes");
         for protocol in PROTOCOLS {

@@ -6,6 +6,7 @@
 mod calls;
 mod check;
 mod link;
+mod raws;
 mod world;
 
 pub use world::{Summary, run};

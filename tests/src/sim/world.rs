@@ -9,14 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use pointsub_core::server::LimitPolicy;
 use pointsub_core::{
-    Body, Client, ClientConfig, ClientInput, ClientOutput, Format, InboundId, PeerId, ProtocolName,
-    Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, Status, StatusCode, StreamError,
-    StreamEvent, StreamId, StreamOp, Timestamp,
+    Body, Client, ClientConfig, ClientInput, ClientOutput, DialId, Format, InboundId, PeerId,
+    ProtocolName, Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, Status, StatusCode,
+    StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
 };
 
 use super::Rng;
 use super::calls::{Asked, Sent};
 use super::link::{Link, Seen, Side};
+use super::raws::RawLink;
 
 pub(super) const PROTOCOLS: [&str; 2] = ["/a/1.0.0", "/b/1.0.0"];
 const STEPS: usize = 2_000_000;
@@ -34,6 +35,8 @@ pub struct Summary {
     pub cancelled: u64,
     /// Calls to the closest node that were answered.
     pub closest: u64,
+    /// Raw streams that were opened.
+    pub raws: u64,
     /// Times such a call went on to another node after a failure, or without waiting for one.
     pub more_nodes: u64,
     /// Streams opened.
@@ -52,6 +55,9 @@ pub(super) enum Due {
     Handled(usize, InboundId),
     Crash(usize),
     Stop(usize),
+    Dial,
+    Dialed(DialId),
+    HangUp(DialId),
     Fault(StreamId),
 }
 
@@ -72,6 +78,7 @@ pub(super) struct World {
     pub(super) config: ClientConfig,
     pub(super) peers: Vec<Peer>,
     links: BTreeMap<StreamId, Link>,
+    pub(super) raws: BTreeMap<DialId, RawLink>,
     queue: BinaryHeap<Reverse<(Timestamp, u64, Due)>>,
     seq: u64,
     /// Requests without an outcome: to whom they may have gone, and with which body.
@@ -81,11 +88,11 @@ pub(super) struct World {
     pub(super) may_be_seen: BTreeMap<u64, u32>,
     pub(super) sent: u64,
     pub(super) to_send: u64,
-    faults: bool,
+    pub(super) faults: bool,
     pub(super) summary: Summary,
     pub(super) drained: bool,
     /// A machine was told something since it was last asked what it wants.
-    told: bool,
+    pub(super) told: bool,
     /// When time was last let pass.
     ticked: Option<Timestamp>,
 }
@@ -176,6 +183,7 @@ impl World {
             config,
             peers,
             links: BTreeMap::new(),
+            raws: BTreeMap::new(),
             queue: BinaryHeap::new(),
             seq: 0,
             pending: BTreeMap::new(),
@@ -197,6 +205,10 @@ impl World {
         for _ in 0..self.rng.below(20) {
             let when = self.rng.duration(Duration::from_secs(3));
             self.at(when, Due::Nodes);
+        }
+        for _ in 0..self.rng.below(12) {
+            let when = self.rng.duration(Duration::from_secs(3));
+            self.at(when, Due::Dial);
         }
         if self.faults && self.rng.chance(50) {
             let peer = self.rng.below(self.peers.len() as u64) as usize;
@@ -251,7 +263,7 @@ impl World {
         self.queue.push(Reverse((self.now + after, self.seq, due)));
     }
 
-    fn latency(&mut self) -> Duration {
+    pub(super) fn latency(&mut self) -> Duration {
         self.rng.duration(Duration::from_millis(20))
     }
 
@@ -278,6 +290,9 @@ impl World {
                 self.peers[peer].server.respond(request, answer, self.now);
             }
             Due::Crash(peer) => self.crash(peer),
+            Due::Dial => self.dial(),
+            Due::Dialed(dial) => self.raw_arrives(dial),
+            Due::HangUp(dial) => self.end_raw(dial),
             Due::Stop(peer) => {
                 self.note(("stop", peer));
                 let grace = self.rng.duration(Duration::from_secs(1));
@@ -318,6 +333,9 @@ impl World {
                 ClientOutput::Abandon(stream) => {
                     self.links.remove(&stream);
                 }
+                ClientOutput::Dial { dial, peer, protocol } => self.open_raw(dial, peer, protocol),
+                ClientOutput::AbandonDial(_) => {}
+                ClientOutput::HangUp(dial) => self.end_raw(dial),
                 ClientOutput::Stream(stream, op) => self.operate(stream, Side::Server, op),
                 ClientOutput::Event(event) => self.on_client_event(event),
                 ClientOutput::Wait(deadline) => return deadline,
@@ -333,6 +351,7 @@ impl World {
                         self.operate(stream, Side::Client, op);
                     }
                 }
+                ServerOutput::HangUp(key) => self.server_hangs_up(number, key),
                 ServerOutput::Event(event) => self.on_server_event(number, event),
                 ServerOutput::Wait(deadline) => return deadline,
             }
@@ -506,6 +525,9 @@ impl World {
         peer.stopping = false;
         peer.at_work.clear();
         peer.streams.clear();
+        let raws: Vec<DialId> =
+            self.raws.iter().filter(|(_, raw)| raw.is_at(number)).map(|(dial, _)| *dial).collect();
+        raws.into_iter().for_each(|dial| self.end_raw(dial));
         for stream in streams {
             let opened = self.links.remove(&stream).is_some_and(|link| link.at_server.is_some());
             if opened {

@@ -179,6 +179,38 @@ fn a_dropped_call_is_cancelled() {
     });
 }
 
+/// N3: what is known of nodes comes from the swarm's connections, from answers, and from what
+/// servers tell with them.
+#[test]
+fn what_is_known_of_nodes_was_seen() {
+    run(async {
+        let (mut servers, node) = farm(2).await;
+        let client = node.client();
+        let known = client.server_nodes_info(&echo_name());
+        for (info, server) in known.iter().zip(&servers) {
+            assert_eq!((info.node, info.online), (server.peer_id(), Some(true)));
+            assert_eq!((info.latency, info.load, info.failures), (None, None, 0));
+        }
+        let answer = client.send_closest(&echo_name(), "key").await.expect("an answer");
+        let seen = |peer| {
+            let known = client.server_nodes_info(&echo_name());
+            known.into_iter().find(|info| info.node == peer).expect("it is a node")
+        };
+        let info = seen(answer.node);
+        assert_eq!(info.latency, Some(answer.attempts[0].took));
+        assert!(info.load.is_some_and(|load| load <= 1), "one of a thousand at most: {info:?}");
+        // Its process ends.
+        let at = servers.iter().position(|server| server.peer_id() == answer.node);
+        servers.remove(at.expect("a server")).shutdown(Duration::ZERO).await;
+        until(|| seen(answer.node).online == Some(false)).await;
+        let other = client.send_closest(&echo_name(), "key").await.expect("one is left");
+        assert_ne!(other.node, answer.node);
+        let info = seen(answer.node);
+        assert_eq!((info.failures, info.in_flight), (1, 0));
+        assert!(info.rests_for.is_some());
+    });
+}
+
 /// N4: with two choices many calls spread over the nodes.
 #[test]
 fn two_choices_spread_the_load() {

@@ -23,4 +23,5 @@ mod raw;
 mod retry;
 mod serving;
 mod stopping;
+mod streams;
 mod support;

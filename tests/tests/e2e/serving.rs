@@ -175,9 +175,9 @@ fn connections_are_reported() {
             (info.format, info.requests, info.in_flight, info.memory)
         };
         let me = node.peer_id();
-        assert_eq!(find(me, "/echo/1.0.0"), (Format::Native, 7, 0, 0));
-        assert_eq!(find(me, "/slow"), (Format::Native, 1, 1, 4));
-        assert_eq!(find(old.id, PLAIN), (Format::Plain, 0, 0, 0));
+        assert_eq!(find(me, "/echo/1.0.0"), (Some(Format::Native), 7, 0, 0));
+        assert_eq!(find(me, "/slow"), (Some(Format::Native), 1, 1, 4));
+        assert_eq!(find(old.id, PLAIN), (Some(Format::Plain), 0, 0, 0));
         let stats = server.server().stats();
         assert_eq!((stats.streams, stats.load, stats.limit), (3, 1, 1000));
 

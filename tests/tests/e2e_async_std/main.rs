@@ -38,4 +38,6 @@ mod retry;
 mod serving;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
+#[path = "../e2e/streams.rs"]
+mod streams;
 mod support;

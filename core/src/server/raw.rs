@@ -1,0 +1,80 @@
+//! Raw streams that peers open: no frames, but the same limits.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::gate::{Gate, Outcome};
+use super::limit::{Sample, SampleOutcome};
+use super::{ConnectionKey, Server, ServerOutput};
+use crate::error::Status;
+use crate::id::{PeerId, ProtocolName};
+use crate::time::Timestamp;
+
+impl Gate {
+    /// Lets in a raw stream. It counts as a request at work, from here until it is
+    /// [closed](Self::close_raw), so that limit and fair shares hold for it.
+    ///
+    /// # Errors
+    /// The [`Status`] that a request would be refused with. There is no way to tell the peer:
+    /// reset the stream.
+    pub fn accept_raw(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        now: Timestamp,
+    ) -> Result<ConnectionKey, Status> {
+        let key = self.open(peer, protocol, None, now);
+        match self.admit(key, 0, now) {
+            Ok(()) => Ok(key),
+            Err(status) => {
+                self.close(key);
+                Err(status)
+            }
+        }
+    }
+
+    /// A raw stream is not used any more. To be called once for each that was let in.
+    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+        // How long a conversation lasts says nothing about the server's strength.
+        let sample = Sample { latency: Duration::ZERO, outcome: SampleOutcome::Cancelled };
+        self.release(key, Outcome::Ok, sample, now);
+        self.close(key);
+    }
+}
+
+impl Server {
+    /// Lets in a raw stream that a peer opened and negotiated. It counts as a request at work
+    /// until [`close_raw`](Self::close_raw). Its bytes do not pass through this machine.
+    ///
+    /// # Errors
+    /// The [`Status`] that a request would be refused with. There is no way to tell the peer:
+    /// reset the stream.
+    pub fn accept_raw(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        now: Timestamp,
+    ) -> Result<ConnectionKey, Status> {
+        self.now = self.now.max(now);
+        let key = self.gate.accept_raw(peer, protocol, self.now)?;
+        self.raws.insert(key);
+        Ok(key)
+    }
+
+    /// Says that a raw stream is not used any more. Unknown ones are ignored.
+    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.raws.remove(&key) {
+            self.gate.close_raw(key, self.now);
+        }
+    }
+
+    /// A drain gives up on raw streams.
+    pub(super) fn hang_up_raws(&mut self) {
+        let raws: Vec<ConnectionKey> = self.raws.iter().copied().collect();
+        for key in raws {
+            self.outputs.push_back(ServerOutput::HangUp(key));
+            self.close_raw(key, self.now);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The examples in which programs that know nothing of this library run over its streams.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// An example. `cargo test -p pointsub-examples` builds them; with `--test` it does not.
+fn example(name: &str) -> Command {
+    let mut path: PathBuf = std::env::current_exe().expect("this test has a path");
+    // Out of `deps`.
+    path.pop();
+    path.pop();
+    Command::new(path.join("examples").join(name))
+}
+
+/// What an example prints; it must end well.
+fn output_of(name: &str) -> String {
+    let output = example(name).output().expect("it was built");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// O1: HTTP servers and clients.
+#[test]
+fn an_axum_application_answers_a_hyper_client() {
+    let text = output_of("http");
+    assert!(text.contains("GET / says: hello, 12D3Koo"), "{text}");
+    assert!(text.contains("says: 1048576"), "{text}");
+}
+
+/// O1: gRPC, with a method that streams.
+#[test]
+fn a_tonic_service_streams_to_its_client() {
+    let text = output_of("grpc");
+    let seen: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("watching: ")).collect();
+    assert_eq!(seen, ["SERVING", "NOT_SERVING", "SERVING"], "{text}");
+}
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Running {
+    /// Starts an example, and returns the first line that it prints as well.
+    fn start(name: &str, arguments: &[&str]) -> (Self, String) {
+        let mut command = example(name);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("built");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let line = output.lines().next().expect("it says something").expect("text");
+        (Self(child), line)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+/// Bytes without a pattern.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The plainest web server there is: every request gets the same file.
+fn serve(listener: &TcpListener, file: &[u8]) -> std::io::Result<()> {
+    for connection in listener.incoming() {
+        let mut connection = connection?;
+        let mut request = BufReader::new(connection.try_clone()?);
+        let mut line = String::new();
+        while request.read_line(&mut line)? > 2 {
+            line.clear();
+        }
+        write!(connection, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", file.len())?;
+        connection.write_all(b"connection: close\r\n\r\n")?;
+        connection.write_all(file)?;
+    }
+    Ok(())
+}
+
+/// The file, by curl where there is one.
+fn fetch(address: &str) -> Vec<u8> {
+    let url = format!("http://{address}/file");
+    match Command::new("curl").args(["--silent", "--show-error", "--noproxy", "*", &url]).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        }
+        Err(_) => {
+            let mut connection = TcpStream::connect(address).expect("it listens");
+            connection.write_all(b"GET /file HTTP/1.1\r\nhost: peer\r\n\r\n").expect("it listens");
+            let mut response = Vec::new();
+            connection.read_to_end(&mut response).expect("an answer");
+            let end = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+            response.split_off(end + 4)
+        }
+    }
+}
+
+/// O1: a TCP forwarder, and over it a web server and curl. `FORWARD_MIB` is the size of the file.
+#[test]
+fn curl_reaches_a_web_server_through_two_peers() {
+    let mib = std::env::var("FORWARD_MIB").map_or(4, |mib| mib.parse().expect("a number"));
+    let file = noise(mib * 1024 * 1024);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let web = listener.local_addr().expect("it is bound").to_string();
+    let copy = file.clone();
+    std::thread::spawn(move || serve(&listener, &copy));
+
+    let (_expose, command) = Running::start("forward", &["expose", &web]);
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let (_forward, listening) = Running::start("forward", &arguments);
+    let address = listening.strip_prefix("listening on ").expect("an address");
+    for _ in 0..2 {
+        assert!(fetch(address) == file, "the file came changed");
+    }
+}

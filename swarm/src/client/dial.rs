@@ -1,0 +1,72 @@
+//! Raw streams that are dialled.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use libp2p_identity::PeerId;
+use pointsub_core::{DialId, ProtocolName, RequestError};
+
+use super::hub::ClientHub;
+use super::{Cancel, Client, InFlight, gone};
+use crate::peer;
+use crate::raw::RawStream;
+
+impl Client {
+    /// A raw stream to a peer that [listens](crate::Server::listen) for the protocol: bytes in
+    /// both directions, in whatever format the two agree on. Await it; set options before.
+    ///
+    /// The peer is dialled if there is no connection to it and an address of it is known. When it
+    /// is there, the peer has agreed to the protocol, which costs a round trip. It is tried once.
+    /// `connect_timeout` covers all of it, and the stream counts among the streams of the peer
+    /// (`max_streams_per_peer`) until it is dropped.
+    ///
+    /// # Errors
+    /// [`RequestError`]: [`Unsupported`](crate::Cause::Unsupported) if the peer does not listen
+    /// for the protocol, [`Overloaded`](crate::SendError::Overloaded) if as many streams as are
+    /// allowed are in use, and whatever else can go wrong with connecting.
+    pub fn dial<'a>(&self, peer: PeerId, protocol: &'a ProtocolName) -> Dial<'a> {
+        Dial { hub: self.hub.clone(), peer, protocol, timeout: None }
+    }
+}
+
+/// A stream that is not dialled yet: [`Client::dial`]. Nothing happens until it is awaited.
+#[derive(Debug)]
+#[must_use = "a peer is dialled when this is awaited"]
+pub struct Dial<'a> {
+    hub: Arc<ClientHub>,
+    peer: PeerId,
+    protocol: &'a ProtocolName,
+    timeout: Option<Duration>,
+}
+
+impl Dial<'_> {
+    /// The longest time that dialling may take, if that is less than `connect_timeout`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<'a> IntoFuture for Dial<'a> {
+    type Output = Result<RawStream, RequestError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        async move {
+            let Self { hub, peer, protocol, timeout } = self;
+            let (id, outcome) = hub.dial(&peer::to_core(&peer), protocol.as_str(), timeout)?;
+            let outcome = InFlight { hub, id, outcome, done: false }.await;
+            outcome.unwrap_or_else(|| Err(gone()))
+        }
+        .boxed()
+    }
+}
+
+impl Cancel for DialId {
+    fn cancel(self, hub: &Arc<ClientHub>) {
+        hub.hang_up(self);
+    }
+}
