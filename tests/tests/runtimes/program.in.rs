@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use futures::{AsyncReadExt, AsyncWriteExt};
 use pointsub::{
     ClientConfig, Delivery, HandlerError, Hedge, Keypair, Node, NodeError, ProtocolName, Request,
     RequestError, ServerConfig,
@@ -27,7 +28,9 @@ async fn node() -> Result<Node, NodeError> {
 
 pub(super) async fn program() -> Result<(), Box<dyn Error>> {
     let name = ProtocolName::new("/reverse/1.0.0")?;
+    let raw = ProtocolName::new("/raw/1.0.0")?;
     let (alice, bob) = (node().await?, node().await?);
+    let mut listener = alice.server().listen(&raw)?;
     alice.server().register(&name, reverse)?;
     let peer = bob.connect(alice.addresses().await.remove(0)).await?;
     assert_eq!(peer, alice.peer_id());
@@ -43,7 +46,14 @@ pub(super) async fn program() -> Result<(), Box<dyn Error>> {
     let answer = answer.await?;
     assert_eq!((&answer.body[..], answer.node), (&b"evil"[..], peer));
 
-    assert_eq!((client.stats().ok, alice.server().stats().ok), (2, 2));
+    let mut stream = client.dial(peer, &raw).await?;
+    AsyncWriteExt::close(&mut stream).await?;
+    let mut accepted = listener.accept().await.ok_or("the server runs")?;
+    let mut bytes = Vec::new();
+    assert_eq!(AsyncReadExt::read_to_end(&mut accepted, &mut bytes).await?, 0);
+    drop((stream, accepted));
+
+    assert_eq!(client.stats().ok, 2);
     alice.pointsub().stop(Duration::from_secs(1)).await;
     alice.shutdown(Duration::from_secs(1)).await;
     bob.shutdown(Duration::from_secs(1)).await;
