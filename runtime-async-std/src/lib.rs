@@ -24,6 +24,18 @@
 //! # }
 //! ```
 //!
+//! | to | use |
+//! |---|---|
+//! | start a node, connect, learn its addresses, shut it down | [`Node`], [`NodeBuilder`] |
+//! | serve a protocol, stop serving it, stop in good order | [`Server`], [`Handler`] |
+//! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
+//! | send it to the closest of several servers | [`Client::send_closest`], [`nearest`] |
+//! | have a stream of bytes instead of messages | [`Client::dial`], [`Server::listen`], [`RawStream`] |
+//! | add it to a libp2p swarm that you have already | [`Behaviour`], [`transport`] |
+//!
+//! The rest is as `pointsub-swarm` says, which this crate exports whole. Raw streams implement the
+//! `AsyncRead` and `AsyncWrite` of `futures`, which are those of async-std and smol.
+//!
 //! # async-std is discontinued
 //!
 //! Its makers ended it in 2025 and recommend smol ([RUSTSEC-2025-0052]). This crate is for programs
