@@ -232,6 +232,9 @@ fn a_wildcard_is_reported_as_the_addresses_of_its_family() {
         let mut three = Transport::new();
         let (_, accepted) = pair(&mut three, &mut one, &at).await;
         assert_eq!(accepted.local, at);
+        drop(one);
+        let error = dial(&mut three, &at, PortUse::New).await.expect_err("it is not for IPv4");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         let at = v6.last().expect("loopback is among them").clone();
         let (_, accepted) = pair(&mut three, &mut two, &at).await;
         assert_eq!(accepted.local, at);
@@ -314,13 +317,13 @@ fn connections_start_from_a_listeners_port_when_that_is_asked_for() {
             let (_, own) = listen(&mut two, address).await;
             let port = socket(&own).port();
 
+            let (_new, accepted) = pair(&mut two, &mut one, &at).await;
+            assert_ne!(socket(&accepted.remote).port(), port, "it was not asked for");
+
             let (reused, accepted) =
                 futures::join!(dial(&mut two, &at, PortUse::Reuse), accept(&mut one));
             assert_eq!(socket(&accepted.remote).port(), port);
             let _reused = reused.expect("a connection");
-
-            let (_new, accepted) = pair(&mut two, &mut one, &at).await;
-            assert_ne!(socket(&accepted.remote).port(), port);
 
             // Two connections between the same two ports cannot be: the second one is made anyway.
             let (another, accepted) =

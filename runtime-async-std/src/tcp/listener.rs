@@ -274,17 +274,20 @@ mod tests {
 
     /// What is not known of the interfaces does not keep others from connecting.
     #[test]
-    fn a_listener_accepts_without_its_interfaces() {
-        let (mut listener, tell) = wildcard(&Ports::default());
-        let error = io::ErrorKind::BrokenPipe;
-        tell.unbounded_send(Err(error.into())).expect("the listener lives");
-        match next(&mut listener) {
-            Some(TransportEvent::ListenerError { error: told, .. }) => {
-                assert_eq!(told.kind(), error);
+    fn a_listener_accepts_when_its_interfaces_are_lost_for_good() {
+        let lost = || Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        let socket = socket::listen((Ipv4Addr::UNSPECIFIED, 0).into()).expect("a free port");
+        let interfaces = Some(futures::stream::repeat_with(lost));
+        let listener = Listener::new(ListenerId::next(), socket, interfaces, Ports::default());
+        let mut listener = listener.expect("a listener");
+        match listener.next().now_or_never().flatten() {
+            Some(TransportEvent::ListenerError { error, .. }) => {
+                assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
             }
             event => panic!("{event:?}"),
         }
-        let _waiting = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.address.port()));
+        let at = (Ipv4Addr::LOCALHOST, listener.address.port());
+        let _waiting = TcpStream::connect(at).expect("somebody listens");
         let event = async_io::block_on(listener.next());
         assert!(matches!(event, Some(TransportEvent::Incoming { .. })), "{event:?}");
     }
