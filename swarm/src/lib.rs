@@ -81,6 +81,7 @@ pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};
+pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::client::{Backoff, RetryPolicy};
 pub use pointsub_core::nearest;
 pub use pointsub_core::server::{LimitPolicy, RegisterError};

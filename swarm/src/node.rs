@@ -10,19 +10,26 @@ use futures::future::{Either, select};
 use futures::{SinkExt, StreamExt};
 use futures_timer::Delay;
 use libp2p_core::multiaddr::Protocol;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::Boxed;
 use libp2p_core::transport::ListenerId;
 use libp2p_core::transport::timeout::TransportTimeout;
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identify as identify;
 use libp2p_identity::{Keypair, PeerId};
+use libp2p_noise as noise;
 use libp2p_ping as ping;
+use libp2p_relay as relay;
+use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{
     Config as SwarmConfig, ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent,
 };
+use libp2p_yamux as yamux;
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
+use crate::RelayConfig;
 use crate::behaviour::Behaviour;
 use crate::client::Client;
 use crate::pointsub::PointSub;
@@ -53,8 +60,10 @@ pub struct Node<R> {
 pub struct NodeBuilder<R> {
     keypair: Option<Keypair>,
     listen: Vec<Multiaddr>,
+    external: Vec<Multiaddr>,
     client: ClientConfig,
     server: ServerConfig,
+    relay: Option<RelayConfig>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -112,6 +121,8 @@ struct Parts {
     pointsub: Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    relayed: relay::client::Behaviour,
+    relay: Toggle<relay::Behaviour>,
 }
 
 #[derive(Debug)]
@@ -128,8 +139,10 @@ impl<R: Runtime> Node<R> {
         NodeBuilder {
             keypair: None,
             listen: Vec::new(),
+            external: Vec::new(),
             client: ClientConfig::default(),
             server: ServerConfig::default(),
+            relay: None,
             runtime: PhantomData,
         }
     }
@@ -219,8 +232,26 @@ impl<R: Runtime> NodeBuilder<R> {
 
     /// An address to listen on, such as `/ip4/0.0.0.0/tcp/4001`; may be called several times.
     /// Port 0 takes any free port.
+    ///
+    /// A relay's address with `/p2p/RELAY/p2p-circuit` behind it makes the node reachable through
+    /// that relay, which is asked for a reservation. Relays limit what a connection may carry: by
+    /// default 128 KiB and 2 min, after which it breaks, and is made anew by the next request.
     pub fn listen(mut self, address: Multiaddr) -> Self {
         self.listen.push(address);
+        self
+    }
+
+    /// An address at which others reach this node although it cannot know that by itself; may be
+    /// called several times. A relay needs at least one, to tell those whom it serves.
+    pub fn external_address(mut self, address: Multiaddr) -> Self {
+        self.external.push(address);
+        self
+    }
+
+    /// Relays connections between peers that cannot reach each other (circuit relay v2), within
+    /// these limits.
+    pub fn relay_server(mut self, config: RelayConfig) -> Self {
+        self.relay = Some(config);
         self
     }
 
@@ -249,10 +280,13 @@ impl<R: Runtime> NodeBuilder<R> {
         let (client, server) = (pointsub.client(), pointsub.server());
         let identify = identify::Config::new("/pointsub/1".into(), keypair.public())
             .with_push_listen_addr_updates(true);
+        let (circuits, relayed) = relay::client::new(peer);
         let parts = Parts {
             pointsub,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
+            relayed,
+            relay: self.relay.map(|config| relay::Behaviour::new(peer, config)).into(),
         };
         let config = SwarmConfig::with_executor(R::spawn)
             .with_idle_connection_timeout(IDLE_CONNECTION)
@@ -261,15 +295,33 @@ impl<R: Runtime> NodeBuilder<R> {
             .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
-        let transport = R::transport(&keypair)?;
+        let transport = with_circuits(circuits, R::transport(&keypair)?, &keypair)?;
         let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
+        self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         listen(&mut swarm, self.listen).await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let life = Life { swarm, inbox, connecting: HashMap::new() };
         R::spawn(Box::pin(life.run()));
         Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })
     }
+}
+
+type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Adds connections that go through a relay, encrypted from end to end like all others.
+fn with_circuits(
+    circuits: relay::client::Transport,
+    direct: Muxed,
+    keypair: &Keypair,
+) -> std::io::Result<Muxed> {
+    let noise = noise::Config::new(keypair).map_err(std::io::Error::other)?;
+    let circuits = circuits
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(circuits.or_transport(direct).map(|either, _| either.into_inner()).boxed())
 }
 
 /// Waits until every address is listened on.
@@ -336,8 +388,11 @@ impl Life {
                 let _gone = done.send(());
             }
             Command::Addresses { done } => {
-                let peer = Protocol::P2p(*self.swarm.local_peer_id());
-                let with_peer = |address: &Multiaddr| address.clone().with(peer.clone());
+                let peer = *self.swarm.local_peer_id();
+                // An address at a relay ends in the peer id already.
+                let with_peer = |address: &Multiaddr| {
+                    address.clone().with_p2p(peer).unwrap_or_else(|address| address)
+                };
                 let _gone = done.send(self.swarm.listeners().map(with_peer).collect());
             }
             Command::Shutdown { .. } => {}

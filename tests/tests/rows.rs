@@ -101,6 +101,7 @@ const ROWS: &[(&str, &str)] = &[
         "O1",
         "Raw duplex streams: dial and listen, half-close, reset, deadlines, within the same limits",
     ),
+    ("O2", "Relays, from libp2p: peers that only know a relay reach each other"),
     ("O3", "A Peer ID is all that a request needs"),
     ("O4", "Each protocol of a node has a name of its own"),
 ];

@@ -20,6 +20,7 @@ mod load;
 mod pointsub;
 mod protocols;
 mod raw;
+mod relay;
 mod retry;
 mod serving;
 mod stopping;

@@ -32,6 +32,8 @@ mod pointsub;
 mod protocols;
 #[path = "../e2e/raw.rs"]
 mod raw;
+#[path = "../e2e/relay.rs"]
+mod relay;
 #[path = "../e2e/retry.rs"]
 mod retry;
 #[path = "../e2e/serving.rs"]

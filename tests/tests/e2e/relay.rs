@@ -1,0 +1,90 @@
+//! Peers that know nothing of each other but a relay.
+
+use std::time::Duration;
+
+use libp2p_core::multiaddr::Protocol;
+use pointsub_swarm::{
+    Cause, ClientConfig, ConnectError, Multiaddr, NodeError, RelayConfig, ServerConfig,
+};
+
+use crate::common::*;
+
+/// A relay at a port of loopback that it tells others about.
+async fn relay(config: RelayConfig) -> Node {
+    // The address must be known before the node is: take a free port, and give it back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
+    let port = port.expect("it is bound").port();
+    let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address");
+    let builder = Node::builder().listen(address.clone()).external_address(address);
+    builder.relay_server(config).build().await.expect("a relay")
+}
+
+/// A node that is reached through the relay alone, and answers every echo.
+async fn behind(relay: &Node) -> Node {
+    let circuit = address(relay).await.with(Protocol::P2pCircuit);
+    let node = Node::builder().listen(circuit).build().await.expect("a reservation");
+    node.server().register(&echo_name(), echo).expect("first");
+    node
+}
+
+fn generous() -> RelayConfig {
+    RelayConfig {
+        max_circuit_bytes: 100 * MIB as u64,
+        max_circuit_duration: Duration::from_secs(600),
+        ..RelayConfig::default()
+    }
+}
+
+/// O2: two nodes that only know the relay exchange requests.
+#[test]
+fn requests_go_through_a_relay() {
+    run(async {
+        let relay = relay(generous()).await;
+        let server = behind(&relay).await;
+        let addresses = server.addresses().await;
+        assert!(addresses.iter().all(|a| a.iter().any(|p| p == Protocol::P2pCircuit)));
+        let node = client(once()).await;
+        let peer = node.connect(addresses[0].clone()).await.expect("the relay connects them");
+        assert_eq!(peer, server.peer_id());
+        for len in [0, 1, 1000, MIB] {
+            check_echo(&node, peer, noise(len, len as u64)).await;
+        }
+        // The relay passes bytes on, no more: it served no request itself.
+        assert_eq!((relay.server().stats().started, server.server().stats().ok), (0, 4));
+    });
+}
+
+/// O2: a relay's limit of bytes shows as what it is, a connection that broke; the next request makes
+/// another one.
+#[test]
+fn beyond_the_limit_of_a_relay_the_connection_breaks_and_is_made_anew() {
+    run(async {
+        let config = RelayConfig { max_circuit_bytes: 128 * 1024, ..RelayConfig::default() };
+        let relay = relay(config).await;
+        let server = behind(&relay).await;
+        let config = ClientConfig::default().with_retry_interval(Duration::from_millis(5));
+        let node = client(config).await;
+        let peer = node.connect(server.addresses().await.remove(0)).await.expect("connected");
+        check_echo(&node, peer, noise(10_000, 1)).await;
+        let (sender, protocol) = (node.client(), echo_name());
+        let large = sender.send(peer, &protocol, noise(MIB, 2)).idempotent(false);
+        let error = large.await.expect_err("more than the relay carries");
+        let broke = matches!(error.cause, Cause::Lost(_) | Cause::RemoteClosed);
+        assert!(broke, "{error:?}");
+        check_echo(&node, peer, noise(10_000, 3)).await;
+    });
+}
+
+/// O2: a relay that is none is a typed error.
+#[test]
+fn a_node_that_does_not_relay_gives_no_reservation() {
+    run(async {
+        let no_relay = echo_server(ServerConfig::default()).await;
+        let circuit = address(&no_relay).await.with(Protocol::P2pCircuit);
+        let error = Node::builder().listen(circuit.clone()).build().await.expect_err("no relay");
+        assert!(matches!(error, NodeError::Listen { .. }), "{error:?}");
+        let target = libp2p_identity::PeerId::random();
+        let error = client(once()).await.connect(circuit.with(Protocol::P2p(target))).await;
+        assert!(matches!(error, Err(ConnectError::Unreachable { .. })), "{error:?}");
+    });
+}
