@@ -163,6 +163,17 @@ impl ClientStream {
         }
     }
 
+    /// Takes no further requests, and closes the stream when those in flight have ended: there is
+    /// a better way to the peer.
+    pub fn retire(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        if !self.closed && !self.draining {
+            self.draining = true;
+            self.reports.push_back(Report::Draining);
+            self.finish_drain();
+        }
+    }
+
     /// Closes the stream in good order. What is still in flight fails.
     pub fn finish(&mut self, now: Timestamp) {
         self.link.advance_clock(now);
@@ -296,6 +307,7 @@ impl ClientStream {
         };
         let answer = Ok(Payload { bytes: frame.body, original: None });
         self.reports.push_back(Report::Answered { request, answer, load: None });
+        self.finish_drain();
         Ok(())
     }
 
