@@ -210,7 +210,9 @@ impl ClientStream {
                 self.arm_written();
             }
             StreamEvent::Finished if self.link.decoder.mid_frame() => {
-                self.close_with(&Cause::Violation(FrameError::Truncated));
+                // Whether it was closed or reset, by a peer that goes or one that is broken, cannot
+                // be told: Yamux reads a reset as an end.
+                self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
             }
             StreamEvent::Finished => {
                 self.fail_calls(&Cause::RemoteClosed);
