@@ -54,6 +54,7 @@ async fn ask(
     body: Bytes,
 ) -> Result<String, Failure> {
     let request = Request::builder().method(method).uri(path).header("host", "peer");
+    requests.ready().await?;
     let response = requests.send_request(request.body(Full::new(body))?).await?;
     let body = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8(body.to_vec())?)

@@ -367,11 +367,11 @@ fn settings_beyond_the_limit_break_the_stream_though_one_request_has_their_id() 
 }
 
 #[test]
-fn a_stream_that_ends_inside_a_frame_is_broken() {
+fn a_stream_that_ends_inside_a_frame_is_lost() {
     let (mut c, s, a) = asked();
     c.receives_bytes(s, response(ID, "A").first(3));
     c.finishes(s);
-    let cause = Cause::Violation(FrameError::Truncated);
+    let cause = Cause::Lost("the stream ended inside a frame".into());
     c.expect_failed(a, cause, Phase::Wait, Delivery::Unknown);
     c.expect_reset(s);
 }

@@ -297,3 +297,40 @@ fn a_request_of_a_draining_stream_is_tried_again_when_nothing_else_is_left() {
     c.receives(new, [response(id(1, 0), "A")]);
     c.expect_response(a, "A");
 }
+
+/// O2: a better connection makes a stream retire: what is on it ends there, the rest goes elsewhere.
+#[test]
+fn a_retired_stream_ends_with_its_last_request() {
+    for native in [true, false] {
+        let (mut c, old) =
+            if native { ClientScript::native(config()) } else { ClientScript::plain(config()) };
+        let (format, offer) =
+            if native { (Format::Native, NATIVE) } else { (Format::Plain, PLAIN) };
+        let a = c.send("a");
+        if native {
+            c.expect_sent(old, [request(id(2, 0), "a")]);
+        } else {
+            c.expect_sent(old, [plain("a")]);
+        }
+        c.client.retire(old, c.now);
+        let b = c.send("b");
+        let new = c.expect_open(offer);
+        c.opened(new, format);
+        let (asked, answered) = if native {
+            c.expect_sent(new, [c.settings(), request(id(1, 0), "b")]);
+            (response(id(2, 0), "A"), response(id(1, 0), "B"))
+        } else {
+            c.expect_sent(new, [plain("b")]);
+            (plain("A"), plain("B"))
+        };
+        c.receives(old, [asked]);
+        c.expect_response(a, "A");
+        c.expect_finish(old);
+        c.receives(new, [answered]);
+        c.expect_response(b, "B");
+        // An idle one ends at once.
+        c.client.retire(new, c.now);
+        c.expect_finish(new);
+        c.expect_rest();
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
-use support::{ClientScript, drain, failure, id, request, response};
+use support::{ClientScript, drain, failure, id, request, response, settings};
 
 const BUSY: u8 = 3;
 const APPLICATION: u8 = 1;
@@ -35,6 +35,24 @@ fn an_answer_that_passes_is_asked_for_again_after_a_pause() {
     c.receives(s, [response(id(3, 0), "A")]);
     c.expect_response(a, "A");
     assert_eq!(c.stats().retries, 1);
+}
+
+/// C4: half an answer is as good as none, whatever ended it.
+#[test]
+fn a_stream_that_ends_inside_an_answer_is_lost_and_another_tried() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "a")]);
+    c.receives_bytes(s, response(id(2, 0), "A").first(3));
+    c.finishes(s);
+    c.expect_reset(s);
+    c.expect_quiet();
+    c.until(PAUSES[0]);
+    let fresh = c.expect_open(Offer::Only(Format::Native));
+    c.opened(fresh, Format::Native);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(fresh, [settings(1, 1), response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
 }
 
 /// C4, C5: exponential, with jitter; the attempts are counted.

@@ -45,7 +45,7 @@ fn after_a_drain_the_server_can_serve_again() {
         s.expect_drained();
         s.expect_rest();
         let late = s.accept(Format::Plain);
-        s.expect_finish(late);
+        s.expect_reset(late);
         s.register(PROTOCOL);
     }
     assert_eq!((s.stats().ok, s.stats().streams, s.stats().streams_total), (3, 0, 6));
@@ -71,7 +71,7 @@ fn drain_closes_idle_streams_at_once() {
     let (mut s, native) = ServerScript::native(config());
     let plain = s.accept(Format::Plain);
     s.drain(LATE);
-    s.expect_finish(plain);
+    s.expect_reset(plain);
     s.expect_write(native, [drain(0)]);
     s.expect_wait(LATE);
     s.written(native);
@@ -217,10 +217,10 @@ fn a_native_stream_for_an_unknown_protocol_is_told_so_and_closed() {
 }
 
 #[test]
-fn a_plain_stream_for_an_unknown_protocol_is_closed() {
+fn a_plain_stream_for_an_unknown_protocol_is_reset() {
     let mut s = ServerScript::new(config());
     let stream = s.accept_for("/unknown", Format::Plain);
-    s.expect_finish(stream);
+    s.expect_reset(stream);
     s.expect_rest();
     assert_eq!(s.stats().refused, 1);
 }
@@ -248,8 +248,29 @@ fn streams_that_come_after_a_drain_are_refused() {
     s.drain(LATE);
     s.expect_drained();
     let late = s.accept(Format::Plain);
-    s.expect_finish(late);
+    s.expect_reset(late);
     s.expect_rest();
+}
+
+/// S14: a client that writes its whole request before it reads would not notice a close.
+#[test]
+fn drain_closes_a_plain_stream_between_requests_and_resets_it_in_one() {
+    for (bytes, ends_idle) in [(0, true), (5, false)] {
+        let (mut s, stream) = ServerScript::plain(config());
+        s.receives(stream, [plain("a")]);
+        let a = s.expect_request("a");
+        s.respond(a, "A");
+        s.expect_sent(stream, [plain("A")]);
+        s.receives_bytes(stream, plain("second").first(bytes));
+        s.drain(LATE);
+        if ends_idle {
+            s.expect_finish(stream);
+        } else {
+            s.expect_reset(stream);
+        }
+        s.expect_drained();
+        s.expect_rest();
+    }
 }
 
 // Protocols that go.

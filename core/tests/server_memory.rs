@@ -148,15 +148,15 @@ fn a_request_of_exactly_the_budget_is_taken() {
     }
 }
 
-/// S19: A plain stream has no way to be told, and is closed.
+/// S19: a plain stream has no way to be told, and is reset.
 #[test]
-fn a_large_plain_request_that_does_not_fit_closes_the_stream() {
+fn a_large_plain_request_that_does_not_fit_resets_the_stream() {
     let mut s = ServerScript::new(budgets(LARGE, LARGE, 4 * LARGE));
     let (one, two) = (s.accept(Format::Plain), s.accept(Format::Plain));
     s.receives(one, [plain("at work")]);
     s.expect_request("at work");
     s.receives_bytes(two, plain(body(LARGE)).first(4));
-    s.expect_finish(two);
+    s.expect_reset(two);
     assert_eq!((s.stats().busy, memory(&mut s)), (1, 7));
 }
 

@@ -29,12 +29,12 @@ fn a_native_stream_without_a_first_request_is_drained_at_read_timeout() {
 }
 
 #[test]
-fn a_plain_stream_without_a_first_request_is_closed_at_read_timeout() {
+fn a_plain_stream_without_a_first_request_is_reset_at_read_timeout() {
     let mut s = ServerScript::new(config());
     s.at(40);
     let stream = s.accept(Format::Plain);
     s.expires_at(40 + READ);
-    s.expect_finish(stream);
+    s.expect_reset(stream);
     s.expect_rest();
 }
 

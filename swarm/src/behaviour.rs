@@ -136,6 +136,19 @@ impl Behaviour {
         connections.iter().rev().min_by_key(|connection| connection.relayed).map(|found| found.id)
     }
 
+    /// Once there is a direct connection, nothing further goes through a relay.
+    fn retire_relayed(&mut self, peer: PeerId) {
+        let connections = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
+        if connections.iter().all(|connection| connection.relayed) {
+            return;
+        }
+        let relayed: Vec<ConnectionId> =
+            connections.iter().filter(|found| found.relayed).map(|found| found.id).collect();
+        for connection in relayed {
+            self.notify(peer, connection, ToHandler::Retire);
+        }
+    }
+
     fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
         let handler = NotifyHandler::One(connection);
         self.events.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
@@ -186,7 +199,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.server.clone()))
+        Ok(Handler::new(peer, self.client.clone(), self.server.clone()))
     }
 
     fn handle_pending_outbound_connection(
@@ -207,7 +220,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.server.clone()))
+        Ok(Handler::new(peer, self.client.clone(), self.server.clone()))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -224,6 +237,7 @@ impl NetworkBehaviour for Behaviour {
                 if connections.len() == 1 {
                     self.set_online(&peer_id, true);
                 }
+                self.retire_relayed(peer_id);
                 for ticket in self.dialing.remove(&peer_id).unwrap_or_default() {
                     self.open(ticket);
                 }

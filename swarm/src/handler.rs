@@ -1,6 +1,6 @@
 //! One connection: negotiates streams, many at a time, and runs them in its own task.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
 };
-use pointsub_core::StreamError;
+use pointsub_core::{StreamError, StreamId};
 
+use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
@@ -31,21 +32,26 @@ const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 /// every byte anyway: without the hop, a read full of requests is answered with one write.
 pub struct Handler {
     peer: PeerId,
+    client: Arc<ClientHub>,
     server: Arc<ServerHub>,
     listen: Names,
     /// Opens that the swarm is yet to be asked for.
     opens: VecDeque<OpenTicket>,
-    streams: FuturesUnordered<BoxFuture<'static, Direction>>,
+    streams: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Streams for requests that we opened.
+    outbound: HashSet<StreamId>,
+    /// There is a better connection.
+    retired: bool,
     inbound: usize,
     /// Raw streams that the peer has opened hold a share of it.
     raws: Arc<()>,
 }
 
 /// Who opened the stream that has ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Direction {
+#[derive(Debug)]
+enum Ended {
     Inbound,
-    Outbound,
+    Outbound(StreamId),
 }
 
 /// What the behaviour tells a connection.
@@ -55,17 +61,22 @@ pub enum ToHandler {
     Open(OpenTicket),
     /// Listen for these names from now on.
     Listen(Names),
+    /// There is a better connection: open streams take no further requests.
+    Retire,
 }
 
 impl Handler {
-    pub(crate) fn new(peer: PeerId, server: Arc<ServerHub>) -> Self {
+    pub(crate) fn new(peer: PeerId, client: Arc<ClientHub>, server: Arc<ServerHub>) -> Self {
         let listen = Names(server.names());
         Self {
             peer,
+            client,
             server,
             listen,
             opens: VecDeque::new(),
             streams: FuturesUnordered::new(),
+            outbound: HashSet::new(),
+            retired: false,
             inbound: 0,
             raws: Arc::new(()),
         }
@@ -103,8 +114,11 @@ impl ConnectionHandler for Handler {
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         while let Poll::Ready(Some(ended)) = self.streams.poll_next_unpin(cx) {
-            if ended == Direction::Inbound {
-                self.inbound -= 1;
+            match ended {
+                Ended::Inbound => self.inbound -= 1,
+                Ended::Outbound(stream) => {
+                    self.outbound.remove(&stream);
+                }
             }
         }
         Poll::Pending
@@ -114,6 +128,10 @@ impl ConnectionHandler for Handler {
         match event {
             ToHandler::Open(ticket) => self.opens.push_back(ticket),
             ToHandler::Listen(names) => self.listen = names,
+            ToHandler::Retire => {
+                self.retired = true;
+                self.client.retire(self.outbound.iter().copied());
+            }
         }
     }
 
@@ -124,7 +142,12 @@ impl ConnectionHandler for Handler {
                 info: ticket,
             }) => {
                 if let Some(driver) = ticket.succeed(stream, name.speaks) {
-                    self.streams.push(driver.map(|()| Direction::Outbound).boxed());
+                    let id = driver.id();
+                    self.outbound.insert(id);
+                    if self.retired {
+                        self.client.retire([id]);
+                    }
+                    self.streams.push(driver.map(move |()| Ended::Outbound(id)).boxed());
                 }
             }
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
@@ -139,7 +162,7 @@ impl ConnectionHandler for Handler {
                         let driver =
                             ServerDriver::new(hub, peer, protocol, format, stream, has_room);
                         self.inbound += 1;
-                        self.streams.push(driver.map(|()| Direction::Inbound).boxed());
+                        self.streams.push(driver.map(|()| Ended::Inbound).boxed());
                     }
                     Speaks::Raw if has_room => {
                         self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());

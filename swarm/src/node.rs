@@ -15,6 +15,7 @@ use libp2p_core::transport::Boxed;
 use libp2p_core::transport::ListenerId;
 use libp2p_core::transport::timeout::TransportTimeout;
 use libp2p_core::{Multiaddr, Transport, upgrade};
+use libp2p_dcutr as dcutr;
 use libp2p_identify as identify;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_noise as noise;
@@ -123,6 +124,7 @@ struct Parts {
     ping: ping::Behaviour,
     relayed: relay::client::Behaviour,
     relay: Toggle<relay::Behaviour>,
+    dcutr: dcutr::Behaviour,
 }
 
 #[derive(Debug)]
@@ -235,7 +237,9 @@ impl<R: Runtime> NodeBuilder<R> {
     ///
     /// A relay's address with `/p2p/RELAY/p2p-circuit` behind it makes the node reachable through
     /// that relay, which is asked for a reservation. Relays limit what a connection may carry: by
-    /// default 128 KiB and 2 min, after which it breaks, and is made anew by the next request.
+    /// default 128 KiB and 2 min, after which it breaks, and is made anew by the next request. The
+    /// two ends try to make a direct connection meanwhile (DCUtR), and use that from then on. For
+    /// this to work through a NAT, give an ordinary address to listen on before that at the relay.
     pub fn listen(mut self, address: Multiaddr) -> Self {
         self.listen.push(address);
         self
@@ -287,6 +291,7 @@ impl<R: Runtime> NodeBuilder<R> {
             ping: ping::Behaviour::default(),
             relayed,
             relay: self.relay.map(|config| relay::Behaviour::new(peer, config)).into(),
+            dcutr: dcutr::Behaviour::new(peer),
         };
         let config = SwarmConfig::with_executor(R::spawn)
             .with_idle_connection_timeout(IDLE_CONNECTION)

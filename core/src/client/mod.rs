@@ -322,6 +322,13 @@ impl Client {
         })
     }
 
+    /// Puts no further requests on a stream, and closes it when those on it have ended. To be said
+    /// of streams on a connection when there is a better one to the same peer.
+    pub fn retire(&mut self, stream: StreamId, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.on_stream(stream, ClientStream::retire);
+    }
+
     /// Whether bytes of a stream are wanted.
     #[must_use]
     pub fn wants_read(&self, stream: StreamId) -> bool {

@@ -163,6 +163,17 @@ impl ClientStream {
         }
     }
 
+    /// Takes no further requests, and closes the stream when those in flight have ended: there is
+    /// a better way to the peer.
+    pub fn retire(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        if !self.closed && !self.draining {
+            self.draining = true;
+            self.reports.push_back(Report::Draining);
+            self.finish_drain();
+        }
+    }
+
     /// Closes the stream in good order. What is still in flight fails.
     pub fn finish(&mut self, now: Timestamp) {
         self.link.advance_clock(now);
@@ -199,7 +210,9 @@ impl ClientStream {
                 self.arm_written();
             }
             StreamEvent::Finished if self.link.decoder.mid_frame() => {
-                self.close_with(&Cause::Violation(FrameError::Truncated));
+                // Whether it was closed or reset, by a peer that goes or one that is broken, cannot
+                // be told: Yamux reads a reset as an end.
+                self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
             }
             StreamEvent::Finished => {
                 self.fail_calls(&Cause::RemoteClosed);
@@ -296,6 +309,7 @@ impl ClientStream {
         };
         let answer = Ok(Payload { bytes: frame.body, original: None });
         self.reports.push_back(Report::Answered { request, answer, load: None });
+        self.finish_drain();
         Ok(())
     }
 

@@ -159,7 +159,8 @@ impl ServerStream {
     }
 
     /// The peer broke the format, or announced what there is no room for. A request that is too
-    /// large is answered as such, and what is at work is finished; anything else ends the stream.
+    /// large is answered as such if the format can, and what is at work is finished; anything else
+    /// ends the stream.
     fn violated(&mut self, error: &FrameError, gate: &mut Gate) {
         let (id, status) = match *error {
             FrameError::TooLarge { id, request: true, announced, limit } => {
@@ -187,6 +188,11 @@ impl ServerStream {
         match status.code {
             StatusCode::Busy => gate.refuse_busy(),
             _ => gate.refuse(),
+        }
+        if self.link.format == Format::Plain {
+            // The client may be writing still, and read only then. The end of our half would not
+            // stop it, and it would wait for room that nobody makes.
+            return self.reset(gate);
         }
         self.deaf = true;
         if !unseen {

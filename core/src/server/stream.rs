@@ -223,10 +223,17 @@ impl ServerStream {
         self.link.advance_clock(now);
         if !self.draining && self.link.is_open() {
             self.draining = true;
-            if self.link.format == Format::Native {
-                let id = self.last_id;
-                let none = bytes::Bytes::new();
-                self.link.outbox.native(Kind::Drain, Flags::default(), id, none, |_| {});
+            match self.link.format {
+                Format::Native => {
+                    let id = self.last_id;
+                    let none = bytes::Bytes::new();
+                    self.link.outbox.native(Kind::Drain, Flags::default(), id, none, |_| {});
+                }
+                // The client may be writing a request, and read only then. The end of our half
+                // would not stop it. It has its answers already, or there were none.
+                Format::Plain if self.seq == 0 => self.link.reset(),
+                Format::Plain if self.calls.is_empty() && self.is_arriving() => self.link.reset(),
+                Format::Plain => {}
             }
         }
         self.settle(gate);
@@ -314,8 +321,12 @@ impl ServerStream {
 
     /// When the stream counts as idle: not while a message arrives, which has a timer of its own.
     fn idle_due(&self) -> Option<Timestamp> {
-        let arriving = self.link.is_receiving() || self.link.decoder.has_input();
-        self.idle_due.filter(|_| !arriving)
+        self.idle_due.filter(|_| !self.is_arriving())
+    }
+
+    /// Whether a part of a message has come, or something that was not looked at.
+    fn is_arriving(&self) -> bool {
+        self.link.is_receiving() || self.link.decoder.has_input()
     }
 
     /// Whether what the peer sends is looked at, now or later.

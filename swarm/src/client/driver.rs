@@ -34,6 +34,10 @@ impl ClientDriver {
         Self { id, hub, machine, io: StreamIo::new(stream), timer, commands: Vec::new() }
     }
 
+    pub(crate) fn id(&self) -> StreamId {
+        self.id
+    }
+
     fn carry_out(&mut self) {
         let now = self.hub.clock.now();
         for command in self.commands.drain(..) {
@@ -43,6 +47,7 @@ impl ClientDriver {
                 }
                 Command::Cancel { request } => self.machine.cancel(request, now),
                 Command::Close => self.machine.finish(now),
+                Command::Retire => self.machine.retire(now),
             }
         }
     }

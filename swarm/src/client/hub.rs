@@ -71,9 +71,17 @@ struct Lane {
 /// What the dispatcher wants of one stream.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Start { request: RequestId, body: Body, deadline: Option<Timestamp> },
-    Cancel { request: RequestId },
+    Start {
+        request: RequestId,
+        body: Body,
+        deadline: Option<Timestamp>,
+    },
+    Cancel {
+        request: RequestId,
+    },
     Close,
+    /// There is a better connection.
+    Retire,
 }
 
 /// What the dispatcher wants of the swarm.
@@ -207,6 +215,17 @@ impl ClientHub {
                 None
             }
         })
+    }
+
+    /// There is a better connection than that of these streams.
+    pub(crate) fn retire(self: &Arc<Self>, streams: impl IntoIterator<Item = StreamId>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        for stream in streams {
+            state.command(stream, Command::Retire, &mut effects);
+        }
+        drop(state);
+        self.fire(effects);
     }
 
     /// A stream could not be opened.

@@ -376,14 +376,14 @@ fn a_server_that_closes_in_the_middle_of_its_answer_fails_the_call() {
             let _gone = stream.close().await;
         })
         .await;
-        assert_eq!(error.cause, Cause::Violation(FrameError::Truncated));
+        assert!(matches!(error.cause, Cause::Lost(_)), "{error}");
         let error = call(&[PLAIN], |mut stream| async move {
             read_plain(&mut stream).await.expect("a request");
             let _gone = write(&mut stream, &plain(&[7; 100])[..60]).await;
             let _gone = stream.close().await;
         })
         .await;
-        assert_eq!(error.cause, Cause::Violation(FrameError::Truncated));
+        assert!(matches!(error.cause, Cause::Lost(_)), "{error}");
     });
 }
 

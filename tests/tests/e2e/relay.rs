@@ -88,3 +88,32 @@ fn a_node_that_does_not_relay_gives_no_reservation() {
         assert!(matches!(error, Err(ConnectError::Unreachable { .. })), "{error:?}");
     });
 }
+
+/// O2: a direct connection is made where that is possible, and new streams go over it, so that the
+/// relay's limits are felt no longer.
+#[test]
+fn streams_move_to_a_direct_connection() {
+    run(async {
+        let config = RelayConfig { max_circuit_bytes: 128 * 1024, ..RelayConfig::default() };
+        let relay = relay(config).await;
+        let circuit = address(&relay).await.with(Protocol::P2pCircuit);
+        // It can be reached directly too, but nobody is told where.
+        let server = Node::builder().listen(loopback()).listen(circuit).build().await;
+        let server = server.expect("a reservation");
+        server.server().register(&echo_name(), echo).expect("first");
+        let is_circuit = |a: &Multiaddr| a.iter().any(|part| part == Protocol::P2pCircuit);
+        let known = server.addresses().await.into_iter().find(is_circuit).expect("a circuit");
+        let node = Node::builder().listen(loopback()).client_config(once()).build().await;
+        let node = node.expect("a node");
+        let peer = node.connect(known).await.expect("the relay connects them");
+        check_echo(&node, peer, "through the relay").await;
+        let opens = node.client().stats().opens;
+        // Another stream is opened when the direct connection is there.
+        while node.client().stats().opens == opens {
+            check_echo(&node, peer, "still through the relay?").await;
+        }
+        for n in 0..4 {
+            check_echo(&node, peer, noise(MIB, n)).await;
+        }
+    });
+}

@@ -1,0 +1,106 @@
+//! Named checks, and what all of them need.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt;
+use pointsub_tokio::{ClientConfig, Multiaddr, Node, ProtocolName, ServerConfig};
+use sha2::{Digest, Sha256};
+use tokio::time::{sleep, timeout};
+
+pub(crate) const MIB: usize = 1024 * 1024;
+/// What Go's reader accepts, and the JavaScript peer as well.
+pub(crate) const LIMIT: usize = 8 * MIB;
+
+pub(crate) const SIZES: [(&str, usize); 8] = [
+    ("0 B", 0),
+    ("1 B", 1),
+    ("255 B", 255),
+    ("256 B", 256),
+    ("65 535 B", 65_535),
+    ("65 536 B", 65_536),
+    ("1 MiB", MIB),
+    ("8 MiB", LIMIT),
+];
+
+/// No check takes nearly as long: whatever does hangs.
+const HUNG: Duration = Duration::from_secs(30);
+
+/// How many checks passed and failed.
+#[derive(Default)]
+pub(crate) struct Checks {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+}
+
+impl Checks {
+    /// Makes a check and prints a line about it. It fails by panicking or by taking too long.
+    pub(crate) async fn check(&mut self, subject: &str, name: &str, check: impl Future) {
+        let outcome = match AssertUnwindSafe(timeout(HUNG, check)).catch_unwind().await {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => "FAILED: it hangs",
+            Err(_) => "FAILED",
+        };
+        println!("{subject}: {name} … {outcome}");
+        *if outcome == "ok" { &mut self.passed } else { &mut self.failed } += 1;
+    }
+}
+
+/// A body that every peer can make and compare without sending it through a pipe: a seed,
+/// repeated up to a size.
+#[derive(Debug, Clone)]
+pub(crate) struct Body {
+    pub(crate) size: usize,
+    pub(crate) seed: String,
+}
+
+impl Body {
+    pub(crate) fn new(size: usize, seed: impl Into<String>) -> Self {
+        let seed = seed.into();
+        assert!(!seed.is_empty() && !seed.contains(' '));
+        Self { size, seed }
+    }
+
+    /// The seed itself.
+    pub(crate) fn text(seed: impl ToString) -> Self {
+        let seed = seed.to_string();
+        Self::new(seed.len(), seed)
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.seed.bytes().cycle().take(self.size).collect()
+    }
+
+    /// What a peer says when it has received this body.
+    pub(crate) fn receipt(&self) -> String {
+        let digest = Sha256::digest(self.bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {hex}", self.size)
+    }
+}
+
+pub(crate) fn name(habit: &str) -> ProtocolName {
+    ProtocolName::new(&format!("/interop/{habit}/1.0.0")).expect("a protocol name")
+}
+
+/// A client that tries each request once.
+pub(crate) fn once() -> ClientConfig {
+    ClientConfig::default().with_max_retries(0)
+}
+
+pub(crate) async fn node(client: ClientConfig, server: ServerConfig) -> Node {
+    let loopback = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
+    let node = Node::builder().listen(loopback).client_config(client).server_config(server);
+    node.build().await.expect("a node")
+}
+
+pub(crate) async fn address(node: &Node) -> Multiaddr {
+    node.addresses().await.into_iter().next().expect("the node listens")
+}
+
+/// Waits until counters, which tell nobody when they change, fulfil a condition.
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
