@@ -1,4 +1,4 @@
-//! What only the tokio adapter has: QUIC and DNS names.
+//! What the tokio adapter has beyond plain TCP: QUIC and DNS names.
 
 use bytes::Bytes;
 use pointsub_tokio::{Multiaddr, Node, ProtocolName, Request};
