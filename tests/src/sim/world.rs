@@ -442,12 +442,13 @@ impl World {
             None => return,
         };
         let Some(link) = self.links.get_mut(&stream) else { return };
+        let server_is_done = side == Side::Server && link.to_client.closed;
         let pipe = link.pipe(side);
-        if pipe.stalled || pipe.ended {
+        if pipe.stalled || pipe.ended || server_is_done {
             return;
         }
         if !wants_read && !pipe.bytes.is_empty() {
-            // A machine that has ended never reads again; one that pauses does.
+            // One that pauses reads again.
             pipe.waits += 1;
             if pipe.waits < 10_000 {
                 self.at(Duration::from_millis(5), Due::Arrive(stream, side));
