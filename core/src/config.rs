@@ -136,7 +136,8 @@ options! {
         /// Default `true`.
         with_compression(compression: bool) = true, false, true;
         /// How many idle streams are kept for reuse in all; beyond that, those that are idle for the
-        /// longest time are closed. Default 100; 0 to 100 000.
+        /// longest time are closed. Default 100; 0 to 100 000. Worst-case memory: this times 4 KiB,
+        /// beside what libp2p holds for a stream.
         with_max_idle_conns(max_idle_conns: usize) = 100, 0, 100_000;
         /// How many of those may be streams to the same peer. Default 64, so that a burst of as
         /// many requests to a plain peer finds its streams again; 0 to 240.
@@ -153,7 +154,8 @@ options! {
         /// Default 8; 1 to 240.
         with_max_bulk_streams(max_bulk_streams: usize) = 8, 1, 240;
         /// The most requests in flight on one native stream; the peer may allow fewer.
-        /// Default 1024; 1 to 65 536.
+        /// Default 1024; 1 to 65 536. Worst-case memory: the callers' own bodies, this times 64 KiB
+        /// on each stream, since larger ones travel alone.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
         /// The most requests that may wait for a stream; beyond that they are refused as
         /// [`SendError::Overloaded`](crate::SendError::Overloaded). Default 16 384; 1 to
