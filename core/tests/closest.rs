@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use pointsub_core::client::{Offer, RetryPolicy};
-use pointsub_core::nearest::{NodeError, PeakEwma};
+use pointsub_core::nearest::{Candidate, NodeError, PeakEwma, Strategy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, RequestError, SendError,
     StatusCode, StreamError,
@@ -366,6 +366,26 @@ fn with_two_choices_the_busy_node_is_avoided() {
         c.opened(stream, Format::Plain);
         c.expect_sent(stream, [plain("a")]);
         c.receives(stream, [plain("A")]);
+        expect_answer(c.expect_closest(call), n, "A");
+    }
+}
+
+/// N4: a rule of the user's own decides, through the client.
+#[test]
+fn a_strategy_of_the_users_own_decides() {
+    #[derive(Debug)]
+    struct Only(PeerId);
+    impl Strategy for Only {
+        fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+            u64::from(*candidate.node.peer() != self.0)
+        }
+    }
+    for n in 1..=3 {
+        let mut c = farm(config(), 3);
+        c.client.set_strategy(Box::new(Only(peer(n))));
+        let call = c.send_closest("a", any());
+        let s = asked(&mut c, n, "a");
+        c.receives(s, [response(id(1, 0), "A")]);
         expect_answer(c.expect_closest(call), n, "A");
     }
 }
