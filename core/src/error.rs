@@ -119,6 +119,11 @@ pub enum Cause {
     /// The stream or its connection broke.
     #[error("stream lost: {0}")]
     Lost(Arc<str>),
+    /// The stream broke with its connection, which went through a relay. Relays end connections at
+    /// limits of bytes and time, 128 KiB and 2 min by the usual defaults: send less, ask for larger
+    /// limits, or wait for a direct connection. Trying again begins another connection.
+    #[error("stream over a relay lost, at the relay's limits perhaps: {0}")]
+    RelayLost(Arc<str>),
     /// The other end closed the stream instead of answering. A plain peer does so when its
     /// handler failed.
     #[error("the peer closed the stream without an answer")]
@@ -305,6 +310,9 @@ pub enum StreamError {
     /// The stream or its connection broke.
     #[error("stream lost: {0}")]
     Lost(Arc<str>),
+    /// The stream broke, or its connection, which went through a relay.
+    #[error("stream over a relay lost: {0}")]
+    RelayLost(Arc<str>),
 }
 
 impl From<StreamError> for Cause {
@@ -313,6 +321,7 @@ impl From<StreamError> for Cause {
             StreamError::Unreachable(why) => Self::Unreachable(why),
             StreamError::Unsupported => Self::Unsupported,
             StreamError::Lost(why) => Self::Lost(why),
+            StreamError::RelayLost(why) => Self::RelayLost(why),
         }
     }
 }

@@ -100,10 +100,11 @@ impl Behaviour {
         self.addresses.add(peer, address);
     }
 
-    fn open(&mut self, ticket: OpenTicket) {
+    fn open(&mut self, mut ticket: OpenTicket) {
         let peer = peer::to_libp2p(&ticket.peer);
-        if let Some(connection) = self.best_connection(&peer) {
-            self.notify(peer, connection, ToHandler::Open(ticket));
+        if let Some(&Connection { id, relayed }) = self.best_connection(&peer) {
+            ticket.relayed = relayed;
+            self.notify(peer, id, ToHandler::Open(ticket));
             return;
         }
         let waiting = self.dialing.entry(peer).or_default();
@@ -131,9 +132,9 @@ impl Behaviour {
     }
 
     /// A direct connection if there is one; among equals the newest.
-    fn best_connection(&self, peer: &PeerId) -> Option<ConnectionId> {
+    fn best_connection(&self, peer: &PeerId) -> Option<&Connection> {
         let connections = self.connections.get(peer)?;
-        connections.iter().rev().min_by_key(|connection| connection.relayed).map(|found| found.id)
+        connections.iter().rev().min_by_key(|connection| connection.relayed)
     }
 
     /// Once there is a direct connection, nothing further goes through a relay.

@@ -50,6 +50,7 @@
 pub mod migration;
 
 mod address_book;
+mod autonat;
 mod behaviour;
 mod client;
 mod clock;

@@ -92,9 +92,11 @@ impl RequestError {
     #[must_use]
     pub fn may_retry(&self, idempotent: bool) -> bool {
         let passing = match &self.cause {
-            Cause::TimedOut(_) | Cause::Unreachable(_) | Cause::Lost(_) | Cause::RemoteClosed => {
-                true
-            }
+            Cause::TimedOut(_)
+            | Cause::Unreachable(_)
+            | Cause::Lost(_)
+            | Cause::RelayLost(_)
+            | Cause::RemoteClosed => true,
             Cause::Remote(status) => {
                 matches!(status.code, StatusCode::Busy | StatusCode::Draining)
             }

@@ -341,6 +341,7 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
         | Cause::Unreachable(_)
         | Cause::Unsupported
         | Cause::Lost(_)
+        | Cause::RelayLost(_)
         | Cause::RemoteClosed
         | Cause::Violation(_)
         | Cause::Body(_) => nodes.failed(attempt, now),

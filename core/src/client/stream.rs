@@ -281,6 +281,12 @@ impl ClientStream {
         self.link.is_ended() && self.reports.is_empty()
     }
 
+    /// Whether an answer has begun to arrive and has not ended: an end of the stream breaks it.
+    #[must_use]
+    pub fn is_mid_frame(&self) -> bool {
+        self.link.decoder.mid_frame()
+    }
+
     /// Bytes held for incomplete answers and unwritten requests.
     #[must_use]
     pub fn buffered(&self) -> usize {

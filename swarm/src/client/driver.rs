@@ -9,6 +9,7 @@ use pointsub_core::client::ClientStream;
 use pointsub_core::{StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::hub::{ClientHub, Command};
+use super::ticket::with_relay;
 use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::timer::Timer;
 
@@ -21,6 +22,7 @@ pub(crate) struct ClientDriver {
     io: StreamIo,
     timer: Timer,
     commands: Vec<Command>,
+    relayed: bool,
 }
 
 impl ClientDriver {
@@ -29,13 +31,26 @@ impl ClientDriver {
         hub: Arc<ClientHub>,
         machine: ClientStream,
         stream: Stream,
+        relayed: bool,
     ) -> Self {
         let timer = Timer::new(hub.clock);
-        Self { id, hub, machine, io: StreamIo::new(stream), timer, commands: Vec::new() }
+        Self { id, hub, machine, io: StreamIo::new(stream), timer, commands: Vec::new(), relayed }
     }
 
     pub(crate) fn id(&self) -> StreamId {
         self.id
+    }
+
+    fn handle(&mut self, event: StreamEvent) {
+        let event = match event {
+            StreamEvent::Failed(error) => StreamEvent::Failed(with_relay(self.relayed, error)),
+            StreamEvent::Finished if self.relayed && self.machine.is_mid_frame() => {
+                let why = Arc::from("the stream ended inside a frame");
+                StreamEvent::Failed(StreamError::RelayLost(why))
+            }
+            event => event,
+        };
+        self.machine.handle(event, self.hub.clock.now());
     }
 
     fn carry_out(&mut self) {
@@ -76,7 +91,7 @@ impl Future for ClientDriver {
         loop {
             match this.io.poll_write(&mut this.machine, cx) {
                 Poll::Ready(Progress::Event(event)) => {
-                    this.machine.handle(event, this.hub.clock.now());
+                    this.handle(event);
                     continue;
                 }
                 Poll::Ready(Progress::Ended) => break,
@@ -92,7 +107,7 @@ impl Future for ClientDriver {
                 match progress {
                     Progress::Event(event) => {
                         reads += 1;
-                        this.machine.handle(event, this.hub.clock.now());
+                        this.handle(event);
                         continue;
                     }
                     Progress::Ended => break,
@@ -118,7 +133,7 @@ impl Drop for ClientDriver {
     /// The connection ends under the stream: whoever waits for an answer is told.
     fn drop(&mut self) {
         let gone = StreamError::Lost(Arc::from("the connection closed"));
-        self.machine.handle(StreamEvent::Failed(gone), self.hub.clock.now());
+        self.handle(StreamEvent::Failed(gone));
         self.report();
     }
 }

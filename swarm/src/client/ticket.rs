@@ -23,6 +23,8 @@ pub struct OpenTicket {
     pub(crate) names: Names,
     /// After this the dispatcher has given up, whatever has been reached by then.
     pub(crate) timeout: Duration,
+    /// The connection goes through a relay.
+    pub(crate) relayed: bool,
 }
 
 /// What is opened.
@@ -42,7 +44,7 @@ impl OpenTicket {
         names: Names,
     ) -> Self {
         let timeout = hub.config.connect_timeout();
-        Self { hub: Some(hub.clone()), wanted, peer, protocol, names, timeout }
+        Self { hub: Some(hub.clone()), wanted, peer, protocol, names, timeout, relayed: false }
     }
 
     /// The stream is there, and this was agreed on. Returns what is to run in the task of its
@@ -52,7 +54,7 @@ impl OpenTicket {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
                 let hub = self.hub.take()?;
                 let machine = hub.opened(id, format)?;
-                Some(ClientDriver::new(id, hub, machine, io))
+                Some(ClientDriver::new(id, hub, machine, io, self.relayed))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
                 self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol);
@@ -72,7 +74,7 @@ impl OpenTicket {
 
     fn fail_with(&mut self, error: StreamError) {
         if let Some(hub) = self.hub.take() {
-            hub.open_failed(self.wanted, error);
+            hub.open_failed(self.wanted, with_relay(self.relayed, error));
         }
     }
 }
@@ -80,5 +82,13 @@ impl OpenTicket {
 impl Drop for OpenTicket {
     fn drop(&mut self) {
         self.fail_with(StreamError::Lost(Arc::from("the connection closed")));
+    }
+}
+
+/// What is lost with a connection through a relay is told apart, since relays have limits.
+pub(crate) fn with_relay(relayed: bool, error: StreamError) -> StreamError {
+    match error {
+        StreamError::Lost(why) if relayed => StreamError::RelayLost(why),
+        error => error,
     }
 }

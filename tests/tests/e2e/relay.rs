@@ -54,8 +54,8 @@ fn requests_go_through_a_relay() {
     });
 }
 
-/// O2: a relay's limit of bytes shows as what it is, a connection that broke; the next request makes
-/// another one.
+/// O2: a relay's limit of bytes shows as what it is, a connection through a relay that broke; the
+/// next request makes another one.
 #[test]
 fn beyond_the_limit_of_a_relay_the_connection_breaks_and_is_made_anew() {
     run(async {
@@ -69,8 +69,7 @@ fn beyond_the_limit_of_a_relay_the_connection_breaks_and_is_made_anew() {
         let (sender, protocol) = (node.client(), echo_name());
         let large = sender.send(peer, &protocol, noise(MIB, 2)).idempotent(false);
         let error = large.await.expect_err("more than the relay carries");
-        let broke = matches!(error.cause, Cause::Lost(_) | Cause::RemoteClosed);
-        assert!(broke, "{error:?}");
+        assert!(matches!(error.cause, Cause::RelayLost(_)), "{error:?}");
         check_echo(&node, peer, noise(10_000, 3)).await;
     });
 }
@@ -115,5 +114,47 @@ fn streams_move_to_a_direct_connection() {
         for n in 0..4 {
             check_echo(&node, peer, noise(MIB, n)).await;
         }
+    });
+}
+
+/// O2: so does its limit of time.
+#[test]
+fn after_the_time_that_a_relay_gives_the_connection_is_made_anew() {
+    run(async {
+        let max_circuit_duration = Duration::from_secs(1);
+        let relay = relay(RelayConfig { max_circuit_duration, ..generous() }).await;
+        let server = behind(&relay).await;
+        let (alive, slow) = (Alive::default(), name("/slow/1.0.0"));
+        let hanging = alive.clone();
+        server.server().register(&slow, move |_| hang(hanging.clone())).expect("first");
+        let config = ClientConfig::default().with_retry_interval(Duration::from_millis(5));
+        let node = client(config).await;
+        let peer = node.connect(server.addresses().await.remove(0)).await.expect("connected");
+        check_echo(&node, peer, "in time").await;
+        let error = node.client().send(peer, &slow, "").idempotent(false).await;
+        let error = error.expect_err("longer than the connection lasts");
+        assert!(matches!(error.cause, Cause::RelayLost(_)), "{error:?}");
+        check_echo(&node, peer, "over another connection").await;
+    });
+}
+
+/// O2: a node finds out that it can be reached where it listens, with the help of a peer that it
+/// connects to (AutoNAT).
+#[test]
+fn a_node_learns_that_it_can_be_reached() {
+    run(async {
+        let helper = start(ServerConfig::default(), once()).await;
+        let node = start(ServerConfig::default(), once()).await;
+        assert_eq!(node.external_addresses().await, []);
+        connect(&node, &helper).await;
+        let mut found = Vec::new();
+        while found.is_empty() {
+            found = node.external_addresses().await;
+            yield_now().await;
+        }
+        assert_eq!(found, node.addresses().await);
+        assert_eq!(helper.external_addresses().await, [], "it has not asked anybody");
+        let asks = client(once()).await;
+        assert_eq!(asks.connect(found.remove(0)).await.expect("it is there"), node.peer_id());
     });
 }

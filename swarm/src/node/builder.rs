@@ -1,0 +1,194 @@
+//! What a node starts with, and its start.
+
+use std::collections::HashSet;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::timeout::TransportTimeout;
+use libp2p_core::transport::{Boxed, ListenerId};
+use libp2p_core::{Multiaddr, Transport, upgrade};
+use libp2p_identity::{Keypair, PeerId};
+use libp2p_noise as noise;
+use libp2p_relay as relay;
+use libp2p_swarm::{Config as SwarmConfig, Swarm, SwarmEvent};
+use libp2p_yamux as yamux;
+use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
+use thiserror::Error;
+
+use super::Node;
+use super::life::{Life, Parts};
+use crate::RelayConfig;
+use crate::behaviour::Behaviour;
+use crate::runtime::Runtime;
+
+/// How long a connection without streams is kept.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// How many inbound streams of one connection may negotiate at a time; libp2p drops those beyond.
+const NEGOTIATING: usize = 512;
+const COMMANDS: usize = 64;
+/// Collects what a [`Node`] starts with.
+#[derive(Debug)]
+#[must_use = "call build"]
+pub struct NodeBuilder<R> {
+    keypair: Option<Keypair>,
+    listen: Vec<Multiaddr>,
+    external: Vec<Multiaddr>,
+    client: ClientConfig,
+    server: ServerConfig,
+    relay: Option<RelayConfig>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// An option is outside its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A transport could not be set up.
+    #[error("cannot set up the transport: {0}")]
+    Transport(#[from] std::io::Error),
+    /// A listen address cannot be used. Is another program listening there?
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What the transport says.
+        reason: String,
+    },
+}
+
+impl<R: Runtime> NodeBuilder<R> {
+    pub(super) fn new() -> Self {
+        Self {
+            keypair: None,
+            listen: Vec::new(),
+            external: Vec::new(),
+            client: ClientConfig::default(),
+            server: ServerConfig::default(),
+            relay: None,
+            runtime: PhantomData,
+        }
+    }
+
+    /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start.
+    pub fn keypair(mut self, keypair: Keypair) -> Self {
+        self.keypair = Some(keypair);
+        self
+    }
+
+    /// An address to listen on, such as `/ip4/0.0.0.0/tcp/4001`; may be called several times.
+    /// Port 0 takes any free port.
+    ///
+    /// A relay's address with `/p2p/RELAY/p2p-circuit` behind it makes the node reachable through
+    /// that relay, which is asked for a reservation. Relays limit what a connection may carry: by
+    /// default 128 KiB and 2 min, after which it breaks, and is made anew by the next request. The
+    /// two ends try to make a direct connection meanwhile (DCUtR), and use that from then on. For
+    /// this to work through a NAT, give an ordinary address to listen on before that at the relay.
+    pub fn listen(mut self, address: Multiaddr) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// An address at which others reach this node although it cannot know that by itself; may be
+    /// called several times. A relay needs at least one, to tell those whom it serves.
+    pub fn external_address(mut self, address: Multiaddr) -> Self {
+        self.external.push(address);
+        self
+    }
+
+    /// Relays connections between peers that cannot reach each other (circuit relay v2), within
+    /// these limits.
+    pub fn relay_server(mut self, config: RelayConfig) -> Self {
+        self.relay = Some(config);
+        self
+    }
+
+    /// How the client behaves.
+    pub fn client_config(mut self, config: ClientConfig) -> Self {
+        self.client = config;
+        self
+    }
+
+    /// How the server behaves.
+    pub fn server_config(mut self, config: ServerConfig) -> Self {
+        self.server = config;
+        self
+    }
+
+    /// Starts the node and waits until it listens.
+    ///
+    /// # Errors
+    /// [`NodeError`]
+    pub async fn build(self) -> Result<Node<R>, NodeError> {
+        let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
+        let peer = keypair.public().to_peer_id();
+        let connect_timeout = self.client.connect_timeout();
+        let executor: crate::Executor = std::sync::Arc::new(|future| R::spawn(future));
+        let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
+        let (client, server) = (pointsub.client(), pointsub.server());
+        let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay);
+        let config = SwarmConfig::with_executor(R::spawn)
+            .with_idle_connection_timeout(IDLE_CONNECTION)
+            .with_max_negotiating_inbound_streams(NEGOTIATING)
+            // A sole proposal goes out with the first request, without waiting for the answer.
+            .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
+        // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
+        // gives up before, and knows why.
+        let transport = with_circuits(circuits, R::transport(&keypair)?, &keypair)?;
+        let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
+        let mut swarm = Swarm::new(transport, parts, peer, config);
+        self.external.into_iter().for_each(|address| swarm.add_external_address(address));
+        listen(&mut swarm, self.listen).await?;
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        R::spawn(Box::pin(Life::new(swarm, inbox).run()));
+        Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })
+    }
+}
+
+type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Adds connections that go through a relay, encrypted from end to end like all others.
+fn with_circuits(
+    circuits: relay::client::Transport,
+    direct: Muxed,
+    keypair: &Keypair,
+) -> std::io::Result<Muxed> {
+    let noise = noise::Config::new(keypair).map_err(std::io::Error::other)?;
+    let circuits = circuits
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(circuits.or_transport(direct).map(|either, _| either.into_inner()).boxed())
+}
+
+/// Waits until every address is listened on.
+async fn listen(swarm: &mut Swarm<Parts>, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
+    let mut waiting: HashSet<ListenerId> = HashSet::new();
+    let failed = |address, reason| NodeError::Listen { address, reason };
+    for address in addresses {
+        let id = swarm.listen_on(address.clone());
+        waiting.insert(id.map_err(|error| failed(address, error.to_string()))?);
+    }
+    while !waiting.is_empty() {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { listener_id, .. } => {
+                waiting.remove(&listener_id);
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason }
+                if waiting.contains(&listener_id) =>
+            {
+                let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
+                let reason = reason.err().map_or_else(String::new, |error| error.to_string());
+                return Err(failed(address, reason));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

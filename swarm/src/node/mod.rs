@@ -1,0 +1,156 @@
+//! A ready-made libp2p node for programs that have no swarm of their own.
+
+mod builder;
+mod life;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures::SinkExt;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
+use futures_timer::Delay;
+use libp2p_core::Multiaddr;
+use libp2p_identity::PeerId;
+use thiserror::Error;
+
+pub use builder::{NodeBuilder, NodeError};
+use life::Command;
+
+use crate::client::Client;
+use crate::pointsub::PointSub;
+use crate::runtime::Runtime;
+use crate::server::Server;
+
+/// An identity, transports, a server and a client, running on the runtime `R`.
+///
+/// Dropping it ends its connections; [`shutdown`](Self::shutdown) does so in good order.
+pub struct Node<R> {
+    peer: PeerId,
+    client: Client,
+    server: Server,
+    commands: mpsc::Sender<Command>,
+    connect_timeout: Duration,
+    runtime: PhantomData<fn() -> R>,
+}
+/// Why a connection was not made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A node cannot connect to itself.
+    #[error("a node cannot connect to itself")]
+    SelfDial,
+    /// Nobody answers at the address, or not as the peer that was expected.
+    #[error("cannot connect to {address}: {reason}")]
+    Unreachable {
+        /// The address.
+        address: Multiaddr,
+        /// What the transport says.
+        reason: String,
+    },
+    /// No connection within `connect_timeout`.
+    #[error("no connection to {address} within {after:?}")]
+    TimedOut {
+        /// The address.
+        address: Multiaddr,
+        /// The limit.
+        after: Duration,
+    },
+    /// The node was shut down.
+    #[error("the node was shut down")]
+    Shutdown,
+}
+
+impl<R: Runtime> Node<R> {
+    /// Begins to build a node. Without further calls it has a fresh identity and listens nowhere.
+    pub fn builder() -> NodeBuilder<R> {
+        NodeBuilder::new()
+    }
+
+    /// The name under which other peers reach this node.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The handle that sends requests.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The handle that registers protocols.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        self.server.clone()
+    }
+
+    /// Both handles as one.
+    #[must_use]
+    pub fn pointsub(&self) -> PointSub {
+        PointSub::new(self.client.clone(), self.server.clone())
+    }
+
+    /// The addresses at which this node listens, each with its peer id: what another node needs
+    /// for [`connect`](Self::connect). Empty after a shutdown.
+    pub async fn addresses(&self) -> Vec<Multiaddr> {
+        let (done, answer) = oneshot::channel();
+        self.command(Command::Addresses { done }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// The addresses at which others reach this node, each with its peer id: those given to
+    /// [`external_address`](NodeBuilder::external_address), those at relays that keep a place for
+    /// it, and those at which a peer that it had connected to could dial it back (AutoNAT v2; the
+    /// test comes some 5 s after the first connection, and once per address). Without a direct one
+    /// among them, the node is not known to be reachable. Empty after a shutdown.
+    pub async fn external_addresses(&self) -> Vec<Multiaddr> {
+        let (done, answer) = oneshot::channel();
+        self.command(Command::ExternalAddresses { done }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Connects to a peer at an address and returns the peer's id. If the address ends in
+    /// `/p2p/…`, nobody else is accepted there, and it is remembered for dialling again.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
+    pub async fn connect(&self, address: Multiaddr) -> Result<PeerId, ConnectError> {
+        let (done, answer) = oneshot::channel();
+        self.command(Command::Connect { address: address.clone(), done }).await;
+        match select(answer, Delay::new(self.connect_timeout)).await {
+            Either::Left((answer, _)) => answer.unwrap_or(Err(ConnectError::Shutdown)),
+            Either::Right(_) => {
+                Err(ConnectError::TimedOut { address, after: self.connect_timeout })
+            }
+        }
+    }
+
+    /// Remembers an address of a peer, for when a request has to go there.
+    pub async fn add_address(&self, peer: PeerId, address: Multiaddr) {
+        let (done, answer) = oneshot::channel();
+        self.command(Command::AddAddress { peer, address, done }).await;
+        let _gone = answer.await;
+    }
+
+    /// Stops the server (requests at work have `grace` to end), fails what the client still waits
+    /// for, and closes all connections.
+    pub async fn shutdown(self, grace: Duration) {
+        self.pointsub().stop(grace).await;
+        let (done, answer) = oneshot::channel();
+        self.command(Command::Shutdown { done }).await;
+        let _gone = answer.await;
+    }
+
+    async fn command(&self, command: Command) {
+        // An error means that the node has ended; the answer's channel says so too.
+        let _ended = self.commands.clone().send(command).await;
+    }
+}
+
+impl<R> fmt::Debug for Node<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
