@@ -10,8 +10,8 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, NotifyHandler, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError};
 
@@ -36,8 +36,8 @@ pub struct Behaviour {
     server: Arc<ServerHub>,
     timer: Timer,
     connections: HashMap<PeerId, Vec<Connection>>,
-    /// Opens that wait for a connection.
-    dialing: HashMap<PeerId, Vec<OpenTicket>>,
+    /// Peers that are being dialled for the sake of opens.
+    dialing: HashMap<PeerId, Dial>,
     addresses: AddressBook,
     listening: Arc<[WireName]>,
     events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
@@ -47,6 +47,12 @@ pub struct Behaviour {
 struct Connection {
     id: ConnectionId,
     relayed: bool,
+}
+
+#[derive(Debug)]
+struct Dial {
+    id: ConnectionId,
+    waiting: Vec<OpenTicket>,
 }
 
 impl Behaviour {
@@ -107,15 +113,18 @@ impl Behaviour {
             self.notify(peer, id, ToHandler::Open(ticket));
             return;
         }
-        let waiting = self.dialing.entry(peer).or_default();
-        waiting.push(ticket);
-        if waiting.len() == 1 {
-            let condition = PeerCondition::DisconnectedAndNotDialing;
-            // From a port of its own: if two peers dial each other at once from the ports they
-            // listen on, TCP makes one connection of it, on which both believe to have dialled.
-            let opts = DialOpts::peer_id(peer).condition(condition).allocate_new_port().build();
-            self.events.push_back(ToSwarm::Dial { opts });
+        if let Some(dial) = self.dialing.get_mut(&peer) {
+            dial.waiting.push(ticket);
+            return;
         }
+        // Even if somebody else is dialling the peer: a hole that is being punched, for one, takes
+        // long to fail. From a port of its own: if two peers dial each other at once from the ports
+        // they listen on, TCP makes one connection of it, on which both believe to have dialled.
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected);
+        let opts = opts.allocate_new_port().build();
+        let dial = Dial { id: opts.connection_id(), waiting: vec![ticket] };
+        self.dialing.insert(peer, dial);
+        self.events.push_back(ToSwarm::Dial { opts });
     }
 
     /// Whoever chooses among servers looks at this.
@@ -124,11 +133,16 @@ impl Behaviour {
         self.client.with_dispatcher(|dispatcher| dispatcher.set_online(peer, online));
     }
 
+    /// Whoever waits for a connection to the peer, which is there or cannot be had.
+    fn stop_waiting(&mut self, peer: &PeerId) -> Vec<OpenTicket> {
+        self.dialing.remove(peer).map_or_else(Vec::new, |dial| dial.waiting)
+    }
+
     fn abandon(&mut self, wanted: Wanted) {
-        self.dialing.retain(|_, waiting| {
-            waiting.retain(|ticket| ticket.wanted != wanted);
-            !waiting.is_empty()
-        });
+        // The dial goes on, and serves whoever asks next.
+        for dial in self.dialing.values_mut() {
+            dial.waiting.retain(|ticket| ticket.wanted != wanted);
+        }
     }
 
     /// A direct connection if there is one; among equals the newest.
@@ -239,7 +253,7 @@ impl NetworkBehaviour for Behaviour {
                     self.set_online(&peer_id, true);
                 }
                 self.retire_relayed(peer_id);
-                for ticket in self.dialing.remove(&peer_id).unwrap_or_default() {
+                for ticket in self.stop_waiting(&peer_id) {
                     self.open(ticket);
                 }
             }
@@ -252,13 +266,10 @@ impl NetworkBehaviour for Behaviour {
                     }
                 }
             }
-            // Another dial is under way, and its end will be told too.
-            FromSwarm::DialFailure(DialFailure {
-                error: DialError::DialPeerConditionFalse(_),
-                ..
-            }) => {}
-            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, .. }) => {
-                for ticket in self.dialing.remove(&peer).unwrap_or_default() {
+            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, connection_id })
+                if self.dialing.get(&peer).is_some_and(|dial| dial.id == connection_id) =>
+            {
+                for ticket in self.stop_waiting(&peer) {
                     ticket.fail(StreamError::Unreachable(Arc::from(error.to_string())));
                 }
             }

@@ -1,8 +1,12 @@
 //! Peers that are not there, or not who they should be.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::pin::pin;
+use std::thread;
 use std::time::Duration;
 
+use futures::channel::oneshot;
+use futures::future::{Either, select};
 use libp2p_identity::PeerId;
 
 use pointsub_swarm::{Cause, ConnectError, Delivery, Multiaddr, Phase, SendError, ServerConfig};
@@ -21,6 +25,13 @@ fn silent() -> (TcpListener, Multiaddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
     (listener, format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address"))
+}
+
+/// Waits for a connection on a thread of its own.
+async fn blocking_accept(listener: TcpListener) -> TcpStream {
+    let (done, accepted) = oneshot::channel();
+    thread::spawn(move || drop(done.send(listener.accept())));
+    accepted.await.expect("the thread tells").expect("a connection").0
 }
 
 #[test]
@@ -176,6 +187,25 @@ fn requests_that_have_to_connect_share_one_dial() {
 }
 
 /// C13.
+/// A dial of somebody else, one that punches a hole for example, may take until its end to fail.
+#[test]
+fn a_request_does_not_wait_for_a_dial_that_is_not_its_own() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let (listener, address) = silent();
+        let node = client(once()).await;
+        let hanging = address.with_p2p(server.peer_id()).expect("an address without a peer");
+        let connecting = pin!(node.connect(hanging));
+        let dialled = blocking_accept(listener);
+        let Either::Right((_silent, connecting)) = select(connecting, pin!(dialled)).await else {
+            panic!("nobody speaks there");
+        };
+        node.add_address(server.peer_id(), self::address(&server).await).await;
+        let answered = pin!(check_echo(&node, server.peer_id(), "at once"));
+        assert!(matches!(select(answered, connecting).await, Either::Left(_)));
+    });
+}
+
 #[test]
 fn a_node_neither_connects_nor_sends_to_itself() {
     run(async {
