@@ -86,7 +86,8 @@ impl<R: Runtime> NodeBuilder<R> {
     ///
     /// A relay's address with `/p2p/RELAY/p2p-circuit` behind it makes the node reachable through
     /// that relay, which is asked for a reservation. Relays limit what a connection may carry: by
-    /// default 128 KiB and 2 min, after which it breaks, and is made anew by the next request. The
+    /// default 128 KiB and 2 min, after which it breaks
+    /// ([`Cause::RelayLost`](crate::Cause::RelayLost)), and is made anew by the next request. The
     /// two ends try to make a direct connection meanwhile (DCUtR), and use that from then on. For
     /// this to work through a NAT, give an ordinary address to listen on before that at the relay.
     pub fn listen(mut self, address: Multiaddr) -> Self {
