@@ -388,3 +388,18 @@ fn after_a_violation_a_new_stream_is_opened() {
     c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
     c.receives(fresh, [settings(1, 1)]);
 }
+
+/// A flood of frames that answer nothing (CVE-2019-9518) ends the stream; an answer among them
+/// shows that the server means well.
+#[test]
+fn a_flood_of_frames_that_answer_nothing_breaks_the_stream() {
+    let nothing = frame(0x90, 0, Bytes::new()).bytes();
+    let (mut c, s, a) = asked();
+    c.receives_bytes(s, nothing.repeat(10_000));
+    c.receives(s, [response(ID, "A")]);
+    c.expect_response(a, "A");
+    c.receives_bytes(s, nothing.repeat(10_000));
+    expect_alive(&mut c, s);
+    let error = breaks_it(nothing.repeat(10_001));
+    assert!(matches!(error, FrameError::Unexpected(_)), "{error:?}");
+}

@@ -22,6 +22,8 @@ use crate::time::{Timestamp, earliest};
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
+/// So many frames in a row that answer nothing are a flood.
+const MAX_UNASKED: u32 = 10_000;
 /// Bytes of buffer that a stream keeps for the next requests while it has none to write.
 const BUFFER: usize = 4 * 1024;
 
@@ -42,6 +44,8 @@ pub struct ClientStream {
     /// No call is due before this; it may be earlier than the truth.
     due: Option<Timestamp>,
     draining: bool,
+    /// Frames since the last answer that are none.
+    unasked: u32,
     closed: bool,
     reports: VecDeque<Report>,
 }
@@ -92,6 +96,7 @@ impl ClientStream {
             unsent: VecDeque::new(),
             due: None,
             draining: false,
+            unasked: 0,
             closed: false,
             reports: VecDeque::new(),
         }
@@ -320,6 +325,13 @@ impl ClientStream {
     }
 
     fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
+        if frame.header.kind == Some(Kind::Response) {
+            self.unasked = 0;
+        } else if self.unasked == MAX_UNASKED {
+            return Err(FrameError::Unexpected("too many frames that answer nothing"));
+        } else {
+            self.unasked += 1;
+        }
         match frame.header.kind {
             None => {}
             Some(Kind::Settings) => {

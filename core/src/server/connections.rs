@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use slotmap::{SlotMap, new_key_type};
 
 use super::gate::ProtocolKey;
+use super::patience::{self, Patience};
 use crate::connection::ConnectionInfo;
 use crate::frame::Format;
 use crate::id::{PeerId, ProtocolName};
@@ -39,9 +40,11 @@ pub(super) struct Peer {
     streams: usize,
     pub(super) in_flight: usize,
     pub(super) memory: usize,
+    pub(super) patience: Patience,
 }
 
-/// All streams and their peers. A peer is known for as long as it has a stream open.
+/// All streams and their peers. A peer is known for as long as it has a stream open, and a while
+/// longer if it made trouble.
 ///
 /// Peers are looked up by name when a stream opens, in a tree: their names are theirs to choose,
 /// and a hash without a secret could be made to collide.
@@ -50,6 +53,7 @@ pub(super) struct Connections {
     pub(super) open: SlotMap<ConnectionKey, Connection>,
     pub(super) peers: SlotMap<PeerKey, Peer>,
     by_id: BTreeMap<PeerId, PeerKey>,
+    gone: patience::Memory,
 }
 
 impl Connections {
@@ -61,10 +65,13 @@ impl Connections {
         format: Option<Format>,
         now: Timestamp,
     ) -> ConnectionKey {
-        let new = Peer { id, streams: 0, in_flight: 0, memory: 0 };
-        let peer = *self.by_id.entry(id).or_insert_with(|| self.peers.insert(new));
+        let peer = *self.by_id.entry(id).or_insert_with(|| {
+            let patience = self.gone.take(&id, now);
+            self.peers.insert(Peer { id, streams: 0, in_flight: 0, memory: 0, patience })
+        });
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.streams += 1;
+            peer.patience.refill(now);
         }
         self.open.insert(Connection {
             peer,
@@ -80,7 +87,7 @@ impl Connections {
     }
 
     /// Forgets a stream, of which nothing may be counted any more.
-    pub(super) fn close(&mut self, key: ConnectionKey) {
+    pub(super) fn close(&mut self, key: ConnectionKey, now: Timestamp) {
         let Some(connection) = self.open.remove(key) else { return };
         let Some(peer) = self.peers.get_mut(connection.peer) else { return };
         peer.streams -= 1;
@@ -88,6 +95,7 @@ impl Connections {
             && let Some(peer) = self.peers.remove(connection.peer)
         {
             self.by_id.remove(&peer.id);
+            self.gone.keep(peer.id, peer.patience, now);
         }
     }
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::budget::Budget;
 use super::connections::{ConnectionKey, Connections};
 use super::limit::{Limit, Sample};
+use super::patience::Trouble;
 use super::share;
 use super::stats::{ServerStats, Timer};
 use crate::config::ServerConfig;
@@ -175,9 +176,9 @@ impl Gate {
     }
 
     /// Forgets a stream, after the last of its requests.
-    pub(super) fn close(&mut self, stream: ConnectionKey) {
+    pub(super) fn close(&mut self, stream: ConnectionKey, now: Timestamp) {
         self.charge(stream, 0);
-        self.connections.close(stream);
+        self.connections.close(stream, now);
     }
 
     /// Notes that bytes of a stream came or left.
@@ -192,14 +193,15 @@ impl Gate {
         self.budget.fits(connection.memory, bytes, peer.memory)
     }
 
-    /// Notes how many bytes a stream holds.
-    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize) {
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+    /// Notes how many bytes a stream holds. Says whether its peer is cut off.
+    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
         let before = core::mem::replace(&mut connection.memory, bytes);
         if before != bytes {
             peer.memory = peer.memory - before + bytes;
             self.budget.change(before, bytes);
         }
+        peer.patience.is_lost()
     }
 
     /// Lets a request in, with which its stream would hold so many bytes, or says with which
@@ -224,6 +226,10 @@ impl Gate {
             let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
             return Err(Status::new(code, ""));
         };
+        if peer.patience.is_lost() {
+            self.refuse_busy();
+            return Err(busy("too much trouble"));
+        }
         let fair = free > 0
             && (peers == 1 || share::admits(peer.in_flight, free))
             && (protocols == 1 || share::admits(protocol.in_flight, free));
@@ -264,6 +270,9 @@ impl Gate {
         connection.in_flight = connection.in_flight.saturating_sub(1);
         connection.last_active = connection.last_active.max(now);
         peer.in_flight = peer.in_flight.saturating_sub(1);
+        if outcome == Outcome::Ok {
+            peer.patience.earn();
+        }
         // Not there if it was unregistered meanwhile.
         if let Some(protocol) = self.protocols.get_mut(connection.protocol) {
             protocol.in_flight = protocol.in_flight.saturating_sub(1);
@@ -282,13 +291,28 @@ impl Gate {
     }
 
     /// Counts a stream whose peer broke the format.
-    pub(super) fn violation(&mut self) {
+    pub(super) fn violation(&mut self, stream: ConnectionKey, now: Timestamp) {
         self.counters.violations += 1;
+        self.trouble(stream, Trouble::Breach, now);
     }
 
     /// Counts a stream whose time was over.
-    pub(super) fn timed_out(&mut self, timer: Timer) {
+    pub(super) fn timed_out(&mut self, stream: ConnectionKey, timer: Timer, now: Timestamp) {
         self.counters.timed_out(timer);
+        match timer {
+            Timer::Message | Timer::Write => self.trouble(stream, Trouble::Timeout, now),
+            // An empty stream is seen when it is closed.
+            Timer::FirstByte | Timer::Idle => {}
+        }
+    }
+
+    /// Notes what a peer costs for nothing. All streams of one that is cut off are reset when
+    /// they come here next, and new ones at once.
+    pub(super) fn trouble(&mut self, stream: ConnectionKey, trouble: Trouble, now: Timestamp) {
+        let Some((_, peer)) = self.connections.get_mut(stream) else { return };
+        if peer.patience.spend(trouble, now) {
+            self.counters.cut_off += 1;
+        }
     }
 
     /// The load in thousandths, as the wire tells it.

@@ -6,6 +6,7 @@ mod calls;
 mod connections;
 mod gate;
 mod limit;
+mod patience;
 mod raw;
 mod reading;
 mod share;

@@ -27,7 +27,7 @@ impl Gate {
         match self.admit(key, 0, now) {
             Ok(()) => Ok(key),
             Err(status) => {
-                self.close(key);
+                self.close(key, now);
                 Err(status)
             }
         }
@@ -38,7 +38,7 @@ impl Gate {
         // How long a conversation lasts says nothing about the server's strength.
         let sample = Sample { latency: Duration::ZERO, outcome: SampleOutcome::Cancelled };
         self.release(key, Outcome::Ok, sample, now);
-        self.close(key);
+        self.close(key, now);
     }
 }
 

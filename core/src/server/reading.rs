@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::calls::{Stop, bytes_at_work};
 use super::gate::{Gate, busy};
+use super::patience::Trouble;
 use super::stream::{ServerEvent, ServerStream};
 use crate::compress::Payload;
 use crate::error::{Delivery, Status, StatusCode};
@@ -59,10 +60,17 @@ impl ServerStream {
         gate: &mut Gate,
     ) -> Result<Option<ServerEvent>, FrameError> {
         match frame.header.kind {
-            None => Ok(None),
-            Some(Kind::Settings) => self.peer.update(&frame.head).map(|()| None),
+            None => {
+                let len = frame.head.len() + frame.body.len();
+                gate.trouble(self.key, Trouble::Frame(len), self.link.now);
+                Ok(None)
+            }
+            Some(Kind::Settings) => {
+                gate.trouble(self.key, Trouble::Frame(frame.head.len()), self.link.now);
+                self.peer.update(&frame.head).map(|()| None)
+            }
             Some(Kind::Request) => self.take_request(frame, gate),
-            Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id)),
+            Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id, gate)),
             Some(Kind::Response | Kind::Drain | Kind::Data) => {
                 Err(FrameError::Unexpected("a frame that only servers send"))
             }
@@ -147,14 +155,17 @@ impl ServerStream {
         gate.admit(self.key, bytes, self.link.now)
     }
 
-    fn take_cancel(&mut self, wire_id: u64) -> Option<ServerEvent> {
-        // Not found: the answer and the cancellation have crossed.
-        let (_, call) = self.calls.iter_mut().find(|(_, call)| call.wire_id == wire_id)?;
-        if call.stopped.is_some() {
+    fn take_cancel(&mut self, wire_id: u64, gate: &mut Gate) -> Option<ServerEvent> {
+        let found = self.calls.iter_mut().map(|(_, call)| call);
+        let mut found = found.filter(|call| call.wire_id == wire_id && call.stopped.is_none());
+        let Some(call) = found.next() else {
+            // The answer and the cancellation have crossed.
+            gate.trouble(self.key, Trouble::Frame(0), self.link.now);
             return None;
-        }
+        };
         call.stopped = Some(Stop::Cancel);
         call.deadline = None;
+        gate.trouble(self.key, Trouble::Cancel, self.link.now);
         Some(ServerEvent::Abandon { call: call.id })
     }
 
@@ -175,14 +186,14 @@ impl ServerStream {
                 return self.reset(gate);
             }
             _ => {
-                gate.violation();
+                gate.violation(self.key, self.link.now);
                 return self.reset(gate);
             }
         };
         // Not looked at anyway, or there is no way to say so.
         let unseen = self.draining || self.link.format == Format::Plain;
         if !unseen && id <= self.last_id {
-            gate.violation();
+            gate.violation(self.key, self.link.now);
             return self.reset(gate);
         }
         match status.code {

@@ -33,6 +33,8 @@ pub struct ServerStats {
     pub memory: u64,
     /// Streams closed because the peer broke the format.
     pub violations: u64,
+    /// Times that a peer was cut off for what it cost; see [`ServerConfig`](crate::ServerConfig).
+    pub cut_off: u64,
     /// Streams closed because no first request came within the read timeout.
     pub first_byte_timeouts: u64,
     /// Streams closed because a message began and did not end within the read timeout.

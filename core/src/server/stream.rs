@@ -8,6 +8,7 @@ use slab::Slab;
 use super::calls::{Call, CallId};
 use super::connections::ConnectionKey;
 use super::gate::Gate;
+use super::patience::Trouble;
 use super::stats::Timer;
 use crate::compress::Payload;
 use crate::config::ServerConfig;
@@ -55,6 +56,8 @@ pub struct ServerStream {
     /// When the stream is closed unless a request comes.
     pub(super) idle_due: Option<Timestamp>,
     pub(super) draining: bool,
+    /// It was closed from the beginning.
+    refused: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
     pub(super) finished: bool,
     /// Nothing of what the peer sends is looked at any more.
@@ -116,6 +119,7 @@ impl ServerStream {
         let key = gate.open(peer, protocol, Some(format), now);
         gate.refuse();
         let mut stream = Self::opened(key, format, config, now);
+        stream.refused = true;
         stream.drain(gate, now);
         stream
     }
@@ -148,6 +152,7 @@ impl ServerStream {
             due: None,
             idle_due: Some(now + config.read_timeout),
             draining: false,
+            refused: false,
             finished: false,
             deaf: false,
             abandons: VecDeque::new(),
@@ -199,16 +204,17 @@ impl ServerStream {
         self.link.advance_clock(now);
         let now = self.link.now;
         if let Some(overdue) = self.link.overdue(now) {
-            gate.timed_out(match overdue {
+            let timer = match overdue {
                 Overdue::Write(_) => Timer::Write,
                 Overdue::Message(_) => Timer::Message,
-            });
+            };
+            gate.timed_out(self.key, timer, now);
             self.reset(gate);
             return;
         }
         if self.idle_due().is_some_and(|due| due <= now) {
-            let unused = self.seq == 0 && self.last_id == 0;
-            gate.timed_out(if unused { Timer::FirstByte } else { Timer::Idle });
+            let timer = if self.is_unused() { Timer::FirstByte } else { Timer::Idle };
+            gate.timed_out(self.key, timer, now);
             self.drain(gate, now);
         }
         if self.due.is_some_and(|due| due <= now) {
@@ -252,7 +258,10 @@ impl ServerStream {
         self.link.advance_clock(now);
         self.link.gone();
         self.release_all(gate);
-        gate.close(self.key);
+        if self.is_unused() && !self.refused {
+            gate.trouble(self.key, Trouble::EmptyStream, self.link.now);
+        }
+        gate.close(self.key, self.link.now);
     }
 
     /// The next operation on the stream.
@@ -360,6 +369,15 @@ impl ServerStream {
         if !self.is_listening() {
             self.link.decoder.clear();
         }
-        gate.charge(self.key, self.held());
+        if gate.charge(self.key, self.held()) && self.link.is_open() {
+            self.link.reset();
+            self.abandon_all();
+            self.settle(gate);
+        }
+    }
+
+    /// Whether no request has come.
+    fn is_unused(&self) -> bool {
+        self.seq == 0 && self.last_id == 0
     }
 }

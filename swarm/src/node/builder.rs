@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc;
+use libp2p_connection_limits::ConnectionLimits;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::timeout::TransportTimeout;
 use libp2p_core::transport::{Boxed, ListenerId};
@@ -28,6 +29,13 @@ use crate::runtime::Runtime;
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// How many inbound streams of one connection may negotiate at a time; libp2p drops those beyond.
 const NEGOTIATING: usize = 512;
+/// How many peers may be in the middle of a handshake with us at a time.
+const HANDSHAKES: u32 = 256;
+/// How many connections to one peer there may be: one through a relay, a direct one from each side,
+/// and some that are on their way out.
+const PER_PEER: u32 = 8;
+/// How many connections others may have to us.
+const INCOMING: u32 = 10_000;
 const COMMANDS: usize = 64;
 /// Collects what a [`Node`] starts with.
 #[derive(Debug)]
@@ -39,6 +47,7 @@ pub struct NodeBuilder<R> {
     client: ClientConfig,
     server: ServerConfig,
     relay: Option<RelayConfig>,
+    max_incoming: u32,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -71,6 +80,7 @@ impl<R: Runtime> NodeBuilder<R> {
             client: ClientConfig::default(),
             server: ServerConfig::default(),
             relay: None,
+            max_incoming: INCOMING,
             runtime: PhantomData,
         }
     }
@@ -109,6 +119,14 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// The most connections that others may have to this node; further ones are closed. Default
+    /// 10 000. Of one peer there are at most 8, and at most 256 may be in the middle of their
+    /// handshake. Those without a stream are closed after 60 s.
+    pub fn max_incoming_connections(mut self, max_incoming: u32) -> Self {
+        self.max_incoming = max_incoming;
+        self
+    }
+
     /// How the client behaves.
     pub fn client_config(mut self, config: ClientConfig) -> Self {
         self.client = config;
@@ -132,7 +150,11 @@ impl<R: Runtime> NodeBuilder<R> {
         let executor: crate::Executor = std::sync::Arc::new(|future| R::spawn(future));
         let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
         let (client, server) = (pointsub.client(), pointsub.server());
-        let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay);
+        let limits = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(HANDSHAKES))
+            .with_max_established_incoming(Some(self.max_incoming))
+            .with_max_established_per_peer(Some(PER_PEER));
+        let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)
             .with_idle_connection_timeout(IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(NEGOTIATING)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
+use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_dcutr as dcutr;
@@ -23,6 +24,8 @@ use crate::behaviour::Behaviour;
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 pub(super) struct Parts {
+    /// First, so that nothing else is asked about a connection that is refused.
+    limits: connection_limits::Behaviour,
     pointsub: Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -39,12 +42,14 @@ impl Parts {
         keypair: &Keypair,
         pointsub: Behaviour,
         relay: Option<RelayConfig>,
+        limits: ConnectionLimits,
     ) -> (relay::client::Transport, Self) {
         let key = keypair.public();
         let peer = key.to_peer_id();
         let (circuits, relayed) = relay::client::new(peer);
         let identify = identify::Config::new("/pointsub/1".into(), key);
         let parts = Self {
+            limits: connection_limits::Behaviour::new(limits),
             pointsub,
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),

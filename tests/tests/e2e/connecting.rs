@@ -223,3 +223,31 @@ fn a_node_neither_connects_nor_sends_to_itself() {
         assert_eq!((error.phase, error.delivery), (Phase::Send, Delivery::NotProcessed));
     });
 }
+
+/// More connections than are allowed are closed, and there is room again when one is gone.
+#[test]
+fn a_node_limits_how_many_connect_to_it() {
+    run(async {
+        let server = Node::builder().listen(loopback()).max_incoming_connections(2).build().await;
+        let server = server.expect("a node");
+        server.server().register(&echo_name(), echo).expect("first");
+        let (one, two) = (client_of(&server, once()).await, client_of(&server, once()).await);
+        check_echo(&one, server.peer_id(), "one").await;
+        check_echo(&two, server.peer_id(), "two").await;
+        let three = client(once()).await;
+        let address = self::address(&server).await;
+        // The handshake may end before the refusal comes.
+        let _either = three.connect(address.clone()).await;
+        let refused = three.client().send(server.peer_id(), &echo_name(), "three").await;
+        let error = refused.expect_err("there is no room");
+        assert_eq!(error.delivery, Delivery::NotProcessed, "{error:?}");
+        check_echo(&two, server.peer_id(), "still there").await;
+        one.shutdown(Duration::ZERO).await;
+        loop {
+            let _either = three.connect(address.clone()).await;
+            if three.client().send(server.peer_id(), &echo_name(), "three").await.is_ok() {
+                break;
+            }
+        }
+    });
+}
