@@ -21,8 +21,9 @@ use thiserror::Error;
 pub(crate) type Client = client::Behaviour;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// The limits of go-libp2p.
+/// How many dial-backs are made in a minute, as in go-libp2p.
 const PER_MINUTE: u32 = 60;
+/// How many of them one peer may ask for, as in go-libp2p.
 const PER_MINUTE_AND_PEER: u32 = 12;
 
 /// Dials peers that ask for it, at the address that they name.

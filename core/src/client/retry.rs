@@ -57,6 +57,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// What a client may spend on retries, in tenths of a failure.
     const FULL: u32 = 1000;
 
     pub(super) fn new() -> Self {

@@ -34,8 +34,9 @@ const HANDSHAKES: u32 = 256;
 /// How many connections to one peer there may be: one through a relay, a direct one from each side,
 /// and some that are on their way out.
 const PER_PEER: u32 = 8;
-/// How many connections others may have to us.
+/// How many connections others may have to us, by default.
 const INCOMING: u32 = 10_000;
+/// How many calls to a node (connect, addresses) wait for its task.
 const COMMANDS: usize = 64;
 /// Collects what a [`Node`] starts with.
 #[derive(Debug)]

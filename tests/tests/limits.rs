@@ -1,0 +1,273 @@
+//! `LIMITS.md`: every limit, its default, what happens beyond it. Generated from the sources, so
+//! that it cannot say anything that is not there: options from `core/src/config`, and every constant
+//! of the core and the libp2p half, which is a limit or is listed here as none.
+//! `UPDATE_LIMITS=1 cargo test -p pointsub-tests --test limits` writes the file anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Constants that are limits, and what happens beyond them.
+const FIXED: &[(&str, &str, &str)] = &[
+    (
+        "core/src/compress.rs",
+        "MAX_RATIO",
+        "a body that claims more is refused, without inflating it",
+    ),
+    ("core/src/frame/mod.rs", "MAX_HEAD", "the frame breaks the format, and its stream is reset"),
+    (
+        "core/src/frame/decode.rs",
+        "SMALL",
+        "a larger body is asked for, and gets a buffer of its own",
+    ),
+    ("core/src/frame/decode.rs", "GROWTH", "a buffer grows no faster, whatever was announced"),
+    ("core/src/frame/outbox.rs", "BATCH", "the rest goes with the next write"),
+    ("core/src/id.rs", "MAX_PEER_ID", "no such peer id is accepted"),
+    ("core/src/status.rs", "MAX_MESSAGE", "the text is cut"),
+    ("core/src/client/dispatch.rs", "BULK", "the request travels on a stream for large ones"),
+    (
+        "core/src/client/memory.rs",
+        "CAPACITY",
+        "the peer that was met first is forgotten, and asked again",
+    ),
+    ("core/src/client/queue.rs", "MAX_MOVES", "it counts as a failed try"),
+    (
+        "core/src/client/retry.rs",
+        "FULL",
+        "with half of it gone, there are neither retries nor hedges",
+    ),
+    ("core/src/client/retry.rs", "MAX_PAUSE", "longer pauses that a server asks for end the tries"),
+    ("core/src/client/search.rs", "MAX_LOG", "further attempts are made, and not listed"),
+    ("core/src/client/stream.rs", "MAX_UNASKED", "the stream is reset"),
+    ("core/src/nearest/nodes.rs", "MAX_NODES", "adding fails with a typed error"),
+    ("core/src/nearest/nodes.rs", "REST_MAX", "a node rests no longer, and is probed"),
+    ("core/src/nearest/latency.rs", "MAX_SAMPLE", "longer answers count as this long"),
+    ("core/src/server/patience.rs", "FULL", "a peer that has used them up is cut off"),
+    ("core/src/server/patience.rs", "REMEMBERED", "further ones begin anew when they come back"),
+    ("core/src/server/share.rs", "MULTIPLE", "further requests are answered `busy`"),
+    ("core/src/server/stream.rs", "OUTBOX_HIGH", "nothing more is read from the stream until then"),
+    ("swarm/src/address_book.rs", "PEERS", "the oldest is forgotten"),
+    ("swarm/src/address_book.rs", "ADDRESSES", "the oldest is forgotten"),
+    ("swarm/src/autonat.rs", "PER_MINUTE", "further dial-backs are refused"),
+    ("swarm/src/autonat.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
+    ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
+    ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
+    ("swarm/src/node/builder.rs", "HANDSHAKES", "the connection is refused"),
+    ("swarm/src/node/builder.rs", "PER_PEER", "the connection is closed"),
+    ("swarm/src/node/builder.rs", "INCOMING", "the connection is closed"),
+    ("swarm/src/node/builder.rs", "COMMANDS", "callers wait"),
+    ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
+    ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
+];
+
+/// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
+const NO_LIMITS: &[&str] = &[
+    "BEST",
+    "BUFFER",
+    "COPY",
+    "COUNTED",
+    "DAY",
+    "EARNED",
+    "ENOUGH",
+    "FIRST_WRITE",
+    "FRACTION",
+    "GIB",
+    "HALF_LIFE",
+    "HALVING",
+    "HEADER_LEN",
+    "HOUR",
+    // Defaults of options.
+    "INITIAL",
+    "MAX",
+    "MIN",
+    "WINDOW",
+    "INITIAL_PEAK",
+    "INLINE_BODY",
+    "INLINE_COMPRESS",
+    "KEPT_CALLS",
+    "LATENCY_FRESH",
+    "LEVEL",
+    "LOAD_AGE",
+    "LOAD_FRESH",
+    "LOAD_STEP",
+    "MAX_LEN",
+    "MIB",
+    "MILLISECOND",
+    "MINUTE",
+    "MIN_SIZE",
+    "MOST",
+    "NATIVE_PREFIX",
+    "NEUTRAL",
+    "NOBODY",
+    "ONE",
+    "PEAK_HALF_LIFE",
+    "PROBE",
+    "READ",
+    "REST",
+    "REST_BASE",
+    "RETRY_AFTER",
+    "ROOM",
+    "SAMPLE",
+    "SAMPLED_FROM",
+    "SLACK",
+    "SLOT_BITS",
+    "SLOT_MASK",
+    "WARM_UP",
+    "WHOLE",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// A declaration with the documentation above it, on one line.
+struct Documented {
+    doc: String,
+    line: String,
+}
+
+/// Every line of code in a file with its doc comment, if it has one.
+fn documented(text: &str) -> Vec<Documented> {
+    let (mut doc, mut found) = (String::new(), Vec::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(more) = line.strip_prefix("///") {
+            doc = format!("{doc} {}", more.trim()).trim().to_owned();
+        } else if !line.starts_with("#[") && !line.starts_with("//") {
+            found.push(Documented { doc: std::mem::take(&mut doc), line: line.to_owned() });
+        }
+    }
+    found
+}
+
+/// Links as plain code: they lead nowhere outside the documentation.
+fn plain(doc: &str) -> String {
+    let mut text = String::new();
+    let mut rest = doc;
+    while let Some((before, link)) = rest.split_once('[') {
+        let Some((label, after)) = link.split_once(']') else { break };
+        text.push_str(before);
+        text.push_str(label);
+        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    (text + rest).replace('|', "\\|")
+}
+
+/// The options that a file declares: name, and what its documentation says.
+fn options(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(file)).expect("a readable source file");
+    let setter = |found: Documented| {
+        let line = found.line.strip_prefix("pub fn ").unwrap_or(&found.line).to_owned();
+        let name = line.strip_prefix("with_")?.split('(').next()?.to_owned();
+        assert!(found.doc.contains("Default"), "{name} does not say its default");
+        Some((name, plain(&found.doc)))
+    };
+    documented(&text).into_iter().filter_map(setter).collect()
+}
+
+/// All constants below a folder, by file and name: value and documentation.
+fn constants(folder: &str) -> BTreeMap<(String, String), (String, String)> {
+    let (root, mut files, mut found) = (root(), Vec::new(), BTreeMap::new());
+    sources(&root.join(folder), &mut files);
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a readable source file");
+        let code = text.split("#[cfg(test)]").next().expect("at least one part");
+        let short = file.strip_prefix(&root).expect("below the root").display().to_string();
+        for Documented { doc, line } in documented(code) {
+            let Some((_, declared)) = line.split_once("const ") else { continue };
+            let Some((name, rest)) = declared.split_once(": ") else { continue };
+            if !name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+                continue;
+            }
+            let Some((of_type, value)) = rest.split_once(" = ") else { continue };
+            // The wire has numbers of eight bits; the rest are no numbers.
+            if !["usize", "u64", "u32", "u16", "i32", "Duration"].contains(&of_type) {
+                continue;
+            }
+            let value = value.trim_end_matches(';').to_owned();
+            found.insert((short.clone(), name.to_owned()), (value, doc));
+        }
+    }
+    found
+}
+
+/// `64 * 1024` as a person writes it.
+fn readable(value: &str) -> String {
+    let text = value.replace(" * 1024 * 1024", " MiB").replace(" * 1024", " KiB");
+    let text = text.replace("Duration::from_secs(15 * 60)", "15 min").replace('_', " ");
+    match text.strip_prefix("Duration::from") {
+        Some(duration) if duration.ends_with(')') => {
+            let (unit, number) = duration.trim_end_matches(')').split_once('(').expect("a number");
+            format!("{number} {}", if unit.trim() == "secs" { "s" } else { "ms" })
+        }
+        _ => text,
+    }
+}
+
+fn page() -> String {
+    let mut text = String::from(
+        "# Limits\n\n\
+         Generated from the sources and checked by a test (`tests/tests/limits.rs`): every option \
+         with its default and range, and every fixed limit. What happens beyond a limit never \
+         harms other peers.\n\n\
+         ## Memory at worst\n\n\
+         A server holds `max_memory + streams × (64 KiB + 16 KiB + buffer_pool_size) + \
+         concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
+         first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
+         if 10 000 requests are at work and each pins the block that it was read in. A client holds \
+         the bodies that its callers gave it, and `max_block_size` for each stream on which an \
+         answer arrives. A hostile peer reaches its own part of this, and then is refused.\n",
+    );
+    for (title, file) in [
+        ("The server's options", "core/src/config/server.rs"),
+        ("The client's options", "core/src/config.rs"),
+    ] {
+        let _ok = write!(text, "\n## {title}\n\n| option | meaning, default, range |\n|---|---|\n");
+        for (name, doc) in options(file) {
+            let _ok = writeln!(text, "| `{name}` | {doc} |");
+        }
+    }
+    text.push_str(
+        "\n## Fixed limits\n\n| limit | value | beyond it | where |\n|---|---|---|---|\n",
+    );
+    let mut constants = constants("core/src");
+    constants.append(&mut self::constants("swarm/src"));
+    for (file, name, beyond) in FIXED {
+        let key = ((*file).to_owned(), (*name).to_owned());
+        let Some((value, doc)) = constants.remove(&key) else {
+            panic!("{name} in {file} is gone: mend the list");
+        };
+        assert!(!doc.is_empty(), "{name} in {file} is not documented");
+        let (doc, value) = (plain(&doc), readable(&value));
+        let _ok = writeln!(text, "| {doc} | {value} | {beyond} | `{file}` |");
+    }
+    constants.retain(|(_, name), _| !NO_LIMITS.contains(&name.as_str()));
+    let unknown: Vec<_> = constants.keys().collect();
+    assert!(unknown.is_empty(), "limits or none? Add them to one of the lists: {unknown:?}");
+    text
+}
+
+#[test]
+fn every_limit_is_listed() {
+    let (path, page) = (root().join("LIMITS.md"), page());
+    if std::env::var_os("UPDATE_LIMITS").is_some() {
+        fs::write(&path, &page).expect("a writable file");
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == page, "LIMITS.md is old: run this test with UPDATE_LIMITS=1");
+}
