@@ -1,15 +1,14 @@
 //! The client: its time limits, and the caller's deadline.
 
-mod support;
-
 use std::time::Duration;
 
-use pointsub_core::client::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
-use support::{
+use crate::support;
+use crate::support::{
     CONNECT, ClientScript, KIB, READ, WRITE, body, cancel, frame, id, ms, plain, request, response,
     settings,
 };
+use pointsub_core::client::Offer;
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
 
 const NATIVE: Offer = Offer::Only(Format::Native);
 

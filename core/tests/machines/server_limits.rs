@@ -1,14 +1,12 @@
 //! The server: the limit of concurrency at work, and what becomes of requests beyond it.
 
-mod support;
-
+use crate::support::{
+    PROTOCOL, ServerScript, WRITE, cancel, drain, failure, join, ms, peer, plain, request, response,
+};
 use pointsub_core::server::LimitPolicy;
 use pointsub_core::{
     Format, InboundId, Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, StatusCode,
     StreamEvent, StreamId, StreamOp,
-};
-use support::{
-    PROTOCOL, ServerScript, WRITE, cancel, drain, failure, join, ms, peer, plain, request, response,
 };
 
 const SECOND: u64 = 1000;

@@ -1,10 +1,11 @@
 //! The client: failures that the server answers with, compressed answers, and peers that break
 //! the format.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    ClientScript, Wire, drain, failure, frame, id, plain, request, response, settings,
+};
 use bytes::Bytes;
 use pointsub_core::client::Offer;
 use pointsub_core::compress::InflateError;
@@ -12,7 +13,6 @@ use pointsub_core::{
     Cause, ClientConfig, ClientEvent, Delivery, Format, FrameError, Phase, RequestId, Status,
     StatusCode, StreamId,
 };
-use support::{ClientScript, Wire, drain, failure, frame, id, plain, request, response, settings};
 
 const ID: u64 = id(2, 0);
 

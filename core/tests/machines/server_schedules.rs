@@ -1,17 +1,15 @@
 //! The server: whatever happens in whatever order, its counters add up and come back to zero.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::{KIB, body, cancel, check_counters, peer, plain, request};
 use bytes::Bytes;
 use pointsub_core::server::LimitPolicy;
 use pointsub_core::{
     Body, Format, InboundId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
 };
-use support::{KIB, body, cancel, check_counters, peer, plain, request};
 
 const BLOCK: usize = 100 * KIB;
 

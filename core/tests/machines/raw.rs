@@ -1,16 +1,14 @@
 //! Raw streams: the machines count and time them, and see none of their bytes.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    CONNECT, ClientScript, PROTOCOL, ServerScript, id, ms, peer, plain, request, response,
+};
 use pointsub_core::client::Offer;
 use pointsub_core::{
     Cause, ClientConfig, ClientEvent, ClientInput, ClientOutput, Delivery, DialId, Format, Phase,
     ProtocolName, SendError, ServerConfig, StatusCode, StreamError,
-};
-use support::{
-    CONNECT, ClientScript, PROTOCOL, ServerScript, id, ms, peer, plain, request, response,
 };
 
 fn config() -> ClientConfig {

@@ -1,15 +1,13 @@
 //! The server: requests and answers, cancellation, what comes late, counters.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    KIB, PROTOCOL, ServerScript, body, cancel, failure, ms, plain, request, response, settings,
+};
 use bytes::Bytes;
 use pointsub_core::server::RegisterError;
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, ServerStats, Status, StatusCode};
-use support::{
-    KIB, PROTOCOL, ServerScript, body, cancel, failure, ms, plain, request, response, settings,
-};
 
 fn config() -> ServerConfig {
     ServerConfig::default()

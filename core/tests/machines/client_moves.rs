@@ -1,10 +1,9 @@
 //! The client: streams that die or are drained, and the requests that are moved.
 
-mod support;
-
+use crate::support;
+use crate::support::{ClientScript, KIB, body, drain, failure, id, plain, request, response};
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
-use support::{ClientScript, KIB, body, drain, failure, id, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);

@@ -1,18 +1,16 @@
 //! Calls to the closest node: who is asked, who is asked next, and what the caller is told.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::nodes::{any, asked, expect_answer, farm, order, trail, unreachable};
+use crate::support::{
+    ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
+};
 use pointsub_core::client::{Offer, RetryPolicy};
 use pointsub_core::nearest::{Candidate, NodeError, PeakEwma, Strategy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, RequestError, SendError,
     StatusCode, StreamError,
-};
-use support::nodes::{any, asked, expect_answer, farm, order, trail, unreachable};
-use support::{
-    ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
 };
 
 const APPLICATION: u8 = 1;

@@ -1,12 +1,10 @@
 //! The server: its options. Each has a default, a range, and something that it does.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{MIB, ServerScript, drain, failure, plain, request, settings};
 use pointsub_core::server::LimitPolicy;
 use pointsub_core::{Format, Server, ServerConfig};
-use support::{MIB, ServerScript, drain, failure, plain, request, settings};
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -177,8 +175,8 @@ const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
 const MEMORY: &str = include_str!("server_memory.rs");
-const BODIES: &str = include_str!("../../tests/tests/e2e/bodies.rs");
-const E2E_LIMITS: &str = include_str!("../../tests/tests/e2e/limits.rs");
+const BODIES: &str = include_str!("../../../tests/tests/e2e/bodies.rs");
+const E2E_LIMITS: &str = include_str!("../../../tests/tests/e2e/limits.rs");
 
 /// S20: there is no option without a test that shows what it does.
 #[test]

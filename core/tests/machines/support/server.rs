@@ -242,16 +242,6 @@ impl ServerScript {
         }
     }
 
-    /// A request of peer number `n` under any protocol.
-    #[track_caller]
-    pub(crate) fn expect_request_from(&mut self, n: u8, body: impl Into<Bytes>) -> InboundId {
-        let ServerEvent::Request { request, peer: from, payload, .. } = self.expect_event() else {
-            panic!("expected a request");
-        };
-        assert_eq!((from, payload.into_bytes()), (peer(n), Ok(body.into())));
-        request
-    }
-
     /// How many requests are handed out now, whatever they are.
     pub(crate) fn take_requests(&mut self) -> Vec<InboundId> {
         self.pump();

@@ -1,12 +1,10 @@
 //! The server: how streams end in good order, half-closed streams, and back-pressure.
 
-mod support;
-
-use pointsub_core::server::RegisterError;
-use pointsub_core::{Format, ProtocolName, ServerConfig};
-use support::{
+use crate::support::{
     KIB, PROTOCOL, READ, ServerScript, body, cancel, drain, failure, plain, request, response,
 };
+use pointsub_core::server::RegisterError;
+use pointsub_core::{Format, ProtocolName, ServerConfig};
 
 const LATE: u64 = 10_000;
 

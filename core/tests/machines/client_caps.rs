@@ -1,10 +1,9 @@
 //! The client: how many streams there may be, how many idle ones, and who gets the next.
 
-mod support;
-
+use crate::support;
+use crate::support::{ClientScript, IDLE, PROTOCOL, id, plain, request, response};
 use pointsub_core::client::Offer;
 use pointsub_core::{ClientConfig, Format, StreamId};
-use support::{ClientScript, IDLE, PROTOCOL, id, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 

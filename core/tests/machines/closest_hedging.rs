@@ -1,11 +1,9 @@
 //! Calls to the closest node: asking one more while one takes its time.
 
-mod support;
-
+use crate::support::nodes::{any, asked, expect_answer, farm, hedged, order, trail, unreachable};
+use crate::support::{PROTOCOL, READ, cancel, failure, id, peer, response};
 use pointsub_core::client::Offer;
 use pointsub_core::{CallOptions, ClientConfig};
-use support::nodes::{any, asked, expect_answer, farm, hedged, order, trail, unreachable};
-use support::{PROTOCOL, READ, cancel, failure, id, peer, response};
 
 const APPLICATION: u8 = 1;
 

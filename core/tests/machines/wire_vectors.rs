@@ -10,7 +10,7 @@ use pointsub_core::{
 };
 use sha2::{Digest, Sha256};
 
-const WIRE: &str = include_str!("../../WIRE.md");
+const WIRE: &str = include_str!("../../../WIRE.md");
 /// As many as `WIRE.md` has: a block that is not recognised must not go unnoticed.
 const VECTORS: usize = 92;
 const LIMIT: usize = 32 * 1024 * 1024;

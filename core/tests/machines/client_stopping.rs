@@ -1,10 +1,9 @@
 //! The client: drain and close.
 
-mod support;
-
+use crate::support;
+use crate::support::{CONNECT, ClientScript, PROTOCOL, READ, id, plain, request, response};
 use pointsub_core::client::Offer;
 use pointsub_core::{Body, Cause, ClientConfig, Delivery, Format, Phase, SendError};
-use support::{CONNECT, ClientScript, PROTOCOL, READ, id, plain, request, response};
 
 /// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {

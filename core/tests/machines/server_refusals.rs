@@ -1,11 +1,9 @@
 //! The server: requests that it refuses, and peers that break the format.
 
-mod support;
-
+use crate::support::{ServerScript, Wire, cancel, drain, failure, frame, plain, request, response};
 use bytes::Bytes;
 use pointsub_core::compress::InflateError;
 use pointsub_core::{Format, ServerConfig, ServerEvent};
-use support::{ServerScript, Wire, cancel, drain, failure, frame, plain, request, response};
 
 fn config() -> ServerConfig {
     ServerConfig::default()

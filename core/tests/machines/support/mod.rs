@@ -6,9 +6,6 @@
 //! nothing after the end of a stream, one outcome for each request, no deadline in the past, and
 //! counters that add up.
 
-// Each test binary uses its part of this.
-#![allow(dead_code, unused_imports)]
-
 mod client;
 pub(crate) mod nodes;
 mod server;

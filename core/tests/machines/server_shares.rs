@@ -1,10 +1,8 @@
 //! The server: fair shares between peers and between protocols.
 
-mod support;
-
+use crate::support::{PROTOCOL, ServerScript, failure, request};
 use pointsub_core::server::LimitPolicy;
 use pointsub_core::{InboundId, ServerConfig, StreamId};
-use support::{PROTOCOL, ServerScript, failure, request};
 
 const QUIET: &str = "/quiet";
 

@@ -1,12 +1,10 @@
 //! The server: how many bytes it holds for whom, and what it refuses for want of memory.
 
-mod support;
-
-use bytes::Bytes;
-use pointsub_core::{Body, Format, ServerConfig, ServerEvent, Status, StatusCode, StreamId};
-use support::{
+use crate::support::{
     KIB, MIB, PROTOCOL, ServerScript, body, cancel, drain, failure, plain, request, response,
 };
+use bytes::Bytes;
+use pointsub_core::{Body, Format, ServerConfig, ServerEvent, Status, StatusCode, StreamId};
 
 const LARGE: usize = 200 * KIB;
 

@@ -1,11 +1,9 @@
 //! Calls to the closest node: how they end before a node has answered.
 
-mod support;
-
+use crate::support::nodes::{any, asked, expect_answer, farm, hedged, order, unreachable};
+use crate::support::{CONNECT, PROTOCOL, cancel, failure, id, ms, response};
 use pointsub_core::client::Offer;
 use pointsub_core::{CallOptions, Cause, ClientConfig, Delivery, SendError};
-use support::nodes::{any, asked, expect_answer, farm, hedged, order, unreachable};
-use support::{CONNECT, PROTOCOL, cancel, failure, id, ms, response};
 
 /// One round only, unless a test is about more.
 fn config() -> ClientConfig {

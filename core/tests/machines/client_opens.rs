@@ -1,10 +1,8 @@
 //! The client: opens that fail, formats that are refused.
 
-mod support;
-
+use crate::support::{CONNECT, ClientScript, id, plain, request, response, settings};
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
-use support::{CONNECT, ClientScript, id, plain, request, response, settings};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);

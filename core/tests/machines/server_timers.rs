@@ -1,14 +1,12 @@
 //! The server: its four timers, each at its own time, and the caller's deadline.
 
-mod support;
-
 use std::time::Duration;
 
-use pointsub_core::{Format, ServerConfig};
-use support::{
+use crate::support::{
     IDLE, KIB, READ, ServerScript, WRITE, body, cancel, drain, failure, frame, ms, plain, request,
     response, settings,
 };
+use pointsub_core::{Format, ServerConfig};
 
 fn config() -> ServerConfig {
     ServerConfig::default()

@@ -1,12 +1,10 @@
 //! The client: requests that are tried again.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{ClientScript, drain, failure, id, request, response, settings};
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
-use support::{ClientScript, drain, failure, id, request, response, settings};
 
 const BUSY: u8 = 3;
 const APPLICATION: u8 = 1;

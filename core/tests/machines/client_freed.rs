@@ -1,14 +1,12 @@
 //! The client: what it holds is freed with it, and with the requests.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{ClientScript, KIB, id, plain, request, response};
 use bytes::Bytes;
 use pointsub_core::client::Offer;
 use pointsub_core::nearest::XorOrder;
 use pointsub_core::{ClientConfig, Format};
-use support::{ClientScript, KIB, id, plain, request, response};
 
 /// A body that holds a share of `alive` for as long as anybody holds it.
 fn body(alive: &Arc<()>, len: usize) -> Bytes {

@@ -1,17 +1,16 @@
 //! The client: first contact, bytes on the wire, requests in flight, what is refused at once.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support;
+use crate::support::{
+    CONNECT, ClientScript, KIB, MIB, PROTOCOL, READ, body, id, ms, plain, request, response,
+    settings,
+};
 use bytes::Bytes;
 use pointsub_core::client::Offer;
 use pointsub_core::{
     Body, Cause, ClientConfig, ClientStats, Delivery, Format, Phase, SendError, Timestamp,
-};
-use support::{
-    CONNECT, ClientScript, KIB, MIB, PROTOCOL, READ, body, id, ms, plain, request, response,
-    settings,
 };
 
 /// Without retries: `client_retry.rs` is about those.

@@ -1,12 +1,12 @@
 //! The client: when it opens streams, which one it uses, when it closes them.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    ClientScript, IDLE, KIB, PROTOCOL, body, id, ms, peer, plain, request, response,
+};
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
-use support::{ClientScript, IDLE, KIB, PROTOCOL, body, id, ms, peer, plain, request, response};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);

@@ -1,13 +1,12 @@
 //! The client: cancellation, and what a lost stream says about how far a request had come.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support;
+use crate::support::{ClientScript, KIB, READ, body, cancel, drain, id, plain, request, response};
 use bytes::Bytes;
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
-use support::{ClientScript, KIB, READ, body, cancel, drain, id, plain, request, response};
 
 /// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {

@@ -1,14 +1,12 @@
 //! The server: its report on open streams.
 
-mod support;
-
 use std::time::Duration;
 
-use bytes::Bytes;
-use pointsub_core::{ConnectionInfo, Format, ServerConfig, StreamId};
-use support::{
+use crate::support::{
     IDLE, PROTOCOL, ServerScript, body, drain, ms, peer, plain, request, response, settings,
 };
+use bytes::Bytes;
+use pointsub_core::{ConnectionInfo, Format, ServerConfig, StreamId};
 
 fn config() -> ServerConfig {
     ServerConfig::default()

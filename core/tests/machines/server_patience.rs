@@ -1,10 +1,9 @@
 //! The server: what a peer may cost for nothing, and what becomes of one that costs more.
 
-mod support;
-
+use crate::support;
+use crate::support::{PROTOCOL, ServerScript, cancel, frame, request};
 use bytes::Bytes;
 use pointsub_core::{Format, ProtocolName, ServerConfig, StatusCode, StreamId};
-use support::{PROTOCOL, ServerScript, cancel, frame, request};
 
 /// A server that lets in as much as the tests ask.
 fn server() -> ServerScript {
