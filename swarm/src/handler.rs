@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use libp2p_identity::PeerId;
 use libp2p_swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
@@ -19,6 +17,7 @@ use pointsub_core::{StreamError, StreamId};
 
 use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
+use crate::pump::{Ended, Streams};
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
 use crate::upgrade::{Names, Speaks, WireName};
@@ -29,7 +28,8 @@ const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 /// The streams of one connection.
 ///
 /// Streams run here and not on tasks of their own because the connection's task is woken for
-/// every byte anyway: without the hop, a read full of requests is answered with one write.
+/// every byte anyway: without the hop, a read full of requests is answered with one write. See
+/// [`pump`](crate::pump) for how it gets there.
 pub struct Handler {
     peer: PeerId,
     client: Arc<ClientHub>,
@@ -37,7 +37,7 @@ pub struct Handler {
     listen: Names,
     /// Opens that the swarm is yet to be asked for.
     opens: VecDeque<OpenTicket>,
-    streams: FuturesUnordered<BoxFuture<'static, Ended>>,
+    streams: Streams,
     /// Streams for requests that we opened.
     outbound: HashSet<StreamId>,
     /// There is a better connection.
@@ -45,13 +45,6 @@ pub struct Handler {
     inbound: usize,
     /// Raw streams that the peer has opened hold a share of it.
     raws: Arc<()>,
-}
-
-/// Who opened the stream that has ended.
-#[derive(Debug)]
-enum Ended {
-    Inbound,
-    Outbound(StreamId),
 }
 
 /// What the behaviour tells a connection.
@@ -74,11 +67,22 @@ impl Handler {
             server,
             listen,
             opens: VecDeque::new(),
-            streams: FuturesUnordered::new(),
+            streams: Streams::new(),
             outbound: HashSet::new(),
             retired: false,
             inbound: 0,
             raws: Arc::new(()),
+        }
+    }
+
+    fn note_ended(&mut self) {
+        for ended in self.streams.ended() {
+            match ended {
+                Ended::Inbound => self.inbound -= 1,
+                Ended::Outbound(stream) => {
+                    self.outbound.remove(&stream);
+                }
+            }
         }
     }
 }
@@ -113,14 +117,8 @@ impl ConnectionHandler for Handler {
             let protocol = SubstreamProtocol::new(names, ticket).with_timeout(timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
-        while let Poll::Ready(Some(ended)) = self.streams.poll_next_unpin(cx) {
-            match ended {
-                Ended::Inbound => self.inbound -= 1,
-                Ended::Outbound(stream) => {
-                    self.outbound.remove(&stream);
-                }
-            }
-        }
+        self.streams.poll(cx);
+        self.note_ended();
         Poll::Pending
     }
 
@@ -154,6 +152,7 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, WireName { protocol, speaks, .. }),
                 ..
             }) => {
+                self.note_ended();
                 let open = self.inbound + Arc::strong_count(&self.raws) - 1;
                 let has_room = open < self.server.config.max_streams_per_connection();
                 match speaks {

@@ -59,6 +59,7 @@ mod handler;
 mod node;
 mod peer;
 mod pointsub;
+mod pump;
 mod raw;
 #[cfg(feature = "tokio")]
 mod raw_tokio;

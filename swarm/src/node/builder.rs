@@ -23,6 +23,7 @@ use super::Node;
 use super::life::{Life, Parts};
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
+use crate::pump::Pump;
 use crate::runtime::Runtime;
 
 /// How long a connection without streams is kept.
@@ -188,7 +189,8 @@ fn with_circuits(
         .authenticate(noise)
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(circuits.or_transport(direct).map(|either, _| either.into_inner()).boxed())
+    let both = circuits.or_transport(direct).map(|either, _| either.into_inner());
+    Ok(both.map(|(peer, muxer), _| (peer, Pump::wrap(muxer))).boxed())
 }
 
 /// Waits until every address is listened on.

@@ -1,0 +1,256 @@
+//! Lets the streams of a connection run where their bytes are, without detours.
+//!
+//! libp2p polls a connection's handler, then its muxer. Streams live in the handler ([`Streams`]), so
+//! what the muxer reads for them wakes the connection's task, which is running, and what they write
+//! wakes it for the muxer, which is about to be polled anyway. Each of these wake-ups costs another
+//! round through the scheduler and through all handlers of the connection. The [`Pump`] around the
+//! muxer saves both: wake-ups from within are noted and not passed on, and streams that have something
+//! to read are polled right behind the muxer, and the muxer again behind them.
+//!
+//! Nothing depends on it: with a muxer that is not wrapped, streams run all the same.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::task::AtomicWaker;
+use libp2p_core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
+use parking_lot::Mutex;
+use pointsub_core::StreamId;
+
+/// How often muxer and streams take turns before other tasks do.
+const ROUNDS: u32 = 16;
+
+thread_local! {
+    /// The streams that were polled last on this thread. A connection's muxer is polled right
+    /// after its handler, and so finds its own.
+    static LAST: RefCell<Weak<Core>> = const { RefCell::new(Weak::new()) };
+}
+
+/// The drivers of a connection's streams.
+pub(crate) struct Streams {
+    core: Arc<Core>,
+}
+
+/// Who opened a stream that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ended {
+    Inbound,
+    Outbound(StreamId),
+}
+
+struct Core {
+    running: Mutex<Running>,
+    signals: Arc<Signals>,
+    /// Wakes for the streams and for the muxer.
+    streams: Waker,
+    muxer: Waker,
+}
+
+#[derive(Default)]
+struct Running {
+    drivers: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// What the handler has not heard of.
+    ended: Vec<Ended>,
+    /// A muxer polls them too.
+    pumped: bool,
+}
+
+#[derive(Default)]
+struct Signals {
+    task: AtomicWaker,
+    /// The task is on its way through the connection, and will look at everything before it rests.
+    busy: AtomicBool,
+    streams: AtomicBool,
+    muxer: AtomicBool,
+}
+
+struct StreamsWoken(Arc<Signals>);
+struct MuxerWoken(Arc<Signals>);
+
+impl Signals {
+    fn woken(&self, which: &AtomicBool) {
+        which.store(true, Ordering::SeqCst);
+        if !self.busy.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+
+    /// The task is about to rest. Who was woken too late to be looked at wakes it.
+    fn rest(&self) {
+        self.busy.store(false, Ordering::SeqCst);
+        if self.streams.load(Ordering::SeqCst) || self.muxer.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+}
+
+impl Wake for StreamsWoken {
+    fn wake(self: Arc<Self>) {
+        self.0.woken(&self.0.streams);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.woken(&self.0.streams);
+    }
+}
+
+impl Wake for MuxerWoken {
+    fn wake(self: Arc<Self>) {
+        self.0.woken(&self.0.muxer);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.woken(&self.0.muxer);
+    }
+}
+
+impl Streams {
+    pub(crate) fn new() -> Self {
+        let signals = Arc::<Signals>::default();
+        let streams = Arc::new(StreamsWoken(signals.clone())).into();
+        let muxer = Arc::new(MuxerWoken(signals.clone())).into();
+        Self { core: Arc::new(Core { running: Mutex::default(), signals, streams, muxer }) }
+    }
+
+    pub(crate) fn push(&self, driver: BoxFuture<'static, Ended>) {
+        self.core.running.lock().drivers.push(driver);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.core.running.lock().drivers.len()
+    }
+
+    /// Those that have ended since this was asked last.
+    pub(crate) fn ended(&self) -> Vec<Ended> {
+        std::mem::take(&mut self.core.running.lock().ended)
+    }
+
+    /// Lets every stream go on that can.
+    pub(crate) fn poll(&self, cx: &Context<'_>) {
+        let signals = &self.core.signals;
+        signals.task.register(cx.waker());
+        let mut running = self.core.running.lock();
+        if running.pumped {
+            signals.busy.store(true, Ordering::SeqCst);
+        }
+        self.core.advance(&mut running);
+        LAST.with_borrow_mut(|last| {
+            if !std::ptr::eq(last.as_ptr(), Arc::as_ptr(&self.core)) {
+                *last = Arc::downgrade(&self.core);
+            }
+        });
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        // The muxer may be closing still, and holds nothing but a weak reference; a poll under way
+        // cannot be, since both belong to one task.
+        self.core.running.lock().drivers.clear();
+    }
+}
+
+impl Core {
+    fn advance(&self, running: &mut Running) {
+        self.signals.streams.store(false, Ordering::SeqCst);
+        let mut cx = Context::from_waker(&self.streams);
+        while let Poll::Ready(Some(ended)) = running.drivers.poll_next_unpin(&mut cx) {
+            running.ended.push(ended);
+        }
+    }
+}
+
+/// A muxer that lets the streams of its connection run.
+pub(crate) struct Pump {
+    muxer: StreamMuxerBox,
+    streams: Weak<Core>,
+}
+
+impl Pump {
+    pub(crate) fn wrap(muxer: StreamMuxerBox) -> StreamMuxerBox {
+        StreamMuxerBox::new(Self { muxer, streams: Weak::new() })
+    }
+
+    /// Polls the muxer, and streams for which that has brought something, in turn.
+    fn turn<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl Fn(Pin<&mut StreamMuxerBox>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Some(core) = self.core() else { return poll(Pin::new(&mut self.muxer), cx) };
+        let signals = &core.signals;
+        signals.task.register(cx.waker());
+        signals.busy.store(true, Ordering::SeqCst);
+        let mut may_be_idle = false;
+        for _ in 0..ROUNDS {
+            signals.muxer.store(false, Ordering::SeqCst);
+            let polled = poll(Pin::new(&mut self.muxer), &mut Context::from_waker(&core.muxer));
+            if polled.is_ready() {
+                // The connection is polled again for more.
+                signals.rest();
+                return polled;
+            }
+            if signals.streams.load(Ordering::SeqCst) {
+                let mut running = core.running.lock();
+                core.advance(&mut running);
+                // The swarm closes connections without streams, and looks for that only when it
+                // polls them.
+                may_be_idle |= !running.ended.is_empty();
+            } else if !signals.muxer.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+        signals.rest();
+        if may_be_idle {
+            signals.task.wake();
+        }
+        Poll::Pending
+    }
+
+    fn core(&mut self) -> Option<Arc<Core>> {
+        if let Some(core) = self.streams.upgrade() {
+            return Some(core);
+        }
+        self.streams = LAST.take();
+        let core = self.streams.upgrade()?;
+        core.running.lock().pumped = true;
+        Some(core)
+    }
+}
+
+impl StreamMuxer for Pump {
+    type Substream = SubstreamBox;
+    type Error = io::Error;
+
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<SubstreamBox, io::Error>> {
+        self.turn(cx, |muxer, cx| muxer.poll_inbound(cx))
+    }
+
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<SubstreamBox, io::Error>> {
+        self.turn(cx, |muxer, cx| muxer.poll_outbound(cx))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Pin::new(&mut self.muxer).poll_close(cx)
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<StreamMuxerEvent, io::Error>> {
+        self.turn(cx, |muxer, cx| muxer.poll(cx))
+    }
+}
