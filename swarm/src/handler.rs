@@ -139,7 +139,7 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, name),
                 info: ticket,
             }) => {
-                if let Some(driver) = ticket.succeed(stream, name.speaks) {
+                if let Some(driver) = ticket.succeed(stream, name.speaks, self.streams.deferral()) {
                     let id = driver.id();
                     self.outbound.insert(id);
                     if self.retired {

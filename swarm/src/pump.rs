@@ -10,6 +10,7 @@
 //! Nothing depends on it: with a muxer that is not wrapped, streams run all the same.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +70,26 @@ struct Signals {
     busy: AtomicBool,
     streams: AtomicBool,
     muxer: AtomicBool,
+    /// Drivers that go on when the task has its next turn.
+    deferred: Mutex<Vec<Waker>>,
+}
+
+/// Puts off what a driver does until others had their turn.
+#[derive(Clone)]
+pub(crate) struct Deferral(Arc<Signals>);
+
+impl Deferral {
+    /// The driver that is polled with `cx` is polled again when all tasks that can run now did.
+    pub(crate) fn defer(&self, cx: &Context<'_>) {
+        self.0.deferred.lock().push(cx.waker().clone());
+        self.0.task.wake();
+    }
+}
+
+impl fmt::Debug for Deferral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferral").finish_non_exhaustive()
+    }
 }
 
 struct StreamsWoken(Arc<Signals>);
@@ -119,6 +140,10 @@ impl Streams {
         Self { core: Arc::new(Core { running: Mutex::default(), signals, streams, muxer }) }
     }
 
+    pub(crate) fn deferral(&self) -> Deferral {
+        Deferral(self.core.signals.clone())
+    }
+
     pub(crate) fn push(&self, driver: BoxFuture<'static, Ended>) {
         self.core.running.lock().drivers.push(driver);
     }
@@ -140,6 +165,7 @@ impl Streams {
         if running.pumped {
             signals.busy.store(true, Ordering::SeqCst);
         }
+        signals.deferred.lock().drain(..).for_each(Waker::wake);
         self.core.advance(&mut running);
         LAST.with_borrow_mut(|last| {
             if !std::ptr::eq(last.as_ptr(), Arc::as_ptr(&self.core)) {

@@ -286,6 +286,12 @@ impl ClientStream {
         self.link.is_ended() && self.reports.is_empty()
     }
 
+    /// How many requests wait for their answers.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Whether an answer has begun to arrive and has not ended: an end of the stream breaks it.
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {

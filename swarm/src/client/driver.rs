@@ -10,8 +10,12 @@ use pointsub_core::{StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::hub::{ClientHub, Command};
 use super::ticket::with_relay;
+use crate::pump::Deferral;
 use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::timer::Timer;
+
+/// With so many requests under way, further ones are collected for a moment.
+const CROWD: usize = 3;
 
 /// A stream, its wire machine, and the way to the dispatcher.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct ClientDriver {
     timer: Timer,
     commands: Vec<Command>,
     relayed: bool,
+    deferral: Deferral,
+    deferred: bool,
 }
 
 impl ClientDriver {
@@ -32,9 +38,20 @@ impl ClientDriver {
         machine: ClientStream,
         stream: Stream,
         relayed: bool,
+        deferral: Deferral,
     ) -> Self {
         let timer = Timer::new(hub.clock);
-        Self { id, hub, machine, io: StreamIo::new(stream), timer, commands: Vec::new(), relayed }
+        Self {
+            id,
+            hub,
+            machine,
+            io: StreamIo::new(stream),
+            timer,
+            commands: Vec::new(),
+            relayed,
+            deferral,
+            deferred: false,
+        }
     }
 
     pub(crate) fn id(&self) -> StreamId {
@@ -85,8 +102,14 @@ impl Future for ClientDriver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.hub.take_commands(this.id, &mut this.commands, cx);
-        this.carry_out();
+        if this.machine.in_flight() >= CROWD && !std::mem::replace(&mut this.deferred, true) {
+            // Where many ask, more are about to: one write for all of them.
+            this.deferral.defer(cx);
+        } else {
+            this.deferred = false;
+            this.hub.take_commands(this.id, &mut this.commands, cx);
+            this.carry_out();
+        }
         let mut reads = 0;
         loop {
             match this.io.poll_write(&mut this.machine, cx) {

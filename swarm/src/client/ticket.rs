@@ -8,6 +8,7 @@ use pointsub_core::{DialId, PeerId, ProtocolName, StreamError, StreamId};
 
 use super::driver::ClientDriver;
 use super::hub::ClientHub;
+use crate::pump::Deferral;
 use crate::upgrade::{Names, Speaks};
 
 /// The duty to answer one open. Dropped on whatever path, it answers that the connection is gone,
@@ -49,12 +50,17 @@ impl OpenTicket {
 
     /// The stream is there, and this was agreed on. Returns what is to run in the task of its
     /// connection.
-    pub(crate) fn succeed(mut self, io: Stream, speaks: Speaks) -> Option<ClientDriver> {
+    pub(crate) fn succeed(
+        mut self,
+        io: Stream,
+        speaks: Speaks,
+        deferral: Deferral,
+    ) -> Option<ClientDriver> {
         match (self.wanted, speaks) {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
                 let hub = self.hub.take()?;
                 let machine = hub.opened(id, format)?;
-                Some(ClientDriver::new(id, hub, machine, io, self.relayed))
+                Some(ClientDriver::new(id, hub, machine, io, self.relayed, deferral))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
                 self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol);
