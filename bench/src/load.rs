@@ -60,6 +60,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Requests in a second.
+    pub(crate) fn per_s(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+
     fn new(callers: Vec<Vec<Duration>>, elapsed: Duration) -> Self {
         let mut times: Vec<Duration> = callers.into_iter().flatten().collect();
         times.sort_unstable();

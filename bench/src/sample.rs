@@ -38,7 +38,7 @@ impl Sample {
             contender,
             cell,
             round,
-            req_per_s: tally.requests as f64 / tally.elapsed.as_secs_f64(),
+            req_per_s: tally.per_s(),
             p50_us: micros(tally.p50),
             p99_us: micros(tally.p99),
             cpu_ms_per_1000: loaded.cpu().map(|cpu| cpu.as_secs_f64() * 1000.0 / thousands),
@@ -90,7 +90,9 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { median, low, high } = self;
-        write!(f, "{median:.2} ({low:.2} to {high:.2})")
+        // Three digits of what is small, too.
+        let digits = if *median < 0.1 { 4 } else { 2 };
+        write!(f, "{median:.digits$} ({low:.digits$} to {high:.digits$})")
     }
 }
 
@@ -142,5 +144,46 @@ impl Samples {
             }
         }
         cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_the_middle_and_both_ends() {
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([2.0]), Some(Spread { median: 2.0, low: 2.0, high: 2.0 }));
+        let odd = Spread::of([9.0, 1.0, 4.0]);
+        assert_eq!(odd, Some(Spread { median: 4.0, low: 1.0, high: 9.0 }));
+        let even = Spread::of([9.0, 1.0, 4.0, 2.0]);
+        assert_eq!(even, Some(Spread { median: 3.0, low: 1.0, high: 9.0 }));
+    }
+
+    #[test]
+    fn ratios_are_formed_within_a_round() {
+        let cell = Cell::new(512, 1);
+        let sample = |contender, round, req_per_s| Sample {
+            contender,
+            cell,
+            round,
+            req_per_s,
+            p50_us: 1.0,
+            p99_us: 1.0,
+            cpu_ms_per_1000: None,
+            rss_mib: None,
+        };
+        let samples = Samples(vec![
+            sample(Contender::PointSub, 0, 10.0),
+            sample(Contender::Tonic, 0, 5.0),
+            sample(Contender::PointSub, 1, 90.0),
+            sample(Contender::Tonic, 1, 30.0),
+            sample(Contender::PointSub, 2, 7.0),
+        ]);
+        let (ours, theirs) = ((Contender::PointSub, cell), (Contender::Tonic, cell));
+        let ratio = samples.ratio(ours, theirs, RATE);
+        assert_eq!(ratio, Some(Spread { median: 2.5, low: 2.0, high: 3.0 }));
+        assert_eq!(samples.ratio(ours, theirs, CPU), None);
     }
 }

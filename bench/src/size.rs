@@ -73,3 +73,20 @@ impl FromStr for Cell {
         Ok(Self { size: size.parse()?, callers: callers.ok_or_else(malformed)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_written_as_they_are_read() {
+        for text in ["32x1", "512x1024", "64Kx8", "1Mx64", "32Mx1", "1000x3"] {
+            let cell: Cell = text.parse().expect("a cell");
+            assert_eq!(cell.to_string(), text);
+        }
+        assert_eq!("64KiBx1".parse::<Cell>().expect("a cell"), Cell::new(64 * KIB, 1));
+        for text in ["", "512", "x8", "512x0", "7x1", "1Gx1", "512x64x2"] {
+            assert!(text.parse::<Cell>().is_err(), "{text:?} is no cell");
+        }
+    }
+}

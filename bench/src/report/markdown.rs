@@ -15,12 +15,12 @@ use crate::size::Cell;
 pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
     let mut text = format!(
         "# Measured\n\n\
-         `cargo run --release -p pointsub-bench -- {}`\n\n\
+         `{}`\n\n\
          {}. It took {} s. Two processes, loopback, one connection; rounds in which contenders take \
          turns. A figure is the median of rounds, with the least and the greatest in brackets; \
          ratios are formed round by round. Who and what is compared, and how: README.md beside \
          this.\n",
-        arguments.join(" "),
+        command(arguments),
         machine::description(),
         findings.took.as_secs(),
     );
@@ -39,6 +39,20 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
         text.push_str(&section);
     }
     text
+}
+
+/// What was asked for, without what says where it goes.
+fn command(arguments: &[&str]) -> String {
+    let mut arguments = arguments.iter();
+    let mut kept = vec!["cargo run --release -p pointsub-bench --"];
+    while let Some(argument) = arguments.next() {
+        match *argument {
+            "--json" => drop(arguments.next()),
+            "--write" => {}
+            argument => kept.push(argument),
+        }
+    }
+    kept.join(" ").trim_end_matches(" --").to_owned()
 }
 
 /// A table from its header and its rows; the first column is text, the others are numbers.
@@ -108,7 +122,15 @@ fn row(samples: &Samples, contender: Contender, cell: Cell) -> Option<Vec<String
 }
 
 fn mixed(rows: &[Mixed]) -> Option<String> {
-    let header = ["", "p99 alone, ms", "p99 beside, ms", "ratio", "small/s beside", "large/s"];
+    let header = [
+        "",
+        "p99 alone, ms",
+        "p99 beside, ms",
+        "ratio",
+        "small/s beside",
+        "large/s",
+        "requests/s of 1024 ÷ of 64",
+    ];
     let table = table(
         &header,
         rows.iter().map(|mixed| {
@@ -119,12 +141,13 @@ fn mixed(rows: &[Mixed]) -> Option<String> {
                 mixed.ratio.to_string(),
                 short(mixed.small_per_s.median),
                 short(mixed.large_per_s.median),
+                mixed.crowd.to_string(),
             ]
         }),
     );
     let text = format!(
         "## Mixed load\n\n64 callers with 512 bytes, alone and beside 4 callers with 8 MiB, to one \
-         peer.\n\n{table}"
+         peer; then 1024 callers instead.\n\n{table}"
     );
     (!rows.is_empty()).then_some(text)
 }

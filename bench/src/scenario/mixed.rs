@@ -1,4 +1,5 @@
-//! Small requests beside large ones, from one client to one server: do the small ones wait?
+//! One client and one server under changing load. Small requests beside large ones: do the small
+//! ones wait? Many more callers: is as much done?
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::size::Cell;
 
 const SMALL: Group = Group::new(Kind::Random, Cell::new(512, 64));
 const LARGE: Group = Group::new(Kind::Random, Cell::new(8 * 1024 * 1024, 4));
+
+const CROWD: Group = Group::new(Kind::Random, Cell::new(512, 1024));
 
 /// Who is compared if nobody is named.
 const CONTENDERS: [Contender; 4] =
@@ -32,6 +35,16 @@ pub(crate) struct Mixed {
     pub(crate) large_per_s: Spread,
     /// Small requests in a second beside them.
     pub(crate) small_per_s: Spread,
+    /// Requests in a second with 1024 callers, as a multiple of those with 64, round by round.
+    pub(crate) crowd: Spread,
+}
+
+/// What one round says.
+struct Round {
+    alone: Tally,
+    beside: Tally,
+    large: Tally,
+    crowd: Tally,
 }
 
 /// Measures.
@@ -51,24 +64,30 @@ pub(crate) fn run(options: &Options) -> Result<Vec<Mixed>, Failure> {
     for _ in 0..rounds {
         for (_, pair, rounds) in &mut pairs {
             let alone = pair.load(time, &[SMALL])?.tallies[0];
-            let tallies = pair.load(time, &[SMALL, LARGE])?.tallies;
-            rounds.push((alone, tallies[0], tallies[1]));
+            let crowd = pair.load(time, &[CROWD])?.tallies[0];
+            let mixed = pair.load(time, &[SMALL, LARGE])?.tallies;
+            rounds.push(Round { alone, beside: mixed[0], large: mixed[1], crowd });
         }
     }
     let rows = pairs.into_iter().map(|(contender, _, rounds)| summary(contender, &rounds));
     Ok(rows.collect())
 }
 
-fn summary(contender: Contender, rounds: &[(Tally, Tally, Tally)]) -> Mixed {
-    let spread = |figure: fn(&(Tally, Tally, Tally)) -> f64| {
+fn summary(contender: Contender, rounds: &[Round]) -> Mixed {
+    let spread = |figure: fn(&Round) -> f64| {
         Spread::of(rounds.iter().map(figure)).expect("there is at least one round")
+    };
+    let p99 = |figure: fn(&Round) -> Tally| {
+        let millis = rounds.iter().map(|round| figure(round).p99.as_secs_f64() * 1e3);
+        Spread::of(millis).expect("there is at least one round")
     };
     Mixed {
         contender,
-        alone: spread(|(alone, _, _)| alone.p99.as_secs_f64() * 1e3),
-        beside: spread(|(_, beside, _)| beside.p99.as_secs_f64() * 1e3),
-        ratio: spread(|(alone, beside, _)| beside.p99.as_secs_f64() / alone.p99.as_secs_f64()),
-        large_per_s: spread(|(_, _, large)| large.requests as f64 / large.elapsed.as_secs_f64()),
-        small_per_s: spread(|(_, small, _)| small.requests as f64 / small.elapsed.as_secs_f64()),
+        alone: p99(|round| round.alone),
+        beside: p99(|round| round.beside),
+        ratio: spread(|round| round.beside.p99.as_secs_f64() / round.alone.p99.as_secs_f64()),
+        large_per_s: spread(|round| round.large.per_s()),
+        small_per_s: spread(|round| round.beside.per_s()),
+        crowd: spread(|round| round.crowd.per_s() / round.alone.per_s()),
     }
 }
