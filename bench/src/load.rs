@@ -13,7 +13,7 @@ use crate::contender::{Caller, Failure, Runner};
 use crate::size::Cell;
 
 /// A caller that is alone sends at least so many requests, however long they take.
-const FEW: usize = 3;
+const FEW: usize = 2;
 
 /// Callers that are alike.
 #[derive(Debug, Clone, Copy)]

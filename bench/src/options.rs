@@ -52,6 +52,9 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// How long each lasts.
     pub(crate) time: Duration,
+    /// How long the matrix may take: rounds are left out when a cell has had its share of it. `None`
+    /// if its extent was asked for.
+    pub(crate) budget: Option<Duration>,
     /// Where samples go.
     pub(crate) json: Option<PathBuf>,
     /// Whether to write the report.
@@ -62,7 +65,7 @@ impl Options {
     /// Takes the arguments.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self, Failure> {
         let quick = arguments.contains(&"--quick");
-        let (rounds, millis) = if quick { (3, 150) } else { (5, 300) };
+        let (rounds, millis, budget) = if quick { (3, 150, 58) } else { (5, 300, 370) };
         let mut options = Self {
             quick,
             only: None,
@@ -70,6 +73,7 @@ impl Options {
             parts: Vec::new(),
             rounds,
             time: Duration::from_millis(millis),
+            budget: Some(Duration::from_secs(budget)),
             json: None,
             write: false,
         };
@@ -83,14 +87,21 @@ impl Options {
                 }
                 "--cells" => {
                     options.cells = list(value()?)?;
+                    options.budget = None;
                     options.parts.push(Part::Matrix);
                 }
                 "--matrix" => options.parts.push(Part::Matrix),
                 "--mixed" => options.parts.push(Part::Mixed),
                 "--compression" => options.parts.push(Part::Compression),
                 "--core" => options.parts.push(Part::Core),
-                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
-                "--millis" => options.time = Duration::from_millis(value()?.parse()?),
+                "--rounds" => {
+                    options.rounds = value()?.parse::<usize>()?.max(1);
+                    options.budget = None;
+                }
+                "--millis" => {
+                    options.time = Duration::from_millis(value()?.parse()?);
+                    options.budget = None;
+                }
                 "--json" => options.json = Some(value()?.into()),
                 "--write" => options.write = true,
                 "--help" | "-h" => {

@@ -3,7 +3,7 @@
 //! A cell has processes of its own, so that their peak of memory is the cell's. They live through
 //! all its rounds, in which contenders take turns: whatever disturbs a round disturbs all of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::body::Kind;
 use crate::contender::{Contender, Failure};
@@ -28,15 +28,23 @@ pub(crate) struct Matrix {
 /// Measures.
 pub(crate) fn run(options: &Options) -> Matrix {
     let mut matrix = Matrix::default();
-    for cell in &options.cells {
+    let end = options.budget.map(|budget| Instant::now() + budget);
+    for (number, cell) in options.cells.iter().enumerate() {
         eprintln!("{cell}");
-        matrix.measure(*cell, options);
+        // What one cell leaves of its share is the others'.
+        let left = (options.cells.len() - number) as u32;
+        let end = end.map(|end| {
+            let now = Instant::now();
+            now + end.saturating_duration_since(now) / left
+        });
+        matrix.measure(*cell, end, options);
     }
     matrix
 }
 
 impl Matrix {
-    fn measure(&mut self, cell: Cell, options: &Options) {
+    /// At least one round, and no further one after `end`.
+    fn measure(&mut self, cell: Cell, end: Option<Instant>, options: &Options) {
         let groups = [Group::new(Kind::Random, cell)];
         let mut pairs = Vec::new();
         for contender in options.contenders() {
@@ -46,6 +54,10 @@ impl Matrix {
             }
         }
         for round in 0..options.rounds {
+            if round > 0 && end.is_some_and(|end| end < Instant::now()) {
+                eprintln!("{cell}: {round} rounds, this machine is slow");
+                break;
+            }
             pairs.retain_mut(|(contender, pair)| match pair.load(options.time, &groups) {
                 Ok(loaded) => {
                     self.samples.0.push(Sample::new(*contender, cell, round, &loaded));
