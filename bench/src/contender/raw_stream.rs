@@ -1,0 +1,84 @@
+//! `libp2p-stream` by hand: streams are kept and used again, one request at a time on each. No
+//! library helps, and none is in the way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use libp2p_identity::PeerId;
+use libp2p_stream::Control;
+use libp2p_swarm::{Stream, StreamProtocol};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::{Caller, ECHO, Failure, STREAMS, framed, stack};
+
+/// Serves on tokio, each stream on a task of its own.
+pub(super) async fn serve() -> Result<String, Failure> {
+    let behaviour = libp2p_stream::Behaviour::new();
+    let mut incoming = behaviour.new_control().accept(StreamProtocol::new(ECHO))?;
+    let mut swarm = stack::swarm(behaviour)?;
+    let address = stack::listen(&mut swarm).await?;
+    tokio::spawn(stack::run(swarm));
+    tokio::spawn(async move {
+        while let Some((_, stream)) = incoming.next().await {
+            tokio::spawn(echo(stream));
+        }
+    });
+    Ok(address)
+}
+
+/// Answers until the stream ends.
+async fn echo(mut stream: Stream) {
+    while let Ok(body) = framed::read(&mut stream).await {
+        if framed::write(&mut stream, &body).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Connects; streams are opened when they are needed.
+pub(super) async fn connect(address: &str) -> Result<impl Caller, Failure> {
+    let behaviour = libp2p_stream::Behaviour::new();
+    let control = behaviour.new_control().into();
+    let mut swarm = stack::swarm(behaviour)?;
+    let peer = stack::dial(&mut swarm, address).await?;
+    tokio::spawn(stack::run(swarm));
+    let permits = Semaphore::new(STREAMS);
+    Ok(Streams(Arc::new(Pool { idle: Mutex::default(), permits, control, peer })))
+}
+
+#[derive(Clone)]
+struct Streams(Arc<Pool>);
+
+struct Pool {
+    idle: Mutex<Vec<Stream>>,
+    permits: Semaphore,
+    /// A server drops streams that come faster than it takes them, without a word: the next one is
+    /// opened when the one before has been used.
+    control: tokio::sync::Mutex<Control>,
+    peer: PeerId,
+}
+
+impl Caller for Streams {
+    async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
+        let _permit = self.0.permits.acquire().await?;
+        let idle = self.0.idle.lock().pop();
+        let (stream, answer) = match idle {
+            Some(stream) => exchange(stream, &body).await?,
+            None => {
+                let mut control = self.0.control.lock().await;
+                let stream = control.open_stream(self.0.peer, StreamProtocol::new(ECHO)).await?;
+                exchange(stream, &body).await?
+            }
+        };
+        self.0.idle.lock().push(stream);
+        Ok(answer)
+    }
+}
+
+async fn exchange(mut stream: Stream, body: &[u8]) -> Result<(Stream, Bytes), Failure> {
+    framed::write(&mut stream, body).await?;
+    let answer = framed::read(&mut stream).await?;
+    Ok((stream, answer))
+}

@@ -1,0 +1,13 @@
+//! The two processes of a measurement, and how they are told what to do: by lines on their standard
+//! input, each of which is answered by one on their standard output. They end with their input.
+
+pub(crate) mod child;
+mod message;
+mod parent;
+
+pub(crate) use self::parent::{Loaded, Pair};
+
+/// The first argument of a process that serves.
+pub(crate) const SERVE: &str = "serve-as-child";
+/// The first argument of a process that sends.
+pub(crate) const SEND: &str = "send-as-child";

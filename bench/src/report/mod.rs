@@ -1,0 +1,35 @@
+//! What a run found, for people and for programs.
+
+pub(crate) mod json;
+pub(crate) mod machine;
+pub(crate) mod markdown;
+pub(crate) mod svg;
+pub(crate) mod targets;
+
+use std::time::Duration;
+
+use crate::contender::Contender;
+use crate::scenario::compression::Compression;
+use crate::scenario::core::Core;
+use crate::scenario::matrix::Matrix;
+use crate::scenario::mixed::Mixed;
+
+/// Everybody is compared with this one.
+pub(crate) const BASELINE: Contender = Contender::RequestResponse;
+
+/// What a run found; what was not measured is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Every contender in every cell.
+    pub(crate) matrix: Matrix,
+    /// Small requests beside large ones.
+    pub(crate) mixed: Vec<Mixed>,
+    /// Compression on and off.
+    pub(crate) compression: Option<Compression>,
+    /// The machines alone.
+    pub(crate) core: Vec<Core>,
+    /// Parts that could not be measured, and why.
+    pub(crate) failures: Vec<String>,
+    /// How long it all took.
+    pub(crate) took: Duration,
+}

@@ -1,0 +1,6 @@
+//! What is measured, a part at a time.
+
+pub(crate) mod compression;
+pub(crate) mod core;
+pub(crate) mod matrix;
+pub(crate) mod mixed;
