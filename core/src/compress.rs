@@ -39,7 +39,7 @@ impl Body {
     }
 
     /// Compresses `raw` if that saves at least an eighth: not if it is smaller than
-    /// [`MIN_SIZE`], and not if a sample from its middle says that it will not shrink.
+    /// [`MIN_SIZE`], and not if a sample from its middle looks random or does not shrink.
     #[must_use]
     pub fn compressed(raw: Bytes) -> Self {
         let deflated = deflate(&raw);
@@ -77,17 +77,36 @@ fn deflate(raw: &[u8]) -> Option<Bytes> {
         return None;
     }
     let worth_it = |deflated: usize, raw: usize| deflated <= raw - raw / 8;
-    if raw.len() >= SAMPLED_FROM {
-        let middle = raw.len() / 2;
-        let sample = &raw[middle..middle + SAMPLE];
-        if !worth_it(compress_to_vec(sample, LEVEL).len(), SAMPLE) {
-            return None;
-        }
+    let middle = raw.len() / 2;
+    let sample = &raw[middle..raw.len().min(middle + SAMPLE)];
+    if looks_random(sample) {
+        return None;
+    }
+    if raw.len() >= SAMPLED_FROM && !worth_it(compress_to_vec(sample, LEVEL).len(), SAMPLE) {
+        return None;
     }
     let deflated = compress_to_vec(raw, LEVEL);
     // A body that shrinks beyond the ratio would be refused by the other side.
     let fits = worth_it(deflated.len(), raw.len()) && raw.len() / MAX_RATIO < deflated.len();
     fits.then(|| Bytes::from(deflated))
+}
+
+/// Whether all bytes are about equally frequent and the beginning does not come again: what is
+/// encrypted, compressed or random. A fraction of what deflating it would cost, whose state alone
+/// is several times the sample.
+fn looks_random(sample: &[u8]) -> bool {
+    let mut counts = [0_u32; 256];
+    for byte in sample {
+        counts[usize::from(*byte)] += 1;
+    }
+    // The chance that two bytes are equal, which is 1/256 among random ones, 1/64 in base64, and
+    // more than 1/20 in text.
+    let equal: u64 = counts.iter().map(|count| u64::from(*count) * u64::from(*count)).sum();
+    let len = sample.len() as u64;
+    let flat = equal <= len + len * len / 128;
+    flat && sample
+        .first_chunk::<8>()
+        .is_some_and(|first| !sample[1..].windows(8).any(|window| window == first))
 }
 
 /// A body as it came from the wire, perhaps compressed.

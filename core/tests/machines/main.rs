@@ -16,6 +16,7 @@ mod client_stopping;
 mod closest;
 mod closest_ends;
 mod closest_hedging;
+mod compress;
 mod frames;
 mod limit;
 mod nearest;
