@@ -110,8 +110,8 @@ fn peer(u: &mut Unstructured<'_>, kinds: &[Kind]) -> Result<PeerPlan> {
             write_timeout: some(u, 100, 2200)?,
             cleanup_interval: some(u, 50, 5100)?,
             max_block: if u.ratio(1, 8)? { u.int_in_range(1..=LIMIT)? } else { LIMIT },
-            memory_per_peer: u.int_in_range(LIMIT..=2_000_000)?,
-            memory_beside: u.int_in_range(0..=400_000)?,
+            memory_per_peer: if u.ratio(1, 3)? { LIMIT } else { u.int_in_range(LIMIT..=2_000_000)? },
+            memory_beside: if u.ratio(1, 2)? { 0 } else { u.int_in_range(0..=400_000)? },
             buffer: u.int_in_range(0..=5000)?,
             policy: *u.choose(&[Policy::LoadFactor, Policy::Aimd, Policy::Gradient])?,
         },
@@ -132,7 +132,8 @@ fn ops(u: &mut Unstructured<'_>) -> Result<Vec<(u32, Op)>> {
     let on = u.arbitrary::<u16>()? | 1;
     let busy = u.int_in_range(0..=100)?;
     let span = *u.choose(&[SPAN, SPAN, SPAN / 10])?;
-    let small = u.arbitrary()?;
+    // Of how many bodies one is large.
+    let small = *u.choose(&[60, 20, 20, 5])?;
     // Whether callers have deadlines and give up at all.
     let (hasty, fickle) = (u.arbitrary()?, u.arbitrary()?);
     let mut ops = Vec::new();
@@ -163,7 +164,7 @@ fn ops(u: &mut Unstructured<'_>) -> Result<Vec<(u32, Op)>> {
 fn op(
     u: &mut Unstructured<'_>,
     which: usize,
-    small: bool,
+    small: u8,
     hasty: bool,
     fickle: bool,
 ) -> Result<Op> {
@@ -219,10 +220,10 @@ fn maybe(u: &mut Unstructured<'_>, ever: bool, most: u16) -> Result<Option<u16>>
     Ok(if ever && u.ratio(1, 3)? { Some(u.int_in_range(0..=most)?) } else { None })
 }
 
-fn len(u: &mut Unstructured<'_>, small: bool) -> Result<u32> {
-    Ok(match u.int_in_range(0..=if small { 60 } else { 19 })? {
-        0 => u.int_in_range(65_530..=LIMIT + 10)?,
-        1 => u.int_in_range(0..=20_000)?,
+fn len(u: &mut Unstructured<'_>, small: u8) -> Result<u32> {
+    Ok(match u.int_in_range(1..=small)? {
+        1 => u.int_in_range(65_530..=LIMIT + 10)?,
+        2 => u.int_in_range(0..=20_000)?,
         _ => u.int_in_range(0..=200)?,
     })
 }
