@@ -4,7 +4,7 @@ use pointsub_core::client::BULK;
 
 use super::{Check, ensure};
 use crate::scenario::LIMIT;
-use crate::sim::World;
+use crate::sim::{Event, World};
 
 /// What a stream may hold before it is asked whether it fits, beside its buffer.
 const UNASKED: usize = (64 + 16) * 1024;
@@ -16,6 +16,20 @@ pub(super) struct Memory;
 impl Check for Memory {
     fn name(&self) -> &'static str {
         "memory"
+    }
+
+    fn observe(&mut self, event: &Event<'_>, world: &World) -> Result<(), String> {
+        let Event::Admitted { peer, from } = event else { return Ok(()) };
+        let Some(server) = &world.peers[*peer].server else { return Ok(()) };
+        // What is let in was asked whether it fits.
+        let (held, config) = (server.stats().memory, &world.peers[*peer].config);
+        let most = config.max_memory();
+        ensure!(held <= most as u64, "{held} bytes are held with one let in, not {most}");
+        let streams = server.connections_info(world.now);
+        let of = streams.iter().filter(|stream| stream.peer == *from);
+        let (held, most) = (of.map(|s| s.memory).sum::<usize>(), config.max_memory_per_peer());
+        ensure!(held <= most, "{held} bytes are held for a peer with one let in, not {most}");
+        Ok(())
     }
 
     fn step(&mut self, world: &World) -> Result<(), String> {

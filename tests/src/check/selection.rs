@@ -43,7 +43,7 @@ impl Selected {
             return 0;
         }
         let far = u128::from(key.distance(&node.point).leading_bits());
-        let distance = 10_000 - (far * 10_000 >> 64) as u64;
+        let distance = 10_000 - ((far * 10_000) >> 64) as u64;
         let latency = node
             .latency
             .map_or(5_000, |nanos| (1_000_000_000_000 / (100_000_000 + u128::from(nanos))) as u64);

@@ -74,7 +74,7 @@ impl<F: FnMut(&Scenario) -> bool> Shrinking<F> {
         let mut helped = false;
         for at in (0..self.best.peers.len()).rev() {
             if self.best.peers.len() > 1 {
-                helped |= self.attempt(|s| drop(s.peers.remove(at)));
+                helped |= self.attempt(|s| drop_part(&mut s.peers, at, 1));
             }
         }
         for at in 0..self.best.peers.len() {

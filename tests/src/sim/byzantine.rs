@@ -24,7 +24,7 @@ impl World {
         // However quiet it is, it does not hold a stream for ever.
         self.after(Duration::from_secs(600), Due::Nonsense(number));
         End::Byzantine {
-            decoder: Decoder::new(format, LIMIT as usize),
+            decoder: Box::new(Decoder::new(format, LIMIT as usize)),
             ids: Vec::new(),
             left: LEFT,
         }

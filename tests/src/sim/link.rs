@@ -55,7 +55,7 @@ pub enum End {
     /// One that says what it likes.
     Byzantine {
         /// Reads requests.
-        decoder: Decoder,
+        decoder: Box<Decoder>,
         /// What it was asked.
         ids: Vec<u64>,
         /// How much it will still say.

@@ -136,7 +136,7 @@ impl World {
     }
 
     /// How long a handler works.
-    pub(super) fn work(&mut self, peer: usize, number: u64, sightings: u64) -> Duration {
+    pub(super) fn work(&self, peer: usize, number: u64, sightings: u64) -> Duration {
         let mut draw = self.draw(&[7, peer as u64, number, sightings]);
         let at = &self.peers[peer];
         let slow = draw.chance(at.plan.slow.into());
