@@ -10,6 +10,8 @@ use crate::coverage::{Coverage, Situation};
 use crate::scenario::{Scenario, shrink, source};
 use crate::sim::{self, Failure, Options};
 
+/// Fewer lives than this need not come into every situation.
+pub const ENOUGH: u64 = 2000;
 /// How long a scenario that fails is shrunk.
 const SHRINK: Duration = Duration::from_secs(20);
 /// How often progress is told.
@@ -45,8 +47,7 @@ impl Hunt {
     /// Lives them, and says on standard error how far it is.
     #[must_use]
     pub fn run(self) -> Hunted {
-        // What goes wrong in a machine is told with its seed.
-        std::panic::set_hook(Box::new(|_| {}));
+        sim::keep_panics_quiet();
         let began = Instant::now();
         let (next, found) = (AtomicU64::new(0), AtomicBool::new(false));
         let sum = Mutex::new(Hunted {
@@ -63,7 +64,6 @@ impl Hunt {
             }
             scope.spawn(|| self.tell(began, &next, &found));
         });
-        let _ = std::panic::take_hook();
         let mut sum = sum.into_inner().expect("nobody panics with it");
         sum.took = began.elapsed();
         sum
@@ -123,19 +123,24 @@ impl Hunted {
     /// Whether no property broke, and every situation was met.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.broken.is_none() && self.coverage.missing().is_empty()
+        self.broken.is_none() && self.missing().is_empty()
+    }
+
+    /// Situations that so many lives should have come into.
+    fn missing(&self) -> Vec<Situation> {
+        if self.lives < ENOUGH { Vec::new() } else { self.coverage.missing() }
     }
 }
 
 impl fmt::Display for Hunted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (lives, took) = (self.lives, self.took.as_secs_f64());
-        for situation in Situation::ALL {
+        for situation in Situation::ALL.iter().filter(|_| lives >= ENOUGH) {
             writeln!(f, "{:>9}  {}", self.coverage.count(*situation), situation.name())?;
         }
         let rate = lives as f64 / took;
         writeln!(f, "{lives} lives in {took:.1} s, {rate:.0} a second; traces {:016x}", self.hash)?;
-        for situation in self.coverage.missing() {
+        for situation in self.missing() {
             writeln!(f, "never met: {}", situation.name())?;
         }
         Ok(())
@@ -146,14 +151,13 @@ impl fmt::Display for Hunted {
 /// does the same, and how to see it again.
 #[must_use]
 pub fn explain(seed: u64, failure: &Failure) -> String {
-    std::panic::set_hook(Box::new(|_| {}));
+    sim::keep_panics_quiet();
     let kind = failure.kind();
     let smallest = shrink(&Scenario::of_seed(seed), SHRINK, |smaller| {
         let result = sim::run(smaller, Options::default());
         result.is_err_and(|failure| failure.kind() == kind)
     });
     let timeline = sim::run(&smallest, Options { timeline: true, ..Options::default() });
-    let _ = std::panic::take_hook();
     let mut text = String::new();
     if let Err(again) = timeline {
         for note in &again.timeline {

@@ -110,7 +110,11 @@ fn peer(u: &mut Unstructured<'_>, kinds: &[Kind]) -> Result<PeerPlan> {
             write_timeout: some(u, 100, 2200)?,
             cleanup_interval: some(u, 50, 5100)?,
             max_block: if u.ratio(1, 8)? { u.int_in_range(1..=LIMIT)? } else { LIMIT },
-            memory_per_peer: if u.ratio(1, 3)? { LIMIT } else { u.int_in_range(LIMIT..=2_000_000)? },
+            memory_per_peer: if u.ratio(1, 3)? {
+                LIMIT
+            } else {
+                u.int_in_range(LIMIT..=2_000_000)?
+            },
             memory_beside: if u.ratio(1, 2)? { 0 } else { u.int_in_range(0..=400_000)? },
             buffer: u.int_in_range(0..=5000)?,
             policy: *u.choose(&[Policy::LoadFactor, Policy::Aimd, Policy::Gradient])?,
@@ -161,13 +165,7 @@ fn ops(u: &mut Unstructured<'_>) -> Result<Vec<(u32, Op)>> {
     Ok(ops)
 }
 
-fn op(
-    u: &mut Unstructured<'_>,
-    which: usize,
-    small: u8,
-    hasty: bool,
-    fickle: bool,
-) -> Result<Op> {
+fn op(u: &mut Unstructured<'_>, which: usize, small: u8, hasty: bool, fickle: bool) -> Result<Op> {
     let peer = u.int_in_range(0..=3)?;
     let protocol = u.int_in_range(0..=1)?;
     Ok(match which {
@@ -176,7 +174,8 @@ fn op(
             protocol,
             count: if u.ratio(1, 4)? { u.int_in_range(1..=12)? } else { 1 },
             len: len(u, small)?,
-            compress: u.arbitrary()?,
+            // It takes long.
+            compress: u.ratio(1, 4)?,
             idempotent: u.arbitrary()?,
             deadline_ms: maybe(u, hasty, 2000)?,
             cancel_ms: maybe(u, fickle, 300)?,

@@ -79,12 +79,14 @@ impl World {
     }
 }
 
-fn body(draw: &mut Rng) -> Bytes {
-    let len = if draw.chance(5) { draw.below(u64::from(LIMIT) + 9) } else { draw.below(40) };
+/// A body of nothing in particular.
+pub(super) fn body(draw: &mut Rng) -> Bytes {
+    let len = if draw.chance(7) { draw.below(u64::from(LIMIT) + 9) } else { draw.below(60) };
     Bytes::from(vec![draw.below(256) as u8; len as usize])
 }
 
-fn plain_nonsense(draw: &mut Rng) -> Bytes {
+/// A plain frame, or something that is none, in either direction.
+pub(super) fn plain_nonsense(draw: &mut Rng) -> Bytes {
     match draw.below(8) {
         0 => Bytes::from_static(&[0xff; 4]),
         1 => Bytes::copy_from_slice(&(LIMIT + draw.below(2) as u32).to_be_bytes()),

@@ -165,7 +165,7 @@ impl World {
                 (protocol, len, compress, idempotent, deadline_ms, cancel_ms)
             }
             Op::Closest { protocol, len, idempotent, deadline_ms, cancel_ms, .. } => {
-                (protocol, len, true, idempotent, deadline_ms, cancel_ms)
+                (protocol, len, number.is_multiple_of(4), idempotent, deadline_ms, cancel_ms)
             }
             _ => return,
         };

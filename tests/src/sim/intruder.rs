@@ -1,15 +1,16 @@
 //! A stranger that opens a stream to a server of ours and speaks nonsense fluently.
 
 use bytes::Bytes;
-use pointsub_core::frame::{Kind, Outbox, tag};
+use pointsub_core::frame::{Kind, tag};
 use pointsub_core::{Format, ProtocolName, StreamEvent, StreamOp};
 
 use super::Rng;
+use super::byzantine::{body, plain_nonsense};
 use super::link::{End, Opener, Side};
 use super::note::Who;
 use super::peer::{PROTOCOLS, peer_id};
 use super::world::{Due, World};
-use crate::fuzz::{header, native, written};
+use crate::fuzz::{header, native};
 use crate::scenario::LIMIT;
 
 /// The first of their peer ids.
@@ -80,24 +81,6 @@ impl World {
         let Some(link) = self.links.get(&number) else { return };
         if matches!(event, StreamEvent::Finished) && !link.to_server.closed {
             self.carry_out(number, Side::Server, StreamOp::Finish);
-        }
-    }
-}
-
-fn body(draw: &mut Rng) -> Bytes {
-    let len = if draw.chance(10) { draw.below(u64::from(LIMIT) + 9) } else { draw.below(60) };
-    Bytes::from(vec![draw.below(256) as u8; len as usize])
-}
-
-fn plain_nonsense(draw: &mut Rng) -> Bytes {
-    match draw.below(8) {
-        0 => Bytes::from_static(&[0xff; 4]),
-        1 => Bytes::copy_from_slice(&(LIMIT + draw.below(2) as u32).to_be_bytes()),
-        2 => Bytes::from_static(&[0; 3]),
-        _ => {
-            let mut outbox = Outbox::default();
-            outbox.plain(body(draw));
-            written(&mut outbox)
         }
     }
 }

@@ -27,6 +27,7 @@ pub use peer::{Clock, PROTOCOLS, Peer, Work};
 pub use raws::RawLink;
 pub use world::World;
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -136,6 +137,17 @@ impl Failure {
     }
 }
 
+thread_local! {
+    static PANICKED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From now on, panics are not printed: where each was is told with the failure that it makes.
+pub fn keep_panics_quiet() {
+    std::panic::set_hook(Box::new(|panic| {
+        PANICKED.set(panic.location().map(|place| format!("at {place}")).unwrap_or_default());
+    }));
+}
+
 /// Lives one life.
 ///
 /// # Errors
@@ -145,7 +157,7 @@ pub fn run(scenario: &Scenario, options: Options) -> Result<Life, Failure> {
     life.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        let message = text.unwrap_or_default();
+        let message = format!("{} {}", text.unwrap_or_default(), PANICKED.take());
         Err(Failure { check: "no_panic", message, timeline: Vec::new() })
     })
 }

@@ -169,7 +169,7 @@ impl World {
             Err(Status::new(StatusCode::Application(7), "seven"))
         } else {
             let answer = answer_to(peer, &body);
-            let compress = self.draw(&[5, body.len() as u64]).chance(50);
+            let compress = self.draw(&[5, number_in(&body), body.len() as u64]).chance(25);
             Ok(if compress { Body::compressed(answer) } else { Body::uncompressed(answer) })
         };
         self.note(Who::Peer(peer), "is done with request {a}", number.unwrap_or(u64::MAX), 0);
