@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use pointsub_tests::scenario::{Fault, LinkPlan, Op, Scenario, shrink, source};
+use pointsub_tests::scenario::{Fault, LinkPlan, Op, Scenario, ServerPlan, shrink, source};
 use pointsub_tests::sim::{self, Life, Options, Outcome};
 
 fn from_env(name: &str, default: u64) -> u64 {
@@ -59,8 +59,10 @@ fn a_life_can_be_read() {
 /// is decided by how many bytes have come is left out.
 fn without_byte_counts(mut scenario: Scenario) -> Scenario {
     for peer in &mut scenario.peers {
-        peer.server.memory_per_peer = 100_000_000;
-        peer.server.memory_beside = 100_000_000;
+        // Whoever comes first at one instant finds the last place.
+        let ServerPlan { read_timeout, write_timeout, cleanup_interval, .. } = peer.server;
+        peer.server =
+            ServerPlan { read_timeout, write_timeout, cleanup_interval, ..Default::default() };
         peer.link = LinkPlan { latency: 0, jitter: 0, piece: 0, window: 10_000_000 };
     }
     scenario.peers.retain(|peer| peer.kind.is_honest());
@@ -81,10 +83,10 @@ fn by_number(life: &Life) -> Vec<Outcome> {
 
 #[test]
 fn it_does_not_matter_how_bytes_are_cut() {
-    for seed in 2000..2150 {
+    for seed in 2000..2080 {
         let scenario = without_byte_counts(Scenario::of_seed(seed));
         let whole = live(&format!("seed {seed}"), &scenario, Options::default());
-        for recut in 0..3 {
+        for recut in 0..2 {
             let options = Options { recut: Some(recut), ..Options::default() };
             let cut = live(&format!("seed {seed}, cut"), &scenario, options);
             let (cut, whole) = (by_number(&cut), by_number(&whole));
@@ -97,8 +99,10 @@ fn it_does_not_matter_how_bytes_are_cut() {
 
 #[test]
 fn it_does_not_matter_how_often_time_is_told() {
-    for seed in 3000..3150 {
-        let scenario = Scenario::of_seed(seed);
+    for seed in 3000..3100 {
+        let mut scenario = Scenario::of_seed(seed);
+        // What is overdue when a clock runs again is not told early by telling it more often.
+        scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::ClockStall { .. }));
         let seldom = live(&format!("seed {seed}"), &scenario, Options::default());
         let options = Options { extra_ticks: true, ..Options::default() };
         let often = live(&format!("seed {seed}, ticking"), &scenario, options);
@@ -131,7 +135,7 @@ fn calm(mut scenario: Scenario) -> Scenario {
 
 #[test]
 fn it_does_not_matter_what_is_told_at_once() {
-    for seed in 4000..4150 {
+    for seed in 4000..4100 {
         let mut scenario = calm(Scenario::of_seed(seed));
         let mut outcomes = [false, true].map(|batched| {
             scenario.batched = batched;

@@ -3,6 +3,7 @@
 
 mod answers;
 mod at_most_once;
+mod calm;
 mod counters;
 mod deadlines;
 mod delivery;
@@ -59,6 +60,7 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         Box::new(answers::Answers),
         Box::new(delivery::DeliveryTold::default()),
         Box::new(at_most_once::AtMostOnce::default()),
+        Box::new(calm::Calm::new(scenario)),
         Box::new(pool::Pool::default()),
         Box::new(limits::Limits),
         Box::new(memory::Memory),

@@ -270,6 +270,36 @@ pub enum Fault {
 }
 
 impl Scenario {
+    /// Whether nothing goes wrong in it, nobody is impatient or in a hurry, and nobody is there who
+    /// would do harm.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        let harmless = |(_, op): &(u32, Op)| {
+            use Op::{AddNode, ClearNodes, Closest, Dial, Online, RemoveNode, Send};
+            let nodes = matches!(op, AddNode { .. } | RemoveNode { .. } | ClearNodes { .. });
+            nodes || matches!(op, Send { .. } | Closest { .. } | Dial { .. } | Online { .. })
+        };
+        let patient = |peer: &PeerPlan| {
+            let ServerPlan { read_timeout, write_timeout, .. } = peer.server;
+            let steady = peer.slow == 0 && peer.work <= 200_000 && peer.link.window >= 100_000;
+            let near = peer.link.latency <= 20_000 && peer.link.jitter <= 20_000;
+            // A plain server refuses what is too large for it by a reset.
+            let roomy =
+                peer.server.memory_per_peer >= 100_000_000 && peer.server.max_block >= LIMIT;
+            peer.kind.is_honest()
+                && steady
+                && near
+                && roomy
+                && read_timeout.min(write_timeout) >= 2_000
+        };
+        let ClientPlan { read_timeout, write_timeout, connect_timeout, .. } = self.client;
+        self.faults.is_empty()
+            && read_timeout.min(write_timeout) >= 2_000
+            && connect_timeout >= 200
+            && self.ops.iter().all(harmless)
+            && self.peers.iter().all(patient)
+    }
+
     /// Whether the client's clock ever stands still.
     #[must_use]
     pub fn stalls_client_clock(&self) -> bool {

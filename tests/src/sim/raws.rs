@@ -131,6 +131,7 @@ impl World {
     /// Both ends of a raw stream are dropped, on whatever side it began.
     pub(super) fn end_raw(&mut self, dial: DialId) {
         let Some(link) = self.raws.remove(&dial) else { return };
+        self.told = true;
         self.client.hang_up(dial, self.client_now());
         if let Some((peer, key)) = link.at_server {
             let now = self.peer_now(peer);

@@ -431,6 +431,7 @@ impl World {
     pub(super) fn tell(&mut self, number: u32, side: Side, event: StreamEvent) {
         let Some(link) = self.links.get(&number) else { return };
         let peer = link.peer;
+        self.told = true;
         match (side, &link.opener, &link.end) {
             (Side::Client, Opener::Client(stream), _) => {
                 let stream = *stream;

@@ -90,6 +90,8 @@ pub struct World {
     pub over: bool,
     /// When everything that can happen by itself has begun.
     pub last_op: Timestamp,
+    /// A machine was told something since it was last asked what it wants.
+    pub(super) told: bool,
     checks: Vec<Box<dyn Check>>,
     failure: Option<Failure>,
     life: Life,
@@ -135,6 +137,7 @@ impl World {
             drained: false,
             over: false,
             last_op: START,
+            told: false,
             checks: check::all(&scenario),
             failure: None,
             life: Life::default(),
@@ -281,6 +284,7 @@ impl World {
     /// Lets every machine do what it wants done now; returns when time has to pass for one.
     fn settle(&mut self) -> Option<Timestamp> {
         loop {
+            self.told = false;
             let wake = self.settle_client();
             let mut earliest = wake.map(|due| self.clock.when(due, self.now));
             for number in 0..self.peers.len() {
@@ -289,7 +293,7 @@ impl World {
                     earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
                 }
             }
-            if !self.resume() {
+            if !self.resume() && !self.told {
                 return earliest;
             }
         }
