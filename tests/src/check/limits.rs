@@ -1,7 +1,7 @@
 //! Requests: no more at work in a server, on one of its streams, or waiting at the client, than
 //! is configured; and the limit that moves stays within its bounds.
 
-use pointsub_core::Format;
+use pointsub_core::{Format, SendError};
 
 use super::{Check, ensure};
 use crate::sim::{Event, World};
@@ -21,6 +21,17 @@ impl Check for Limits {
                 let now = world.client.stats().waiting;
                 let most = world.config.max_pending() as u64;
                 ensure!(now <= *waiting || now <= most, "{now} requests wait");
+            }
+            Event::Refused(error) => {
+                let waiting = world.client.stats().waiting;
+                let full = waiting >= world.config.max_pending() as u64;
+                match error {
+                    SendError::Overloaded { .. } => ensure!(full, "refused while {waiting} wait"),
+                    SendError::Closed => {
+                        ensure!(world.draining, "refused by one that is not closed")
+                    }
+                    _ => {}
+                }
             }
             Event::Admitted { peer, .. } => {
                 let Some(server) = &world.peers[*peer].server else { return Ok(()) };

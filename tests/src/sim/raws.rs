@@ -49,10 +49,7 @@ impl World {
                 self.raws.insert(dial, RawLink::default());
                 self.after(life, Due::HangUp(dial));
             }
-            Err(error) => {
-                self.note(Who::Client, "does not dial peer {a}", peer as u64, 0);
-                self.emit(&Event::Refused(&error));
-            }
+            Err(_) => self.note(Who::Client, "does not dial peer {a}", peer as u64, 0),
         }
     }
 
