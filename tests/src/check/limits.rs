@@ -28,7 +28,7 @@ impl Check for Limits {
                 match error {
                     SendError::Overloaded { .. } => ensure!(full, "refused while {waiting} wait"),
                     SendError::Closed => {
-                        ensure!(world.draining, "refused by one that is not closed")
+                        ensure!(world.draining, "refused by one that is not closed");
                     }
                     _ => {}
                 }
