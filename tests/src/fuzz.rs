@@ -3,6 +3,7 @@
 //! the committed corpora by `cargo test`.
 
 mod client;
+mod scenario;
 mod server;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -16,6 +17,7 @@ use pointsub_core::{
 };
 
 pub use client::client_inputs;
+pub use scenario::scenario;
 pub use server::server_inputs;
 
 /// The limit on bodies: small, so that inputs of a few bytes reach it, and beyond 64 KiB, so that
@@ -40,7 +42,7 @@ fn protocol(number: u8) -> ProtocolName {
 }
 
 /// All that waits in `outbox`, in one piece.
-fn written(outbox: &mut Outbox) -> Bytes {
+pub(crate) fn written(outbox: &mut Outbox) -> Bytes {
     let len = outbox.len();
     let mut bytes = BytesMut::with_capacity(len);
     while let Some(write) = outbox.next_write() {
@@ -52,7 +54,7 @@ fn written(outbox: &mut Outbox) -> Bytes {
 }
 
 /// One native frame.
-fn native(
+pub(crate) fn native(
     kind: Kind,
     flags: u8,
     id: u64,
@@ -65,7 +67,7 @@ fn native(
 }
 
 /// A native header and nothing after it.
-fn header(kind: u8, flags: u8, id: u64, fields: u16, body: u32) -> Bytes {
+pub(crate) fn header(kind: u8, flags: u8, id: u64, fields: u16, body: u32) -> Bytes {
     let mut bytes = (12 + u32::from(fields)).saturating_add(body).to_be_bytes().to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(fields.to_be_bytes());
@@ -335,5 +337,6 @@ mod tests {
         inflate
         client_inputs
         server_inputs
+        scenario
     }
 }

@@ -1,5 +1,10 @@
-//! Tests of the core that need more than one of its parts.
+//! Tests of the core that need more than one of its parts: the simulator and the bodies of the
+//! fuzz targets.
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod coverage;
 pub mod fuzz;
+pub mod hunt;
+pub mod scenario;
 pub mod sim;

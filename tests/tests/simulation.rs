@@ -1,37 +1,221 @@
-//! Many simulated lives, each from one seed. `SIM_SEEDS=100000` runs more of them, `SIM_SEED=7`
-//! begins with another one.
+//! The simulator: that lives are good, that they are the same each time, that nothing depends on
+//! what must not matter, and that what once went wrong does not again.
+//!
+//! `SIM_SEEDS=100000` lives more of them, `SIM_SEED=7` begins with another one; the command
+//! `simulate` does so on all cores.
 
-use pointsub_tests::sim;
+use std::process::Command;
+use std::time::Duration;
+
+use pointsub_tests::scenario::{Fault, LinkPlan, Op, Scenario, ServerPlan, shrink, source};
+use pointsub_tests::sim::{self, Life, Options, Outcome};
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
-#[test]
-fn every_life_keeps_every_promise() {
-    let (first, seeds) = (from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 500));
-    let mut sum = sim::Summary::default();
-    for seed in first..first + seeds {
-        let summary = sim::run(seed);
-        sum.ok += summary.ok;
-        sum.failed += summary.failed;
-        sum.cancelled += summary.cancelled;
-        sum.opens += summary.opens;
-        sum.closest += summary.closest;
-        sum.more_nodes += summary.more_nodes;
-        sum.raws += summary.raws;
-    }
-    println!("{seeds} lives: {sum:?}");
-    if seeds >= 100 {
-        let calls = [sum.ok, sum.failed, sum.cancelled, sum.closest, sum.more_nodes];
-        let events = calls.into_iter().chain([sum.opens, sum.raws]);
-        assert!({ events }.all(|count| count > 0), "lives without events: {sum:?}");
+fn live(name: &str, scenario: &Scenario, options: Options) -> Life {
+    match sim::run(scenario, options) {
+        Ok(life) => life,
+        Err(failure) => panic!("{name} breaks {}: {}", failure.check, failure.message),
     }
 }
 
 #[test]
-fn equal_seeds_give_equal_lives() {
-    for seed in 1000..1020 {
-        assert_eq!(sim::run(seed), sim::run(seed), "seed {seed}");
+fn every_life_keeps_every_promise() {
+    let (first, seeds) = (from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 300));
+    for seed in first..first + seeds {
+        live(&format!("seed {seed}"), &Scenario::of_seed(seed), Options::default());
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_lives_in_one_process_and_in_two() {
+    for seed in 1000..1010 {
+        let scenario = Scenario::of_seed(seed);
+        let life = live("it", &scenario, Options::default());
+        assert_eq!(life, live("it again", &scenario, Options::default()), "seed {seed}");
+        let other = Command::new(env!("CARGO_BIN_EXE_simulate"))
+            .args(["--hash", "--seed", &seed.to_string()])
+            .output()
+            .expect("the command runs");
+        let said = String::from_utf8_lossy(&other.stdout).into_owned();
+        assert_eq!(said, format!("seed {seed}: trace {:016x}\n", life.hash));
+    }
+}
+
+#[test]
+fn a_life_can_be_read() {
+    let options = Options { timeline: true, ..Options::default() };
+    let life = live("seed 7", &Scenario::of_seed(7), options);
+    let text: Vec<String> = life.timeline.iter().map(ToString::to_string).collect();
+    assert!(text.iter().any(|line| line.contains("client  opens stream 0 to peer")), "{text:#?}");
+    assert!(text.iter().all(|line| line.contains(" ms  ") && !line.contains('{')));
+    // Nobody lives differently for being watched.
+    assert_eq!(life.hash, live("seed 7", &Scenario::of_seed(7), Options::default()).hash);
+}
+
+/// Where bytes are cut decides what is written together, so writing takes no time here; and what
+/// is decided by how many bytes have come is left out.
+fn without_byte_counts(mut scenario: Scenario) -> Scenario {
+    for peer in &mut scenario.peers {
+        // Whoever comes first at one instant finds the last place.
+        let ServerPlan { read_timeout, write_timeout, cleanup_interval, .. } = peer.server;
+        peer.server =
+            ServerPlan { read_timeout, write_timeout, cleanup_interval, ..Default::default() };
+        peer.link = LinkPlan { latency: 0, jitter: 0, piece: 0, window: 10_000_000 };
+    }
+    scenario.peers.retain(|peer| peer.kind.is_honest());
+    if scenario.peers.is_empty() {
+        scenario.peers.push(Default::default());
+    }
+    scenario.ops.retain(|(_, op)| !matches!(op, Op::Intrude { .. }));
+    scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::Reset { .. }));
+    scenario
+}
+
+/// What happens at the same instant happens in no order.
+fn by_number(life: &Life) -> Vec<Outcome> {
+    let mut outcomes = life.outcomes.clone();
+    outcomes.sort();
+    outcomes
+}
+
+#[test]
+fn it_does_not_matter_how_bytes_are_cut() {
+    for seed in 2000..2080 {
+        let scenario = without_byte_counts(Scenario::of_seed(seed));
+        let whole = live(&format!("seed {seed}"), &scenario, Options::default());
+        for recut in 0..2 {
+            let options = Options { recut: Some(recut), ..Options::default() };
+            let cut = live(&format!("seed {seed}, cut"), &scenario, options);
+            let (cut, whole) = (by_number(&cut), by_number(&whole));
+            let differs = cut.iter().zip(&whole).find(|(cut, whole)| cut != whole);
+            assert_eq!(differs, None, "seed {seed}");
+            assert_eq!(cut.len(), whole.len(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn it_does_not_matter_how_often_time_is_told() {
+    for seed in 3000..3100 {
+        let mut scenario = Scenario::of_seed(seed);
+        // What is overdue when a clock runs again is not told early by telling it more often.
+        scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::ClockStall { .. }));
+        let seldom = live(&format!("seed {seed}"), &scenario, Options::default());
+        let options = Options { extra_ticks: true, ..Options::default() };
+        let often = live(&format!("seed {seed}, ticking"), &scenario, options);
+        assert_eq!(often.hash, seldom.hash, "seed {seed}");
+    }
+}
+
+/// Requests of patient callers to servers that have room, and no faults: all that can be said of
+/// such a life before it is lived is that every request is answered.
+fn calm(mut scenario: Scenario) -> Scenario {
+    scenario.faults.clear();
+    scenario.client = Default::default();
+    for peer in &mut scenario.peers {
+        if !peer.kind.is_honest() {
+            *peer = Default::default();
+        }
+        peer.server = Default::default();
+        (peer.slow, peer.failing) = (0, 0);
+    }
+    scenario.ops.retain(|(_, op)| matches!(op, Op::Send { .. } | Op::AddNode { .. }));
+    for (_, op) in &mut scenario.ops {
+        if let Op::Send { deadline_ms, cancel_ms, len, .. } = op {
+            (*deadline_ms, *cancel_ms) = (None, None);
+            // An answer is one byte longer.
+            *len = (*len).min(99_999);
+        }
+    }
+    scenario
+}
+
+#[test]
+fn it_does_not_matter_what_is_told_at_once() {
+    for seed in 4000..4100 {
+        let mut scenario = calm(Scenario::of_seed(seed));
+        let mut outcomes = [false, true].map(|batched| {
+            scenario.batched = batched;
+            live(&format!("seed {seed}"), &scenario, Options::default()).outcomes
+        });
+        // When each comes may differ, since what is told at once is written at once.
+        for outcomes in &mut outcomes {
+            outcomes.iter_mut().for_each(|outcome| outcome.at = 0);
+            outcomes.sort();
+        }
+        let answered = |outcome: &Outcome| outcome.what.is_ok();
+        assert!(outcomes[0].iter().all(answered), "seed {seed}: {:?}", outcomes[0]);
+        assert_eq!(outcomes[0], outcomes[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn seeds_are_spread_over_what_can_happen() {
+    let all: Vec<Scenario> = (0..200).map(Scenario::of_seed).collect();
+    let some = |what: &str, of: &dyn Fn(&Scenario) -> bool| {
+        let count = all.iter().filter(|scenario| of(scenario)).count();
+        assert!((10..=190).contains(&count), "{what} in {count} of 200 scenarios");
+    };
+    some("one peer", &|s| s.peers.len() == 1);
+    some("four peers", &|s| s.peers.len() == 4);
+    some("faults", &|s| !s.faults.is_empty());
+    some("many faults", &|s| s.faults.len() > 10);
+    some("many operations", &|s| s.ops.len() > 40);
+    some("few operations", &|s| s.ops.len() < 20);
+    some("batches", &|s| s.batched);
+    some("no retries", &|s| s.client.max_retries == 0);
+    some("a late last operation", &|s| s.ops.last().is_some_and(|(at, _)| *at > 1_000_000));
+    some("strangers", &|s| s.ops.iter().any(|(_, op)| matches!(op, Op::Intrude { .. })));
+    some("crashes", &|s| s.faults.iter().any(|(_, f)| matches!(f, Fault::Crash { .. })));
+}
+
+#[test]
+fn what_fails_is_shrunk() {
+    let two_big = |s: &Scenario| {
+        let big = |op: &Op| matches!(op, Op::Send { len, .. } if *len > 100);
+        s.ops.iter().filter(|(_, op)| big(op)).count() >= 2
+    };
+    let scenario = (0..).map(Scenario::of_seed).find(two_big).expect("there are some");
+    let smallest = shrink(&scenario, Duration::from_secs(20), two_big);
+    assert_eq!((smallest.ops.len(), smallest.faults.len(), smallest.peers.len()), (2, 0, 1));
+    assert_eq!(smallest.client, Default::default());
+}
+
+/// Scenarios that once broke a property, as they were printed.
+mod regressions {
+    use pointsub_tests::scenario::literal::*;
+
+    macro_rules! regressions {
+        ($($name:ident)*) => {
+            pub(super) fn all() -> Vec<(&'static str, Scenario, &'static str)> {
+                vec![$((
+                    stringify!($name),
+                    include!(concat!("../regressions/", stringify!($name), ".rs")),
+                    include_str!(concat!("../regressions/", stringify!($name), ".rs")),
+                )),*]
+            }
+        };
+    }
+
+    regressions! {
+        half_closed_before_all_has_left
+        deadline_before_all_has_left
+    }
+}
+
+#[test]
+fn what_went_wrong_once_does_not_again() {
+    for (name, scenario, _) in regressions::all() {
+        live(name, &scenario, Options::default());
+    }
+}
+
+#[test]
+fn a_printed_scenario_is_source() {
+    for (name, scenario, text) in regressions::all() {
+        assert_eq!(source(&scenario), text, "{name}");
     }
 }

@@ -183,9 +183,7 @@ impl ClientStream {
     pub fn finish(&mut self, now: Timestamp) {
         self.link.advance_clock(now);
         if !self.closed {
-            self.fail_calls(&Cause::Closed);
-            self.link.finish();
-            self.close();
+            self.end(&Cause::Closed);
         }
     }
 
@@ -219,11 +217,7 @@ impl ClientStream {
                 // be told: Yamux reads a reset as an end.
                 self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
             }
-            StreamEvent::Finished => {
-                self.fail_calls(&Cause::RemoteClosed);
-                self.link.finish();
-                self.close();
-            }
+            StreamEvent::Finished => self.end(&Cause::RemoteClosed),
             StreamEvent::Failed(error) => {
                 self.link.gone();
                 self.fail_calls(&error.into());
@@ -431,7 +425,8 @@ impl ClientStream {
                 let read = Cause::TimedOut(self.read_timeout);
                 return self.close_with(&if deadline { Cause::Deadline } else { read });
             }
-            let (phase, delivery) = self.progress(call);
+            // Even if no byte has left: what waits to be written is not taken back.
+            let ((phase, _), delivery) = (self.progress(call), Delivery::Unknown);
             let cause = match call.deadline {
                 Some(deadline) if deadline <= now => Cause::Deadline,
                 _ => Cause::TimedOut(self.read_timeout),
@@ -483,6 +478,18 @@ impl ClientStream {
             }
         }
         self.close_with(&Cause::Violation(error));
+    }
+
+    /// Ends the stream in good order, unless that would send requests which are reported as not
+    /// processed: they have not left whole, and must not.
+    fn end(&mut self, cause: &Cause) {
+        let unsent = |call: &Call| call.request.is_some() && !self.link.may_have_left(call.end);
+        if self.calls.iter().any(|(_, call)| unsent(call)) {
+            return self.close_with(cause);
+        }
+        self.fail_calls(cause);
+        self.link.finish();
+        self.close();
     }
 
     fn close_with(&mut self, cause: &Cause) {

@@ -225,8 +225,24 @@ fn delivery_when_the_peer_closes_before_all_left() {
     c.expect_write_bytes(s, &bytes[..16 * KIB]);
     c.finishes(s);
     c.expect_failed(a, Cause::RemoteClosed, Phase::Write, Delivery::NotProcessed);
-    c.written(s);
-    c.expect_write_bytes(s, &bytes[16 * KIB..]);
-    c.written(s);
-    c.expect_finish(s);
+    // A peer that has closed its half alone would process it, were the rest to follow.
+    c.expect_reset(s);
+}
+
+#[test]
+fn a_request_that_has_not_left_never_does_once_the_peer_has_closed() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_write(s, [request(id(2, 0), "a")]);
+    let b = c.send("b");
+    c.expect_quiet();
+    c.finishes(s);
+    c.expect_failed(a, Cause::RemoteClosed, Phase::Write, Delivery::Unknown);
+    // It is moved, and must not be processed twice.
+    c.expect_reset(s);
+    let s = c.expect_open(Offer::Only(Format::Native));
+    c.opened(s, Format::Native);
+    c.expect_write_bytes(s, &support::join([c.settings(), request(id(1, 0), "b")]));
+    c.receives(s, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
 }

@@ -1,20 +1,26 @@
-//! What the application asks for, and what it is told.
+//! What the applications ask for, and what the client's is told.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::nearest::{PeakEwma, Point, Weighted, XorOrder};
+use pointsub_core::client::BULK;
+use pointsub_core::nearest::Point;
 use pointsub_core::{
-    Body, CallOptions, ClientEvent, Closest, ClosestError, ClosestId, ClosestOptions, Delivery,
-    Hedge, NodeAttempt, NodeOutcome, PeerId, ProtocolName, RequestError, RequestId,
+    Body, CallOptions, Cause, ClientEvent, Closest, ClosestError, ClosestId, ClosestOptions,
+    Delivery, Hedge, NodeOutcome, PeerId, Phase, ProtocolName, RequestError, RequestId, SendError,
+    StatusCode, Timestamp,
 };
 
-use super::world::{Due, PROTOCOLS, World, answer_to, number_in};
+use super::event::{Event, Known};
+use super::note::Who;
+use super::peer::PROTOCOLS;
+use super::world::{Due, World};
+use crate::coverage::Situation;
+use crate::scenario::{Kind, Op};
 
 /// What the client calls something that it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Asked {
+pub enum Asked {
     /// A request to one peer.
     Request(RequestId),
     /// A call to the closest node.
@@ -22,223 +28,392 @@ pub(super) enum Asked {
 }
 
 /// What was asked for.
-#[derive(Debug)]
-pub(super) struct Sent {
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Its number; the body begins with it.
+    pub number: u64,
     /// The only peer that may answer; `None` if any node may.
-    peer: Option<usize>,
-    exclude: Vec<PeerId>,
-    hedged: bool,
-    body: Bytes,
+    pub to: Option<usize>,
+    /// Under which protocol.
+    pub protocol: &'static str,
+    /// Nodes that are not asked.
+    pub exclude: Vec<PeerId>,
+    /// When a further node is asked.
+    pub hedge: Option<Duration>,
+    /// Whether handlers may see it twice.
+    pub idempotent: bool,
+    /// When the caller stops waiting.
+    pub deadline: Option<Timestamp>,
+    /// The body.
+    pub body: Bytes,
+    /// When it was asked for, by the true time.
+    pub at: Timestamp,
+}
+
+/// What the handler of a peer answers: no other peer and no other request gives the same.
+#[must_use]
+pub fn answer_to(peer: usize, body: &Bytes) -> Bytes {
+    std::iter::once(peer as u8).chain(body.iter().rev().copied()).collect()
+}
+
+pub(super) fn number_in(body: &Bytes) -> u64 {
+    body.first_chunk().map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The body of a request: its number, then something that compresses.
+fn body_of(number: u64, len: u32) -> Bytes {
+    let mut body = number.to_be_bytes().to_vec();
+    body.extend((8..len.max(8)).map(|i| (i / 64) as u8));
+    Bytes::from(body)
+}
+
+fn millis(ms: u16) -> Duration {
+    Duration::from_millis(ms.into())
 }
 
 impl World {
-    pub(super) fn choose_strategy(&mut self) {
-        match self.rng.below(3) {
-            0 => self.client.set_strategy(Box::new(XorOrder)),
-            1 => self.client.set_strategy(Box::new(PeakEwma)),
-            _ => self.client.set_strategy(Box::new(Weighted::default())),
-        }
-    }
-
-    /// A node comes, goes, or is said to be on- or offline.
-    pub(super) fn change_nodes(&mut self) {
-        let peer = self.peers[self.rng.below(self.peers.len() as u64) as usize].id;
-        let protocol = PROTOCOLS[self.rng.below(2) as usize];
-        match self.rng.below(10) {
-            0 => {
-                self.client.remove_server_node(protocol, &peer);
+    /// An application wants something.
+    pub(super) fn operate(&mut self, number: usize) {
+        let (_, op) = self.scenario.ops[number];
+        match op {
+            Op::Send { count, .. } => (0..count).for_each(|_| self.send(op)),
+            Op::Closest { .. } => self.send(op),
+            Op::AddNode { peer, protocol } => {
+                let (peer, now) = (self.peers[self.peer(peer)].id, self.client_now());
+                let protocol = ProtocolName::new(protocol_of(protocol)).expect("a usable name");
+                let _ = self.client.add_server_node(&protocol, peer, now);
             }
-            1 => self.client.clear_server_nodes(protocol),
-            2 => self.client.set_online(peer, self.rng.chance(50)),
-            _ => {
-                let protocol = ProtocolName::new(protocol).expect("a usable name");
-                self.client.add_server_node(&protocol, peer, self.now).expect("no more than a few");
+            Op::RemoveNode { peer, protocol } => {
+                let peer = self.peers[self.peer(peer)].id;
+                self.client.remove_server_node(protocol_of(protocol), &peer);
             }
-        }
-    }
-
-    pub(super) fn cancel(&mut self, asked: Asked) {
-        if self.pending.remove(&asked).is_none() {
-            return;
-        }
-        self.summary.cancelled += 1;
-        match asked {
-            Asked::Request(request) => self.client.cancel(request, self.now),
-            Asked::Closest(call) => self.client.cancel_closest(call, self.now),
-        }
-    }
-
-    pub(super) fn send(&mut self) {
-        if self.sent == self.to_send {
-            return;
-        }
-        let number = self.sent;
-        self.sent += 1;
-        let pause = Duration::from_millis(40);
-        let pause = if self.rng.chance(80) { Duration::ZERO } else { self.rng.duration(pause) };
-        self.at(pause, Due::Send);
-        let raw = self.new_body(number);
-        let body = if self.rng.chance(50) {
-            Body::compressed(raw.clone())
-        } else {
-            Body::uncompressed(raw.clone())
-        };
-        let deadline = self.rng.chance(20).then(|| {
-            let left = self.rng.duration(Duration::from_secs(2));
-            self.now + left
-        });
-        let idempotent = self.rng.chance(50);
-        let options = CallOptions::from(deadline).with_idempotent(idempotent);
-        let asked = if self.rng.chance(75) {
-            self.send_to_one(raw, body, options)
-        } else {
-            self.send_to_closest(raw, body, options)
-        };
-        match asked {
-            Ok((asked, sent)) => {
-                // To every node in every round, whether after a failure or as a hedge.
-                let nodes = if sent.peer.is_some() { 1 } else { self.peers.len() as u32 };
-                let tries = if idempotent { nodes * (1 + self.config.max_retries()) } else { 1 };
-                self.may_be_seen.insert(number, tries);
-                self.pending.insert(asked, sent);
-                if self.rng.chance(10) {
-                    let when = self.rng.duration(Duration::from_millis(300));
-                    self.at(when, Due::Cancel(asked));
+            Op::ClearNodes { protocol } => self.client.clear_server_nodes(protocol_of(protocol)),
+            Op::Online { peer, online } => {
+                let peer = self.peers[self.peer(peer)].id;
+                self.client.set_online(peer, online);
+            }
+            Op::Dial { peer, protocol, deadline_ms, life_ms } => {
+                let deadline = deadline_ms.map(|ms| self.client_now() + millis(ms));
+                self.dial(self.peer(peer), protocol_of(protocol), deadline, millis(life_ms));
+            }
+            Op::Stop { peer, grace_ms } => self.stop(self.peer(peer), millis(grace_ms)),
+            Op::Unregister { peer, protocol, for_ms } => {
+                let peer = self.peer(peer);
+                if let Some(server) = &mut self.peers[peer].server {
+                    server.unregister(protocol_of(protocol));
+                }
+                self.note(
+                    Who::Peer(peer),
+                    "does not serve protocol {a} any more",
+                    protocol.into(),
+                    0,
+                );
+                self.after(millis(for_ms), Due::Register(peer, usize::from(protocol) % 2));
+            }
+            Op::Retire { peer } => {
+                let (peer, now) = (self.peer(peer), self.client_now());
+                let streams: Vec<_> =
+                    self.links.values().filter(|link| link.peer == peer).collect();
+                let streams: Vec<_> =
+                    streams.into_iter().filter_map(|link| link.at_client()).collect();
+                self.note(Who::Client, "retires its streams to peer {a}", peer as u64, 0);
+                for stream in streams {
+                    self.hit(Situation::Retired);
+                    self.client.retire(stream, now);
                 }
             }
-            Err(error) => self.note(error),
+            Op::Intrude { peer, native, frames, script } => {
+                self.begin_intrusion(peer, native, frames, script);
+            }
+            Op::Drain => {
+                self.note(Who::Client, "is asked to stop", 0, 0);
+                if !self.pending.is_empty() {
+                    self.hit(Situation::ClientDrained);
+                }
+                self.draining = true;
+                self.client.drain(self.client_now());
+            }
+            Op::Close => {
+                self.note(Who::Client, "gives everything up", 0, 0);
+                if !self.pending.is_empty() {
+                    self.hit(Situation::ClientClosed);
+                }
+                self.draining = true;
+                self.client.close(self.client_now());
+            }
         }
     }
 
-    fn new_body(&mut self, number: u64) -> Bytes {
-        let len = match self.rng.below(20) {
-            0 => 66_000 + self.rng.below(30_000),
-            1 => self.rng.below(20_000),
-            _ => self.rng.below(100),
-        };
-        let mut body = number.to_be_bytes().to_vec();
-        body.extend((0..len).map(|i| (i / 64) as u8));
-        Bytes::from(body)
+    fn stop(&mut self, peer: usize, grace: Duration) {
+        let now = self.peer_now(peer);
+        let at_work = !self.peers[peer].at_work.is_empty();
+        let Some(server) = &mut self.peers[peer].server else { return };
+        server.drain(now + grace, now);
+        self.peers[peer].stopping = true;
+        self.note(Who::Peer(peer), "is asked to stop", 0, 0);
+        if at_work {
+            self.hit(Situation::DrainInFlight);
+        }
     }
 
-    fn send_to_one(
-        &mut self,
-        raw: Bytes,
-        body: Body,
-        options: CallOptions,
-    ) -> Result<(Asked, Sent), String> {
-        let peer = self.rng.below(self.peers.len() as u64) as usize;
-        let protocol = PROTOCOLS[self.rng.below(2) as usize];
-        let id = self.peers[peer].id;
-        let request = self.client.send(&id, protocol, body, options, self.now);
-        let sent = Sent { peer: Some(peer), exclude: Vec::new(), hedged: false, body: raw };
-        request.map(|id| (Asked::Request(id), sent)).map_err(|error| error.to_string())
+    /// One request, to one peer or to the closest node.
+    fn send(&mut self, op: Op) {
+        let number = self.sent;
+        self.sent += 1;
+        let (protocol, len, compress, idempotent, deadline_ms, cancel_ms) = match op {
+            Op::Send { protocol, len, compress, idempotent, deadline_ms, cancel_ms, .. } => {
+                (protocol, len, compress, idempotent, deadline_ms, cancel_ms)
+            }
+            Op::Closest { protocol, len, idempotent, deadline_ms, cancel_ms, .. } => {
+                (protocol, len, number.is_multiple_of(4), idempotent, deadline_ms, cancel_ms)
+            }
+            _ => return,
+        };
+        let (raw, now) = (body_of(number, len), self.client_now());
+        let body =
+            if compress { Body::compressed(raw.clone()) } else { Body::uncompressed(raw.clone()) };
+        let deadline = deadline_ms.map(|ms| now + millis(ms));
+        let mut sent = Sent {
+            number,
+            to: None,
+            protocol: protocol_of(protocol),
+            exclude: Vec::new(),
+            hedge: None,
+            idempotent,
+            deadline,
+            body: raw,
+            at: self.now,
+        };
+        let call = CallOptions::from(deadline).with_idempotent(idempotent);
+        let waiting = self.client.stats().waiting;
+        let asked = match op {
+            Op::Send { peer, .. } => {
+                let peer = self.peer(peer);
+                sent.to = Some(peer);
+                let id = self.peers[peer].id;
+                self.client.send(&id, sent.protocol, body, call, now).map(Asked::Request)
+            }
+            Op::Closest { exclude, hedge_ms, .. } => {
+                sent.exclude.extend(exclude.map(|peer| self.peers[self.peer(peer)].id));
+                sent.hedge = hedge_ms.filter(|_| idempotent).map(millis);
+                self.send_to_closest(&sent, hedge_ms, body, call).map(Asked::Closest)
+            }
+            _ => return,
+        };
+        match asked {
+            Ok(asked) => {
+                self.note(Who::Client, "is asked for request {a} of {b} bytes", number, len.into());
+                self.emit(&Event::Accepted { asked, sent: &sent, waiting });
+                self.pending.insert(asked, sent);
+                if let Some(ms) = cancel_ms {
+                    self.after(millis(ms), Due::Cancel(asked));
+                }
+            }
+            Err(error) => self.refused(number, &error),
+        }
+    }
+
+    fn refused(&mut self, number: u64, error: &SendError) {
+        self.note(Who::Client, "refuses request {a}", number, 0);
+        self.hit(match error {
+            SendError::Overloaded { .. } => Situation::Overloaded,
+            SendError::NoNodes => Situation::NoNodes,
+            SendError::Closed => Situation::RefusedClosed,
+            _ => Situation::TooLarge,
+        });
+        self.emit(&Event::Refused(error));
+        self.record(number, Err(error.to_string()));
     }
 
     fn send_to_closest(
         &mut self,
-        raw: Bytes,
+        sent: &Sent,
+        hedge_ms: Option<u16>,
         body: Body,
         call: CallOptions,
-    ) -> Result<(Asked, Sent), String> {
-        let protocol = PROTOCOLS[self.rng.below(2) as usize];
-        let mut exclude = Vec::new();
-        if self.rng.chance(20) {
-            exclude.push(self.peers[self.rng.below(self.peers.len() as u64) as usize].id);
+    ) -> Result<ClosestId, SendError> {
+        let now = self.client_now();
+        let mut options =
+            ClosestOptions::default().with_call(call).with_exclude(sent.exclude.clone());
+        if let Some(ms) = hedge_ms {
+            options = options.with_hedge(Hedge::after(millis(ms)));
         }
-        let mut options = ClosestOptions::default().with_call(call).with_exclude(exclude.clone());
-        let hedged = self.rng.chance(30);
-        if hedged {
-            let delay = self.rng.duration(Duration::from_millis(60));
-            options = options.with_hedge(Hedge::after(delay));
+        let key = Point::of_key(&sent.body);
+        let known = |node: &pointsub_core::nearest::Node| Known {
+            peer: *node.peer(),
+            point: *node.point(),
+            usable: node.is_usable(now),
+            latency: node.latency(now).map(|latency| latency.as_nanos() as u64),
+            load: node.load(now),
+            online: node.online(),
+            in_flight: node.in_flight(),
+        };
+        let nodes: Vec<Known> = self.client.server_nodes(sent.protocol).map(known).collect();
+        let call = self.client.send_closest(sent.protocol, key, body, options, now)?;
+        let after = self.client.server_nodes(sent.protocol).zip(&nodes);
+        let more = after.filter(|(after, before)| after.in_flight() > before.in_flight);
+        let chosen: Vec<PeerId> = more.map(|(node, _)| *node.peer()).collect();
+        match chosen[..] {
+            [chosen] => {
+                let exclude = &sent.exclude;
+                self.emit(&Event::Chose { nodes: &nodes, key, exclude, chosen });
+            }
+            _ => self.emit(&Event::Confused("not exactly one node is asked at first")),
         }
-        let key = Point::of_key(&raw);
-        let id = self.client.send_closest(protocol, key, body, options, self.now);
-        let sent = Sent { peer: None, exclude, hedged: hedged && call.idempotent, body: raw };
-        id.map(|id| (Asked::Closest(id), sent)).map_err(|error| error.to_string())
+        Ok(call)
+    }
+
+    /// The caller gives up.
+    pub(super) fn cancel(&mut self, asked: Asked) {
+        let Some(sent) = self.pending.remove(&asked) else { return };
+        self.note(Who::Client, "gives up request {a}", sent.number, 0);
+        let seen = self.seen.contains_key(&sent.number);
+        self.hit(if seen { Situation::CancelledInFlight } else { Situation::CancelledWaiting });
+        self.emit(&Event::Cancelled(asked));
+        let now = self.client_now();
+        match asked {
+            Asked::Request(request) => self.client.cancel(request, now),
+            Asked::Closest(call) => self.client.cancel_closest(call, now),
+        }
     }
 
     pub(super) fn on_client_event(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Response { request, payload } => {
-                let sent = self.outcome_of(Asked::Request(request));
-                let peer = sent.peer.expect("it went to one peer");
-                let answer = payload.into_bytes().expect("inflates");
-                self.check_answer(&sent, peer, &answer);
-                self.note((request, "ok"));
+                let Some(sent) = self.outcome_of(Asked::Request(request)) else { return };
+                let peer = sent.to.unwrap_or_default();
+                let honest = self.peers[peer].kind.is_honest();
+                match payload.into_bytes() {
+                    Ok(body) => self.answered(&sent, peer, &body),
+                    Err(_) if honest => self.emit(&Event::Confused("an answer does not inflate")),
+                    Err(_) => self.record(sent.number, Ok(peer)),
+                }
             }
             ClientEvent::Failed { request, error } => {
-                let sent = self.outcome_of(Asked::Request(request));
-                self.check_failure(&sent, &error);
-                self.note((request, error.to_string()));
+                let Some(sent) = self.outcome_of(Asked::Request(request)) else { return };
+                self.failed(&sent, &error);
             }
             ClientEvent::Closest { call, outcome } => {
-                let sent = self.outcome_of(Asked::Closest(call));
+                let Some(sent) = self.outcome_of(Asked::Closest(call)) else { return };
                 match outcome {
-                    Ok(answer) => self.on_closest(&sent, answer),
+                    Ok(closest) => self.on_closest(&sent, &closest),
                     Err(failure) => self.on_no_closest(&sent, &failure),
                 }
-                self.note((call, "closest"));
             }
             ClientEvent::Dialed { dial } => self.raw_is_open(dial),
-            ClientEvent::DialFailed { dial, error } => {
-                assert_eq!(error.delivery, Delivery::NotProcessed);
-                self.end_raw(dial);
-                self.note((dial, error.to_string()));
+            ClientEvent::DialFailed { dial, error } => self.raw_failed(dial, &error),
+            ClientEvent::Drained => {
+                self.emit(&Event::Drained {
+                    who: Who::Client,
+                    asked: self.draining && !self.drained,
+                });
+                self.drained = true;
+                self.note(Who::Client, "has stopped", 0, 0);
             }
-            ClientEvent::Drained => assert!(self.drained, "drained without having been asked"),
             other => panic!("an event that the world does not know: {other:?}"),
         }
     }
 
-    fn outcome_of(&mut self, asked: Asked) -> Sent {
-        self.pending.remove(&asked).expect("an outcome of its own")
+    fn outcome_of(&mut self, asked: Asked) -> Option<Sent> {
+        self.emit(&Event::Outcome(asked));
+        self.pending.remove(&asked)
     }
 
-    fn check_answer(&mut self, sent: &Sent, peer: usize, answer: &Bytes) {
-        assert_eq!(*answer, answer_to(peer, &sent.body), "another request's answer");
-        assert!(self.seen.contains(&number_in(&sent.body)), "answered without a handler");
-        self.summary.ok += 1;
+    fn answered(&mut self, sent: &Sent, peer: usize, body: &Bytes) {
+        self.note(
+            Who::Client,
+            "has the answer to request {a} from peer {b}",
+            sent.number,
+            peer as u64,
+        );
+        self.emit(&Event::Answered { sent, peer, body });
+        self.record(sent.number, Ok(peer));
+        let at = &self.peers[peer];
+        let situation = match at.kind {
+            Kind::Native => Situation::AnsweredNative,
+            Kind::Plain => Situation::AnsweredPlain,
+            Kind::SingleShot => Situation::AnsweredSingleShot,
+            Kind::Byzantine | Kind::PlainByzantine => Situation::ByzantineAnswered,
+        };
+        let parted =
+            at.blocked_until(super::Side::Server).max(at.blocked_until(super::Side::Client));
+        if parted > sent.at && parted <= self.now {
+            self.hit(Situation::PartitionHealed);
+        }
+        self.hit(situation);
+        if self.seen.get(&sent.number).is_some_and(|seen| *seen > 1) {
+            self.hit(Situation::AnsweredLater);
+        }
+        if sent.body.len() > BULK {
+            self.hit(Situation::AnsweredBulk);
+        }
     }
 
-    fn check_failure(&mut self, sent: &Sent, error: &RequestError) {
-        let seen = self.seen.contains(&number_in(&sent.body));
-        assert!(!seen || error.delivery == Delivery::Unknown, "processed, although: {error}");
-        self.summary.failed += 1;
+    fn failed(&mut self, sent: &Sent, error: &RequestError) {
+        self.note(Who::Client, "has no answer to request {a}", sent.number, error.attempts.into());
+        self.emit(&Event::Failed { sent, error });
+        self.record(sent.number, Err(error.to_string()));
+        self.hit(match error.delivery {
+            Delivery::NotProcessed => Situation::NotProcessed,
+            Delivery::Unknown => Situation::Unknown,
+        });
+        let situation = match &error.cause {
+            Cause::Deadline if error.phase == Phase::Connect => Situation::DeadlineWaiting,
+            Cause::Deadline => Situation::DeadlineWorking,
+            Cause::TimedOut(_) if error.phase == Phase::Connect => Situation::ConnectTimeout,
+            Cause::TimedOut(_) if error.phase == Phase::Write => Situation::WriteTimeout,
+            Cause::TimedOut(_) => Situation::ReadTimeout,
+            Cause::Unreachable(_) => Situation::Unreachable,
+            Cause::Unsupported => Situation::Unsupported,
+            Cause::Lost(_) => Situation::Lost,
+            Cause::RemoteClosed => Situation::RemoteClosed,
+            Cause::Violation(_) => Situation::ByzantineViolated,
+            Cause::Refused(SendError::NoNodes) => Situation::NoNodes,
+            Cause::Refused(_) => Situation::TooLarge,
+            Cause::Remote(status) => match status.code {
+                StatusCode::Busy if status.message.contains("memory") => Situation::NoMemory,
+                StatusCode::Busy => Situation::Busy,
+                StatusCode::TooLarge => Situation::TooLarge,
+                StatusCode::ResponseTooLarge => Situation::ResponseTooLarge,
+                StatusCode::NotFound => Situation::NotFound,
+                StatusCode::Draining => Situation::Draining,
+                StatusCode::DeadlineExceeded => Situation::DeadlineWorking,
+                _ => Situation::HandlerFailed,
+            },
+            _ => return,
+        };
+        self.hit(situation);
     }
 
-    fn on_closest(&mut self, sent: &Sent, answer: Closest) {
-        let Closest { node, payload, attempts, .. } = answer;
-        let bytes = payload.into_bytes().expect("inflates");
-        self.check_answer(sent, self.number_of(node), &bytes);
-        let answered = |attempt: &&NodeAttempt| attempt.outcome == NodeOutcome::Answered;
-        let by: Vec<PeerId> = attempts.iter().filter(answered).map(|a| a.node).collect();
-        assert_eq!(by, [node], "one node answers a call");
-        self.check_attempts(sent, &attempts);
-        self.summary.closest += 1;
+    fn on_closest(&mut self, sent: &Sent, closest: &Closest) {
+        let peer = self.number_of(&closest.node);
+        let attempts = &closest.attempts[..];
+        self.emit(&Event::Attempts { sent, attempts, outcome: Ok(closest) });
+        self.hit(Situation::AnsweredClosest);
+        let first = attempts.iter().min_by_key(|attempt| attempt.after);
+        if first.is_some_and(|first| first.outcome == NodeOutcome::Cancelled) {
+            self.hit(Situation::HedgeWon);
+        }
+        let repeats = attempts.iter().filter(|attempt| attempt.node == closest.node).count();
+        if repeats > 1 {
+            self.hit(Situation::SecondRound);
+        }
+        match closest.payload.clone().into_bytes() {
+            Ok(body) => self.answered(sent, peer, &body),
+            Err(_) if self.peers[peer].kind.is_honest() => {
+                self.emit(&Event::Confused("an answer does not inflate"));
+            }
+            Err(_) => self.record(sent.number, Ok(peer)),
+        }
     }
 
     fn on_no_closest(&mut self, sent: &Sent, failure: &ClosestError) {
-        self.check_failure(sent, &failure.error);
-        self.check_attempts(sent, &failure.attempts);
+        let attempts = &failure.attempts[..];
+        self.emit(&Event::Attempts { sent, attempts, outcome: Err(failure) });
+        self.failed(sent, &failure.error);
     }
+}
 
-    fn check_attempts(&mut self, sent: &Sent, attempts: &[NodeAttempt]) {
-        self.summary.more_nodes += attempts.len().saturating_sub(1) as u64;
-        assert!(!attempts.is_empty(), "an outcome without an attempt");
-        for attempt in attempts {
-            assert!(!sent.exclude.contains(&attempt.node), "an excluded node was asked");
-        }
-        if !sent.hedged {
-            for pair in attempts.windows(2) {
-                let ended = pair[0].after + pair[0].took;
-                assert!(pair[1].after >= ended, "two nodes at once, without a hedge");
-                assert_ne!(pair[0].outcome, NodeOutcome::Cancelled, "a loser, without a hedge");
-            }
-        }
-        let first = attempts.iter().map(|attempt| attempt.node);
-        let distinct: BTreeSet<PeerId> = first.collect();
-        let rounds = 1 + self.config.max_retries() as usize;
-        assert!(attempts.len() <= distinct.len() * rounds, "a node was asked twice in a round");
-    }
+fn protocol_of(number: u8) -> &'static str {
+    PROTOCOLS[usize::from(number) % PROTOCOLS.len()]
 }

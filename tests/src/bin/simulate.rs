@@ -1,0 +1,79 @@
+//! Lives simulated lives, many at a time, and says which properties of the core do not hold.
+//!
+//! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
+//! tells what happens in the life of one seed, and `--hash` only what its trace comes to.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
+use pointsub_tests::scenario::Scenario;
+use pointsub_tests::sim::{self, Options};
+
+const USAGE: &str = "simulate [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Some((hunt, Show::Hunt)) => run(hunt),
+        Some((hunt, show)) => tell(hunt.seed, show),
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Show {
+    Hunt,
+    Timeline,
+    Hash,
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
+    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None };
+    let (mut show, mut counted) = (Show::Hunt, false);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--timeline" => show = Show::Timeline,
+            "--hash" => show = Show::Hash,
+            "--seeds" => (hunt.seeds, counted) = (args.next()?.parse().ok()?, true),
+            "--seed" => hunt.seed = args.next()?.parse().ok()?,
+            "--minutes" => {
+                let minutes: f64 = args.next()?.parse().ok()?;
+                hunt.within = Some(Duration::try_from_secs_f64(60.0 * minutes).ok()?);
+            }
+            _ => return None,
+        }
+    }
+    if hunt.within.is_some() && !counted {
+        hunt.seeds = u64::MAX;
+    }
+    Some((hunt, show))
+}
+
+fn run(hunt: Hunt) -> ExitCode {
+    let hunted = hunt.run();
+    print!("{hunted}");
+    if let Some((seed, failure)) = &hunted.broken {
+        print!("{}", explain(*seed, failure));
+        return ExitCode::FAILURE;
+    }
+    if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(seed: u64, show: Show) -> ExitCode {
+    let options = Options { timeline: show == Show::Timeline, ..Options::default() };
+    match sim::run(&Scenario::of_seed(seed), options) {
+        Ok(life) => {
+            life.timeline.iter().for_each(|note| println!("{note}"));
+            println!("seed {seed}: trace {:016x}", life.hash);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            failure.timeline.iter().for_each(|note| println!("{note}"));
+            println!("seed {seed} breaks {}: {}", failure.check, failure.message);
+            ExitCode::FAILURE
+        }
+    }
+}
