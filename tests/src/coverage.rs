@@ -83,6 +83,7 @@ situations! {
     ByzantineViolated = "a byzantine server broke the format",
     ByzantineAnswered = "a byzantine server answered",
     IntruderViolated = "a stranger broke the format",
+    IntruderCutOff = "a stranger was cut off",
     Abandoned = "a handler was told to stop",
     AnsweredAbandoned = "a handler answered although told to stop",
     LimitMoved = "a server's limit has moved",

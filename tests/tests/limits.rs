@@ -58,6 +58,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/builder.rs", "PER_PEER", "the connection is closed"),
     ("swarm/src/node/builder.rs", "INCOMING", "the connection is closed"),
     ("swarm/src/node/builder.rs", "COMMANDS", "callers wait"),
+    ("swarm/src/pump.rs", "ROUNDS", "other connections come first"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
 ];
@@ -68,6 +69,7 @@ const NO_LIMITS: &[&str] = &[
     "BUFFER",
     "COPY",
     "COUNTED",
+    "CROWD",
     "DAY",
     "EARNED",
     "ENOUGH",

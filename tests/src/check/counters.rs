@@ -59,6 +59,7 @@ fn servers(world: &World) -> Result<(), String> {
         ensure!(stats.busy <= stats.refused, "the busy: {stats:?}");
         let broken = stats.violations;
         ensure!(broken <= peer.excused, "{broken} streams broke the format, not {}", peer.excused);
+        ensure!(stats.cut_off <= peer.excused, "{} honest peers cut off", stats.cut_off);
     }
     Ok(())
 }

@@ -116,6 +116,7 @@ fn nonsense(intruder: &mut Intruder) -> Bytes {
         20 => header(2, 0, id + 1, 0, LIMIT / 2 + draw.below(u64::from(LIMIT)) as u32),
         21 => header(draw.below(256) as u8, 0, id + 1, draw.below(9) as u16, 0),
         22 => Bytes::from_static(&[0; 4]),
-        _ => header(0x80, 0, id, 0, 0),
+        // Nothing at all, or so much of it that patience ends.
+        _ => header(0x80, 0, id, 0, 0).repeat(if draw.chance(80) { 1 } else { 10_001 }).into(),
     }
 }

@@ -416,6 +416,7 @@ impl World {
                 (Situation::MessageLate, stats.message_timeouts > 0),
                 (Situation::WriteLate, stats.write_timeouts > 0),
                 (Situation::IntruderViolated, stats.violations > 0),
+                (Situation::IntruderCutOff, stats.cut_off > 0),
                 (Situation::LimitMoved, stats.limit != peer.config.max_concurrent_conns() as u64),
                 (Situation::BothFormats, peer.kind == Kind::Native && peer.opened > 20),
             ]);
