@@ -122,9 +122,5 @@ impl Runtime for Smol {
 /// If the key cannot be used for Noise.
 pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let noise = libp2p_noise::Config::new(keypair).map_err(io::Error::other)?;
-    Ok(tcp::Transport::new()
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(libp2p_yamux::Config::default())
-        .boxed())
+    Ok(tcp::Transport::new().upgrade(Version::V1Lazy).authenticate(noise).multiplex(Yamux).boxed())
 }

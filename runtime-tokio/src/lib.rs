@@ -96,7 +96,7 @@ fn tcp_and_quic(
     let tcp = libp2p_tcp::tokio::Transport::new(tcp)
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
-        .multiplex(libp2p_yamux::Config::default())
+        .multiplex(Yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = libp2p_quic::tokio::Transport::new(libp2p_quic::Config::new(keypair))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));

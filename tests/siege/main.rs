@@ -1,4 +1,4 @@
-//! Hostile peers over real sockets: `cargo run --release -p pointsub-tests --example siege`.
+//! Hostile peers over real sockets: `cargo run --example siege`.
 //!
 //! A server in a process of its own, an honest client that asks all the time, and one hostile peer
 //! after the other. For each it is checked that the honest one was served, how much memory the

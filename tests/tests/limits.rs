@@ -52,6 +52,8 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/autonat.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/autonat.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
+    ("swarm/src/muxer.rs", "INBOUND", "the stream is reset"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
     ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
     ("swarm/src/node/builder.rs", "HANDSHAKES", "the connection is refused"),

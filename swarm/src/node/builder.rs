@@ -15,7 +15,6 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_noise as noise;
 use libp2p_relay as relay;
 use libp2p_swarm::{Config as SwarmConfig, Swarm, SwarmEvent};
-use libp2p_yamux as yamux;
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
@@ -23,6 +22,7 @@ use super::Node;
 use super::life::{Life, Parts};
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
+use crate::muxer::Yamux;
 use crate::pump::Pump;
 use crate::runtime::Runtime;
 
@@ -187,7 +187,7 @@ fn with_circuits(
     let circuits = circuits
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
-        .multiplex(yamux::Config::default())
+        .multiplex(Yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let both = circuits.or_transport(direct).map(|either, _| either.into_inner());
     Ok(both.map(|(peer, muxer), _| (peer, Pump::wrap(muxer))).boxed())

@@ -1,0 +1,209 @@
+//! Yamux, tuned.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
+use yamux::{Config, Connection, Mode};
+
+/// The largest piece of a stream in one frame. With its header it fills one Noise record.
+const FRAME: usize = 65_000;
+/// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
+/// there are more.
+const INBOUND: usize = 256;
+
+/// The Yamux of libp2p with larger frames, and with one flush for all of them.
+///
+/// The stock upgrade flushes behind every frame, so that each frame becomes an encrypted record
+/// and a system call. This one writes what there is, and flushes when there is no more. To peers
+/// it is the same protocol.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Yamux;
+
+impl UpgradeInfo for Yamux {
+    type Info = &'static str;
+    type InfoIter = std::iter::Once<&'static str>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        std::iter::once("/yamux/1.0.0")
+    }
+}
+
+impl<C> InboundConnectionUpgrade<C> for Yamux
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Muxer<C>>>;
+
+    fn upgrade_inbound(self, io: C, _: &'static str) -> Self::Future {
+        ready(Ok(Muxer::new(io, Mode::Server)))
+    }
+}
+
+impl<C> OutboundConnectionUpgrade<C> for Yamux
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Muxer<C>>>;
+
+    fn upgrade_outbound(self, io: C, _: &'static str) -> Self::Future {
+        ready(Ok(Muxer::new(io, Mode::Client)))
+    }
+}
+
+/// What a [`Yamux`] upgrade gives.
+pub struct Muxer<C> {
+    connection: Connection<Held<C>>,
+    flush: Arc<Flush>,
+    inbound: VecDeque<yamux::Stream>,
+    /// Who waits for a stream from the peer.
+    waiting: Option<Waker>,
+}
+
+/// Whether to flush, and whether there is something to flush. Both sides belong to one task.
+#[derive(Debug, Default)]
+struct Flush {
+    now: AtomicBool,
+    written: AtomicBool,
+}
+
+impl<C> Muxer<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    fn new(io: C, mode: Mode) -> Self {
+        let mut config = Config::default();
+        config.set_split_send_size(FRAME);
+        let flush = Arc::<Flush>::default();
+        let connection = Connection::new(Held { io, flush: flush.clone() }, config, mode);
+        Self { connection, flush, inbound: VecDeque::new(), waiting: None }
+    }
+
+    /// Moves bytes both ways, until the peer opens a stream.
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<yamux::Stream>> {
+        let mut polled = self.connection.poll_next_inbound(cx);
+        if polled.is_pending() && self.flush.written.load(Ordering::Relaxed) {
+            self.flush.now.store(true, Ordering::Relaxed);
+            polled = self.connection.poll_next_inbound(cx);
+            self.flush.now.store(false, Ordering::Relaxed);
+        }
+        polled.map(|stream| match stream {
+            Some(stream) => stream.map_err(io::Error::other),
+            None => Err(io::Error::other(yamux::ConnectionError::Closed)),
+        })
+    }
+}
+
+impl<C> StreamMuxer for Muxer<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    type Substream = yamux::Stream;
+    type Error = io::Error;
+
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<yamux::Stream>> {
+        if let Some(stream) = self.inbound.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        let polled = self.poll_connection(cx);
+        if polled.is_pending() {
+            self.waiting = Some(cx.waker().clone());
+        }
+        polled
+    }
+
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<yamux::Stream>> {
+        self.connection.poll_new_outbound(cx).map_err(io::Error::other)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flush.now.store(true, Ordering::Relaxed);
+        self.connection.poll_close(cx).map_err(io::Error::other)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        match self.poll_connection(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // Dropped if there are too many, which resets it.
+            Poll::Ready(Ok(stream)) => {
+                if self.inbound.len() < INBOUND {
+                    self.inbound.push_back(stream);
+                }
+            }
+        }
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+        // There may be more, but others have their turn first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<C> fmt::Debug for Muxer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Muxer").finish_non_exhaustive()
+    }
+}
+
+/// A connection that is flushed when it is told to, and not whenever it is asked to.
+#[derive(Debug)]
+struct Held<C> {
+    io: C,
+    flush: Arc<Flush>,
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Held<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Held<C> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.flush.written.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.flush.now.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        if flushed.is_ready() {
+            self.flush.written.store(false, Ordering::Relaxed);
+        }
+        flushed
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}
