@@ -41,7 +41,7 @@ fn expect_others_are_served(s: &mut ServerScript) {
     assert!(asks_and_is_answered(s, other, 1), "another peer is served");
 }
 
-/// S21: rapid resets (CVE-2023-44487): the handlers of a thousand requests are started for
+/// S13: rapid resets (CVE-2023-44487): the handlers of a thousand requests are started for
 /// nothing, then the peer is cut off on all its streams, until half of its
 /// points are there again.
 #[test]
@@ -82,7 +82,7 @@ fn requests_at_work_for_a_peer_that_is_cut_off_are_abandoned() {
     assert_eq!((s.stats().in_flight, s.stats().memory, s.stats().streams), (0, 0, 0));
 }
 
-/// S21: hedging clients cancel as much as they are answered, at any speed.
+/// S13: hedging clients cancel as much as they are answered, at any speed.
 #[test]
 fn answers_make_up_for_cancellations() {
     let mut s = server();
@@ -94,7 +94,7 @@ fn answers_make_up_for_cancellations() {
     assert_eq!(s.stats().cut_off, 0);
 }
 
-/// S21: a hundred cancellations a second are nobody's fault.
+/// S13: a hundred cancellations a second are nobody's fault.
 #[test]
 fn cancelling_slowly_is_no_trouble() {
     let mut s = server();
@@ -106,7 +106,7 @@ fn cancelling_slowly_is_no_trouble() {
     assert_eq!(s.stats().cut_off, 0);
 }
 
-/// S21: floods of frames that ask for nothing (CVE-2019-9518).
+/// S13: floods of frames that ask for nothing (CVE-2019-9518).
 #[test]
 fn frames_without_an_effect_are_counted() {
     let settings = support::settings(1 << 20, 100);
@@ -122,7 +122,7 @@ fn frames_without_an_effect_are_counted() {
     }
 }
 
-/// S21: streams that are opened and left, and the peer is remembered without one.
+/// S13: streams that are opened and left, and the peer is remembered without one.
 #[test]
 fn streams_for_nothing_are_counted() {
     for format in [Format::Native, Format::Plain] {
@@ -138,7 +138,7 @@ fn streams_for_nothing_are_counted() {
     }
 }
 
-/// S21: so is garbage.
+/// S13: so is garbage.
 #[test]
 fn breaches_of_the_format_are_counted() {
     let mut s = server();
@@ -153,7 +153,7 @@ fn breaches_of_the_format_are_counted() {
     expect_others_are_served(&mut s);
 }
 
-/// S21: and messages that never end.
+/// S13: and messages that never end.
 #[test]
 fn messages_that_never_end_are_counted() {
     let mut s = server();
@@ -170,7 +170,7 @@ fn messages_that_never_end_are_counted() {
     expect_others_are_served(&mut s);
 }
 
-/// O1, S21: a peer that is cut off gets no raw stream either.
+/// O1, S13: a peer that is cut off gets no raw stream either.
 #[test]
 fn raw_streams_are_refused_to_who_is_cut_off() {
     let mut s = server();
