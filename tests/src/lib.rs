@@ -1,6 +1,5 @@
 //! Tests of the core that need more than one of its parts: the simulator and the bodies of the
 //! fuzz targets.
-#![forbid(unsafe_code)]
 
 pub mod check;
 pub mod coverage;
@@ -8,3 +7,4 @@ pub mod fuzz;
 pub mod hunt;
 pub mod scenario;
 pub mod sim;
+pub mod sources;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use pointsub_tests::sources::{self, root};
 
 /// Constants that are limits, and what happens beyond them.
 const FIXED: &[(&str, &str, &str)] = &[
@@ -122,21 +123,6 @@ const NO_LIMITS: &[&str] = &[
     "WHOLE",
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-}
-
 /// A declaration with the documentation above it, on one line.
 struct Documented {
     doc: String,
@@ -187,7 +173,7 @@ fn options(file: &str) -> Vec<(String, String)> {
 /// All constants below a folder, by file and name: value and documentation.
 fn constants(folder: &str) -> BTreeMap<(String, String), (String, String)> {
     let (root, mut files, mut found) = (root(), Vec::new(), BTreeMap::new());
-    sources(&root.join(folder), &mut files);
+    sources::below(&root.join(folder), &mut files);
     for file in files {
         let text = fs::read_to_string(&file).expect("a readable source file");
         let code = text.split("#[cfg(test)]").next().expect("at least one part");

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use pointsub_tests::sources::{self, root};
 
 /// The promises: those of the Go original's README, as far as they are about requests and answers.
 const ROWS: &[(&str, &str)] = &[
@@ -108,10 +110,6 @@ const ROWS: &[(&str, &str)] = &[
 
 const FOLDERS: [&str; 4] = ["core/tests", "examples/tests", "tests/tests", "tests/src"];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The row numbers at the beginning of a doc comment: `/// S6: …`, `/// W1, W9.`
 fn rows_of(line: &str) -> Vec<String> {
     let Some(text) = line.trim_start().strip_prefix("/// ") else { return Vec::new() };
@@ -149,21 +147,10 @@ fn tests_in(path: &Path) -> Vec<(String, Vec<String>)> {
     found
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-}
-
 fn table() -> String {
     let root = root();
     let mut files = Vec::new();
-    FOLDERS.iter().for_each(|folder| sources(&root.join(folder), &mut files));
+    FOLDERS.iter().for_each(|folder| sources::below(&root.join(folder), &mut files));
     files.sort();
     let mut by_row: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in files {

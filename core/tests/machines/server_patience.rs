@@ -131,6 +131,7 @@ fn streams_for_nothing_are_counted() {
             let stream = s.accept_from(1, PROTOCOL, format);
             s.flush(stream);
             s.breaks(stream);
+            assert_eq!(s.stats().streams, 0, "it is gone before the next one comes");
         }
         let next = s.accept_from(1, PROTOCOL, format);
         s.expect_reset(next);
