@@ -280,3 +280,101 @@ impl StreamMuxer for Pump {
         self.turn(cx, |muxer, cx| muxer.poll(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures::FutureExt;
+    use futures::future::poll_fn;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A stream that is polled, and ends when it is told to.
+    #[derive(Default)]
+    struct Seen {
+        polls: AtomicUsize,
+        waker: AtomicWaker,
+        end: AtomicBool,
+    }
+
+    /// A muxer that brings something for the stream when it is told to.
+    struct Brings(Arc<Seen>, Arc<AtomicBool>);
+
+    impl StreamMuxer for Brings {
+        type Substream = SubstreamBox;
+        type Error = io::Error;
+
+        fn poll_inbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<io::Result<SubstreamBox>> {
+            Poll::Pending
+        }
+
+        fn poll_outbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<io::Result<SubstreamBox>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            if self.1.swap(false, Ordering::SeqCst) {
+                self.0.waker.wake();
+            }
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn wakeups_from_within_are_seen_to_at_once_and_those_from_outside_wake_the_task() {
+        let (task, seen, brings) =
+            (Arc::<Task>::default(), Arc::<Seen>::default(), Arc::<AtomicBool>::default());
+        let waker = Waker::from(task.clone());
+        let mut cx = Context::from_waker(&waker);
+        let (streams, stream) = (Streams::new(), seen.clone());
+        let driver = poll_fn(move |cx| {
+            stream.polls.fetch_add(1, Ordering::SeqCst);
+            stream.waker.register(cx.waker());
+            if stream.end.load(Ordering::SeqCst) {
+                Poll::Ready(Ended::Inbound)
+            } else {
+                Poll::Pending
+            }
+        });
+        streams.push(driver.boxed());
+        let muxer = StreamMuxerBox::new(Brings(seen.clone(), brings.clone()));
+        let mut muxer = Pump::wrap(muxer);
+        let mut pass = || {
+            streams.poll(&cx);
+            assert!(Pin::new(&mut muxer).poll(&mut cx).is_pending());
+            (seen.polls.load(Ordering::SeqCst), task.0.swap(0, Ordering::SeqCst))
+        };
+        // The muxer finds its streams in this pass. What they did before it had has woken the task.
+        assert_eq!(pass().0, 1);
+        assert_eq!(pass(), (1, 0), "nothing to do");
+        brings.store(true, Ordering::SeqCst);
+        assert_eq!(pass(), (2, 0), "polled behind the muxer, without a detour");
+        seen.waker.wake();
+        assert_eq!(task.0.load(Ordering::SeqCst), 1, "somebody else woke it");
+        assert_eq!(pass(), (3, 1));
+        seen.end.store(true, Ordering::SeqCst);
+        brings.store(true, Ordering::SeqCst);
+        assert_eq!(pass(), (4, 1), "the swarm is to look whether the connection is idle");
+        assert_eq!((streams.ended().len(), streams.len()), (1, 0));
+    }
+}
