@@ -51,7 +51,10 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
             Part::Compression => {
                 compression::run(&options).map(|found| findings.compression = Some(found))
             }
-            Part::Core => core::run(&options).map(|found| findings.core = found),
+            Part::Core => {
+                findings.core = core::run(&options);
+                Ok(())
+            }
         };
         // What the other parts find is worth having all the same.
         if let Err(failure) = measured {
