@@ -178,6 +178,10 @@ pub struct ClientStats {
     pub idle_streams: u64,
     /// Raw streams open or being opened.
     pub raw_streams: u64,
+    /// Peers with a stream of either kind, or a request.
+    pub peers: u64,
+    /// Pairs of a peer and a protocol with a stream for requests, or a request.
+    pub routes: u64,
     /// Streams asked for since the beginning.
     pub opens: u64,
     /// Times a request was put on a stream.

@@ -163,6 +163,8 @@ impl Dispatcher {
             waiting: self.waiting as u64,
             streams: self.streams.len() as u64,
             raw_streams: self.dials.len() as u64,
+            peers: self.peers.len() as u64,
+            routes: self.routes.len() as u64,
             idle_streams: self.idle as u64,
             ..self.stats
         }
@@ -257,9 +259,8 @@ impl Dispatcher {
     pub(super) fn withdraw(&mut self, request: RequestId) {
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.cancelled += 1;
-        match ended.place {
-            Place::On(stream) => self.directives.push_back(Directive::Cancel { stream, request }),
-            _ => self.forget_if_unused(ended.route),
+        if let Place::On(stream) = ended.place {
+            self.directives.push_back(Directive::Cancel { stream, request });
         }
     }
 
@@ -350,12 +351,8 @@ impl Dispatcher {
                     self.fail_open(stream, Cause::TimedOut(self.config.connect_timeout));
                 }
                 Timer::Waiting(request) => {
-                    let route = self.requests.get(request).map(|request| request.route);
                     let unsent = Delivery::NotProcessed;
                     self.fail(request, RequestError::new(Cause::Deadline, Phase::Connect, unsent));
-                    if let Some(route) = route {
-                        self.forget_if_unused(route);
-                    }
                 }
                 Timer::Idle(stream) => self.expire_idle(stream),
                 Timer::Retry(request) => self.retry(request),
@@ -411,9 +408,14 @@ impl Dispatcher {
         self.directives.push_back(Directive::Event(event));
     }
 
+    /// A request is over, and so is its route if it was the last there.
     pub(super) fn remove_request(&mut self, id: RequestId) -> Option<Request> {
         self.leave_place(id);
-        self.requests.remove(id)
+        let ended = self.requests.remove(id)?;
+        if !matches!(ended.place, Place::On(_)) {
+            self.forget_if_unused(ended.route);
+        }
+        Some(ended)
     }
 
     /// Takes a request from where it waits or rests.

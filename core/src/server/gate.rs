@@ -151,6 +151,7 @@ impl Gate {
             limit: self.limit.limit() as u64,
             load: self.limit.load(),
             streams: self.connections.open.len() as u64,
+            peers: self.connections.peers.len() as u64,
             memory: self.budget.used() as u64,
             ..self.counters
         }

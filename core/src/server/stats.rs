@@ -27,6 +27,8 @@ pub struct ServerStats {
     pub load: u32,
     /// Streams that are open.
     pub streams: u64,
+    /// Peers with a stream that is open.
+    pub peers: u64,
     /// Streams that were opened.
     pub streams_total: u64,
     /// Bytes held: incomplete requests, bodies of requests at work, unwritten answers.

@@ -454,3 +454,46 @@ fn an_idle_stream_that_the_peer_closes_is_closed_without_a_word() {
         c.expect_open(Offer::Only(if native { Format::Native } else { Format::Plain }));
     }
 }
+
+// In order.
+
+/// Of a small and a large request that wait for the same stream, the one that came first goes first.
+#[test]
+fn small_and_large_requests_take_turns_as_they_came() {
+    let large = body(100 * KIB);
+    for large_first in [true, false] {
+        let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+        let a = c.send("a");
+        c.expect_sent(s, [plain("a")]);
+        let mut bodies = [body(1), large.clone()];
+        if large_first {
+            bodies.reverse();
+        }
+        for body in &bodies {
+            c.send(body.clone());
+        }
+        c.receives(s, [plain("A")]);
+        c.expect_response(a, "A");
+        c.expect_sent(s, [plain(bodies[0].clone())]);
+    }
+}
+
+/// A free native stream beyond `max_bulk_streams` is for small requests.
+#[test]
+fn large_requests_leave_free_streams_to_small_ones() {
+    let (mut c, s) = ClientScript::native(config().with_max_bulk_streams(1));
+    let large = body(100 * KIB);
+    let a = c.send(large.clone());
+    c.expect_sent(s, [request(id(2, 0), large.clone())]);
+    let b = c.send("b");
+    let other = open_native(&mut c);
+    c.expect_sent(other, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(other, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+    c.send(large.clone());
+    c.expect_quiet();
+    assert_eq!((c.stats().waiting, c.stats().idle_streams), (1, 1));
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    c.expect_sent(other, [request(id(2, 0), large)]);
+}

@@ -225,3 +225,58 @@ fn when_nothing_works_retries_stop() {
     c.receives(s, [failure(id(51, 0), BUSY).unprocessed()]);
     assert_eq!(c.expect_error(a).attempts, 50);
 }
+
+/// C5: a success gives back a tenth of what a failure takes.
+#[test]
+fn successes_bring_retries_back() {
+    for (successes, retried) in [(10, false), (11, true)] {
+        let config = config().with_max_retries(100).with_retry_interval(Duration::from_millis(1));
+        let (mut c, s) = ClientScript::native(config);
+        let a = c.send("a");
+        let mut at = 0;
+        let mut number = 2;
+        for _ in 0..49 {
+            c.expect_sent(s, [request(id(number, 0), "a")]);
+            c.receives(s, [failure(id(number, 0), BUSY).unprocessed()]);
+            at = c.until(at + 30_000);
+            number += 1;
+        }
+        c.expect_sent(s, [request(id(number, 0), "a")]);
+        c.receives(s, [failure(id(number, 0), BUSY).unprocessed()]);
+        c.expect_error(a);
+        for _ in 0..successes {
+            number += 1;
+            let b = c.send("b");
+            c.expect_sent(s, [request(id(number, 0), "b")]);
+            c.receives(s, [response(id(number, 0), "B")]);
+            c.expect_response(b, "B");
+        }
+        number += 1;
+        let d = c.send("d");
+        c.expect_sent(s, [request(id(number, 0), "d")]);
+        c.receives(s, [failure(id(number, 0), BUSY).unprocessed()]);
+        if retried {
+            c.until(at + 30_000);
+            c.expect_sent(s, [request(id(number + 1, 0), "d")]);
+        } else {
+            assert_eq!(c.expect_error(d).attempts, 1);
+        }
+    }
+}
+
+/// C4: a server may ask for 30 s, and no pause lasts until the caller's time is up.
+#[test]
+fn a_pause_of_30_s_is_waited_for_if_the_deadline_comes_later() {
+    for (deadline, retried) in [(30_000, false), (30_001, true)] {
+        let (mut c, s) = ClientScript::native(config());
+        let a = c.send_until(deadline, "a");
+        c.expect_sent(s, [request(id(2, 0), "a").timeout(deadline as u32)]);
+        c.receives(s, [failure(id(2, 0), BUSY).retry_after(30_000).unprocessed()]);
+        if retried {
+            c.expires_at(30_000);
+            c.expect_sent(s, [request(id(3, 0), "a").timeout(1)]);
+        } else {
+            assert!(matches!(c.expect_error(a).cause, Cause::Remote(_)));
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! Calls to the closest node: how they end before a node has answered.
 
 use crate::support::nodes::{any, asked, expect_answer, farm, hedged, order, unreachable};
-use crate::support::{CONNECT, PROTOCOL, cancel, failure, id, ms, response};
+use crate::support::{CONNECT, PROTOCOL, cancel, failure, id, ms, peer, request, response};
 use pointsub_core::client::Offer;
-use pointsub_core::{CallOptions, Cause, ClientConfig, Delivery, SendError};
+use pointsub_core::{CallOptions, Cause, ClientConfig, Delivery, Format, SendError};
 
 /// One round only, unless a test is about more.
 fn config() -> ClientConfig {
@@ -103,4 +103,67 @@ fn drain_waits_for_calls_under_way() {
     expect_answer(c.expect_closest(call), 1, "A");
     c.expect_finish(s);
     c.expect_drained();
+}
+
+/// A call that ends while a node is asked says how often nodes were, and whether one may have
+/// worked on it.
+#[test]
+fn a_deadline_tells_of_the_tries_under_way() {
+    for connected in [false, true] {
+        let mut c = farm(config(), 1);
+        let call = CallOptions::default().with_deadline(ms(100));
+        let call = c.send_closest("a", any().with_call(call));
+        let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+        if connected {
+            c.opened(open, Format::Native);
+            c.expect_sent(open, [c.settings(), request(id(1, 0), "a").timeout(100)]);
+        }
+        c.expires_at(100);
+        let error = c.expect_closest(call).expect_err("too late").error;
+        let expected = match connected {
+            true => (1, Delivery::Unknown),
+            false => (0, Delivery::NotProcessed),
+        };
+        assert_eq!((error.attempts, error.delivery), expected);
+        if connected {
+            c.expect_sent(open, [cancel(id(1, 0))]);
+        } else {
+            c.open_fails(open, unreachable());
+        }
+    }
+}
+
+/// C17: a server that gave up, whoever's time was over, tells nothing about how fast it is.
+#[test]
+fn who_gives_up_has_not_answered() {
+    for status in [5, 6] {
+        let mut c = farm(config(), 1);
+        let call = c.send_closest("a", any());
+        let s = asked(&mut c, 1, "a");
+        c.at(10);
+        c.receives(s, [failure(id(1, 0), status)]);
+        c.expect_closest(call).expect_err("it gave up");
+        let latencies: Vec<_> = c.client.server_nodes(PROTOCOL).map(|n| n.latency(c.now)).collect();
+        assert_eq!(latencies, [None]);
+    }
+}
+
+/// C14: what comes of a node that was removed says nothing about the one that was added anew.
+#[test]
+fn an_attempt_at_a_removed_node_is_not_one_at_its_successor() {
+    let mut c = farm(config(), 2);
+    let nodes = order("a", 2);
+    let first = c.send_closest("a", any());
+    let s = asked(&mut c, nodes[0], "a");
+    for n in &nodes {
+        assert!(c.client.remove_server_node(PROTOCOL, &peer(*n)));
+    }
+    for n in nodes.iter().rev() {
+        assert_eq!(c.add_node(*n), Ok(true));
+    }
+    c.at(10);
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(first), nodes[0], "A");
+    let latencies: Vec<_> = c.client.server_nodes(PROTOCOL).map(|n| n.latency(c.now)).collect();
+    assert_eq!(latencies, [None, None]);
 }

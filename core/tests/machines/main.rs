@@ -7,6 +7,7 @@ mod client_answers;
 mod client_cancel;
 mod client_caps;
 mod client_deadlines;
+mod client_dispatcher;
 mod client_freed;
 mod client_moves;
 mod client_opens;

@@ -509,3 +509,28 @@ fn the_first_of_ten_thousand_needs_one_look_at_each() {
     Selection::new(b"key", 0).next(&nodes, &two, START).expect("all are usable");
     assert_eq!(two.1.get().0, 2);
 }
+
+/// Of two that are idle, the faster one; the peak counts even if nothing waits.
+#[test]
+fn two_choices_prefer_the_faster_of_two_idle_nodes() {
+    let mut nodes = nodes(2);
+    answer(&mut nodes, 0, 200, ms(0));
+    answer(&mut nodes, 1, 2, ms(0));
+    let now = ms(201);
+    for rng in 0..64 {
+        let mut selection = Selection::new(b"key", rng);
+        assert_eq!(selection.next(&nodes, &PeakEwma, now), Some(peer(1)));
+    }
+}
+
+/// One that rests and is removed leaves its place among the resting to another.
+#[test]
+fn a_removed_node_does_not_count_as_resting() {
+    let mut nodes = nodes(4);
+    let rests = |nodes: &Nodes, number| node(nodes, number).resting_until().is_some();
+    (0..8).for_each(|_| fail(&mut nodes, 0, ms(0)));
+    assert!(rests(&nodes, 0));
+    assert!(nodes.remove(&peer(0)));
+    (0..8).for_each(|_| fail(&mut nodes, 1, ms(0)));
+    assert!(rests(&nodes, 1));
+}

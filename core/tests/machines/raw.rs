@@ -200,3 +200,16 @@ fn a_drain_hangs_up_raw_streams_at_its_deadline() {
     s.expect_drained();
     assert_eq!((s.stats().in_flight, s.stats().streams), (0, 0));
 }
+
+/// C3: a deadline beyond the connect timeout changes nothing, nor does one with it.
+#[test]
+fn a_later_deadline_leaves_a_dial_its_connect_timeout() {
+    for deadline in [CONNECT, CONNECT + 1, 10 * CONNECT] {
+        let mut c = ClientScript::new(config());
+        let raw = c.client.dial(&peer(1), "/raw", Some(ms(deadline)), c.now).expect("accepted");
+        c.expect_raw(ClientOutput::Dial { dial: raw, peer: peer(1), protocol: name("/raw") });
+        c.expires_at(CONNECT);
+        c.expect_raw(ClientOutput::AbandonDial(raw));
+        expect_failed(&mut c, raw, Cause::TimedOut(Duration::from_millis(CONNECT)));
+    }
+}

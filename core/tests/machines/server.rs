@@ -399,3 +399,14 @@ fn bytes_held_are_counted() {
     s.expect_rest();
     assert_eq!(s.server.buffered(), 0);
 }
+
+#[test]
+fn a_detail_of_the_limit_is_sent() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [settings(4, 1), request(1, "a")]);
+    let a = s.expect_request("a");
+    let mut status = Status::new(StatusCode::Internal, "message");
+    status.detail = Bytes::from_static(b"long");
+    s.fail_with(a, status);
+    s.expect_sent(stream, [failure(1, 7).message("message").body("long")]);
+}

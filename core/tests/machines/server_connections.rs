@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::support::{
-    IDLE, PROTOCOL, ServerScript, body, drain, ms, peer, plain, request, response, settings,
+    IDLE, PROTOCOL, ServerScript, body, drain, join, ms, peer, plain, request, response, settings,
 };
 use bytes::Bytes;
-use pointsub_core::{ConnectionInfo, Format, ServerConfig, StreamId};
+use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
+use pointsub_core::{ConnectionInfo, Format, ProtocolName, ServerConfig, StreamEvent, StreamId};
 
 fn config() -> ServerConfig {
     ServerConfig::default()
@@ -141,4 +142,26 @@ fn a_stream_is_reported_until_it_ends() {
     s.expect_finish(stream);
     assert_eq!(info_at_the_end(&mut s, stream), 0);
     assert_eq!((s.stats().idle_timeouts, s.stats().streams_total), (1, 3));
+}
+
+/// S21: a stream that is given up while handlers work gives back their places and their memory.
+#[test]
+fn a_stream_that_is_given_up_holds_nothing() {
+    let config = ServerConfig::default();
+    let mut gate = Gate::new(&config);
+    let name = ProtocolName::new(PROTOCOL).expect("a usable name");
+    gate.register(&name).expect("the first");
+    let mut stream = ServerStream::new(peer(1), &name, Format::Native, &config, &mut gate, ms(0));
+    let frames = join([settings(1, 1), request(1, "a"), request(2, "b")]);
+    stream.handle(StreamEvent::Received(frames), &mut gate, ms(0));
+    for _ in 0..2 {
+        let event = stream.poll_event(&mut gate, ms(0));
+        assert!(matches!(event, Some(ServerStreamEvent::Request { .. })), "{event:?}");
+    }
+    assert_eq!((gate.stats().in_flight, gate.stats().peers), (2, 1));
+    assert!(gate.stats().memory > 0);
+    stream.close(&mut gate, ms(0));
+    let stats = gate.stats();
+    assert_eq!((stats.in_flight, stats.abandoned, stats.memory), (0, 2, 0));
+    assert_eq!((stats.streams, stats.peers), (0, 0));
 }

@@ -3,7 +3,7 @@
 use pointsub_core::ClientStats;
 
 use super::{Check, ensure};
-use crate::sim::{Asked, Event, World};
+use crate::sim::{Asked, Event, PROTOCOLS, World};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -36,6 +36,11 @@ impl Check for Counters {
         ensure!(client.idle_streams <= client.streams, "the idle: {client:?}");
         let raws = world.raws.len() as u64;
         ensure!(client.raw_streams == raws, "{} raw streams, not {raws}", client.raw_streams);
+        let routes = client.routes as usize;
+        let used = client.streams + client.in_flight;
+        ensure!(client.routes <= used, "routes of nothing: {client:?}");
+        ensure!(client.peers <= used + raws, "peers without anything: {client:?}");
+        ensure!(routes <= world.peers.len() * PROTOCOLS.len(), "too many routes: {client:?}");
         // An answer that does not inflate, or that comes after its caller has gone, is one too.
         ensure!(client.ok >= self.answered, "{} answers of {}", client.ok, self.answered);
         let grown = |of: fn(&ClientStats) -> u64| of(&client) >= of(&self.before);
@@ -56,6 +61,7 @@ fn servers(world: &World) -> Result<(), String> {
         let raws = world.raws.values().filter(|raw| raw.is_at(number)).count();
         let at_work = (peer.at_work.len() + raws) as u64;
         ensure!(stats.in_flight == at_work, "{} at work, not {at_work}", stats.in_flight);
+        ensure!(stats.peers <= stats.streams, "peers without a stream: {stats:?}");
         ensure!(stats.busy <= stats.refused, "the busy: {stats:?}");
         let broken = stats.violations;
         ensure!(broken <= peer.excused, "{broken} streams broke the format, not {}", peer.excused);

@@ -44,6 +44,7 @@ impl Check for Quiescence {
         let client = world.client.stats();
         ensure!((client.streams, client.waiting) == (0, 0), "left over: {client:?}");
         ensure!((client.raw_streams, client.in_flight) == (0, 0), "left over: {client:?}");
+        ensure!((client.peers, client.routes) == (0, 0), "left over: {client:?}");
         let (held, info) = (world.client.buffered(), world.client.connections_info(world.now));
         ensure!(held == 0 && info.is_empty(), "the client still holds {held} bytes");
         for protocol in PROTOCOLS {
@@ -55,6 +56,7 @@ impl Check for Quiescence {
             let Some(server) = &peer.server else { continue };
             let (stats, held) = (server.stats(), server.buffered());
             ensure!((stats.streams, stats.in_flight) == (0, 0), "left over: {stats:?}");
+            ensure!(stats.peers == 0, "left over: {stats:?}");
             ensure!(stats.memory == 0 && held == 0, "a server still holds {held} bytes");
         }
         Ok(())

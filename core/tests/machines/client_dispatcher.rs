@@ -1,0 +1,155 @@
+//! The dispatcher as adapters drive it, which run its streams on tasks of their own: a request may
+//! be put on a stream that has closed already.
+
+use bytes::Bytes;
+use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Report};
+use pointsub_core::{
+    CallOptions, Cause, ClientConfig, ClientEvent, Delivery, Format, PeerId, Phase, RequestError,
+    RequestId, StreamError, StreamId, Timestamp,
+};
+
+use crate::support::{PROTOCOL, ms, peer};
+
+fn dispatcher() -> Dispatcher {
+    Dispatcher::new(ClientConfig::default().with_max_retries(0), None, 0)
+}
+
+fn send(d: &mut Dispatcher, to: &PeerId, now: Timestamp) -> RequestId {
+    let body = Bytes::from_static(b"a").into();
+    d.send(to, PROTOCOL, body, CallOptions::default(), now).expect("accepted")
+}
+
+#[track_caller]
+fn expect_open(d: &mut Dispatcher, expected: Offer) -> StreamId {
+    match d.poll_directive() {
+        Some(Directive::Open { stream, offer, .. }) => {
+            assert_eq!(offer, expected);
+            stream
+        }
+        other => panic!("it was to open a stream, not {other:?}"),
+    }
+}
+
+#[track_caller]
+fn expect_start(d: &mut Dispatcher, on: StreamId) -> RequestId {
+    match d.poll_directive() {
+        Some(Directive::Start { stream, request, .. }) if stream == on => request,
+        other => panic!("it was to start a request, not {other:?}"),
+    }
+}
+
+/// A dispatcher with one stream, on which two requests were put.
+fn with_two_requests() -> (Dispatcher, StreamId, [RequestId; 2]) {
+    let mut d = dispatcher();
+    let a = send(&mut d, &peer(1), ms(0));
+    let stream = expect_open(&mut d, Offer::Both);
+    assert!(d.opened(stream, Format::Native, ms(0)));
+    let b = send(&mut d, &peer(1), ms(0));
+    assert_eq!([expect_start(&mut d, stream), expect_start(&mut d, stream)], [a, b]);
+    (d, stream, [a, b])
+}
+
+/// The client closes; returns how often each request was tried.
+fn attempts(d: &mut Dispatcher, requests: [RequestId; 2]) -> [u32; 2] {
+    d.close(ms(0));
+    let mut failed: Vec<(RequestId, u32)> = Vec::new();
+    while let Some(directive) = d.poll_directive() {
+        if let Directive::Event(ClientEvent::Failed { request, error }) = directive {
+            assert_eq!((error.cause, error.delivery), (Cause::Closed, Delivery::NotProcessed));
+            failed.push((request, error.attempts));
+        }
+    }
+    requests
+        .map(|request| failed.iter().find(|(id, _)| *id == request).expect("it has an outcome").1)
+}
+
+/// C4: what was never tried on a stream is moved, and the move is no attempt.
+#[test]
+fn requests_put_on_a_stream_that_had_closed_were_not_tried() {
+    let (mut d, stream, requests) = with_two_requests();
+    for request in requests {
+        let cause = Cause::Lost("closed".into());
+        let error = RequestError::new(cause, Phase::Connect, Delivery::NotProcessed);
+        d.report(stream, Report::Failed { request, error, place: Place::Gone }, ms(0));
+    }
+    d.report(stream, Report::Closed, ms(0));
+    let fresh = expect_open(&mut d, Offer::Only(Format::Native));
+    assert_eq!(d.poll_directive(), None);
+    assert_eq!(d.stats().waiting, 2);
+    assert_eq!(attempts(&mut d, requests), [0, 0], "{fresh:?} did not open");
+}
+
+/// C4: the same if the stream never heard of them.
+#[test]
+fn requests_that_a_closed_stream_never_heard_of_are_moved_in_their_order() {
+    let (mut d, stream, requests) = with_two_requests();
+    d.report(stream, Report::Closed, ms(0));
+    let fresh = expect_open(&mut d, Offer::Only(Format::Native));
+    assert!(d.opened(fresh, Format::Native, ms(0)));
+    assert_eq!([expect_start(&mut d, fresh), expect_start(&mut d, fresh)], requests);
+    d.report(fresh, Report::Closed, ms(0));
+    assert!(matches!(d.poll_directive(), Some(Directive::Open { .. })));
+    assert_eq!(attempts(&mut d, requests), [0, 0]);
+}
+
+/// C4: what a fresh stream loses in the middle was tried, although the format was known.
+#[test]
+fn what_a_fresh_stream_loses_is_not_moved_because_its_format_was_known() {
+    let (mut d, first, requests) = with_two_requests();
+    d.report(first, Report::Closed, ms(0));
+    let fresh = expect_open(&mut d, Offer::Only(Format::Native));
+    assert!(d.opened(fresh, Format::Native, ms(0)));
+    let [a, _] = [expect_start(&mut d, fresh), expect_start(&mut d, fresh)];
+    assert_eq!(a, requests[0]);
+    let error =
+        RequestError::new(Cause::Lost("reset".into()), Phase::Write, Delivery::NotProcessed);
+    d.report(fresh, Report::Failed { request: a, error, place: Place::Gone }, ms(0));
+    let Some(Directive::Event(ClientEvent::Failed { request, error })) = d.poll_directive() else {
+        panic!("it was to fail")
+    };
+    assert_eq!((request, error.attempts), (a, 1));
+}
+
+/// How many peers a client remembers (`LIMITS.md`).
+const REMEMBERED: u32 = 8192;
+
+fn numbered(n: u32) -> PeerId {
+    let bytes: Vec<u8> = [0, 36, 8].into_iter().chain(n.to_be_bytes()).collect();
+    PeerId::from_bytes(&bytes).expect("a peer id")
+}
+
+/// Learns that a peer speaks the native format, and leaves nothing open.
+fn learn(d: &mut Dispatcher, n: u32) {
+    let request = send(d, &numbered(n), ms(0));
+    let stream = expect_open(d, Offer::Both);
+    assert!(d.opened(stream, Format::Native, ms(0)));
+    expect_start(d, stream);
+    let error = RequestError::new(Cause::RemoteClosed, Phase::Wait, Delivery::Unknown);
+    d.report(stream, Report::Failed { request, error, place: Place::Gone }, ms(0));
+    d.report(stream, Report::Closed, ms(0));
+    assert!(matches!(d.poll_directive(), Some(Directive::Event(_))));
+    assert_eq!(d.poll_directive(), None);
+}
+
+/// R2: the formats of the peers that were learned last are known, and of no others.
+#[test]
+fn formats_are_remembered_up_to_the_stated_number_of_peers() {
+    let mut d = dispatcher();
+    (0..REMEMBERED).for_each(|n| learn(&mut d, n));
+    assert_eq!(d.format_of(&numbered(0)), Some(Format::Native));
+    learn(&mut d, REMEMBERED);
+    assert_eq!(d.format_of(&numbered(0)), None);
+    assert_eq!(d.format_of(&numbered(1)), Some(Format::Native));
+    // One that changed is forgotten, and makes room for one.
+    let request = send(&mut d, &numbered(2), ms(0));
+    let stream = expect_open(&mut d, Offer::Only(Format::Native));
+    d.open_failed(stream, StreamError::Unsupported, ms(0));
+    assert_eq!(d.format_of(&numbered(2)), None);
+    d.cancel(request, ms(0));
+    while d.poll_directive().is_some() {}
+    learn(&mut d, REMEMBERED + 1);
+    assert_eq!(d.format_of(&numbered(1)), Some(Format::Native));
+    learn(&mut d, REMEMBERED + 2);
+    assert_eq!(d.format_of(&numbered(1)), None);
+    assert_eq!(d.format_of(&numbered(3)), Some(Format::Native));
+}
