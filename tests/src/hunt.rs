@@ -147,13 +147,25 @@ impl fmt::Display for Hunted {
     }
 }
 
-/// What there is to say about a seed that breaks a property: which one, the smallest scenario that
-/// does the same, and how to see it again.
+/// What there is to say about a seed that breaks a property: the smallest scenario that does the
+/// same, and how to see it again.
 #[must_use]
 pub fn explain(seed: u64, failure: &Failure) -> String {
+    let Failure { check, message, .. } = failure;
+    let smallest = smallest(&Scenario::of_seed(seed), failure);
+    format!(
+        "{smallest}\nseed {seed} breaks {check}: {message}\n\
+         above: the smallest scenario that does the same, and how it goes\n\
+         again: cargo run --release -p pointsub-tests --bin simulate -- --seeds 1 --seed {seed}\n"
+    )
+}
+
+/// How the smallest scenario goes that fails as this one does, and its source.
+#[must_use]
+pub fn smallest(scenario: &Scenario, failure: &Failure) -> String {
     sim::keep_panics_quiet();
     let kind = failure.kind();
-    let smallest = shrink(&Scenario::of_seed(seed), SHRINK, |smaller| {
+    let smallest = shrink(scenario, SHRINK, |smaller| {
         let result = sim::run(smaller, Options::default());
         result.is_err_and(|failure| failure.kind() == kind)
     });
@@ -166,11 +178,5 @@ pub fn explain(seed: u64, failure: &Failure) -> String {
         text.push_str(&format!("then {}: {}\n\n", again.check, again.message));
     }
     text.push_str(&source(&smallest));
-    let Failure { check, message, .. } = failure;
-    text.push_str(&format!(
-        "\nseed {seed} breaks {check}: {message}\n\
-         above: the smallest scenario that does the same, and how it goes\n\
-         again: cargo run --release -p pointsub-tests --bin simulate -- --seeds 1 --seed {seed}\n"
-    ));
     text
 }

@@ -203,6 +203,7 @@ mod regressions {
     regressions! {
         half_closed_before_all_has_left
         deadline_before_all_has_left
+        asked_nothing_is_no_habit
     }
 }
 

@@ -224,7 +224,9 @@ impl Dispatcher {
     fn probe(&mut self, stream: StreamId) {
         let Some(pooled) = self.streams.get_mut(stream) else { return };
         let peer = &mut self.peers[pooled.peer];
-        if pooled.format == Format::Native || self.memory.habit(&peer.id) == Habit::Keeps {
+        let known = pooled.format == Format::Native || self.memory.habit(&peer.id) == Habit::Keeps;
+        // A peer that was asked nothing keeps any stream.
+        if known || pooled.answered == 0 {
             return;
         }
         if self.memory.expect_close(&peer.id) || peer.probe.is_some() {

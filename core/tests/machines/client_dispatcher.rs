@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Report};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, ClientEvent, Delivery, Format, PeerId, Phase, RequestError,
-    RequestId, StreamError, StreamId, Timestamp,
+    RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 
 use crate::support::{PROTOCOL, ms, peer};
@@ -108,6 +108,25 @@ fn what_a_fresh_stream_loses_is_not_moved_because_its_format_was_known() {
         panic!("it was to fail")
     };
     assert_eq!((request, error.attempts), (a, 1));
+}
+
+/// C7, O1: a stream that takes no further requests is about to be gone, and no longer in the way.
+#[test]
+fn a_stream_that_is_leaving_is_room_for_a_dial() {
+    let config = ClientConfig::default().with_max_streams_per_peer(1).with_max_total_conns(1);
+    let mut d = Dispatcher::new(config, None, 0);
+    send(&mut d, &peer(1), ms(0));
+    let stream = expect_open(&mut d, Offer::Both);
+    assert!(d.opened(stream, Format::Native, ms(0)));
+    expect_start(&mut d, stream);
+    let full = Err(SendError::Overloaded { limit: 1 });
+    assert_eq!(d.dial(&peer(1), "/raw", None, ms(0)), full);
+    assert_eq!(d.dial(&peer(2), "/raw", None, ms(0)), full);
+    d.report(stream, Report::Draining, ms(0));
+    let dial = d.dial(&peer(1), "/raw", None, ms(0)).expect("there is room");
+    assert_eq!(d.dial(&peer(2), "/raw", None, ms(0)), full);
+    d.hang_up(dial, ms(0));
+    d.dial(&peer(2), "/raw", None, ms(0)).expect("there is room");
 }
 
 /// How many peers a client remembers (`LIMITS.md`).

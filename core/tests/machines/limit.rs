@@ -323,6 +323,18 @@ fn gradient_grows_while_latency_is_steady() {
     assert_eq!(s.limit.limit(), 10_000);
 }
 
+/// It is the mean that counts, not how many requests there were.
+#[test]
+fn gradient_does_not_care_how_many_requests_ended() {
+    let mut s = Script::new(LimitPolicy::GRADIENT, 1000);
+    let seen = [10, 40, 10, 100].map(|count| {
+        s.work(1000);
+        s.turn_over(count, answered(MS));
+        s.pass()
+    });
+    assert_eq!(seen, [1006, 1012, 1018, 1024]);
+}
+
 #[test]
 fn gradient_shrinks_when_latency_doubles_and_recovers() {
     let mut s = Script::new(LimitPolicy::GRADIENT, 1000);

@@ -3,7 +3,10 @@
 use crate::support;
 use crate::support::{PROTOCOL, ServerScript, cancel, frame, request};
 use bytes::Bytes;
-use pointsub_core::{Format, ProtocolName, ServerConfig, StatusCode, StreamId};
+use pointsub_core::server::{Gate, ServerStream};
+use pointsub_core::{
+    Format, PeerId, ProtocolName, ServerConfig, StatusCode, StreamEvent, StreamId, Timestamp,
+};
 
 /// A server that lets in as much as the tests ask.
 fn server() -> ServerScript {
@@ -185,4 +188,49 @@ fn raw_streams_are_refused_to_who_is_cut_off() {
     assert_eq!(refused.expect_err("cut off").code, StatusCode::Busy);
     let other = s.server.accept_raw(support::peer(2), &name, now);
     s.server.close_raw(other.expect("another peer"), now);
+}
+
+/// S13: what a frame without an effect costs grows with its size.
+#[test]
+fn large_frames_without_effect_cost_more() {
+    let mut s = server();
+    let stream = s.native_from(1, PROTOCOL);
+    // 11 points each, of 10 000.
+    let mut sent = 0;
+    while s.stats().cut_off == 0 {
+        s.receives(stream, [frame(0x7f, 0, vec![0; 10 * 1024])]);
+        sent += 1;
+        assert!(sent <= 910, "it goes on for ever");
+    }
+    assert_eq!(sent, 910);
+    s.expect_reset(stream);
+}
+
+/// Opens so many streams, one after the other, and leaves each without a request.
+fn opens_for_nothing(gate: &mut Gate, n: u16, streams: usize, now: Timestamp) {
+    let [high, low] = n.to_be_bytes();
+    let peer = PeerId::from_bytes(&[0, 36, 9, high, low]).expect("a peer id");
+    let name = ProtocolName::new(PROTOCOL).expect("a usable name");
+    for _ in 0..streams {
+        let config = ServerConfig::default();
+        let mut stream = ServerStream::new(peer, &name, Format::Native, &config, gate, now);
+        stream.handle(StreamEvent::Finished, gate, now);
+        stream.close(gate, now);
+    }
+}
+
+/// S13: 1024 peers without streams are remembered; those that are forgiven make room, looked for
+/// once a second at most.
+#[test]
+fn offenders_without_streams_are_remembered_up_to_a_number() {
+    let mut gate = Gate::new(&ServerConfig::default());
+    gate.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");
+    for n in 1..=1024 {
+        opens_for_nothing(&mut gate, n, 1, support::ms(0));
+    }
+    // So many streams cut off whoever is remembered.
+    for (at, cut_off) in [(0, 0), (500, 0), (999, 0), (1000, 1)] {
+        opens_for_nothing(&mut gate, 0, 500, support::ms(at));
+        assert_eq!(gate.stats().cut_off, cut_off, "after {at} ms");
+    }
 }

@@ -2,14 +2,17 @@
 
 use arbitrary::Unstructured;
 
-use crate::scenario::{Scenario, source};
+use crate::hunt::smallest;
+use crate::scenario::Scenario;
 use crate::sim::{self, Options};
 
 /// Lives the scenario that the generator makes of these bytes.
 pub fn scenario(data: &[u8]) {
     let Ok(scenario) = Scenario::generate(&mut Unstructured::new(data)) else { return };
     if let Err(failure) = sim::run(&scenario, Options::default()) {
-        let source = source(&scenario);
-        panic!("{source}\nbreaks {}: {}", failure.check, failure.message);
+        let smallest = smallest(&scenario, &failure);
+        // Whoever makes scenarios smaller keeps panics quiet.
+        eprintln!("{smallest}");
+        panic!("breaks {}: {}", failure.check, failure.message);
     }
 }
