@@ -204,6 +204,7 @@ mod regressions {
         half_closed_before_all_has_left
         deadline_before_all_has_left
         asked_nothing_is_no_habit
+        unasked_stream_is_closed
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::support;
 use crate::support::{ClientScript, IDLE, PROTOCOL, id, plain, request, response};
 use pointsub_core::client::Offer;
-use pointsub_core::{ClientConfig, Format, StreamId};
+use pointsub_core::{ClientConfig, Format, StreamError, StreamId};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 
@@ -118,4 +118,21 @@ fn at_the_cap_of_a_peer_no_protocol_starves_another() {
     c.expect_sent(own, [plain("later")]);
     c.receives(own, [plain("LATER")]);
     c.expect_response(later, "LATER");
+}
+
+/// A protocol whose peer has no room does not stand in the way of one for which there will be.
+#[test]
+fn who_waits_for_a_stream_of_its_own_peer_keeps_nobody_waiting() {
+    let config = config().with_max_streams_per_peer(1).with_max_total_conns(2);
+    let (mut c, first) = ClientScript::plain(config);
+    c.send("a");
+    c.expect_sent(first, [plain("a")]);
+    c.send_to(3, PROTOCOL, "c");
+    let third = c.expect_open_to(3, PROTOCOL, Offer::Both);
+    c.send("b");
+    c.send_to(2, PROTOCOL, "d");
+    c.expect_quiet();
+    c.open_fails(third, StreamError::Unreachable("no route".into()));
+    c.expect_event();
+    c.expect_open_to(2, PROTOCOL, Offer::Both);
 }

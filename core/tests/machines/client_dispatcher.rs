@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Report};
+use pointsub_core::nearest::Point;
 use pointsub_core::{
-    CallOptions, Cause, ClientConfig, ClientEvent, Delivery, Format, PeerId, Phase, RequestError,
-    RequestId, SendError, StreamError, StreamId, Timestamp,
+    CallOptions, Cause, ClientConfig, ClientEvent, ClosestOptions, Delivery, Format, PeerId, Phase,
+    ProtocolName, RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 
 use crate::support::{PROTOCOL, ms, peer};
@@ -127,6 +128,32 @@ fn a_stream_that_is_leaving_is_room_for_a_dial() {
     assert_eq!(d.dial(&peer(2), "/raw", None, ms(0)), full);
     d.hang_up(dial, ms(0));
     d.dial(&peer(2), "/raw", None, ms(0)).expect("there is room");
+}
+
+/// How many attempts a call tells of at most.
+const TOLD: usize = 1024;
+
+/// A call to more nodes than that ends all the same, and tells of the first.
+#[test]
+fn a_call_tells_of_so_many_attempts_at_most() {
+    let mut d = dispatcher();
+    let protocol = ProtocolName::new(PROTOCOL).expect("a usable name");
+    for n in 0..=TOLD as u32 {
+        assert_eq!(d.add_server_node(&protocol, numbered(n), ms(0)), Ok(true));
+    }
+    let body = Bytes::from_static(b"a").into();
+    let call =
+        d.send_closest(PROTOCOL, Point::of_key(b"a"), body, ClosestOptions::default(), ms(0));
+    for _ in 0..=TOLD {
+        let stream = expect_open(&mut d, Offer::Both);
+        d.open_failed(stream, StreamError::Unreachable("no route".into()), ms(0));
+    }
+    let Some(Directive::Event(ClientEvent::Closest { call: ended, outcome })) = d.poll_directive()
+    else {
+        panic!("it was to end");
+    };
+    assert_eq!(Ok(ended), call);
+    assert_eq!(outcome.expect_err("nobody is there").attempts.len(), TOLD);
 }
 
 /// How many peers a client remembers (`LIMITS.md`).

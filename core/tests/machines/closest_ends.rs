@@ -3,6 +3,7 @@
 use crate::support::nodes::{any, asked, expect_answer, farm, hedged, order, unreachable};
 use crate::support::{CONNECT, PROTOCOL, cancel, failure, id, ms, peer, request, response};
 use pointsub_core::client::Offer;
+use pointsub_core::nearest::Node;
 use pointsub_core::{CallOptions, Cause, ClientConfig, Delivery, Format, SendError};
 
 /// One round only, unless a test is about more.
@@ -74,6 +75,34 @@ fn close_fails_calls_under_way_and_those_that_rest() {
     c.expect_sent(s, [cancel(id(1, 0))]);
     c.expect_finish(s);
     c.expect_drained();
+}
+
+/// C16: a call that is closed says how often nodes were asked, and whether one may have worked.
+#[test]
+fn close_tells_of_the_tries_under_way() {
+    for connected in [false, true] {
+        let mut c = farm(config(), 1);
+        let call = c.send_closest("a", any());
+        let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
+        if connected {
+            c.opened(open, Format::Native);
+            c.expect_sent(open, [c.settings(), request(id(1, 0), "a")]);
+        }
+        c.close();
+        let error = c.expect_closest(call).expect_err("closed").error;
+        let expected = match connected {
+            true => (1, Delivery::Unknown),
+            false => (0, Delivery::NotProcessed),
+        };
+        assert_eq!((error.attempts, error.delivery), expected);
+        if connected {
+            c.expect_sent(open, [cancel(id(1, 0))]);
+            c.expect_finish(open);
+        } else {
+            c.expect_abandon(open);
+        }
+        c.expect_drained();
+    }
 }
 
 #[test]
@@ -148,22 +177,25 @@ fn who_gives_up_has_not_answered() {
     }
 }
 
-/// C14: what comes of a node that was removed says nothing about the one that was added anew.
+/// What comes of a node that was removed says nothing about those that were added anew.
 #[test]
 fn an_attempt_at_a_removed_node_is_not_one_at_its_successor() {
-    let mut c = farm(config(), 2);
-    let nodes = order("a", 2);
-    let first = c.send_closest("a", any());
-    let s = asked(&mut c, nodes[0], "a");
-    for n in &nodes {
-        assert!(c.client.remove_server_node(PROTOCOL, &peer(*n)));
+    for key in ["a", "b", "c", "d"] {
+        let mut c = farm(config(), 2);
+        let nodes = order(key, 2);
+        let first = c.send_closest(key, any());
+        let s = asked(&mut c, nodes[0], key);
+        for n in &nodes {
+            assert!(c.client.remove_server_node(PROTOCOL, &peer(*n)));
+        }
+        for n in &nodes {
+            assert_eq!(c.add_node(*n), Ok(true));
+        }
+        c.at(10);
+        c.receives(s, [response(id(1, 0), "A")]);
+        expect_answer(c.expect_closest(first), nodes[0], "A");
+        let latency = |node: &Node| node.latency(c.now);
+        let latencies: Vec<_> = c.client.server_nodes(PROTOCOL).map(latency).collect();
+        assert_eq!(latencies, [None, None]);
     }
-    for n in nodes.iter().rev() {
-        assert_eq!(c.add_node(*n), Ok(true));
-    }
-    c.at(10);
-    c.receives(s, [response(id(1, 0), "A")]);
-    expect_answer(c.expect_closest(first), nodes[0], "A");
-    let latencies: Vec<_> = c.client.server_nodes(PROTOCOL).map(|n| n.latency(c.now)).collect();
-    assert_eq!(latencies, [None, None]);
 }
