@@ -70,7 +70,7 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
     if options.write {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         std::fs::write(folder.join("RESULTS.md"), &report)?;
-        if let Some(picture) = svg::picture(&findings.matrix.samples) {
+        if let Some(picture) = svg::ratios::picture(&findings.matrix.samples) {
             std::fs::write(folder.join("ratios.svg"), picture)?;
         }
     }
