@@ -26,12 +26,11 @@ use super::{ECHO, Failure, stack};
 const NATIVE: &str = "/pointsub/";
 
 /// Serves on tokio.
-pub(super) async fn serve() -> Result<String, Failure> {
+pub(super) async fn serve(config: &ServerConfig) -> Result<String, Failure> {
     let keypair = Keypair::generate_ed25519();
-    let server = ServerConfig::default().with_compression(false);
     let executor = Arc::new(Tokio::spawn);
     let local = keypair.public().to_peer_id();
-    let behaviour = Behaviour::new(local, ClientConfig::default(), server, executor)?;
+    let behaviour = Behaviour::new(local, ClientConfig::default(), config.clone(), executor)?;
     behaviour.server().register(&ProtocolName::new(ECHO)?, echo)?;
     let transport = Tokio::transport(&keypair)?;
     let mut swarm = stack::swarm_over(transport, PlainOnly(behaviour), &keypair);
