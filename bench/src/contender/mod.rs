@@ -5,6 +5,7 @@
 //! [`Caller`]. All have one connection, and whatever is served under one name is asked by the same.
 //! Those of libp2p whose scale is measured connect to several servers, with a caller for each.
 
+mod alone;
 mod framed;
 mod plain;
 mod pointsub;
@@ -65,6 +66,8 @@ pub(crate) enum Contender {
     Plain,
     /// With compression.
     Deflate,
+    /// Its behaviour in a swarm that has no other.
+    Alone,
     /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
     RoomyPlain,
     /// `libp2p-request-response`: a stream for each request.
@@ -103,6 +106,7 @@ impl Contender {
             Self::Quic => "pointsub-quic",
             Self::Plain => "pointsub-plain",
             Self::Deflate => "pointsub-deflate",
+            Self::Alone => "pointsub-alone",
             Self::RoomyPlain => "pointsub-plain-roomy",
             Self::RequestResponse => "request-response",
             Self::RawStream => "raw-stream",
@@ -128,6 +132,7 @@ impl Contender {
             Self::AsyncStd => {
                 child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &usual))
             }
+            Self::Alone => child::serve(&tokio()?, nodes, || alone::serve(&usual, |it| it)),
             Self::Plain => child::serve(&tokio()?, nodes, || plain::serve(&usual)),
             Self::RoomyPlain => {
                 let roomy = pointsub::roomy_server();
@@ -157,6 +162,7 @@ impl Contender {
                 let connect = || pointsub::connect::<Tokio>(addresses, &deflate);
                 child::send(&tokio()?, nodes, connect)
             }
+            Self::Alone => child::send(&tokio()?, nodes, || alone::connect(addresses, &usual)),
             Self::RoomyPlain => {
                 let roomy = pointsub::roomy_client();
                 let connect = || pointsub::connect::<Tokio>(addresses, &roomy);
@@ -199,8 +205,8 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(name: &str) -> Result<Self, Failure> {
-        let mut all =
-            Self::ALL.into_iter().chain([Self::Deflate, Self::RoomyPlain, Self::RoomyRawStream]);
+        let others = [Self::Deflate, Self::Alone, Self::RoomyPlain, Self::RoomyRawStream];
+        let mut all = Self::ALL.into_iter().chain(others);
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = all.find(|contender| contender.name() == name);
         found.ok_or_else(|| format!("nobody is called {name:?}; there are {}", names()).into())

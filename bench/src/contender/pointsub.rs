@@ -1,12 +1,11 @@
 //! This library with its ready-made nodes and their defaults.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pointsub_swarm::{
-    ClientConfig, LimitPolicy, Node, PeerId, ProtocolName, Request, Runtime, ServerConfig,
+    Client, ClientConfig, LimitPolicy, Node, PeerId, ProtocolName, Request, Runtime, ServerConfig,
 };
 
 use super::{Caller, ECHO, Failure, ROOM};
@@ -62,37 +61,39 @@ pub(super) fn roomy_client() -> ClientConfig {
 pub(super) async fn connect<R: Runtime>(
     addresses: &[&str],
     config: &ClientConfig,
-) -> Result<Vec<Connected<R>>, Failure> {
-    let node = Arc::new(Node::<R>::builder().client_config(config.clone()).build().await?);
-    let protocol = ProtocolName::new(ECHO)?;
+) -> Result<Vec<Connected>, Failure> {
+    let node = Node::<R>::builder().client_config(config.clone()).build().await?;
     let mut callers = Vec::new();
     for address in addresses {
         let peer = node.connect(address.parse()?).await?;
-        callers.push(Connected { node: node.clone(), peer, protocol: protocol.clone() });
+        callers.push(Connected::new(node.client(), peer)?);
     }
+    // It stays connected for as long as the process lives.
+    std::mem::forget(node);
     Ok(callers)
 }
 
-/// A node and one of its servers.
-pub(super) struct Connected<R> {
-    node: Arc<Node<R>>,
+/// A client and one of its servers.
+#[derive(Clone)]
+pub(super) struct Connected {
+    client: Client,
     peer: PeerId,
     protocol: ProtocolName,
 }
 
-impl<R> Clone for Connected<R> {
-    fn clone(&self) -> Self {
-        Self { node: self.node.clone(), peer: self.peer, protocol: self.protocol.clone() }
+impl Connected {
+    pub(super) fn new(client: Client, peer: PeerId) -> Result<Self, Failure> {
+        Ok(Self { client, peer, protocol: ProtocolName::new(ECHO)? })
     }
 }
 
-impl<R: Runtime> Caller for Connected<R> {
+impl Caller for Connected {
     async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
-        Ok(self.node.client().send(self.peer, &self.protocol, body).await?)
+        Ok(self.client.send(self.peer, &self.protocol, body).await?)
     }
 
     fn streams(&self) -> usize {
-        let streams = self.node.client().connections_info();
+        let streams = self.client.connections_info();
         streams.iter().filter(|stream| stream.peer == self.peer).count()
     }
 }

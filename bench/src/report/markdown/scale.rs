@@ -30,7 +30,8 @@ fn held(rows: &[Held]) -> Option<String> {
     let text = format!(
         "### Memory\n\nWhat is resident in the processes when many connections and streams have \
          been added to a few, for each: this library's beside that of `libp2p-stream` over the \
-         stock stack.\n\n{table}"
+         stock stack. A node has libp2p's identify, ping, relay, DCUtR and AutoNAT on each \
+         connection; the behaviour alone has not.\n\n{table}"
     );
     (!rows.is_empty()).then_some(text)
 }

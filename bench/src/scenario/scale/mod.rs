@@ -19,7 +19,7 @@ use crate::options::Options;
 use crate::size::Cell;
 
 /// How long processes have to come to rest before their memory is looked at.
-const REST: Duration = Duration::from_millis(300);
+const REST: Duration = Duration::from_millis(200);
 
 /// What was found; what could not be measured is empty.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options, failures: &mut Vec<String>) -> Scale {
     let extent = if options.quick {
         Extent { rounds: 2, time: Duration::from_millis(60), starts: 1, nodes: 1 }
     } else {
-        Extent { rounds: 5, time: Duration::from_millis(250), starts: 3, nodes: 10 }
+        Extent { rounds: 5, time: Duration::from_millis(200), starts: 3, nodes: 10 }
     };
     let mut scale = Scale::default();
     let mut note = |what: &str, outcome: Result<(), Failure>| {
