@@ -120,23 +120,23 @@ impl Contender {
     /// Serves until this process is told to end, as so many nodes.
     pub(crate) fn serve(self, nodes: usize) -> Result<(), Failure> {
         let tokio = OnTokio::new;
-        let [usual, deflate] = [false, true].map(pointsub::server);
+        let config = match self {
+            Self::RoomyPlain => pointsub::roomy_server(),
+            other => pointsub::server(other == Self::Deflate),
+        };
         match self {
-            Self::PointSub => {
-                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &usual))
+            Self::PointSub | Self::Deflate => {
+                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &config))
             }
-            Self::Quic => child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(QUIC, &usual)),
-            Self::Deflate => {
-                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &deflate))
+            Self::Quic => {
+                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(QUIC, &config))
             }
             Self::AsyncStd => {
-                child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &usual))
+                child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &config))
             }
-            Self::Alone => child::serve(&tokio()?, nodes, || alone::serve(&usual, |it| it)),
-            Self::Plain => child::serve(&tokio()?, nodes, || plain::serve(&usual)),
-            Self::RoomyPlain => {
-                let roomy = pointsub::roomy_server();
-                child::serve(&tokio()?, nodes, || plain::serve(&roomy))
+            Self::Alone => child::serve(&tokio()?, nodes, || alone::serve(&config, |it| it)),
+            Self::Plain | Self::RoomyPlain => {
+                child::serve(&tokio()?, nodes, || plain::serve(&config))
             }
             Self::RequestResponse => child::serve(&tokio()?, nodes, request_response::serve),
             Self::RawStream | Self::RoomyRawStream => {
@@ -152,34 +152,26 @@ impl Contender {
     pub(crate) fn send(self, nodes: usize, addresses: &[&str]) -> Result<(), Failure> {
         let tokio = OnTokio::new;
         let only = *addresses.first().ok_or("nobody to send to")?;
-        let [usual, deflate] = [false, true].map(pointsub::client);
+        let config = match self {
+            Self::RoomyPlain => pointsub::roomy_client(),
+            other => pointsub::client(other == Self::Deflate),
+        };
+        let streams = if self == Self::RoomyRawStream { ROOM } else { STREAMS };
         match self {
-            Self::PointSub | Self::Quic | Self::Plain => {
-                let connect = || pointsub::connect::<Tokio>(addresses, &usual);
-                child::send(&tokio()?, nodes, connect)
-            }
-            Self::Deflate => {
-                let connect = || pointsub::connect::<Tokio>(addresses, &deflate);
-                child::send(&tokio()?, nodes, connect)
-            }
-            Self::Alone => child::send(&tokio()?, nodes, || alone::connect(addresses, &usual)),
-            Self::RoomyPlain => {
-                let roomy = pointsub::roomy_client();
-                let connect = || pointsub::connect::<Tokio>(addresses, &roomy);
+            Self::PointSub | Self::Deflate | Self::Quic | Self::Plain | Self::RoomyPlain => {
+                let connect = || pointsub::connect::<Tokio>(addresses, &config);
                 child::send(&tokio()?, nodes, connect)
             }
             Self::AsyncStd => {
-                let connect = || pointsub::connect::<AsyncStd>(addresses, &usual);
+                let connect = || pointsub::connect::<AsyncStd>(addresses, &config);
                 child::send(&OnAsyncStd, nodes, connect)
             }
+            Self::Alone => child::send(&tokio()?, nodes, || alone::connect(addresses, &config)),
             Self::RequestResponse => {
                 child::send(&tokio()?, nodes, || one(request_response::connect(only)))
             }
-            Self::RawStream => {
-                child::send(&tokio()?, nodes, || raw_stream::connect(addresses, STREAMS))
-            }
-            Self::RoomyRawStream => {
-                child::send(&tokio()?, nodes, || raw_stream::connect(addresses, ROOM))
+            Self::RawStream | Self::RoomyRawStream => {
+                child::send(&tokio()?, nodes, || raw_stream::connect(addresses, streams))
             }
             Self::Tonic => child::send(&tokio()?, nodes, || one(tonic::connect(only, false))),
             Self::TonicTls => child::send(&tokio()?, nodes, || one(tonic::connect(only, true))),
