@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -12,7 +13,8 @@ use crate::body::{Bodies, Kind};
 use crate::contender::{Caller, Failure, Runner};
 use crate::size::Cell;
 
-/// A caller that is alone sends at least so many requests, however long they take.
+/// A caller that is alone sends at least so many requests, however long they take, and at least one
+/// over each way.
 const FEW: usize = 2;
 
 /// Callers that are alike.
@@ -76,12 +78,13 @@ impl Tally {
     }
 }
 
-/// Lets all groups send for a time, and each request that is under way then end.
+/// Lets all groups send for a time, and each request that is under way then end. Every one sends
+/// over each of `ways` in turn; the first over the first, the second over the second.
 ///
 /// Every latency is kept, so that percentiles are exact.
 pub(crate) async fn run<C: Caller>(
     runner: &impl Runner,
-    caller: &C,
+    ways: &[C],
     groups: &[Group],
     time: Duration,
 ) -> Result<Vec<Tally>, Failure> {
@@ -91,15 +94,17 @@ pub(crate) async fn run<C: Caller>(
         (0..cell.callers).map(|number| Bodies::new(kind, cell.size.0, number)).collect::<Vec<_>>()
     });
     let callers: Vec<Vec<Bodies>> = callers.collect();
-    let least = if callers.iter().flatten().count() == 1 { FEW } else { 1 };
+    let least = if callers.iter().flatten().count() == 1 { FEW.max(ways.len()) } else { 1 };
+    let ways: Arc<[C]> = ways.into();
     let start = Instant::now();
     let mut running = Vec::new();
     for group in callers {
-        running.push(group.into_iter().map(|bodies| {
+        running.push(group.into_iter().enumerate().map(|(number, bodies)| {
             let (done, outcome) = oneshot::channel();
-            let caller = caller.clone();
+            let ways = ways.clone();
             let sending = async move {
-                let _gone = done.send(send(&caller, bodies, start + time, least).await);
+                let ways = ways.iter().cycle().skip(number % ways.len());
+                let _gone = done.send(send(ways, bodies, start + time, least).await);
             };
             runner.spawn(sending.boxed());
             outcome
@@ -115,7 +120,7 @@ pub(crate) async fn run<C: Caller>(
 
 /// One caller's life; returns how long each request took.
 async fn send<C: Caller>(
-    caller: &C,
+    mut ways: impl Iterator<Item = &C>,
     mut bodies: Bodies,
     end: Instant,
     least: usize,
@@ -124,6 +129,7 @@ async fn send<C: Caller>(
     while times.len() < least || Instant::now() < end {
         let body = bodies.next();
         let start = Instant::now();
+        let caller = ways.next().expect("they are a circle");
         let answer = caller.call(body.clone()).await?;
         times.push(start.elapsed());
         if answer != body {

@@ -26,13 +26,15 @@ use std::time::Instant;
 use contender::{Contender, Failure};
 use options::{Options, Part};
 use report::{Findings, json, markdown, svg};
-use scenario::{compression, core, matrix, mixed};
+use scenario::{compression, core, matrix, mixed, scale};
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [process::SERVE, contender] => contender.parse::<Contender>()?.serve(),
-        [process::SEND, contender, address] => contender.parse::<Contender>()?.send(address),
+        [process::SERVE, contender, nodes] => contender.parse::<Contender>()?.serve(nodes.parse()?),
+        [process::SEND, contender, nodes, addresses @ ..] => {
+            contender.parse::<Contender>()?.send(nodes.parse()?, addresses)
+        }
         arguments => measure(arguments),
     }
 }
@@ -55,6 +57,10 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
                 findings.core = core::run(&options);
                 Ok(())
             }
+            Part::Scale => {
+                findings.scale = scale::run(&options, &mut findings.failures);
+                Ok(())
+            }
         };
         // What the other parts find is worth having all the same.
         if let Err(failure) = measured {
@@ -70,8 +76,14 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
     if options.write {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         std::fs::write(folder.join("RESULTS.md"), &report)?;
-        if let Some(picture) = svg::picture(&findings.matrix.samples) {
-            std::fs::write(folder.join("ratios.svg"), picture)?;
+        let pictures = [
+            ("ratios.svg", svg::ratios::picture(&findings.matrix.samples)),
+            (report::CURVES, svg::curves::picture(&findings.scale.curves)),
+        ];
+        for (file, picture) in pictures {
+            if let Some(picture) = picture {
+                std::fs::write(folder.join(file), picture)?;
+            }
         }
     }
     println!("{report}");

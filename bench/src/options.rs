@@ -10,19 +10,20 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells SIZExCALLERS,…]
-                      [--matrix] [--mixed] [--compression] [--core]
+                      [--matrix] [--mixed] [--compression] [--core] [--scale]
                       [--rounds N] [--millis N] [--json FILE] [--write]
 
-  --quick        fewer cells, fewer and shorter rounds: at most 90 s instead of 8 min
+  --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
+                 90 s instead of 8 min
   --only         these contenders: pointsub, pointsub-async-std, pointsub-quic, pointsub-plain,
                  request-response, raw-stream, tonic, tonic-tls, tarpc
   --cells        these cells of the matrix, such as 512x64,64Kx8,32Mx1
-  --matrix, --mixed, --compression, --core
+  --matrix, --mixed, --compression, --core, --scale
                  these parts; without any of them, all
   --rounds       so many rounds of the matrix
   --millis       so long in each of them
   --json FILE    the samples of the matrix, for programs
-  --write        the tables to bench/RESULTS.md and the picture to bench/ratios.svg";
+  --write        the tables to bench/RESULTS.md and the pictures to ratios.svg and scale.svg there";
 
 /// A part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) enum Part {
     Compression,
     /// The machines alone, in memory.
     Core,
+    /// More and more of everything.
+    Scale,
 }
 
 /// What to measure.
@@ -65,7 +68,7 @@ impl Options {
     /// Takes the arguments.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self, Failure> {
         let quick = arguments.contains(&"--quick");
-        let (rounds, millis, budget) = if quick { (3, 150, 58) } else { (5, 300, 370) };
+        let (rounds, millis, budget) = if quick { (3, 150, 58) } else { (5, 300, 310) };
         let mut options = Self {
             quick,
             only: None,
@@ -94,6 +97,7 @@ impl Options {
                 "--mixed" => options.parts.push(Part::Mixed),
                 "--compression" => options.parts.push(Part::Compression),
                 "--core" => options.parts.push(Part::Core),
+                "--scale" => options.parts.push(Part::Scale),
                 "--rounds" => {
                     options.rounds = value()?.parse::<usize>()?.max(1);
                     options.budget = None;
@@ -113,6 +117,9 @@ impl Options {
         }
         if options.parts.is_empty() {
             options.parts = vec![Part::Matrix, Part::Mixed, Part::Compression, Part::Core];
+            if !quick {
+                options.parts.push(Part::Scale);
+            }
         }
         Ok(options)
     }

@@ -32,7 +32,6 @@ impl Sample {
     pub(crate) fn new(contender: Contender, cell: Cell, round: usize, loaded: &Loaded) -> Self {
         let tally = loaded.tallies[0];
         let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6;
-        let thousands = tally.requests as f64 / 1000.0;
         let mib = |kib: u64| kib as f64 / 1024.0;
         Self {
             contender,
@@ -41,7 +40,7 @@ impl Sample {
             req_per_s: tally.per_s(),
             p50_us: micros(tally.p50),
             p99_us: micros(tally.p99),
-            cpu_ms_per_1000: loaded.cpu().map(|cpu| cpu.as_secs_f64() * 1000.0 / thousands),
+            cpu_ms_per_1000: loaded.cpu_us(),
             rss_mib: loaded
                 .client
                 .peak_kib

@@ -3,7 +3,9 @@
 //! Every one of them is a function that serves an echo and one that connects to it. The first
 //! returns the address to connect to, and goes on serving on tasks of its own; the second returns a
 //! [`Caller`]. All have one connection, and whatever is served under one name is asked by the same.
+//! Those of libp2p whose scale is measured connect to several servers, with a caller for each.
 
+mod alone;
 mod framed;
 mod plain;
 mod pointsub;
@@ -36,11 +38,19 @@ const ECHO: &str = "/echo/1.0.0";
 /// How many streams of one connection a libp2p contender that does not count them may use at once.
 /// Yamux ends a connection with more than 512; PointSub uses as many at most by default.
 const STREAMS: usize = 128;
+/// How many streams of one connection those with room may use at once; PointSub can be told 240 at
+/// most.
+pub(crate) const ROOM: usize = 200;
 
 /// Sends a body to the server and returns its answer.
 pub(crate) trait Caller: Clone + Send + Sync + 'static {
     /// One request.
     fn call(&self, body: Bytes) -> impl Future<Output = Result<Bytes, Failure>> + Send;
+
+    /// How many streams to that server are open, if it counts them.
+    fn streams(&self) -> usize {
+        0
+    }
 }
 
 /// One of the alternatives.
@@ -56,10 +66,16 @@ pub(crate) enum Contender {
     Plain,
     /// With compression.
     Deflate,
+    /// Its behaviour in a swarm that has no other.
+    Alone,
+    /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
+    RoomyPlain,
     /// `libp2p-request-response`: a stream for each request.
     RequestResponse,
     /// `libp2p-stream`: streams are used again, one request at a time on each.
     RawStream,
+    /// The same with as many streams as [`RoomyPlain`](Self::RoomyPlain).
+    RoomyRawStream,
     /// gRPC over TCP without encryption.
     Tonic,
     /// gRPC over TLS.
@@ -90,51 +106,82 @@ impl Contender {
             Self::Quic => "pointsub-quic",
             Self::Plain => "pointsub-plain",
             Self::Deflate => "pointsub-deflate",
+            Self::Alone => "pointsub-alone",
+            Self::RoomyPlain => "pointsub-plain-roomy",
             Self::RequestResponse => "request-response",
             Self::RawStream => "raw-stream",
+            Self::RoomyRawStream => "raw-stream-roomy",
             Self::Tonic => "tonic",
             Self::TonicTls => "tonic-tls",
             Self::Tarpc => "tarpc",
         }
     }
 
-    /// Serves until this process is told to end.
-    pub(crate) fn serve(self) -> Result<(), Failure> {
+    /// Serves until this process is told to end, as so many nodes.
+    pub(crate) fn serve(self, nodes: usize) -> Result<(), Failure> {
+        let tokio = OnTokio::new;
+        let config = match self {
+            Self::RoomyPlain => pointsub::roomy_server(),
+            other => pointsub::server(other == Self::Deflate),
+        };
         match self {
-            Self::PointSub => child::serve(&OnTokio::new()?, pointsub::serve::<Tokio>(TCP, false)),
-            Self::Quic => child::serve(&OnTokio::new()?, pointsub::serve::<Tokio>(QUIC, false)),
-            Self::Deflate => child::serve(&OnTokio::new()?, pointsub::serve::<Tokio>(TCP, true)),
-            Self::AsyncStd => child::serve(&OnAsyncStd, pointsub::serve::<AsyncStd>(TCP, false)),
-            Self::Plain => child::serve(&OnTokio::new()?, plain::serve()),
-            Self::RequestResponse => child::serve(&OnTokio::new()?, request_response::serve()),
-            Self::RawStream => child::serve(&OnTokio::new()?, raw_stream::serve()),
-            Self::Tonic => child::serve(&OnTokio::new()?, tonic::serve(false)),
-            Self::TonicTls => child::serve(&OnTokio::new()?, tonic::serve(true)),
-            Self::Tarpc => child::serve(&OnTokio::new()?, tarpc::serve()),
+            Self::PointSub | Self::Deflate => {
+                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &config))
+            }
+            Self::Quic => {
+                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(QUIC, &config))
+            }
+            Self::AsyncStd => {
+                child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &config))
+            }
+            Self::Alone => child::serve(&tokio()?, nodes, || alone::serve(&config, |it| it)),
+            Self::Plain | Self::RoomyPlain => {
+                child::serve(&tokio()?, nodes, || plain::serve(&config))
+            }
+            Self::RequestResponse => child::serve(&tokio()?, nodes, request_response::serve),
+            Self::RawStream | Self::RoomyRawStream => {
+                child::serve(&tokio()?, nodes, raw_stream::serve)
+            }
+            Self::Tonic => child::serve(&tokio()?, nodes, || tonic::serve(false)),
+            Self::TonicTls => child::serve(&tokio()?, nodes, || tonic::serve(true)),
+            Self::Tarpc => child::serve(&tokio()?, nodes, tarpc::serve),
         }
     }
 
-    /// Sends what this process is told to, to the server at `address`.
-    pub(crate) fn send(self, address: &str) -> Result<(), Failure> {
+    /// Sends what this process is told to, from so many nodes to the servers at `addresses`.
+    pub(crate) fn send(self, nodes: usize, addresses: &[&str]) -> Result<(), Failure> {
+        let tokio = OnTokio::new;
+        let only = *addresses.first().ok_or("nobody to send to")?;
+        let config = match self {
+            Self::RoomyPlain => pointsub::roomy_client(),
+            other => pointsub::client(other == Self::Deflate),
+        };
+        let streams = if self == Self::RoomyRawStream { ROOM } else { STREAMS };
         match self {
-            Self::PointSub | Self::Quic | Self::Plain => {
-                child::send(&OnTokio::new()?, pointsub::connect::<Tokio>(address, false))
-            }
-            Self::Deflate => {
-                child::send(&OnTokio::new()?, pointsub::connect::<Tokio>(address, true))
+            Self::PointSub | Self::Deflate | Self::Quic | Self::Plain | Self::RoomyPlain => {
+                let connect = || pointsub::connect::<Tokio>(addresses, &config);
+                child::send(&tokio()?, nodes, connect)
             }
             Self::AsyncStd => {
-                child::send(&OnAsyncStd, pointsub::connect::<AsyncStd>(address, false))
+                let connect = || pointsub::connect::<AsyncStd>(addresses, &config);
+                child::send(&OnAsyncStd, nodes, connect)
             }
+            Self::Alone => child::send(&tokio()?, nodes, || alone::connect(addresses, &config)),
             Self::RequestResponse => {
-                child::send(&OnTokio::new()?, request_response::connect(address))
+                child::send(&tokio()?, nodes, || one(request_response::connect(only)))
             }
-            Self::RawStream => child::send(&OnTokio::new()?, raw_stream::connect(address)),
-            Self::Tonic => child::send(&OnTokio::new()?, tonic::connect(address, false)),
-            Self::TonicTls => child::send(&OnTokio::new()?, tonic::connect(address, true)),
-            Self::Tarpc => child::send(&OnTokio::new()?, tarpc::connect(address)),
+            Self::RawStream | Self::RoomyRawStream => {
+                child::send(&tokio()?, nodes, || raw_stream::connect(addresses, streams))
+            }
+            Self::Tonic => child::send(&tokio()?, nodes, || one(tonic::connect(only, false))),
+            Self::TonicTls => child::send(&tokio()?, nodes, || one(tonic::connect(only, true))),
+            Self::Tarpc => child::send(&tokio()?, nodes, || one(tarpc::connect(only))),
         }
     }
+}
+
+async fn one<C>(connecting: impl Future<Output = Result<C, Failure>>) -> Result<Vec<C>, Failure> {
+    Ok(vec![connecting.await?])
 }
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
@@ -150,7 +197,8 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(name: &str) -> Result<Self, Failure> {
-        let mut all = Self::ALL.into_iter().chain([Self::Deflate]);
+        let others = [Self::Deflate, Self::Alone, Self::RoomyPlain, Self::RoomyRawStream];
+        let mut all = Self::ALL.into_iter().chain(others);
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = all.find(|contender| contender.name() == name);
         found.ok_or_else(|| format!("nobody is called {name:?}; there are {}", names()).into())

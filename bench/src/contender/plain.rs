@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use libp2p_core::transport::PortUse;
 use libp2p_core::upgrade::{InboundUpgrade, UpgradeInfo};
 use libp2p_core::{Endpoint, Multiaddr};
-use libp2p_identity::Keypair;
 use libp2p_swarm::handler::{
     ConnectionEvent, ConnectionHandlerEvent, FullyNegotiatedInbound, ListenUpgradeError,
 };
@@ -14,30 +13,16 @@ use libp2p_swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
     SubstreamProtocol, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use pointsub_tokio::{
-    Behaviour, ClientConfig, PeerId, ProtocolName, Runtime, ServerConfig, ToHandler, Tokio,
-};
-use std::sync::Arc;
+use pointsub_tokio::{Behaviour, PeerId, ServerConfig, ToHandler};
 
-use super::pointsub::echo;
-use super::{ECHO, Failure, stack};
+use super::{Failure, alone};
 
 /// What the names of the native format begin with.
 const NATIVE: &str = "/pointsub/";
 
 /// Serves on tokio.
-pub(super) async fn serve() -> Result<String, Failure> {
-    let keypair = Keypair::generate_ed25519();
-    let server = ServerConfig::default().with_compression(false);
-    let executor = Arc::new(Tokio::spawn);
-    let local = keypair.public().to_peer_id();
-    let behaviour = Behaviour::new(local, ClientConfig::default(), server, executor)?;
-    behaviour.server().register(&ProtocolName::new(ECHO)?, echo)?;
-    let transport = Tokio::transport(&keypair)?;
-    let mut swarm = stack::swarm_over(transport, PlainOnly(behaviour), &keypair);
-    let address = stack::listen(&mut swarm).await?;
-    tokio::spawn(stack::run(swarm));
-    Ok(address)
+pub(super) async fn serve(config: &ServerConfig) -> Result<String, Failure> {
+    alone::serve(config, PlainOnly).await
 }
 
 type Handler = <Behaviour as NetworkBehaviour>::ConnectionHandler;

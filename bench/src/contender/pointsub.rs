@@ -1,18 +1,22 @@
 //! This library with its ready-made nodes and their defaults.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_swarm::{ClientConfig, Node, PeerId, ProtocolName, Request, Runtime, ServerConfig};
+use pointsub_swarm::{
+    Client, ClientConfig, LimitPolicy, Node, PeerId, ProtocolName, Request, Runtime, ServerConfig,
+};
 
-use super::{Caller, ECHO, Failure};
+use super::{Caller, ECHO, Failure, ROOM};
 
 /// Serves at an address of libp2p's.
-pub(super) async fn serve<R: Runtime>(listen: &str, compress: bool) -> Result<String, Failure> {
-    let config = ServerConfig::default().with_compression(compress);
-    let node = Node::<R>::builder().listen(listen.parse()?).server_config(config).build().await?;
+pub(super) async fn serve<R: Runtime>(
+    listen: &str,
+    config: &ServerConfig,
+) -> Result<String, Failure> {
+    let node = Node::<R>::builder().listen(listen.parse()?).server_config(config.clone());
+    let node = node.build().await?;
     node.server().register(&ProtocolName::new(ECHO)?, echo)?;
     let address = node.addresses().await.remove(0).to_string();
     // It serves for as long as the process lives.
@@ -25,35 +29,71 @@ pub(super) async fn echo(request: Request) -> io::Result<Bytes> {
     Ok(request.body)
 }
 
-/// Connects a node.
-pub(super) async fn connect<R: Runtime>(
-    address: &str,
-    compress: bool,
-) -> Result<impl Caller, Failure> {
-    // A peer that shares its core with two others may take long to answer a first time.
-    let config = ClientConfig::default()
-        .with_compression(compress)
-        .with_connect_timeout(Duration::from_secs(10))
-        .with_max_retries(0);
-    let node = Node::<R>::builder().client_config(config).build().await?;
-    let peer = node.connect(address.parse()?).await?;
-    Ok(Connected { protocol: ProtocolName::new(ECHO)?, node: Arc::new(node), peer })
+/// A server with the default limits.
+pub(super) fn server(compress: bool) -> ServerConfig {
+    ServerConfig::default().with_compression(compress)
 }
 
-struct Connected<R> {
-    node: Arc<Node<R>>,
+/// A server that works on twice as many requests as 10 000 streams have: full to the brim, every
+/// peer has but its fair share.
+pub(super) fn roomy_server() -> ServerConfig {
+    server(false).with_max_concurrent_conns(20_000).with_limit_policy(LimitPolicy::Fixed)
+}
+
+/// A client with the default limits.
+pub(super) fn client(compress: bool) -> ClientConfig {
+    // A peer that shares its core with two others may take long to answer a first time.
+    ClientConfig::default()
+        .with_compression(compress)
+        .with_connect_timeout(Duration::from_secs(10))
+        .with_max_retries(0)
+}
+
+/// A client that opens more streams to a peer, and keeps all of them.
+pub(super) fn roomy_client() -> ClientConfig {
+    client(false)
+        .with_max_streams_per_peer(ROOM)
+        .with_max_idle_conns_per_peer(ROOM)
+        .with_max_idle_conns(10_000)
+}
+
+/// Connects a node to all those servers.
+pub(super) async fn connect<R: Runtime>(
+    addresses: &[&str],
+    config: &ClientConfig,
+) -> Result<Vec<Connected>, Failure> {
+    let node = Node::<R>::builder().client_config(config.clone()).build().await?;
+    let mut callers = Vec::new();
+    for address in addresses {
+        let peer = node.connect(address.parse()?).await?;
+        callers.push(Connected::new(node.client(), peer)?);
+    }
+    // It stays connected for as long as the process lives.
+    std::mem::forget(node);
+    Ok(callers)
+}
+
+/// A client and one of its servers.
+#[derive(Clone)]
+pub(super) struct Connected {
+    client: Client,
     peer: PeerId,
     protocol: ProtocolName,
 }
 
-impl<R> Clone for Connected<R> {
-    fn clone(&self) -> Self {
-        Self { node: self.node.clone(), peer: self.peer, protocol: self.protocol.clone() }
+impl Connected {
+    pub(super) fn new(client: Client, peer: PeerId) -> Result<Self, Failure> {
+        Ok(Self { client, peer, protocol: ProtocolName::new(ECHO)? })
     }
 }
 
-impl<R: Runtime> Caller for Connected<R> {
+impl Caller for Connected {
     async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
-        Ok(self.node.client().send(self.peer, &self.protocol, body).await?)
+        Ok(self.client.send(self.peer, &self.protocol, body).await?)
+    }
+
+    fn streams(&self) -> usize {
+        let streams = self.client.connections_info();
+        streams.iter().filter(|stream| stream.peer == self.peer).count()
     }
 }

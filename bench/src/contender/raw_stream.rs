@@ -11,7 +11,7 @@ use libp2p_swarm::{Stream, StreamProtocol};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{Caller, ECHO, Failure, STREAMS, framed, stack};
+use super::{Caller, ECHO, Failure, framed, stack};
 
 /// Serves on tokio, each stream on a task of its own.
 pub(super) async fn serve() -> Result<String, Failure> {
@@ -37,19 +37,24 @@ async fn echo(mut stream: Stream) {
     }
 }
 
-/// Connects; streams are opened when they are needed.
-pub(super) async fn connect(address: &str) -> Result<impl Caller, Failure> {
+/// Connects to all those servers; streams are opened when they are needed, at most so many to each.
+pub(super) async fn connect(addresses: &[&str], streams: usize) -> Result<Vec<Streams>, Failure> {
     let behaviour = libp2p_stream::Behaviour::new();
-    let control = behaviour.new_control().into();
+    let control = behaviour.new_control();
     let mut swarm = stack::swarm(behaviour)?;
-    let peer = stack::dial(&mut swarm, address).await?;
+    let mut callers = Vec::new();
+    for address in addresses {
+        let peer = stack::dial(&mut swarm, address).await?;
+        let (permits, control) = (Semaphore::new(streams), control.clone().into());
+        callers.push(Streams(Arc::new(Pool { idle: Mutex::default(), permits, control, peer })));
+    }
     tokio::spawn(stack::run(swarm));
-    let permits = Semaphore::new(STREAMS);
-    Ok(Streams(Arc::new(Pool { idle: Mutex::default(), permits, control, peer })))
+    Ok(callers)
 }
 
+/// The streams to one server.
 #[derive(Clone)]
-struct Streams(Arc<Pool>);
+pub(super) struct Streams(Arc<Pool>);
 
 struct Pool {
     idle: Mutex<Vec<Stream>>,
@@ -74,6 +79,11 @@ impl Caller for Streams {
         };
         self.0.idle.lock().push(stream);
         Ok(answer)
+    }
+
+    fn streams(&self) -> usize {
+        // None is in use between loads.
+        self.0.idle.lock().len()
     }
 }
 

@@ -7,32 +7,51 @@ use crate::contender::{Caller, Failure, Runner};
 use crate::load;
 use crate::meter::Usage;
 
-/// Prints the address of a server, and what this process has used whenever it is asked.
-pub(crate) fn serve(
+/// Starts so many servers, prints the address of each, and what this process has used whenever it
+/// is asked.
+pub(crate) fn serve<S>(
     runner: &impl Runner,
-    server: impl Future<Output = Result<String, Failure>>,
-) -> Result<(), Failure> {
-    say(&runner.block_on(server)?)?;
+    nodes: usize,
+    serve: impl Fn() -> S,
+) -> Result<(), Failure>
+where
+    S: Future<Output = Result<String, Failure>>,
+{
+    for _ in 0..nodes {
+        say(&runner.block_on(serve())?)?;
+    }
     answer_lines(|line| match line {
-        USAGE => Ok(Answer { usage: Usage::now(), tallies: Vec::new() }),
+        USAGE => Ok(Answer { usage: Usage::now(), streams: 0, tallies: Vec::new() }),
         line => Err(format!("a server cannot {line:?}").into()),
     })
 }
 
-/// Connects, says so, and sends what it is told to.
-pub(crate) fn send<C: Caller>(
+/// Connects so many clients, says so, and sends what it is told to.
+pub(crate) fn send<C, S>(
     runner: &impl Runner,
-    connecting: impl Future<Output = Result<C, Failure>>,
-) -> Result<(), Failure> {
-    let caller = runner.block_on(connecting)?;
+    nodes: usize,
+    connect: impl Fn() -> S,
+) -> Result<(), Failure>
+where
+    C: Caller,
+    S: Future<Output = Result<Vec<C>, Failure>>,
+{
+    let mut callers = Vec::new();
+    for _ in 0..nodes {
+        callers.extend(runner.block_on(connect())?);
+    }
     say("connected")?;
     answer_lines(|line| {
-        let Load { time, groups } = Load::decode(line)?;
         let before = Usage::now();
-        let tallies = runner.block_on(load::run(runner, &caller, &groups, time))?;
-        let mut usage = Usage::now();
-        usage.cpu = usage.cpu.zip(before.cpu).map(|(after, before)| after - before);
-        Ok(Answer { usage, tallies })
+        let mut tallies = Vec::new();
+        let mut usage = before;
+        if line != USAGE {
+            let Load { time, groups } = Load::decode(line)?;
+            tallies = runner.block_on(load::run(runner, &callers, &groups, time))?;
+            usage = Usage::now().since(before);
+        }
+        let streams = callers.iter().map(Caller::streams).sum();
+        Ok(Answer { usage, streams, tallies })
     })
 }
 

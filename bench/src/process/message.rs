@@ -7,7 +7,7 @@ use crate::contender::Failure;
 use crate::load::{Group, Tally};
 use crate::meter::Usage;
 
-/// Tells a server to say what it has used.
+/// Tells a process to say what it has used.
 pub(super) const USAGE: &str = "usage";
 /// Begins an answer that tells of a failure.
 const FAILED: &str = "failed: ";
@@ -38,20 +38,23 @@ impl Load {
 /// What a process answers.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// What a client used for a load, or a server since it began.
+    /// What a client used for a load, or a process since it began.
     pub(super) usage: Usage,
+    /// How many streams a client has open, if it counts them.
+    pub(super) streams: usize,
     /// One for each group of a load.
     pub(super) tallies: Vec<Tally>,
 }
 
 impl Answer {
     pub(super) fn encode(outcome: &Result<Self, Failure>) -> String {
-        let Self { usage, tallies } = match outcome {
+        let Self { usage, streams, tallies } = match outcome {
             Ok(answer) => answer,
             Err(failure) => return format!("{FAILED}{failure}").replace('\n', " "),
         };
         let cpu = usage.cpu.map(|cpu| cpu.as_nanos());
-        let mut line = format!("{} {}", optional(cpu), optional(usage.peak_kib));
+        let (peak, resident) = (optional(usage.peak_kib), optional(usage.resident_kib));
+        let mut line = format!("{} {peak} {resident} {streams}", optional(cpu));
         for Tally { requests, elapsed, p50, p99 } in tallies {
             let [elapsed, p50, p99] = [elapsed, p50, p99].map(Duration::as_nanos);
             write!(line, " {requests} {elapsed} {p50} {p99}").expect("a string takes everything");
@@ -66,10 +69,11 @@ impl Answer {
         let malformed = || format!("an answer was expected, not {line:?}");
         let number = |word: &str| word.parse::<u64>().map_err(|_| malformed());
         let words: Vec<&str> = line.split_whitespace().collect();
-        let (usage, tallies) = words.split_at_checked(2).ok_or_else(malformed)?;
+        let (now, tallies) = words.split_at_checked(4).ok_or_else(malformed)?;
         let usage = Usage {
-            cpu: number(usage[0]).ok().map(Duration::from_nanos),
-            peak_kib: number(usage[1]).ok(),
+            cpu: number(now[0]).ok().map(Duration::from_nanos),
+            peak_kib: number(now[1]).ok(),
+            resident_kib: number(now[2]).ok(),
         };
         let tallies = tallies.chunks(4).map(|words| {
             let [requests, elapsed, p50, p99] = words else { return Err(malformed()) };
@@ -81,7 +85,8 @@ impl Answer {
                 p99: nanos(p99)?,
             })
         });
-        Ok(Self { usage, tallies: tallies.collect::<Result<_, _>>()? })
+        let streams = number(now[3])? as usize;
+        Ok(Self { usage, streams, tallies: tallies.collect::<Result<_, _>>()? })
     }
 }
 

@@ -1,11 +1,11 @@
-//! The two processes of a measurement, and how they are told what to do: by lines on their standard
+//! The processes of a measurement, and how they are told what to do: by lines on their standard
 //! input, each of which is answered by one on their standard output. They end with their input.
 
 pub(crate) mod child;
 mod message;
 mod parent;
 
-pub(crate) use self::parent::{Loaded, Pair};
+pub(crate) use self::parent::{Client, Loaded, Pair, Server};
 
 /// The first argument of a process that serves.
 pub(crate) const SERVE: &str = "serve-as-child";

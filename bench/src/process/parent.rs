@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server and a client that is connected to it.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    client: Process,
-    server: Process,
+    client: Client,
+    server: Server,
 }
 
 /// What came of a load.
@@ -33,9 +33,11 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Processor time of both processes.
-    pub(crate) fn cpu(&self) -> Option<Duration> {
-        Some(self.client.cpu? + self.server.cpu?)
+    /// Microseconds of processor time of both processes for a request of the first group, which
+    /// are milliseconds for 1000 of them. `None` where the system does not say.
+    pub(crate) fn cpu_us(&self) -> Option<f64> {
+        let cpu = self.client.cpu? + self.server.cpu?;
+        Some(cpu.as_secs_f64() * 1e6 / self.tallies[0].requests as f64)
     }
 }
 
@@ -50,21 +52,84 @@ impl Pair {
         contender: Contender,
         another: impl FnOnce(String) -> Result<String, Failure>,
     ) -> Result<Self, Failure> {
-        let server = Process::start(&[SERVE, contender.name()])?;
-        let address = another(server.line(PATIENCE)?)?;
-        let client = Process::start(&[SEND, contender.name(), &address])?;
-        client.line(PATIENCE)?;
+        let mut server = Server::start(contender, 1)?;
+        let address = another(server.addresses.remove(0))?;
+        let client = Client::start(contender, 1, &[address])?;
         Ok(Self { client, server })
     }
 
     /// Lets the client load the server for a time.
     pub(crate) fn load(&mut self, time: Duration, groups: &[Group]) -> Result<Loaded, Failure> {
+        self.client.load(&mut self.server, time, groups)
+    }
+}
+
+/// A process with one server or several.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Process,
+    addresses: Vec<String>,
+}
+
+impl Server {
+    /// Starts one with so many servers.
+    pub(crate) fn start(contender: Contender, nodes: usize) -> Result<Self, Failure> {
+        let process = Process::start(&[SERVE, contender.name(), &nodes.to_string()])?;
+        let addresses = (0..nodes).map(|_| process.line(PATIENCE)).collect::<Result<_, _>>()?;
+        Ok(Self { process, addresses })
+    }
+
+    /// Where they are, one for each.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// What the process has used since it began.
+    pub(crate) fn usage(&mut self) -> Result<Usage, Failure> {
+        Ok(self.process.ask(USAGE, PATIENCE)?.usage)
+    }
+}
+
+/// A process with one client or several.
+#[derive(Debug)]
+pub(crate) struct Client(Process);
+
+impl Client {
+    /// Starts one with so many clients, and connects each of them to all those servers.
+    pub(crate) fn start(
+        contender: Contender,
+        nodes: usize,
+        servers: &[String],
+    ) -> Result<Self, Failure> {
+        let nodes = nodes.to_string();
+        let mut arguments = vec![SEND, contender.name(), &nodes];
+        arguments.extend(servers.iter().map(String::as_str));
+        let process = Process::start(&arguments)?;
+        process.line(PATIENCE)?;
+        Ok(Self(process))
+    }
+
+    /// Loads the servers of a process for a time.
+    pub(crate) fn load(
+        &mut self,
+        server: &mut Server,
+        time: Duration,
+        groups: &[Group],
+    ) -> Result<Loaded, Failure> {
         let load = Load { time, groups: groups.to_vec() };
-        let before = self.server.ask(USAGE, PATIENCE)?.usage;
-        let Answer { usage: client, tallies } = self.client.ask(&load.encode(), time + PATIENCE)?;
-        let mut server = self.server.ask(USAGE, PATIENCE)?.usage;
-        server.cpu = server.cpu.zip(before.cpu).map(|(after, before)| after - before);
-        Ok(Loaded { tallies, client, server })
+        let before = server.usage()?;
+        let Answer { usage: client, tallies, .. } = self.0.ask(&load.encode(), time + PATIENCE)?;
+        Ok(Loaded { tallies, client, server: server.usage()?.since(before) })
+    }
+
+    /// What the process has used since it began.
+    pub(crate) fn usage(&mut self) -> Result<Usage, Failure> {
+        Ok(self.0.ask(USAGE, PATIENCE)?.usage)
+    }
+
+    /// How many streams it has open.
+    pub(crate) fn streams(&mut self) -> Result<usize, Failure> {
+        Ok(self.0.ask(USAGE, PATIENCE)?.streams)
     }
 }
 

@@ -13,9 +13,13 @@ use crate::scenario::compression::Compression;
 use crate::scenario::core::Core;
 use crate::scenario::matrix::Matrix;
 use crate::scenario::mixed::Mixed;
+use crate::scenario::scale::Scale;
 
 /// Everybody is compared with this one.
 pub(crate) const BASELINE: Contender = Contender::RequestResponse;
+
+/// The file with the picture of cost curves, beside that with the tables.
+pub(crate) const CURVES: &str = "scale.svg";
 
 /// What a run found; what was not measured is empty.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub(crate) struct Findings {
     pub(crate) compression: Option<Compression>,
     /// The machines alone.
     pub(crate) core: Vec<Core>,
+    /// More and more of everything.
+    pub(crate) scale: Scale,
     /// Parts that could not be measured, and why.
     pub(crate) failures: Vec<String>,
     /// How long it all took.

@@ -91,11 +91,8 @@ pub(crate) fn run(options: &Options) -> Result<Compression, Failure> {
 
 impl Price {
     fn new(kind: Kind, size: Size, wire: [f64; 2], loads: &[[Loaded; 2]]) -> Self {
-        let cpu = |load: &Loaded| {
-            load.cpu().map(|cpu| cpu.as_secs_f64() * 1e6 / load.tallies[0].requests as f64)
-        };
-        let rate =
-            |load: &Loaded| load.tallies[0].requests as f64 / load.tallies[0].elapsed.as_secs_f64();
+        let cpu = Loaded::cpu_us;
+        let rate = |load: &Loaded| load.tallies[0].per_s();
         let ratio = |[off, on]: &[Loaded; 2]| Some(cpu(on)? / cpu(off)?);
         let rates = loads.iter().map(|[off, on]| rate(on) / rate(off));
         Self {

@@ -51,13 +51,14 @@ pub(crate) fn run(options: &Options) -> Vec<Core> {
 }
 
 /// A client and its peers with so many requests under way.
-struct Load {
+pub(super) struct Load {
     pair: Pair,
     start: Instant,
 }
 
 impl Load {
-    fn new(peers: usize, in_flight: usize) -> Self {
+    /// So many requests under way, in turn to each of so many peers.
+    pub(super) fn new(peers: usize, in_flight: usize) -> Self {
         let mut pair = Pair::new(peers, Format::Native);
         for _ in 0..in_flight {
             pair.send(Bytes::from_static(BODY), Timestamp::ZERO);
@@ -67,7 +68,7 @@ impl Load {
 
     /// Lets requests be answered for a time, each followed by another. Returns what one took, in
     /// nanoseconds.
-    fn run(&mut self, time: Duration) -> f64 {
+    pub(super) fn run(&mut self, time: Duration) -> f64 {
         let start = Instant::now();
         let mut answered = 0;
         while start.elapsed() < time {

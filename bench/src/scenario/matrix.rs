@@ -14,7 +14,7 @@ use crate::sample::{Sample, Samples};
 use crate::size::Cell;
 
 /// Before the first round: connections open their streams, pools fill.
-const WARM_UP: Duration = Duration::from_millis(120);
+pub(super) const WARM_UP: Duration = Duration::from_millis(120);
 
 /// The samples, and what did not work.
 #[derive(Debug, Default)]

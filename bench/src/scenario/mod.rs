@@ -4,3 +4,4 @@ pub(crate) mod compression;
 pub(crate) mod core;
 pub(crate) mod matrix;
 pub(crate) mod mixed;
+pub(crate) mod scale;

@@ -1,5 +1,7 @@
 //! Tables.
 
+mod scale;
+
 use std::fmt::Write;
 
 use crate::contender::Contender;
@@ -30,6 +32,7 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
         mixed(&findings.mixed),
         findings.compression.as_ref().map(compression),
         core(&findings.core),
+        scale::section(&findings.scale),
     ];
     for failure in &findings.failures {
         write!(text, "\nNot measured: {failure}\n").expect("a string takes everything");
@@ -228,15 +231,18 @@ fn short(number: f64) -> String {
     match number.abs() {
         0.0..10.0 => format!("{number:.2}"),
         10.0..100.0 => format!("{number:.1}"),
-        _ => {
-            let digits = format!("{number:.0}");
-            let groups: Vec<&str> = digits
-                .as_bytes()
-                .rchunks(3)
-                .rev()
-                .map(|group| std::str::from_utf8(group).expect("digits"))
-                .collect();
-            groups.join(" ")
-        }
+        _ => whole(number.round() as u64),
     }
+}
+
+/// A whole number in groups of three digits.
+fn whole(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits"))
+        .collect();
+    groups.join(" ")
 }
