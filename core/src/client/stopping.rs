@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::directive::{ClientEvent, Directive};
 use super::dispatch::{Dispatcher, Place};
+use super::pool::Pooled;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{RequestId, StreamId};
 use crate::time::Timestamp;
@@ -52,14 +53,11 @@ impl Dispatcher {
         }
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
-            match self.streams.get(stream) {
-                Some(opening) if opening.is_opening() => {
-                    self.directives.push_back(Directive::Abandon { stream });
-                    self.fail_open(stream, Cause::Closed);
-                }
-                Some(ready) if ready.is_ready() => self.close_stream(stream),
-                Some(_) => self.directives.push_back(Directive::Close { stream }),
-                None => {}
+            if self.streams.get(stream).is_some_and(Pooled::is_opening) {
+                self.directives.push_back(Directive::Abandon { stream });
+                self.fail_open(stream, Cause::Closed);
+            } else {
+                self.directives.push_back(Directive::Close { stream });
             }
         }
         self.finish_drain();

@@ -246,3 +246,24 @@ fn a_request_that_has_not_left_never_does_once_the_peer_has_closed() {
     c.receives(s, [response(id(1, 0), "B")]);
     c.expect_response(b, "B");
 }
+
+/// Many that wait are given up; those that are left go in their order.
+#[test]
+fn the_rest_of_a_queue_is_served_in_order() {
+    let config = ClientConfig::default().with_max_streams_per_peer(1);
+    let (mut c, s) = ClientScript::plain(config);
+    let a = c.send("a");
+    c.expect_sent(s, [plain("a")]);
+    let waiting: Vec<_> = (0..200).map(|n| (n, c.send(body(n)))).collect();
+    let (stay, go): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(n, _)| n % 10 == 0);
+    for (_, request) in go {
+        c.cancel(request);
+    }
+    c.receives(s, [plain("A")]);
+    c.expect_response(a, "A");
+    for (n, request) in stay {
+        c.expect_sent(s, [plain(body(n))]);
+        c.receives(s, [plain("done")]);
+        c.expect_response(request, "done");
+    }
+}

@@ -130,6 +130,20 @@ fn a_stream_that_is_leaving_is_room_for_a_dial() {
     d.dial(&peer(2), "/raw", None, ms(0)).expect("there is room");
 }
 
+/// However many peers there are, each gets what was sent to it.
+#[test]
+fn requests_go_to_the_peer_that_they_are_for() {
+    let mut d = dispatcher();
+    for n in 0..1000 {
+        send(&mut d, &numbered(n), ms(0));
+        match d.poll_directive() {
+            Some(Directive::Open { peer, .. }) => assert_eq!(peer, numbered(n)),
+            other => panic!("it was to open a stream to {n}, not {other:?}"),
+        }
+    }
+    assert_eq!((d.stats().peers, d.stats().routes), (1000, 1000));
+}
+
 /// How many attempts a call tells of at most.
 const TOLD: usize = 1024;
 
