@@ -90,6 +90,26 @@ fn read_timeout_counts_from_the_last_byte_written() {
     c.expect_write(s, [cancel(id(2, 0))]);
 }
 
+/// C1: a request that takes the place of one that was answered before all of it had left is not
+/// taken for that one.
+#[test]
+fn read_timeout_counts_from_the_requests_own_last_byte() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send("a");
+    c.expect_write(s, [request(id(2, 0), "a")]);
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    let b = c.send("b");
+    c.at(10);
+    c.written(s);
+    c.expect_write(s, [request(id(3, 0), "b")]);
+    c.at(20);
+    c.written(s);
+    c.expires_at(20 + READ);
+    c.expect_failed(b, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(3, 0))]);
+}
+
 #[test]
 fn read_timeout_of_a_plain_stream_resets_it() {
     let (mut c, s) = ClientScript::plain(config());
