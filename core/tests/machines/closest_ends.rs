@@ -162,7 +162,7 @@ fn a_deadline_tells_of_the_tries_under_way() {
     }
 }
 
-/// C17: a server that gave up, whoever's time was over, tells nothing about how fast it is.
+/// A server that gave up, whoever's time was over, tells nothing about how fast it is.
 #[test]
 fn who_gives_up_has_not_answered() {
     for status in [5, 6] {
