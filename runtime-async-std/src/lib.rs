@@ -121,6 +121,7 @@ impl Runtime for Smol {
 /// # Errors
 /// If the key cannot be used for Noise.
 pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let noise = libp2p_noise::Config::new(keypair).map_err(io::Error::other)?;
-    Ok(tcp::Transport::new().upgrade(Version::V1Lazy).authenticate(noise).multiplex(Yamux).boxed())
+    let secured =
+        tcp::Transport::new().upgrade(Version::V1Lazy).authenticate(Security::new(keypair)?);
+    Ok(secured.multiplex(Yamux).boxed())
 }

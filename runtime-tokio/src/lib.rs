@@ -91,11 +91,10 @@ fn tcp_and_quic(
     + Unpin
     + 'static,
 > {
-    let noise = libp2p_noise::Config::new(keypair).map_err(io::Error::other)?;
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = libp2p_tcp::tokio::Transport::new(tcp)
         .upgrade(Version::V1Lazy)
-        .authenticate(noise)
+        .authenticate(Security::new(keypair)?)
         .multiplex(Yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = libp2p_quic::tokio::Transport::new(libp2p_quic::Config::new(keypair))

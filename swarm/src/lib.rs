@@ -66,6 +66,7 @@ mod raw;
 #[cfg(feature = "tokio")]
 mod raw_tokio;
 mod runtime;
+mod security;
 mod server;
 mod stream_io;
 mod timer;
@@ -82,6 +83,7 @@ pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
+pub use security::{Secured, Security};
 pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;

@@ -12,7 +12,6 @@ use libp2p_core::transport::timeout::TransportTimeout;
 use libp2p_core::transport::{Boxed, ListenerId};
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::{Keypair, PeerId};
-use libp2p_noise as noise;
 use libp2p_relay as relay;
 use libp2p_swarm::{Config as SwarmConfig, Swarm, SwarmEvent};
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
@@ -25,6 +24,7 @@ use crate::behaviour::Behaviour;
 use crate::muxer::Yamux;
 use crate::pump::Pump;
 use crate::runtime::Runtime;
+use crate::security::Security;
 
 /// How long a connection without streams is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -183,10 +183,9 @@ fn with_circuits(
     direct: Muxed,
     keypair: &Keypair,
 ) -> std::io::Result<Muxed> {
-    let noise = noise::Config::new(keypair).map_err(std::io::Error::other)?;
     let circuits = circuits
         .upgrade(upgrade::Version::V1Lazy)
-        .authenticate(noise)
+        .authenticate(Security::new(keypair)?)
         .multiplex(Yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let both = circuits.or_transport(direct).map(|either, _| either.into_inner());
