@@ -17,6 +17,7 @@ use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
 
 use super::ConnectError;
+use super::resting::Resting;
 use crate::RelayConfig;
 use crate::autonat;
 use crate::behaviour::Behaviour;
@@ -24,9 +25,17 @@ use crate::behaviour::Behaviour;
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 pub(super) struct Parts {
-    /// First, so that nothing else is asked about a connection that is refused.
-    limits: connection_limits::Behaviour,
+    /// First, so that nothing else is asked about a connection that its limits refuse.
+    libp2p: Resting<Libp2p>,
     pointsub: Behaviour,
+}
+
+/// What libp2p brings.
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p_swarm::derive_prelude")]
+pub(super) struct Libp2p {
+    /// First as well.
+    limits: connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     relayed: relay::client::Behaviour,
@@ -48,9 +57,8 @@ impl Parts {
         let peer = key.to_peer_id();
         let (circuits, relayed) = relay::client::new(peer);
         let identify = identify::Config::new("/pointsub/1".into(), key);
-        let parts = Self {
+        let libp2p = Libp2p {
             limits: connection_limits::Behaviour::new(limits),
-            pointsub,
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),
             relayed,
@@ -59,7 +67,7 @@ impl Parts {
             reachable: autonat::Client::default(),
             dial_back: autonat::Server::default(),
         };
-        (circuits, parts)
+        (circuits, Self { libp2p: Resting(libp2p), pointsub })
     }
 }
 
@@ -179,7 +187,7 @@ impl Life {
                 }
             }
             // With the relay's limits, which explain how such connections end.
-            SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => tracing::debug!(?event),
+            SwarmEvent::Behaviour(PartsEvent::Libp2p(Libp2pEvent::Relayed(event))) => tracing::debug!(?event),
             SwarmEvent::Behaviour(event) => tracing::trace!(?event),
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod life;
+mod resting;
 
 use std::fmt;
 use std::marker::PhantomData;
