@@ -16,7 +16,7 @@ const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells 
   --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
                  90 s instead of 8 min
   --only         these contenders: pointsub, pointsub-async-std, pointsub-quic, pointsub-plain,
-                 request-response, raw-stream, tonic, tonic-tls, tarpc
+                 pointsub-stock, request-response, raw-stream, tonic, tonic-tls, tarpc
   --cells        these cells of the matrix, such as 512x64,64Kx8,32Mx1
   --matrix, --mixed, --compression, --core, --scale
                  these parts; without any of them, all

@@ -16,6 +16,14 @@ use yamux::{Config, Connection, Mode};
 
 /// The largest piece of a stream in one frame. With its header it fills one Noise record.
 const FRAME: usize = 65_000;
+/// How many streams a connection has at most, as Yamux has it by itself.
+const STREAMS: usize = 512;
+/// What each of them may have on its way, as the protocol has it.
+const WINDOW: usize = 256 * 1024;
+/// How much more streams may have on their way, all of a connection together, where the way is long.
+/// Yamux takes a queue for a long way and would give them 900 MiB, behind which everything else on
+/// the connection waits.
+const GROWTH: usize = 16 * 1024 * 1024;
 /// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
 /// there are more.
 const INBOUND: usize = 256;
@@ -86,6 +94,8 @@ where
     fn new(io: C, mode: Mode) -> Self {
         let mut config = Config::default();
         config.set_split_send_size(FRAME);
+        config.set_max_num_streams(STREAMS);
+        config.set_max_connection_receive_window(Some(STREAMS * WINDOW + GROWTH));
         let flush = Arc::<Flush>::default();
         let connection = Connection::new(Held { io, flush: flush.clone() }, config, mode);
         Self { connection, flush, inbound: VecDeque::new(), waiting: None }

@@ -9,12 +9,48 @@ use pointsub_tokio::{Behaviour, ClientConfig, ProtocolName, Runtime, ServerConfi
 use super::pointsub::{Connected, echo};
 use super::{ECHO, Failure, stack};
 
+/// What makes a transport for a key.
+type Transport = fn(&Keypair) -> Result<stack::Transport, Failure>;
+
+fn ours(keypair: &Keypair) -> Result<stack::Transport, Failure> {
+    Ok(Tokio::transport(keypair)?)
+}
+
 /// Serves on tokio; `wrap` makes something else of the behaviour.
 pub(super) async fn serve<B: NetworkBehaviour + Send>(
     config: &ServerConfig,
     wrap: impl FnOnce(Behaviour) -> B,
 ) -> Result<String, Failure> {
-    let mut swarm = swarm(&ClientConfig::default(), config, |behaviour| {
+    serve_over(ours, config, wrap).await
+}
+
+/// The same over libp2p's stock transport.
+pub(super) async fn serve_stock(config: &ServerConfig) -> Result<String, Failure> {
+    serve_over(stack::transport, config, |behaviour| behaviour).await
+}
+
+/// Connects to all those servers.
+pub(super) async fn connect(
+    addresses: &[&str],
+    config: &ClientConfig,
+) -> Result<Vec<Connected>, Failure> {
+    connect_over(ours, addresses, config).await
+}
+
+/// The same over libp2p's stock transport.
+pub(super) async fn connect_stock(
+    addresses: &[&str],
+    config: &ClientConfig,
+) -> Result<Vec<Connected>, Failure> {
+    connect_over(stack::transport, addresses, config).await
+}
+
+async fn serve_over<B: NetworkBehaviour + Send>(
+    transport: Transport,
+    config: &ServerConfig,
+    wrap: impl FnOnce(Behaviour) -> B,
+) -> Result<String, Failure> {
+    let mut swarm = swarm(transport, &ClientConfig::default(), config, |behaviour| {
         behaviour.server().register(&ProtocolName::new(ECHO)?, echo)?;
         Ok(wrap(behaviour))
     })?;
@@ -23,12 +59,12 @@ pub(super) async fn serve<B: NetworkBehaviour + Send>(
     Ok(address)
 }
 
-/// Connects to all those servers.
-pub(super) async fn connect(
+async fn connect_over(
+    transport: Transport,
     addresses: &[&str],
     config: &ClientConfig,
 ) -> Result<Vec<Connected>, Failure> {
-    let mut swarm = swarm(config, &ServerConfig::default(), Ok)?;
+    let mut swarm = swarm(transport, config, &ServerConfig::default(), Ok)?;
     let client = swarm.behaviour().client();
     let mut callers = Vec::new();
     for address in addresses {
@@ -40,6 +76,7 @@ pub(super) async fn connect(
 }
 
 fn swarm<B: NetworkBehaviour>(
+    transport: Transport,
     client: &ClientConfig,
     server: &ServerConfig,
     wrap: impl FnOnce(Behaviour) -> Result<B, Failure>,
@@ -48,5 +85,5 @@ fn swarm<B: NetworkBehaviour>(
     let local = keypair.public().to_peer_id();
     let executor = Arc::new(Tokio::spawn);
     let behaviour = Behaviour::new(local, client.clone(), server.clone(), executor)?;
-    Ok(stack::swarm_over(Tokio::transport(&keypair)?, wrap(behaviour)?, &keypair))
+    Ok(stack::swarm_over(transport(&keypair)?, wrap(behaviour)?, &keypair))
 }

@@ -64,9 +64,11 @@ pub(crate) enum Contender {
     Quic,
     /// With a server that offers the plain format only, as the Go library does.
     Plain,
+    /// Its behaviour in a swarm that has no other, with the stock libp2p of the others.
+    Stock,
     /// With compression.
     Deflate,
-    /// Its behaviour in a swarm that has no other.
+    /// The same with the transport of its node.
     Alone,
     /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
     RoomyPlain,
@@ -86,11 +88,12 @@ pub(crate) enum Contender {
 
 impl Contender {
     /// Those that are compared, in the order of tables and rounds.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::PointSub,
         Self::AsyncStd,
         Self::Quic,
         Self::Plain,
+        Self::Stock,
         Self::RequestResponse,
         Self::RawStream,
         Self::Tonic,
@@ -105,6 +108,7 @@ impl Contender {
             Self::AsyncStd => "pointsub-async-std",
             Self::Quic => "pointsub-quic",
             Self::Plain => "pointsub-plain",
+            Self::Stock => "pointsub-stock",
             Self::Deflate => "pointsub-deflate",
             Self::Alone => "pointsub-alone",
             Self::RoomyPlain => "pointsub-plain-roomy",
@@ -134,6 +138,7 @@ impl Contender {
             Self::AsyncStd => {
                 child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &config))
             }
+            Self::Stock => child::serve(&tokio()?, nodes, || alone::serve_stock(&config)),
             Self::Alone => child::serve(&tokio()?, nodes, || alone::serve(&config, |it| it)),
             Self::Plain | Self::RoomyPlain => {
                 child::serve(&tokio()?, nodes, || plain::serve(&config))
@@ -165,6 +170,9 @@ impl Contender {
             Self::AsyncStd => {
                 let connect = || pointsub::connect::<AsyncStd>(addresses, &config);
                 child::send(&OnAsyncStd, nodes, connect)
+            }
+            Self::Stock => {
+                child::send(&tokio()?, nodes, || alone::connect_stock(addresses, &config))
             }
             Self::Alone => child::send(&tokio()?, nodes, || alone::connect(addresses, &config)),
             Self::RequestResponse => {

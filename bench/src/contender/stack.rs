@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::Boxed;
 use libp2p_core::upgrade::Version;
-use libp2p_core::{Multiaddr, Transport};
+use libp2p_core::{Multiaddr, Transport as _};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::{Config, NetworkBehaviour, Swarm, SwarmEvent};
 
@@ -19,18 +21,25 @@ const NEGOTIATING: usize = 512;
 /// A swarm on tokio with a fresh identity.
 pub(super) fn swarm<B: NetworkBehaviour>(behaviour: B) -> Result<Swarm<B>, Failure> {
     let keypair = Keypair::generate_ed25519();
+    Ok(swarm_over(transport(&keypair)?, behaviour, &keypair))
+}
+
+/// A connection's peer and its streams.
+pub(super) type Transport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// On tokio.
+pub(super) fn transport(keypair: &Keypair) -> Result<Transport, Failure> {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
-    let transport = libp2p_tcp::tokio::Transport::new(tcp)
+    Ok(libp2p_tcp::tokio::Transport::new(tcp)
         .upgrade(Version::V1Lazy)
-        .authenticate(libp2p_noise::Config::new(&keypair)?)
+        .authenticate(libp2p_noise::Config::new(keypair)?)
         .multiplex(libp2p_yamux::Config::default())
-        .boxed();
-    Ok(swarm_over(transport, behaviour, &keypair))
+        .boxed())
 }
 
 /// A swarm on tokio over a transport.
 pub(super) fn swarm_over<B: NetworkBehaviour>(
-    transport: libp2p_core::transport::Boxed<(PeerId, libp2p_core::muxing::StreamMuxerBox)>,
+    transport: Transport,
     behaviour: B,
     keypair: &Keypair,
 ) -> Swarm<B> {

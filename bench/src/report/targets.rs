@@ -3,7 +3,7 @@
 //! All of it is relative to others in the same run, so that it means the same on any machine; it
 //! was set for one with two cores.
 
-use crate::contender::Contender::{self, AsyncStd, Plain, PointSub, RawStream, Tonic, TonicTls};
+use crate::contender::Contender::{self, AsyncStd, Plain, PointSub, RawStream, Stock, Tonic, TonicTls};
 use crate::report::{BASELINE, Findings};
 use crate::sample::{CPU, Figure, P50, RATE, Spread};
 use crate::size::Cell;
@@ -81,7 +81,10 @@ impl List<'_> {
         let many = Cell::new(64 * KIB, 64);
         self.ours("requests/s", RATE, many, BASELINE, AtLeast(1.5));
         self.ours("requests/s", RATE, many, TonicTls, AtLeast(1.0));
-        self.ours("requests/s", RATE, Cell::new(MIB, 8), BASELINE, AtLeast(1.5));
+        let eight = Cell::new(MIB, 8);
+        self.ours("requests/s", RATE, eight, BASELINE, AtLeast(1.5));
+        let stock = self.findings.matrix.samples.ratio((Stock, eight), (BASELINE, eight), RATE);
+        self.add(format!("{eight} requests/s of {Stock} ÷ {BASELINE}'s"), stock, AtLeast(1.0));
         let huge = Cell::new(32 * MIB, 1);
         let samples = &self.findings.matrix.samples;
         let rate = |other: &Contender| samples.spread((*other, huge), RATE).map(|s| s.median);
