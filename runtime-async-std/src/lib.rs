@@ -53,10 +53,10 @@
 //!
 //! # What there is
 //!
-//! TCP with Noise and Yamux, IPv4 and IPv6, and names (`/dns`, `/dns4`, `/dns6`) as the operating
-//! system resolves them. libp2p has no QUIC, mDNS or `/dnsaddr` for these runtimes. Its TCP is for
-//! tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any libp2p
-//! swarm on `async-io`, with or without PointSub.
+//! TCP with TLS or Noise, and Yamux, IPv4 and IPv6, and names (`/dns`, `/dns4`, `/dns6`) as the
+//! operating system resolves them. libp2p has no QUIC, mDNS or `/dnsaddr` for these runtimes. Its
+//! TCP is for tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any
+//! libp2p swarm on `async-io`, with or without PointSub.
 //!
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
 
@@ -71,7 +71,7 @@ use libp2p_core::upgrade::Version;
 
 pub use pointsub_swarm::*;
 
-/// A libp2p node on async-std: TCP, Noise, Yamux.
+/// A libp2p node on async-std: TCP, TLS or Noise, Yamux.
 #[cfg(feature = "async-std")]
 pub type Node = pointsub_swarm::Node<AsyncStd>;
 
@@ -91,7 +91,7 @@ impl Runtime for AsyncStd {
     }
 }
 
-/// A libp2p node on smol: TCP, Noise, Yamux.
+/// A libp2p node on smol: TCP, TLS or Noise, Yamux.
 #[cfg(feature = "smol")]
 pub type SmolNode = pointsub_swarm::Node<Smol>;
 
@@ -112,14 +112,14 @@ impl Runtime for Smol {
     }
 }
 
-/// What a node of this crate reaches others with: [`tcp::Transport`], Noise and Yamux. It runs on
-/// every executor, for a [`Runtime`] or a swarm of your own.
+/// What a node of this crate reaches others with: [`tcp::Transport`], [`Security`] and [`Yamux`]. It
+/// runs on every executor, for a [`Runtime`] or a swarm of your own.
 ///
 /// A handshake that leads nowhere is not ended: [`Node`] does that, a swarm of your own should too
 /// (`TransportTimeout`).
 ///
 /// # Errors
-/// If the key cannot be used for Noise.
+/// If the key cannot sign.
 pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let secured =
         tcp::Transport::new().upgrade(Version::V1Lazy).authenticate(Security::new(keypair)?);

@@ -54,7 +54,7 @@ pub use pointsub_swarm::*;
 #[cfg(feature = "axum")]
 pub mod axum;
 
-/// A libp2p node on tokio: TCP with Noise and Yamux, QUIC, and DNS names.
+/// A libp2p node on tokio: TCP with TLS or Noise, and Yamux, QUIC, and DNS names.
 ///
 /// It listens at `/ip4/…/tcp/…` and `/ip4/…/udp/…/quic-v1`, and dials these, their `ip6`
 /// counterparts, and names: `/dns4/example.org/tcp/4001`, `/dnsaddr/…`. QUIC is faster for small

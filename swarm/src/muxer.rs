@@ -14,7 +14,7 @@ use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use yamux::{Config, Connection, Mode};
 
-/// The largest piece of a stream in one frame. With its header it fills one Noise record.
+/// The largest piece of a stream in one frame. With its header it fits into one Noise record.
 const FRAME: usize = 65_000;
 /// How many streams a connection has at most, as Yamux has it by itself.
 const STREAMS: usize = 512;
