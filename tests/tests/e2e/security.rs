@@ -90,27 +90,33 @@ impl Peer {
     }
 }
 
-/// Has both ask each other, with bodies of less than a record and of many.
-async fn check_both(node: &Node, peer: &Peer) {
-    for len in [0, 1, 1000, MIB + 7] {
-        let body = noise(len, len as u64);
-        check_echo(node, peer.id, body.clone()).await;
-        let answer = peer.client.send(node.peer_id(), &echo_name(), body.clone()).await;
-        assert!(answer.expect("an echo") == body, "{len} bytes came back changed");
-    }
+/// Sends a body of less than a record, or of many, to the echo of a node.
+async fn check_asks(peer: &Peer, node: &Node, len: usize) {
+    let body = noise(len, len as u64);
+    let answer = peer.client.send(node.peer_id(), &echo_name(), body.clone()).await;
+    assert!(answer.expect("an echo") == body, "{len} bytes came back changed");
 }
 
 async fn check_both_whoever_dials(over: Over) {
+    const LENS: [usize; 4] = [0, 1, 1000, MIB + 7];
+
     let peer = Peer::start(over).await;
     let node = echo_server(ServerConfig::default()).await;
     assert_eq!(node.connect(peer.address.clone()).await.expect("it listens"), peer.id);
-    check_both(&node, &peer).await;
+    for len in LENS {
+        check_echo(&node, peer.id, noise(len, len as u64)).await;
+        check_asks(&peer, &node, len).await;
+    }
 
     let mut peer = Peer::start(over).await;
     let node = echo_server(ServerConfig::default()).await;
     let dialled = peer.dial(address(&node).await).await;
     assert_eq!(dialled.expect("it listens"), node.peer_id());
-    check_both(&node, &peer).await;
+    // Who was dialled knows of the connection when it has heard something.
+    for len in LENS {
+        check_asks(&peer, &node, len).await;
+        check_echo(&node, peer.id, noise(len, len as u64)).await;
+    }
 }
 
 /// W8.
