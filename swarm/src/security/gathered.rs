@@ -66,6 +66,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         if self.waiting.as_ref().is_some_and(|waiting| waiting.end == PIECE) {
             ready!(self.poll_drain(cx))?;
         }
@@ -88,5 +91,165 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use futures::AsyncWriteExt;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    /// Takes of each write as much as it was told to, and everything once it was told no more.
+    #[derive(Default)]
+    struct Takes {
+        told: VecDeque<Poll<usize>>,
+        written: Vec<Vec<u8>>,
+        flushes: usize,
+        closed: bool,
+    }
+
+    impl Takes {
+        fn gathered(told: &[Poll<usize>]) -> Gathered<Self> {
+            Gathered::new(Self { told: told.iter().copied().collect(), ..Self::default() })
+        }
+    }
+
+    impl AsyncWrite for Takes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            assert!(!self.closed, "written to after it was closed");
+            let Poll::Ready(most) = self.told.pop_front().unwrap_or(Poll::Ready(usize::MAX)) else {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            };
+            let n = most.min(buf.len());
+            self.written.push(buf[..n].to_vec());
+            Poll::Ready(Ok(n))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.closed = true;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Bytes of which no two neighbouring pieces are alike.
+    fn bytes(len: usize) -> Vec<u8> {
+        (0..len).map(|n| (n ^ (n >> 8) ^ (n >> 16)) as u8).collect()
+    }
+
+    #[test]
+    fn small_writes_reach_the_stream_as_one_when_it_is_flushed() {
+        block_on(async {
+            let mut gathered = Takes::gathered(&[]);
+            for round in 1..4 {
+                gathered.write_all(b"header").await.expect("there is room");
+                gathered.write_all(b", body").await.expect("there is room");
+                assert_eq!(gathered.stream.written.len(), round - 1, "it waits");
+                gathered.flush().await.expect("the stream takes it");
+                assert_eq!(gathered.stream.written.last().expect("written"), b"header, body");
+                assert_eq!(
+                    (gathered.stream.written.len(), gathered.stream.flushes),
+                    (round, round)
+                );
+                assert!(gathered.waiting.is_none(), "nothing waits, and no buffer is held");
+            }
+        });
+    }
+
+    #[test]
+    fn a_stream_that_takes_little_or_makes_wait_loses_and_repeats_nothing() {
+        let told = [1, 700, PIECE, 0, 20_000, 0, 0, 3, PIECE - 1, 0, 4096];
+        let told = told.map(|n| if n == 0 { Poll::Pending } else { Poll::Ready(n) });
+        let (mut gathered, bytes) = (Takes::gathered(&told.repeat(8)), bytes(1_000_000));
+        let (mut rest, lens) = (&bytes[..], [12, 65_000, 1, PIECE, 12, 5000, PIECE + 1, 300]);
+        for (turn, len) in lens.into_iter().cycle().enumerate() {
+            let (piece, others) = rest.split_at(rest.len().min(len));
+            block_on(gathered.write_all(piece)).expect("the stream takes it");
+            if turn % 3 == 2 || others.is_empty() {
+                block_on(gathered.flush()).expect("the stream takes it");
+            }
+            rest = others;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert!(gathered.stream.told.is_empty(), "not everything was tried");
+        assert!(gathered.stream.written.concat() == bytes);
+    }
+
+    #[test]
+    fn what_is_written_while_a_flush_waits_comes_behind() {
+        let mut gathered = Takes::gathered(&[Poll::Ready(2), Poll::Pending]);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        block_on(gathered.write_all(b"first")).expect("there is room");
+        assert!(Pin::new(&mut gathered).poll_flush(&mut cx).is_pending());
+        assert_eq!(gathered.stream.flushes, 0);
+        block_on(gathered.write_all(b", second")).expect("there is room");
+        block_on(gathered.flush()).expect("the stream takes it");
+        assert_eq!(gathered.stream.written, [&b"fi"[..], b"rst, second"]);
+    }
+
+    #[test]
+    fn a_large_write_goes_at_once_in_pieces() {
+        let (mut gathered, bytes) = (Takes::gathered(&[]), bytes(3 * PIECE));
+        block_on(gathered.write_all(&bytes)).expect("the stream takes it");
+        assert!(gathered.waiting.is_none());
+        assert!(gathered.stream.written.iter().all(|piece| piece.len() <= PIECE));
+        assert!(gathered.stream.written.concat() == bytes);
+    }
+
+    #[test]
+    fn a_writer_waits_when_the_stream_takes_nothing_and_much_waits_already() {
+        let mut gathered = Takes::gathered(&[Poll::Pending, Poll::Pending]);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut write = |bytes: &[u8]| Pin::new(&mut gathered).poll_write(&mut cx, bytes);
+        assert!(matches!(write(&[1]), Poll::Ready(Ok(1))));
+        assert!(matches!(write(&[2; 2 * PIECE]), Poll::Ready(Ok(n)) if n == PIECE - 1));
+        assert!(write(&[3]).is_pending());
+        assert!(write(&[3]).is_pending());
+        assert!(matches!(write(&[3]), Poll::Ready(Ok(1))));
+        block_on(gathered.flush()).expect("the stream takes it");
+        assert!(
+            gathered.stream.written.concat() == [vec![1], vec![2; PIECE - 1], vec![3]].concat()
+        );
+    }
+
+    #[test]
+    fn a_stream_that_takes_no_more_is_an_error() {
+        let mut gathered = Takes::gathered(&[Poll::Ready(3), Poll::Ready(0)]);
+        block_on(gathered.write_all(b"too much")).expect("there is room");
+        let error = block_on(gathered.flush()).expect_err("the stream takes no more");
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[test]
+    fn writing_nothing_is_no_error_and_writes_nothing() {
+        let mut gathered = Takes::gathered(&[]);
+        assert_eq!(block_on(gathered.write(&[])).expect("it is nothing"), 0);
+        assert!(gathered.waiting.is_none());
+        block_on(gathered.flush()).expect("nothing waits");
+        assert!(gathered.stream.written.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_written_before_the_stream_is_closed() {
+        let mut gathered = Takes::gathered(&[Poll::Ready(2), Poll::Pending]);
+        block_on(gathered.write_all(b"last words")).expect("there is room");
+        block_on(gathered.close()).expect("the stream takes it");
+        assert!(gathered.stream.closed);
+        assert_eq!(gathered.stream.written.concat(), b"last words");
     }
 }

@@ -149,3 +149,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secured<C> {
         Pin::new(&mut self.0).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_asked_for_tls_before_noise() {
+        let security = Security::new(&Keypair::generate_ed25519()).expect("the key can sign");
+        assert!(security.protocol_info().eq([TLS, NOISE]));
+    }
+}

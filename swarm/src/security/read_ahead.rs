@@ -85,3 +85,109 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for ReadAhead<C> {
         Pin::new(&mut self.io).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use futures::AsyncReadExt;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    /// Gives one piece a read, or as much of it as was asked for; then it ends.
+    struct Pieces {
+        pieces: VecDeque<Poll<io::Result<Vec<u8>>>>,
+        reads: usize,
+    }
+
+    impl Pieces {
+        fn ahead(pieces: impl IntoIterator<Item = Poll<io::Result<Vec<u8>>>>) -> ReadAhead<Self> {
+            ReadAhead::new(Self { pieces: pieces.into_iter().collect(), reads: 0 })
+        }
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.reads += 1;
+            match self.pieces.pop_front() {
+                None => Poll::Ready(Ok(0)),
+                Some(Poll::Pending) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Some(Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+                Some(Poll::Ready(Ok(mut piece))) => {
+                    let n = buf.len().min(piece.len());
+                    buf[..n].copy_from_slice(&piece[..n]);
+                    if n < piece.len() {
+                        self.pieces.push_front(Poll::Ready(Ok(piece.split_off(n))));
+                    }
+                    Poll::Ready(Ok(n))
+                }
+            }
+        }
+    }
+
+    fn some(bytes: impl Into<Vec<u8>>) -> Poll<io::Result<Vec<u8>>> {
+        Poll::Ready(Ok(bytes.into()))
+    }
+
+    #[test]
+    fn the_same_bytes_come_whatever_is_asked_for() {
+        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n ^ (n >> 8)) as u8).collect();
+        for asked in [1, 5, 4096, 8192, buffer::SIZE - 1, buffer::SIZE, 100_000] {
+            let (mut pieces, mut rest) = (Vec::new(), &bytes[..]);
+            for len in [1, 5, 16_401, 64, buffer::SIZE, 100_000, 3].into_iter().cycle() {
+                let (piece, others) = rest.split_at(rest.len().min(len));
+                if piece.is_empty() {
+                    break;
+                }
+                pieces.extend([some(piece), Poll::Pending]);
+                rest = others;
+            }
+            let (mut ahead, mut read, mut buf) =
+                (Pieces::ahead(pieces), Vec::new(), vec![0; asked]);
+            loop {
+                let n = block_on(ahead.read(&mut buf)).expect("no piece is an error");
+                if n == 0 {
+                    break;
+                }
+                read.extend_from_slice(&buf[..n]);
+            }
+            assert!(read == bytes, "not the same bytes when {asked} are asked for");
+        }
+    }
+
+    #[test]
+    fn many_small_reads_are_one_of_the_connection_and_then_nothing_is_held() {
+        let mut ahead = Pieces::ahead([some(vec![7; 4000])]);
+        for left in (0..4000).step_by(5).rev() {
+            let mut buf = [0; 5];
+            assert_eq!(block_on(ahead.read(&mut buf)).expect("there is more"), 5);
+            assert_eq!((buf, ahead.io.reads), ([7; 5], 1));
+            assert_eq!(ahead.ahead.is_some(), left > 0, "{left} are left");
+        }
+    }
+
+    #[test]
+    fn waits_errors_and_the_end_are_passed_on_and_nothing_is_held_meanwhile() {
+        let error = io::Error::from(io::ErrorKind::ConnectionReset);
+        let mut ahead = Pieces::ahead([Poll::Pending, some("abc"), Poll::Ready(Err(error))]);
+        let mut read = || {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut buf = [0; 8];
+            let read = Pin::new(&mut ahead).poll_read(&mut cx, &mut buf);
+            assert!(ahead.ahead.is_none());
+            read.map_ok(|n| buf[..n].to_vec()).map_err(|error| error.kind())
+        };
+        assert_eq!(read(), Poll::Pending);
+        assert_eq!(read(), Poll::Ready(Ok(b"abc".to_vec())));
+        assert_eq!(read(), Poll::Ready(Err(io::ErrorKind::ConnectionReset)));
+        assert_eq!(read(), Poll::Ready(Ok(Vec::new())));
+    }
+}

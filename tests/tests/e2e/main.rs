@@ -22,6 +22,7 @@ mod protocols;
 mod raw;
 mod relay;
 mod retry;
+mod security;
 mod serving;
 mod stopping;
 mod streams;

@@ -11,3 +11,8 @@ pub(crate) fn block_on<F: Future>(test: F) -> F::Output {
         .expect("a tokio runtime")
         .block_on(test)
 }
+
+/// Connections before they are encrypted.
+pub(crate) fn tcp() -> libp2p_tcp::tokio::Transport {
+    libp2p_tcp::tokio::Transport::new(libp2p_tcp::Config::default().nodelay(true))
+}

@@ -36,6 +36,8 @@ mod raw;
 mod relay;
 #[path = "../e2e/retry.rs"]
 mod retry;
+#[path = "../e2e/security.rs"]
+mod security;
 #[path = "../e2e/serving.rs"]
 mod serving;
 #[path = "../e2e/stopping.rs"]

@@ -6,3 +6,8 @@ pub(crate) use pointsub_async_std::AsyncStd as Rt;
 pub(crate) fn block_on<F: Future>(test: F) -> F::Output {
     async_std::task::block_on(test)
 }
+
+/// Connections before they are encrypted.
+pub(crate) fn tcp() -> pointsub_async_std::tcp::Transport {
+    pointsub_async_std::tcp::Transport::new()
+}
