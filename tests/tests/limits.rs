@@ -54,6 +54,8 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/autonat.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
     ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
+    ("swarm/src/muxer.rs", "STREAMS", "the connection ends"),
+    ("swarm/src/muxer.rs", "GROWTH", "the sender waits"),
     ("swarm/src/muxer.rs", "INBOUND", "the stream is reset"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
     ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
@@ -221,7 +223,9 @@ fn page() -> String {
          A server holds `max_memory + streams × (64 KiB + 16 KiB + buffer_pool_size) + \
          concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
-         if 10 000 requests are at work and each pins the block that it was read in. A client holds \
+         if 10 000 requests are at work and each pins the block that it was read in. A connection \
+         whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
+         at rest, none. A client holds \
          the bodies that its callers gave it, and `max_block_size` for each stream on which an \
          answer arrives. A hostile peer reaches its own part of this, and then is refused.\n",
     );
