@@ -3,7 +3,9 @@
 //! All of it is relative to others in the same run, so that it means the same on any machine; it
 //! was set for one with two cores.
 
-use crate::contender::Contender::{self, AsyncStd, Plain, PointSub, RawStream, Stock, Tonic, TonicTls};
+use crate::contender::Contender::{
+    self, AsyncStd, Plain, PointSub, RawStream, Stock, Tonic, TonicTls,
+};
 use crate::report::{BASELINE, Findings};
 use crate::sample::{CPU, Figure, P50, RATE, Spread};
 use crate::size::Cell;

@@ -187,7 +187,9 @@ impl Life {
                 }
             }
             // With the relay's limits, which explain how such connections end.
-            SwarmEvent::Behaviour(PartsEvent::Libp2p(Libp2pEvent::Relayed(event))) => tracing::debug!(?event),
+            SwarmEvent::Behaviour(PartsEvent::Libp2p(Libp2pEvent::Relayed(event))) => {
+                tracing::debug!(?event)
+            }
             SwarmEvent::Behaviour(event) => tracing::trace!(?event),
             _ => {}
         }
