@@ -188,7 +188,7 @@ impl Life {
             }
             // With the relay's limits, which explain how such connections end.
             SwarmEvent::Behaviour(PartsEvent::Libp2p(Libp2pEvent::Relayed(event))) => {
-                tracing::debug!(?event)
+                tracing::debug!(?event);
             }
             SwarmEvent::Behaviour(event) => tracing::trace!(?event),
             _ => {}
