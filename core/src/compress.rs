@@ -72,16 +72,24 @@ impl From<Bytes> for Body {
     }
 }
 
+/// Whether to compress a body is certainly in vain: it is smaller than [`MIN_SIZE`], or a sample from
+/// its middle looks random. Takes a few microseconds at most.
+#[must_use]
+pub fn is_futile(raw: &[u8]) -> bool {
+    raw.len() < MIN_SIZE || looks_random(sample(raw))
+}
+
+fn sample(raw: &[u8]) -> &[u8] {
+    let middle = raw.len() / 2;
+    &raw[middle..raw.len().min(middle + SAMPLE)]
+}
+
 fn deflate(raw: &[u8]) -> Option<Bytes> {
-    if raw.len() < MIN_SIZE {
+    if is_futile(raw) {
         return None;
     }
     let worth_it = |deflated: usize, raw: usize| deflated <= raw - raw / 8;
-    let middle = raw.len() / 2;
-    let sample = &raw[middle..raw.len().min(middle + SAMPLE)];
-    if looks_random(sample) {
-        return None;
-    }
+    let sample = sample(raw);
     if raw.len() >= SAMPLED_FROM && !worth_it(compress_to_vec(sample, LEVEL).len(), SAMPLE) {
         return None;
     }
@@ -104,9 +112,11 @@ fn looks_random(sample: &[u8]) -> bool {
     let equal: u64 = counts.iter().map(|count| u64::from(*count) * u64::from(*count)).sum();
     let len = sample.len() as u64;
     let flat = equal <= len + len * len / 128;
-    flat && sample
-        .first_chunk::<8>()
-        .is_some_and(|first| !sample[1..].windows(8).any(|window| window == first))
+    flat && sample.first_chunk::<8>().is_some_and(|first| {
+        let first = u64::from_ne_bytes(*first);
+        let mut later = sample[1..].windows(8).filter_map(|window| window.first_chunk::<8>());
+        !later.any(|later| u64::from_ne_bytes(*later) == first)
+    })
 }
 
 /// A body as it came from the wire, perhaps compressed.

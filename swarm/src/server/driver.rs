@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
+use pointsub_core::compress::is_futile;
 use pointsub_core::server::{CallId, ServerStream, ServerStreamEvent};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
@@ -167,7 +168,7 @@ fn work(
             .into_bytes()
             .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
         let response = handler.handle(Request { peer, protocol, body, remaining }).await?;
-        if !compress {
+        if !compress || is_futile(&response) {
             return Ok(Body::uncompressed(response));
         }
         if response.len() > INLINE_COMPRESS {
