@@ -189,3 +189,87 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Resting<B> {
         self.0.poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
+
+    use libp2p_core::upgrade::DeniedUpgrade;
+
+    use super::*;
+
+    /// Counts its polls and has something to say in some of them.
+    #[derive(Default)]
+    struct Counts {
+        polls: usize,
+        to_say: usize,
+        waker: Option<Waker>,
+    }
+
+    impl ConnectionHandler for Counts {
+        type FromBehaviour = ();
+        type ToBehaviour = ();
+        type InboundProtocol = DeniedUpgrade;
+        type OutboundProtocol = DeniedUpgrade;
+        type InboundOpenInfo = ();
+        type OutboundOpenInfo = Infallible;
+
+        fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
+            SubstreamProtocol::new(DeniedUpgrade, ())
+        }
+
+        fn poll(
+            &mut self,
+            cx: &mut Context<'_>,
+        ) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, Infallible, ()>> {
+            self.polls += 1;
+            self.waker = Some(cx.waker().clone());
+            match self.to_say.checked_sub(1) {
+                None => Poll::Pending,
+                Some(left) => {
+                    self.to_say = left;
+                    Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(()))
+                }
+            }
+        }
+
+        fn on_behaviour_event(&mut self, (): ()) {}
+
+        fn on_connection_event(
+            &mut self,
+            _: ConnectionEvent<'_, DeniedUpgrade, DeniedUpgrade, (), Infallible>,
+        ) {
+        }
+    }
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_handler_is_polled_when_it_was_woken_or_told_something_and_until_it_is_done() {
+        let task = Arc::<Task>::default();
+        let waker = Waker::from(task.clone());
+        let mut handler = Handler::new(Counts::default());
+        let pass = |handler: &mut Handler<Counts>| {
+            while handler.poll(&mut Context::from_waker(&waker)).is_ready() {}
+            std::mem::take(&mut handler.handler.polls)
+        };
+        assert_eq!(pass(&mut handler), 1, "it has never been polled");
+        assert_eq!(pass(&mut handler), 0, "nothing has happened to it");
+        handler.on_behaviour_event(());
+        assert_eq!(pass(&mut handler), 1, "it was told something");
+        handler.handler.to_say = 2;
+        assert_eq!(pass(&mut handler), 0, "it does not know yet");
+        handler.handler.waker.take().expect("it was polled").wake();
+        assert_eq!(task.0.load(Ordering::SeqCst), 1, "so was the connection");
+        assert_eq!(pass(&mut handler), 3, "two things to say, and nothing more");
+        assert_eq!(pass(&mut handler), 0);
+    }
+}
