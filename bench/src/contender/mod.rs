@@ -68,7 +68,7 @@ pub(crate) enum Contender {
     Stock,
     /// With compression.
     Deflate,
-    /// The same with the transport of its node.
+    /// As [`Stock`](Self::Stock), with the transport of its node.
     Alone,
     /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
     RoomyPlain,

@@ -26,10 +26,10 @@ const NOISE: &str = "/noise";
 
 /// Encrypts a connection with TLS 1.3 or, with peers that do not speak it, with Noise.
 ///
-/// TLS comes first since it may use AES, for which processors have instructions: bodies of 64 KiB take
-/// half the processor time that they take with Noise, which knows ChaCha20 alone. To find out that a
-/// peer has it costs one round trip per connection. What a processor without these instructions
-/// dials uses ChaCha20 under TLS too.
+/// TLS comes first since it may use AES, for which processors have instructions: bodies of 64 KiB
+/// take half the processor time that they take with Noise, which knows ChaCha20 alone. To find out
+/// that a peer has it costs one round trip per connection. What a processor without these
+/// instructions dials uses ChaCha20 under TLS too.
 #[derive(Clone)]
 pub struct Security {
     tls: Tls,
