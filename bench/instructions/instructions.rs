@@ -130,8 +130,8 @@ fn response(mut pair: Pair) -> Pair {
 
 // Request and response, one after the other.
 #[library_benchmark]
-#[bench::native(args = (Format::Native), setup = warm, config = about(607_041))]
-#[bench::plain(args = (Format::Plain), setup = warm, config = about(1_037_000))]
+#[bench::native(args = (Format::Native), setup = warm, config = about(575_169))]
+#[bench::plain(args = (Format::Plain), setup = warm, config = about(971_144))]
 fn alone(mut pair: Pair) -> Pair {
     for _ in 0..COUNT {
         pair.send(Bytes::from_static(&[7; 512]), Timestamp::ZERO + NOW);

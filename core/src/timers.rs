@@ -24,21 +24,27 @@ impl StreamTimers {
         })
     }
 
-    /// Moves a stream's deadline, and notes the new one in `known`.
+    /// Sees to it that a stream is called by `due`; `known` is when it is called next. A call that
+    /// comes before is left as it is, and set again when it has come: deadlines move with every
+    /// message, and calls of which nothing comes cost less than moving them as often.
     pub(crate) fn update(
         &mut self,
         stream: StreamId,
         known: &mut Option<Timestamp>,
         due: Option<Timestamp>,
     ) {
-        let before = core::mem::replace(known, due);
-        if before != due {
-            if let Some(before) = before {
-                self.0.remove(&(before, stream));
-            }
-            if let Some(due) = due {
-                self.0.insert((due, stream));
-            }
+        let Some(due) = due else { return };
+        if known.is_none_or(|known| due < known) {
+            self.remove(stream, *known);
+            self.0.insert((due, stream));
+            *known = Some(due);
+        }
+    }
+
+    /// Forgets a stream that is called next at `known`.
+    pub(crate) fn remove(&mut self, stream: StreamId, known: Option<Timestamp>) {
+        if let Some(known) = known {
+            self.0.remove(&(known, stream));
         }
     }
 }

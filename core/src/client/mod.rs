@@ -121,8 +121,8 @@ pub enum ClientOutput {
     HangUp(DialId),
     /// Tell the application.
     Event(ClientEvent),
-    /// Nothing is left to do until there is input, or until this time; `None` if time alone
-    /// changes nothing.
+    /// Nothing is left to do until there is input, or until this time, when there may be
+    /// something; `None` if time alone changes nothing.
     Wait(Option<Timestamp>),
 }
 
@@ -446,11 +446,11 @@ impl Client {
         while let Some(op) = driven.machine.poll_op() {
             self.outputs.push_back(ClientOutput::Stream(stream, op));
         }
-        let ended = driven.machine.is_ended();
-        let timer = if ended { None } else { driven.machine.next_deadline() };
-        self.timers.update(stream, &mut driven.timer, timer);
-        if ended {
+        if driven.machine.is_ended() {
+            self.timers.remove(stream, driven.timer);
             self.streams.remove(stream);
+        } else {
+            self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
         }
     }
 }

@@ -107,8 +107,8 @@ pub enum ServerOutput {
     HangUp(ConnectionKey),
     /// Tell the application.
     Event(ServerEvent),
-    /// Nothing is left to do until there is input, or until this time; `None` if time alone
-    /// changes nothing.
+    /// Nothing is left to do until there is input, or until this time, when there may be
+    /// something; `None` if time alone changes nothing.
     Wait(Option<Timestamp>),
 }
 
@@ -361,12 +361,12 @@ impl Server {
             // What waited for room in the outbox is looked at now.
             self.touched.push_back(stream);
         }
-        let ended = driven.machine.is_ended();
-        let timer = if ended { None } else { driven.machine.next_deadline() };
-        self.timers.update(stream, &mut driven.timer, timer);
-        if ended {
+        if driven.machine.is_ended() {
+            self.timers.remove(stream, driven.timer);
             driven.machine.close(&mut self.gate, self.now);
             self.streams.remove(stream);
+        } else {
+            self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
         }
     }
 }

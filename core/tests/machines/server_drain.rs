@@ -121,7 +121,7 @@ fn at_its_deadline_a_drain_cuts_off_what_is_at_work() {
     s.expires_at(LATE);
     s.expect_abandon(a);
     s.expect_reset(stream);
-    s.expect_rest();
+    s.expect_quiet();
     // The end comes when the handler has stopped.
     s.abandoned(a);
     s.expect_drained();
