@@ -186,6 +186,11 @@ impl Link {
         bytes
     }
 
+    /// Whether there are bytes that can be handed out.
+    pub(crate) fn can_write(&self) -> bool {
+        self.write_due.is_none() && !self.outbox.is_empty()
+    }
+
     /// Which byte timer is due: the limit that was broken.
     pub(crate) fn overdue(&self, now: Timestamp) -> Option<Overdue> {
         if self.write_due.is_some_and(|due| due <= now) {

@@ -49,6 +49,7 @@ impl ServerStream {
     ) {
         self.link.advance_clock(now);
         let Some(call) = self.remove(call) else { return };
+        self.portion.add();
         if let Some(stop) = call.stopped {
             self.release(&call, Outcome::Abandoned, stop.sample(), gate);
             if stop == Stop::Cancel {

@@ -7,6 +7,7 @@ mod connections;
 mod gate;
 mod limit;
 mod patience;
+mod portion;
 mod raw;
 mod reading;
 mod share;

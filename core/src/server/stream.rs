@@ -9,6 +9,7 @@ use super::calls::{Call, CallId};
 use super::connections::ConnectionKey;
 use super::gate::Gate;
 use super::patience::Trouble;
+use super::portion::Portion;
 use super::stats::Timer;
 use crate::compress::Payload;
 use crate::config::ServerConfig;
@@ -56,6 +57,8 @@ pub struct ServerStream {
     /// When the stream is closed unless a request comes.
     pub(super) idle_due: Option<Timestamp>,
     pub(super) draining: bool,
+    /// Answers that wait for their write.
+    pub(super) portion: Portion,
     /// It was closed from the beginning.
     refused: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
@@ -152,6 +155,7 @@ impl ServerStream {
             due: None,
             idle_due: Some(now + config.read_timeout),
             draining: false,
+            portion: Portion::new(),
             refused: false,
             finished: false,
             deaf: false,
@@ -266,7 +270,9 @@ impl ServerStream {
 
     /// The next operation on the stream.
     pub fn poll_op(&mut self) -> Option<StreamOp> {
-        self.link.poll_op()
+        let op = self.link.poll_op()?;
+        self.portion.written();
+        Some(op)
     }
 
     /// Whether [`poll_event`](Self::poll_event) is to be called: it has an event, or something
@@ -274,14 +280,24 @@ impl ServerStream {
     #[must_use]
     pub fn has_event(&self) -> bool {
         let news = self.link.decoder.has_input() || self.finished;
-        !self.abandons.is_empty() || news && self.is_listening() && !self.is_paused()
+        let looks = self.is_listening() && !self.is_paused() && !self.is_due_to_write();
+        !self.abandons.is_empty() || news && looks
     }
 
-    /// The next event for whoever runs the handlers. Looks at what has come, as far as that takes.
+    /// The next event for whoever runs the handlers. Looks at what has come, as far as that takes;
+    /// not while a few answers wait for [`poll_op`](Self::poll_op), so that the peer goes on with
+    /// those while the others are made.
     pub fn poll_event(&mut self, gate: &mut Gate, now: Timestamp) -> Option<ServerEvent> {
         self.link.advance_clock(now);
         let abandon = self.abandons.pop_front().map(|call| ServerEvent::Abandon { call });
-        let event = abandon.or_else(|| self.take_frames(gate));
+        let event = match abandon {
+            None if self.is_due_to_write() => None,
+            None => self.take_frames(gate),
+            abandon => abandon,
+        };
+        if event.is_none() && !self.link.decoder.has_input() {
+            self.portion.end_batch();
+        }
         self.settle(gate);
         event
     }
@@ -348,6 +364,11 @@ impl ServerStream {
             Format::Plain => !self.calls.is_empty() || self.draining,
             Format::Native => self.link.outbox.len() > OUTBOX_HIGH,
         }
+    }
+
+    /// Whether enough answers wait, and nothing keeps them from being written.
+    fn is_due_to_write(&self) -> bool {
+        self.portion.is_full() && self.link.can_write()
     }
 
     /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what

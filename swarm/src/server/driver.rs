@@ -40,6 +40,8 @@ pub(crate) struct ServerDriver {
     machine: ServerStream,
     io: StreamIo,
     timer: Timer,
+    /// What the machine is yet to be told.
+    news: Option<StreamEvent>,
     commands: Vec<Command>,
     /// Handlers that did not end at their first poll, by call.
     spawned: HashMap<CallId, AbortHandle>,
@@ -66,6 +68,7 @@ impl ServerDriver {
             machine,
             io: StreamIo::new(stream),
             timer,
+            news: None,
             commands: Vec::new(),
             spawned: HashMap::new(),
         }
@@ -75,10 +78,10 @@ impl ServerDriver {
     /// handlers of what has arrived, as far as they come without waiting.
     ///
     /// The gate is locked once per request: to answer the last one and to let the next one in.
-    fn serve(&mut self, mut news: Option<StreamEvent>, cx: &mut Context<'_>) {
+    fn serve(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = self.hub.clock.now();
-            let Some(event) = self.advance(news.take(), now) else { return };
+            let Some(event) = self.advance(now) else { return };
             match event {
                 ServerStreamEvent::Request { call, payload, deadline } => {
                     if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
@@ -95,9 +98,9 @@ impl ServerDriver {
     }
 
     /// What the machine wants of a handler next.
-    fn advance(&mut self, news: Option<StreamEvent>, now: Timestamp) -> Option<ServerStreamEvent> {
+    fn advance(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
         let gate = &mut self.hub.state.lock().gate;
-        if let Some(event) = news {
+        if let Some(event) = self.news.take() {
             self.machine.handle(event, gate, now);
         }
         for command in self.commands.drain(..) {
@@ -216,13 +219,18 @@ impl Future for ServerDriver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let (mut reads, mut news) = (0, None);
+        let mut reads = 0;
         loop {
             this.lane.take(&mut this.commands, cx);
-            this.serve(news.take(), cx);
+            this.serve(cx);
             match this.io.poll_write(&mut this.machine, cx) {
                 Poll::Ready(Progress::Event(event)) => {
-                    news = Some(event);
+                    this.news = Some(event);
+                    if this.machine.has_event() {
+                        // The connection sends these answers before the next ones are made.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     continue;
                 }
                 Poll::Ready(Progress::Ended) => break,
@@ -237,7 +245,7 @@ impl Future for ServerDriver {
                 match progress {
                     Progress::Event(event) => {
                         reads += 1;
-                        news = Some(event);
+                        this.news = Some(event);
                         continue;
                     }
                     Progress::Ended => break,

@@ -9,7 +9,7 @@
 mod client;
 pub(crate) mod nodes;
 mod server;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::VecDeque;
 use std::time::Duration;

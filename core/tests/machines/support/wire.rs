@@ -189,7 +189,7 @@ pub(super) fn without_load(mut bytes: &[u8]) -> (Bytes, Vec<(u64, u16)>) {
 }
 
 /// What native frames there seem to be in `bytes`, for messages.
-pub(super) fn parse(bytes: &Bytes) -> Vec<Wire> {
+pub(crate) fn parse(bytes: &Bytes) -> Vec<Wire> {
     let mut rest = bytes.clone();
     let mut frames = Vec::new();
     while rest.len() >= 16 {
