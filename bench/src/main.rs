@@ -41,8 +41,9 @@ fn main() -> Result<(), Failure> {
 
 fn measure(arguments: &[&str]) -> Result<(), Failure> {
     let options = Options::parse(arguments)?;
+    let workers = *process::WORKERS.get_or_init(|| options.workers);
     let start = Instant::now();
-    let mut findings = Findings::default();
+    let mut findings = Findings { workers, ..Findings::default() };
     for part in &options.parts {
         let measured = match part {
             Part::Matrix => {

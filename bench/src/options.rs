@@ -11,7 +11,7 @@ const MIB: usize = 1024 * KIB;
 
 const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells SIZExCALLERS,…]
                       [--matrix] [--mixed] [--compression] [--core] [--scale]
-                      [--rounds N] [--millis N] [--json FILE] [--write]
+                      [--rounds N] [--millis N] [--workers N] [--json FILE] [--write]
 
   --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
                  90 s instead of 8 min
@@ -22,6 +22,7 @@ const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells 
                  these parts; without any of them, all
   --rounds       so many rounds of the matrix
   --millis       so long in each of them
+  --workers N    so many threads run the tasks of each process, instead of one for every two cores
   --json FILE    the samples of the matrix, for programs
   --write        the tables to bench/RESULTS.md and the pictures to ratios.svg and scale.svg there";
 
@@ -58,6 +59,8 @@ pub(crate) struct Options {
     /// How long the matrix may take: rounds are left out when a cell has had its share of it. `None`
     /// if its extent was asked for.
     pub(crate) budget: Option<Duration>,
+    /// How many threads run the tasks of each process.
+    pub(crate) workers: usize,
     /// Where samples go.
     pub(crate) json: Option<PathBuf>,
     /// Whether to write the report.
@@ -77,6 +80,9 @@ impl Options {
             rounds,
             time: Duration::from_millis(millis),
             budget: Some(Duration::from_secs(budget)),
+            // There are two processes: together they have as many threads as there are cores.
+            workers: std::thread::available_parallelism()
+                .map_or(1, |cores| (cores.get() / 2).max(1)),
             json: None,
             write: false,
         };
@@ -106,6 +112,7 @@ impl Options {
                     options.time = Duration::from_millis(value()?.parse()?);
                     options.budget = None;
                 }
+                "--workers" => options.workers = value()?.parse::<usize>()?.max(1),
                 "--json" => options.json = Some(value()?.into()),
                 "--write" => options.write = true,
                 "--help" | "-h" => {

@@ -14,7 +14,7 @@ pub(crate) trait Runner {
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }
 
-/// tokio with as many workers as there are cores, which is its default.
+/// tokio with as many workers as the environment says.
 pub(super) struct OnTokio(tokio::runtime::Runtime);
 
 impl OnTokio {
@@ -33,7 +33,7 @@ impl Runner for OnTokio {
     }
 }
 
-/// async-std, which starts as many threads as there are cores when it is first used.
+/// async-std, which starts as many threads as the environment says when it is first used.
 pub(super) struct OnAsyncStd;
 
 impl Runner for OnAsyncStd {

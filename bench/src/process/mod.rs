@@ -5,7 +5,12 @@ pub(crate) mod child;
 mod message;
 mod parent;
 
+use std::sync::OnceLock;
+
 pub(crate) use self::parent::{Client, Loaded, Pair, Server};
+
+/// How many threads run the tasks of a process; set once, before the first is started.
+pub(crate) static WORKERS: OnceLock<usize> = OnceLock::new();
 
 /// The first argument of a process that serves.
 pub(crate) const SERVE: &str = "serve-as-child";

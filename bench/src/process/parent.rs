@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::message::{Answer, Load, USAGE};
-use super::{SEND, SERVE};
+use super::{SEND, SERVE, WORKERS};
 use crate::contender::{Contender, Failure};
 use crate::load::{Group, Tally};
 use crate::meter::Usage;
@@ -143,8 +143,11 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Result<Self, Failure> {
+        let workers = WORKERS.get().expect("it is set at the start").to_string();
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
+            .env("TOKIO_WORKER_THREADS", &workers)
+            .env("ASYNC_STD_THREAD_COUNT", &workers)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -36,6 +36,8 @@ pub(crate) struct Findings {
     pub(crate) scale: Scale,
     /// Parts that could not be measured, and why.
     pub(crate) failures: Vec<String>,
+    /// How many threads ran the tasks of each process.
+    pub(crate) workers: usize,
     /// How long it all took.
     pub(crate) took: Duration,
 }

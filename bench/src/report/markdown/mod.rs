@@ -18,13 +18,14 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
     let mut text = format!(
         "# Measured\n\n\
          `{}`\n\n\
-         {}. It took {} s. Two processes, loopback, one connection; rounds in which contenders take \
-         turns. A figure is the median of rounds, with the least and the greatest in brackets; \
-         ratios are formed round by round. Who and what is compared, and how: README.md beside \
-         this.\n",
+         {}. It took {} s. Two processes, loopback, one connection; threads that run the tasks of \
+         each: {}; rounds in which contenders take turns. A figure is the median of rounds, with \
+         the least and the greatest in brackets; ratios are formed round by round. Who and what is \
+         compared, and how: README.md beside this.\n",
         command(arguments),
         machine::description(),
         findings.took.as_secs(),
+        findings.workers,
     );
     let sections = [
         reached(findings),
