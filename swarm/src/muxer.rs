@@ -23,7 +23,7 @@ const WINDOW: usize = 256 * 1024;
 /// How much more streams may have on their way, all of a connection together, where the way is long.
 /// Yamux takes a queue for a long way and would give them 900 MiB, behind which everything else on
 /// the connection waits.
-const GROWTH: usize = 16 * 1024 * 1024;
+const GROWTH: usize = 4 * 1024 * 1024;
 /// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
 /// there are more.
 const INBOUND: usize = 256;

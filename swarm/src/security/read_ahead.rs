@@ -8,10 +8,16 @@ use futures::{AsyncRead, AsyncWrite};
 
 use super::buffer;
 
+/// Bytes that are read from a connection before what they brought is worked on. Yamux reads for as
+/// long as anything comes, which would have the peer wait for answers until it stops sending.
+const TURN: usize = 64 * 1024;
+
 /// A connection that is read in large pieces: TLS asks for 4 KiB at a time and Noise for 8, each
 /// of which would be a system call.
 pub(super) struct ReadAhead<C> {
     io: C,
+    /// Bytes read since the reader last had to wait.
+    turn: usize,
     /// What was read and not asked for. Without a buffer if there is nothing.
     ahead: Option<Ahead>,
 }
@@ -24,7 +30,24 @@ struct Ahead {
 
 impl<C> ReadAhead<C> {
     pub(super) fn new(io: C) -> Self {
-        Self { io, ahead: None }
+        Self { io, turn: 0, ahead: None }
+    }
+}
+
+impl<C: AsyncRead + Unpin> ReadAhead<C> {
+    /// Reads from the connection, unless others have their turn first.
+    fn poll_io(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.turn >= TURN {
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        match &read {
+            Poll::Ready(Ok(n)) => self.turn += n,
+            _ => self.turn = 0,
+        }
+        read
     }
 }
 
@@ -37,10 +60,10 @@ impl<C: AsyncRead + Unpin> AsyncRead for ReadAhead<C> {
         let this = &mut *self;
         let mut ahead = match this.ahead.take() {
             Some(ahead) => ahead,
-            None if buf.len() >= buffer::SIZE => return Pin::new(&mut this.io).poll_read(cx, buf),
+            None if buf.len() >= buffer::SIZE => return this.poll_io(cx, buf),
             None => {
                 let mut buffer = buffer::take();
-                let read = Pin::new(&mut this.io).poll_read(cx, &mut buffer);
+                let read = this.poll_io(cx, &mut buffer);
                 let Poll::Ready(Ok(end)) = read else {
                     buffer::give(buffer);
                     return read;
@@ -89,6 +112,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for ReadAhead<C> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use futures::AsyncReadExt;
     use futures::executor::block_on;
@@ -171,6 +195,40 @@ mod tests {
             assert_eq!(block_on(ahead.read(&mut buf)).expect("there is more"), 5);
             assert_eq!((buf, ahead.io.reads), ([7; 5], 1));
             assert_eq!(ahead.ahead.is_some(), left > 0, "{left} are left");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_always_finds_something_waits_now_and_then_without_being_woken_by_others() {
+        let woken = std::sync::Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut cx = Context::from_waker(&waker);
+        for (asked, pieces) in [(1000, 30_000), (buffer::SIZE, buffer::SIZE)] {
+            let mut ahead = Pieces::ahead((0..10).map(|_| some(vec![7; pieces])));
+            let (mut buf, mut turns) = (vec![0; asked], vec![0]);
+            loop {
+                match Pin::new(&mut ahead).poll_read(&mut cx, &mut buf) {
+                    Poll::Ready(Ok(0)) => break,
+                    Poll::Ready(n) => *turns.last_mut().expect("one") += n.expect("no error"),
+                    Poll::Pending => {
+                        assert!(woken.0.swap(false, Ordering::Relaxed), "it goes on by itself");
+                        turns.push(0);
+                    }
+                }
+            }
+            let most = TURN.next_multiple_of(pieces);
+            let (last, turns) = turns.split_last().expect("one");
+            assert!(turns.iter().all(|bytes| *bytes == most), "{turns:?}");
+            assert_eq!(turns.iter().sum::<usize>() + last, 10 * pieces, "and nothing is lost");
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 
