@@ -79,9 +79,9 @@ fn what_came_together_is_answered_in_portions_that_grow() {
 #[test]
 fn a_write_under_way_keeps_nothing_from_being_answered() {
     let mut prompt = Prompt::new();
-    prompt.receives(64);
+    prompt.receives(256);
     assert_eq!(prompt.run(false), [4]);
     assert!(prompt.server.wants_read(prompt.stream), "it looked at all of them");
     prompt.event(StreamEvent::Written);
-    assert_eq!(prompt.run(true), [60]);
+    assert_eq!(prompt.run(true), [252]);
 }
