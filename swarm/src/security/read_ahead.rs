@@ -218,8 +218,8 @@ mod tests {
             }
             let most = TURN.next_multiple_of(pieces);
             let (last, turns) = turns.split_last().expect("one");
-            assert!(turns.iter().all(|bytes| *bytes == most), "{turns:?}");
-            assert_eq!(turns.iter().sum::<usize>() + last, 10 * pieces, "and nothing is lost");
+            assert_eq!(turns, vec![most; 10 * pieces / most], "{asked} asked for");
+            assert_eq!(*last, 10 * pieces % most, "and nothing is lost");
         }
     }
 
