@@ -113,7 +113,8 @@
 //! # Compression
 //!
 //! Whatever costs more for a larger body is kept out of the machines: [`Body::compressed`] before
-//! a request or answer is handed over, [`Payload::into_bytes`] after one was taken.
+//! a request or answer is handed over, [`Payload::into_bytes`] after one was taken. Both can be done
+//! in steps: [`compress`].
 
 #![no_std]
 

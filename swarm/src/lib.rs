@@ -55,6 +55,7 @@ mod autonat;
 mod behaviour;
 mod client;
 mod clock;
+mod compress;
 mod connection;
 mod handler;
 mod muxer;

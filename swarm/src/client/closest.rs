@@ -13,8 +13,8 @@ use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName,
 use thiserror::Error;
 
 use super::hub::ClientHub;
-use super::{Cancel, Client, InFlight, compress, gone, inflate, options};
-use crate::peer;
+use super::{Cancel, Client, InFlight, compresses, gone, inflate, options};
+use crate::{compress, peer};
 
 /// The answer to a [`Client::send_closest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,14 +245,15 @@ async fn send(call: ClosestCall<'_>) -> Result<Closest, ClosestError> {
     let closest = closest.with_call(options(&hub, timeout, idempotent));
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
-    let body = compress(&hub, None, body);
+    let body =
+        if compresses(&hub, None, &body) { compress::deflate(body).await } else { body.into() };
     let sent = hub.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
     let outcome = InFlight { hub, id, outcome, done: false }.await;
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
-            match inflate(answer.payload) {
+            match inflate(answer.payload).await {
                 Ok(body) => Ok(Closest { body, node: peer::to_libp2p(&answer.node), attempts }),
                 Err(error) => Err(ClosestError { error, attempts }),
             }

@@ -6,19 +6,20 @@ pub(crate) mod driver;
 pub(crate) mod hub;
 pub(crate) mod ticket;
 
-use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::client::RetryPolicy;
-use pointsub_core::compress::MIN_SIZE;
+use pointsub_core::compress::{InflateError, MIN_SIZE};
 use pointsub_core::{
     Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
     RequestId,
@@ -28,7 +29,7 @@ pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt, NodeInf
 pub use self::dial::Dial;
 use self::hub::{ClientHub, Outcome};
 use crate::connection::ConnectionInfo;
-use crate::peer;
+use crate::{compress, peer};
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
@@ -147,10 +148,11 @@ impl<'a> IntoFuture for Call<'a> {
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sending<'a>(State<'a>);
 
-#[derive(Debug)]
 enum State<'a> {
     New(Call<'a>),
     Sent(InFlight<RequestId, Outcome>),
+    /// What is left to do, if a body has to be compressed or inflated for it.
+    InSteps(BoxFuture<'a, Result<Bytes, RequestError>>),
     Done,
 }
 
@@ -159,24 +161,61 @@ impl Future for Sending<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let State::New(_) = self.0
-            && let State::New(call) = std::mem::replace(&mut self.0, State::Done)
+            && let State::New(call) = mem::replace(&mut self.0, State::Done)
         {
-            self.0 = State::Sent(start(call)?);
+            self.0 = begin(call)?;
         }
-        let State::Sent(sent) = &mut self.0 else { return Poll::Ready(Err(gone())) };
-        let outcome = std::task::ready!(sent.poll_unpin(cx));
+        if let State::Sent(sent) = &mut self.0 {
+            let outcome = ready!(sent.poll_unpin(cx));
+            self.0 = State::Done;
+            let payload = outcome.unwrap_or_else(|| Err(gone()))?;
+            if !payload.is_compressed() {
+                return Poll::Ready(payload.into_bytes().map_err(broken));
+            }
+            self.0 = State::InSteps(inflate(payload).boxed());
+        }
+        let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
+        let outcome = ready!(rest.poll_unpin(cx));
         self.0 = State::Done;
-        Poll::Ready(outcome.unwrap_or_else(|| Err(gone())).and_then(inflate))
+        Poll::Ready(outcome)
     }
 }
 
-/// Compresses, on the caller's task, and sends.
-fn start(call: Call<'_>) -> Result<InFlight<RequestId, Outcome>, RequestError> {
+impl fmt::Debug for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New(_) => "New",
+            Self::Sent(_) => "Sent",
+            Self::InSteps(_) => "InSteps",
+            Self::Done => "Done",
+        })
+    }
+}
+
+/// Sends, unless the body is to be compressed first.
+fn begin(call: Call<'_>) -> Result<State<'_>, RequestError> {
     let Call { hub, peer, protocol, body, timeout, idempotent } = call;
     let options = options(&hub, timeout, idempotent);
     let peer = peer::to_core(&peer);
-    let body = compress(&hub, Some(&peer), body);
-    let (id, outcome) = hub.send(&peer, protocol.as_str(), body, options)?;
+    if !compresses(&hub, Some(&peer), &body) {
+        return Ok(State::Sent(start(hub, &peer, protocol, body.into(), options)?));
+    }
+    let rest = async move {
+        let body = compress::deflate(body).await;
+        let outcome = start(hub, &peer, protocol, body, options)?.await;
+        inflate(outcome.unwrap_or_else(|| Err(gone()))?).await
+    };
+    Ok(State::InSteps(rest.boxed()))
+}
+
+fn start(
+    hub: Arc<ClientHub>,
+    peer: &pointsub_core::PeerId,
+    protocol: &ProtocolName,
+    body: Body,
+    options: CallOptions,
+) -> Result<InFlight<RequestId, Outcome>, RequestError> {
+    let (id, outcome) = hub.send(peer, protocol.as_str(), body, options)?;
     Ok(InFlight { hub, id, outcome, done: false })
 }
 
@@ -186,19 +225,18 @@ fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> Call
     options
 }
 
-fn compress(hub: &ClientHub, peer: Option<&pointsub_core::PeerId>, body: Bytes) -> Body {
-    if body.len() >= MIN_SIZE && hub.compresses_for(peer, body.len()) {
-        Body::compressed(body)
-    } else {
-        Body::uncompressed(body)
-    }
+/// Whether to try to compress a body.
+fn compresses(hub: &ClientHub, peer: Option<&pointsub_core::PeerId>, body: &Bytes) -> bool {
+    body.len() >= MIN_SIZE && hub.compresses_for(peer, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.
-fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
-    payload
-        .into_bytes()
-        .map_err(|error| RequestError::new(error.into(), Phase::Answer, Delivery::Unknown))
+async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
+    compress::inflate(payload).await.map_err(broken)
+}
+
+fn broken(error: InflateError) -> RequestError {
+    RequestError::new(error.into(), Phase::Answer, Delivery::Unknown)
 }
 
 fn gone() -> RequestError {
@@ -230,7 +268,7 @@ impl<Id: Cancel, T> Future for InFlight<Id, T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let outcome = std::task::ready!(self.outcome.poll_unpin(cx));
+        let outcome = ready!(self.outcome.poll_unpin(cx));
         self.done = true;
         Poll::Ready(outcome.ok())
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
-use pointsub_core::compress::is_futile;
+use pointsub_core::compress::{InflateError, ONE_STEP, is_futile};
 use pointsub_core::server::{CallId, ServerStream, ServerStreamEvent};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
@@ -19,6 +20,8 @@ use pointsub_core::{
 
 use super::handler::{Handler, Request};
 use super::hub::{Accepted, Command, Lane, ServerHub};
+use super::turns::{Turn, Turns};
+use crate::compress;
 use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::timer::Timer;
 
@@ -136,7 +139,8 @@ impl ServerDriver {
         let compress = self.hub.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
-        let mut work = work(handler, peer, protocol, payload, remaining, compress);
+        let turns = self.hub.turns.clone();
+        let mut work = work(turns, handler, peer, protocol, payload, remaining, compress);
         if !heavy && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
@@ -159,25 +163,27 @@ impl ServerDriver {
 /// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
 /// panic.
 fn work(
+    turns: Arc<Turns>,
     handler: Arc<dyn Handler>,
     peer: PeerId,
     protocol: ProtocolName,
     payload: Payload,
     remaining: Option<Duration>,
-    compress: bool,
+    compresses: bool,
 ) -> Work {
     let work = async move {
-        let body = payload
-            .into_bytes()
+        let body = inflate(&turns, payload)
+            .await
             .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
         let response = handler.handle(Request { peer, protocol, body, remaining }).await?;
-        if !compress || is_futile(&response) {
+        if !compresses || is_futile(&response) {
             return Ok(Body::uncompressed(response));
         }
         if response.len() > INLINE_COMPRESS {
-            yield_once().await;
+            // Whoever polls to see if work is light learns that it is not.
+            compress::give_way().await;
         }
-        Ok(Body::compressed(response))
+        Ok(deflate(&turns, response).await)
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
@@ -186,17 +192,19 @@ fn work(
     .boxed()
 }
 
-/// Pending once: whoever polls to see if work is light learns that it is not.
-async fn yield_once() {
-    let mut yielded = false;
-    futures::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+async fn inflate(turns: &Arc<Turns>, payload: Payload) -> Result<Bytes, InflateError> {
+    let _turn = if payload.is_compressed() { turn(turns, payload.len()).await } else { None };
+    compress::inflate(payload).await
+}
+
+async fn deflate(turns: &Arc<Turns>, response: Bytes) -> Body {
+    let _turn = turn(turns, response.len()).await;
+    compress::deflate(response).await
+}
+
+/// What is done in one step needs none.
+async fn turn(turns: &Arc<Turns>, len: usize) -> Option<Turn> {
+    if len > ONE_STEP { Some(turns.next().await) } else { None }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.

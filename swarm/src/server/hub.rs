@@ -14,6 +14,7 @@ use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
 use super::handler::Handler;
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::raw::{Line, Place, RawStream};
 use crate::runtime::Executor;
@@ -25,6 +26,8 @@ pub(crate) struct ServerHub {
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
     pub(crate) executor: Executor,
+    /// Of handlers with large bodies.
+    pub(crate) turns: Arc<Turns>,
     /// Held for fractions of a microsecond, never while a handler runs.
     pub(crate) state: Mutex<State>,
     /// The task that polls the behaviour.
@@ -117,7 +120,8 @@ impl ServerHub {
             lines: SecondaryMap::new(),
             stopping: Vec::new(),
         });
-        Arc::new(Self { local, clock, config, executor, state, swarm: AtomicWaker::new() })
+        let (turns, swarm) = (Turns::new(), AtomicWaker::new());
+        Arc::new(Self { local, clock, config, executor, turns, state, swarm })
     }
 
     pub(crate) fn register(

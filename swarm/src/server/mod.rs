@@ -4,6 +4,7 @@ pub(crate) mod driver;
 mod handler;
 pub(crate) mod hub;
 mod listen;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;

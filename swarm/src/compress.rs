@@ -1,0 +1,81 @@
+//! Bodies are compressed and inflated on the task of whoever has them, in steps. Between two steps
+//! the others on the thread have their turn.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use pointsub_core::compress::{Deflate, Inflate, InflateError};
+use pointsub_core::{Body, Payload};
+/// Pending once. Whatever waits for a socket has its turn too, for which tokio would wait until 61
+/// tasks have run, if the one that is pending had merely woken itself.
+#[cfg(feature = "tokio")]
+pub(crate) use tokio::task::yield_now as give_way;
+
+/// The body compressed, if that pays.
+pub(crate) async fn deflate(raw: Bytes) -> Body {
+    in_steps(Deflate::new(raw), Deflate::step).await
+}
+
+/// The bytes of a body that came.
+pub(crate) async fn inflate(payload: Payload) -> Result<Bytes, InflateError> {
+    in_steps(Inflate::new(payload), Inflate::step).await
+}
+
+async fn in_steps<W, T>(mut work: W, step: impl Fn(W) -> ControlFlow<T, W>) -> T {
+    loop {
+        match step(work) {
+            ControlFlow::Break(done) => return done,
+            ControlFlow::Continue(rest) => work = rest,
+        }
+        give_way().await;
+    }
+}
+
+/// Pending once.
+#[cfg(not(feature = "tokio"))]
+pub(crate) async fn give_way() {
+    let mut waited = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::Bytes;
+    use pointsub_core::Body;
+    use pointsub_core::compress::ONE_STEP;
+
+    use super::deflate;
+
+    fn polls<T>(work: impl Future<Output = T>) -> (usize, T) {
+        let mut work = pin!(work);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut polls = 1;
+        loop {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return (polls, done);
+            }
+            polls += 1;
+        }
+    }
+
+    /// C6: whoever has a large body keeps nobody from a thread for long.
+    #[test]
+    fn a_large_body_gives_way_to_others() {
+        for (len, most) in [(ONE_STEP, 1), (1 << 20, 128)] {
+            let text = Bytes::from("round and round ".repeat(len / 16));
+            let (turns, body) = polls(deflate(text.clone()));
+            assert!(body == Body::compressed(text.clone()) && body != Body::uncompressed(text));
+            assert_eq!(turns, most, "{len} bytes");
+        }
+    }
+}
