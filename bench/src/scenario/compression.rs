@@ -68,10 +68,10 @@ pub(crate) fn run(options: &Options) -> Result<Compression, Failure> {
     eprintln!("compression");
     let (rounds, millis) = if options.quick { (3, 60) } else { (9, 120) };
     let mut counted = [Counted::start(Contender::PointSub)?, Counted::start(Contender::Deflate)?];
-    let any = [Group::new(Kind::Random, Cell::new(512, CALLERS))];
-    let mut pairs = [warm(Contender::PointSub, &any)?, warm(Contender::Deflate, &any)?];
     let mut prices = Vec::new();
     for kind in Kind::ALL {
+        // What an allocator keeps of bodies of one kind is not to bear on the next.
+        let mut pairs = pairs()?;
         for size in SIZES {
             let cell = Cell::new(size, CALLERS);
             let wire = [counted[0].bytes(kind, cell)?, counted[1].bytes(kind, cell)?];
@@ -85,8 +85,14 @@ pub(crate) fn run(options: &Options) -> Result<Compression, Failure> {
         }
     }
     let (rounds, millis) = if options.quick { (2, 400) } else { (4, 800) };
-    let beside = Beside::measure(&mut pairs, rounds, Duration::from_millis(millis))?;
+    let beside = Beside::measure(&mut pairs()?, rounds, Duration::from_millis(millis))?;
     Ok(Compression { prices, beside })
+}
+
+/// Without compression and with it.
+fn pairs() -> Result<[Pair; 2], Failure> {
+    let any = [Group::new(Kind::Random, Cell::new(512, CALLERS))];
+    Ok([warm(Contender::PointSub, &any)?, warm(Contender::Deflate, &any)?])
 }
 
 impl Price {
