@@ -118,6 +118,25 @@ pub(crate) async fn run<C: Caller>(
     join_all(groups).await.into_iter().collect()
 }
 
+/// Whether an answer is what was sent. Large ones are compared in pieces, with other tasks in
+/// between: what small requests wait for beside them is to be the library, not this.
+async fn same(answer: &[u8], body: &[u8]) -> bool {
+    const PIECE: usize = 64 * 1024;
+    if answer.len() != body.len() {
+        return false;
+    }
+    for (answer, body) in answer.chunks(PIECE).zip(body.chunks(PIECE)) {
+        if answer != body {
+            return false;
+        }
+        if answer.len() == PIECE {
+            // On any runtime.
+            tokio::task::yield_now().await;
+        }
+    }
+    true
+}
+
 /// One caller's life; returns how long each request took.
 async fn send<C: Caller>(
     mut ways: impl Iterator<Item = &C>,
@@ -132,7 +151,7 @@ async fn send<C: Caller>(
         let caller = ways.next().expect("they are a circle");
         let answer = caller.call(body.clone()).await?;
         times.push(start.elapsed());
-        if answer != body {
+        if !same(&answer, &body).await {
             let (sent, got) = (body.len(), answer.len());
             return Err(format!("{sent} bytes came back changed, as {got}").into());
         }
