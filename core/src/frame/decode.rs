@@ -50,22 +50,41 @@ struct Large {
     /// Initialised to its length, filled with data up to `filled`.
     body: BytesMut,
     filled: usize,
+    /// So long may `body` become before it has to be enlarged.
+    room: usize,
 }
 
 impl Large {
-    /// Takes what it can from the input. Whether that filled the buffer.
-    fn fill(&mut self, input: &mut Bytes) -> bool {
-        let space = &mut self.body[self.filled..];
-        let take = space.len().min(input.len());
-        space[..take].copy_from_slice(&input[..take]);
-        self.filled += take;
-        input.advance(take);
-        self.filled == self.body.len()
+    /// Where the next bytes belong, if there is room. Initialised in pieces, each just before data
+    /// comes: to clear megabytes at once would keep others waiting, and the memory would have left
+    /// the processor's cache when they come.
+    fn space(&mut self) -> &mut [u8] {
+        if self.filled == self.body.len() {
+            self.body.resize(self.room.min(self.filled + SMALL), 0);
+        }
+        &mut self.body[self.filled..]
     }
 
-    /// How long the buffer is to be next.
-    fn next_len(&self) -> usize {
-        self.body.len().saturating_mul(GROWTH).max(SMALL).min(self.header.body)
+    /// Takes what it can from the input. Whether there is no more room.
+    fn fill(&mut self, input: &mut Bytes) -> bool {
+        while !input.is_empty() && self.filled < self.room {
+            let space = self.space();
+            let take = space.len().min(input.len());
+            space[..take].copy_from_slice(&input[..take]);
+            self.filled += take;
+            input.advance(take);
+        }
+        self.filled == self.room
+    }
+
+    /// How much room there is to be next.
+    fn next_room(&self) -> usize {
+        self.room.saturating_mul(GROWTH).max(SMALL).min(self.header.body)
+    }
+
+    fn enlarge(&mut self, room: usize) {
+        self.body.reserve(room - self.body.len());
+        self.room = room;
     }
 }
 
@@ -108,14 +127,14 @@ impl Decoder {
         }
     }
 
-    /// Where the next bytes of a large body belong, if the decoder is inside one and has nothing
-    /// else to look at: read into it and call [`filled`](Self::filled).
+    /// Where the next bytes of a large body belong, at most 64 KiB of them, if the decoder is inside
+    /// one and has nothing else to look at: read into it and call [`filled`](Self::filled).
     pub fn space(&mut self) -> Option<&mut [u8]> {
         if !self.input.is_empty() {
             return None;
         }
         let large = self.large.as_mut()?;
-        Some(&mut large.body[large.filled..]).filter(|space| !space.is_empty())
+        Some(large.space()).filter(|space| !space.is_empty())
     }
 
     /// Says that the first `n` bytes of [`space`](Self::space) now hold the next bytes of the
@@ -146,7 +165,7 @@ impl Decoder {
 
     /// Bytes held for a frame that is not complete.
     pub(crate) fn incomplete(&self) -> usize {
-        self.partial.len() + self.large.as_ref().map_or(0, |large| large.body.len())
+        self.partial.len() + self.large.as_ref().map_or(0, |large| large.room)
     }
 
     /// Forgets all bytes.
@@ -238,7 +257,8 @@ impl Decoder {
         if small {
             return Ok(Some(Frame { header: *header, head, body: whole }));
         }
-        self.large = Some(Large { header: *header, head, body: BytesMut::new(), filled: 0 });
+        let body = BytesMut::new();
+        self.large = Some(Large { header: *header, head, body, filled: 0, room: 0 });
         self.advance_large(fits)
     }
 
@@ -250,11 +270,11 @@ impl Decoder {
                 let Large { header, head, body, .. } = large;
                 return Ok(Some(Frame { header, head, body: body.freeze() }));
             }
-            let len = large.next_len();
-            if !fits(len) {
+            let room = large.next_room();
+            if !fits(room) {
                 return Err(no_room(&large.header));
             }
-            large.body.resize(len, 0);
+            large.enlarge(room);
         }
         self.large = Some(large);
         Ok(None)
