@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -72,17 +72,43 @@ struct Signals {
     muxer: AtomicBool,
     /// Drivers that go on when the task has its next turn.
     deferred: Mutex<Vec<Waker>>,
+    /// This is that turn.
+    gathered: AtomicBool,
+    /// Requests under way on all streams that were opened here.
+    in_flight: AtomicUsize,
 }
 
 /// Puts off what a driver does until others had their turn.
-#[derive(Clone)]
-pub(crate) struct Deferral(Arc<Signals>);
+pub(crate) struct Deferral {
+    signals: Arc<Signals>,
+    /// Requests under way on this driver's stream, as far as the connection knows.
+    in_flight: usize,
+}
 
 impl Deferral {
-    /// The driver that is polled with `cx` is polled again when all tasks that can run now did.
-    pub(crate) fn defer(&self, cx: &Context<'_>) {
-        self.0.deferred.lock().push(cx.waker().clone());
-        self.0.task.wake();
+    /// Whether the driver that is polled with `cx`, and has so many requests under way, is to let
+    /// others add to what waits for it and for its neighbours: if it is a `crowd` that is under way
+    /// on all of them, and this was not let happen already. It is polled again when all tasks that
+    /// can run now did.
+    pub(crate) fn defers(&mut self, in_flight: usize, crowd: usize, cx: &Context<'_>) -> bool {
+        let signals = &self.signals;
+        if in_flight != self.in_flight {
+            signals.in_flight.fetch_add(in_flight.wrapping_sub(self.in_flight), Ordering::Relaxed);
+            self.in_flight = in_flight;
+        }
+        let crowded = signals.in_flight.load(Ordering::Relaxed) >= crowd;
+        if !crowded || signals.gathered.load(Ordering::Relaxed) {
+            return false;
+        }
+        signals.deferred.lock().push(cx.waker().clone());
+        signals.task.wake();
+        true
+    }
+}
+
+impl Drop for Deferral {
+    fn drop(&mut self) {
+        self.signals.in_flight.fetch_sub(self.in_flight, Ordering::Relaxed);
     }
 }
 
@@ -141,7 +167,7 @@ impl Streams {
     }
 
     pub(crate) fn deferral(&self) -> Deferral {
-        Deferral(self.core.signals.clone())
+        Deferral { signals: self.core.signals.clone(), in_flight: 0 }
     }
 
     pub(crate) fn push(&self, driver: BoxFuture<'static, Ended>) {
@@ -165,8 +191,11 @@ impl Streams {
         if running.pumped {
             signals.busy.store(true, Ordering::SeqCst);
         }
-        signals.deferred.lock().drain(..).for_each(Waker::wake);
+        let deferred = std::mem::take(&mut *signals.deferred.lock());
+        signals.gathered.store(!deferred.is_empty(), Ordering::Relaxed);
+        deferred.into_iter().for_each(Waker::wake);
         self.core.advance(&mut running);
+        signals.gathered.store(false, Ordering::Relaxed);
         LAST.with_borrow_mut(|last| {
             if !std::ptr::eq(last.as_ptr(), Arc::as_ptr(&self.core)) {
                 *last = Arc::downgrade(&self.core);
@@ -283,7 +312,6 @@ impl StreamMuxer for Pump {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
 
     use futures::FutureExt;
     use futures::future::poll_fn;
@@ -376,5 +404,46 @@ mod tests {
         brings.store(true, Ordering::SeqCst);
         assert_eq!(pass(), (4, 1), "the swarm is to look whether the connection is idle");
         assert_eq!((streams.ended().len(), streams.len()), (1, 0));
+    }
+
+    /// A driver that says whether it was put off, with one request under way and a crowd of three.
+    fn deferred(seen: &Arc<Seen>, streams: &Streams, log: &Arc<Mutex<Vec<bool>>>) {
+        let (seen, log, mut deferral) = (seen.clone(), log.clone(), streams.deferral());
+        let driver = poll_fn(move |cx| {
+            seen.waker.register(cx.waker());
+            log.lock().push(deferral.defers(1, 3, cx));
+            Poll::<Ended>::Pending
+        });
+        streams.push(driver.boxed());
+    }
+
+    #[test]
+    fn a_crowd_on_a_connection_is_put_off_once() {
+        let task = Arc::<Task>::default();
+        let waker = Waker::from(task.clone());
+        let cx = Context::from_waker(&waker);
+        let (streams, seen, log) = (Streams::new(), Arc::<Seen>::default(), Arc::default());
+        deferred(&seen, &streams, &log);
+        let woken = || task.0.swap(0, Ordering::SeqCst);
+        let pass = || {
+            streams.poll(&cx);
+            std::mem::take(&mut *log.lock())
+        };
+        assert_eq!(pass(), [false], "one is no crowd");
+        // The first pass wakes the task by itself.
+        assert!(pass().is_empty() && woken() > 0);
+        let mut other = streams.deferral();
+        assert!(!other.defers(1, 3, &cx), "two are none");
+        assert!(other.defers(2, 3, &cx), "three are");
+        assert_eq!(woken(), 1, "and go on in the task's next turn");
+        seen.waker.wake();
+        assert_eq!(pass(), [false], "this is it, for all of them");
+        seen.waker.wake();
+        woken();
+        assert_eq!((pass(), woken()), (vec![true], 1), "a crowd comes again");
+        assert_eq!(pass(), [false], "woken without anybody's doing");
+        drop(other);
+        seen.waker.wake();
+        assert_eq!(pass(), [false], "it has dispersed");
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use libp2p_swarm::Stream;
 use pointsub_core::client::ClientStream;
-use pointsub_core::{StreamError, StreamEvent, StreamId, StreamOp};
+use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::hub::{ClientHub, Command};
 use super::ticket::with_relay;
@@ -14,8 +14,11 @@ use crate::pump::Deferral;
 use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::timer::Timer;
 
-/// With so many requests under way, further ones are collected for a moment.
+/// With so many requests under way on a connection, further ones are collected for a moment, to
+/// share a write.
 const CROWD: usize = 3;
+/// The same for requests in the plain format, which share less: each has a stream of its own.
+const PLAIN_CROWD: usize = 12;
 
 /// A stream, its wire machine, and the way to the dispatcher.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(crate) struct ClientDriver {
     commands: Vec<Command>,
     relayed: bool,
     deferral: Deferral,
-    deferred: bool,
+    crowd: usize,
 }
 
 impl ClientDriver {
@@ -37,9 +40,14 @@ impl ClientDriver {
         hub: Arc<ClientHub>,
         machine: ClientStream,
         stream: Stream,
+        format: Format,
         relayed: bool,
         deferral: Deferral,
     ) -> Self {
+        let crowd = match format {
+            Format::Native => CROWD,
+            Format::Plain => PLAIN_CROWD,
+        };
         let timer = Timer::new(hub.clock);
         Self {
             id,
@@ -50,7 +58,7 @@ impl ClientDriver {
             commands: Vec::new(),
             relayed,
             deferral,
-            deferred: false,
+            crowd,
         }
     }
 
@@ -102,11 +110,8 @@ impl Future for ClientDriver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.machine.in_flight() >= CROWD && !std::mem::replace(&mut this.deferred, true) {
-            // Where many ask, more are about to: one write for all of them.
-            this.deferral.defer(cx);
-        } else {
-            this.deferred = false;
+        // Where many ask, more are about to: one write for all of them.
+        if !this.deferral.defers(this.machine.in_flight(), this.crowd, cx) {
             this.hub.take_commands(this.id, &mut this.commands, cx);
             this.carry_out();
         }

@@ -60,7 +60,7 @@ impl OpenTicket {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
                 let hub = self.hub.take()?;
                 let machine = hub.opened(id, format)?;
-                Some(ClientDriver::new(id, hub, machine, io, self.relayed, deferral))
+                Some(ClientDriver::new(id, hub, machine, io, format, self.relayed, deferral))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
                 self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol);
