@@ -12,6 +12,7 @@ mod client_freed;
 mod client_moves;
 mod client_opens;
 mod client_pool;
+mod client_portions;
 mod client_retry;
 mod client_stopping;
 mod closest;

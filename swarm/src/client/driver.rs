@@ -111,8 +111,10 @@ impl Future for ClientDriver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         // Where many ask, more are about to: one write for all of them.
-        if !this.deferral.defers(this.machine.in_flight(), this.crowd, cx) {
-            this.hub.take_commands(this.id, &mut this.commands, cx);
+        let in_flight = this.machine.in_flight();
+        let mut left = false;
+        if !this.deferral.defers(in_flight, this.crowd, cx) {
+            left = this.hub.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }
         let mut reads = 0;
@@ -146,6 +148,11 @@ impl Future for ClientDriver {
             }
             if this.machine.is_ended() {
                 break;
+            }
+            if left {
+                // When the connection has sent this portion.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if !this.timer.poll_due(this.machine.next_deadline(), cx) {
                 return Poll::Pending;

@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report, portion};
 use pointsub_core::nearest::Point;
 use pointsub_core::{
     Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
@@ -327,21 +327,28 @@ impl ClientHub {
         receiver
     }
 
-    /// Takes what waits for a stream's driver, and remembers how to wake it for more.
+    /// Takes what waits for a stream's driver, or a portion of it, and remembers how to wake it for
+    /// more. Whether something is left.
     pub(crate) fn take_commands(
         &self,
         stream: StreamId,
+        in_flight: usize,
         commands: &mut Vec<Command>,
         cx: &Context<'_>,
-    ) {
+    ) -> bool {
         let mut state = self.state.lock();
-        if let Some(lane) = state.lanes.get_mut(stream) {
-            std::mem::swap(&mut lane.commands, commands);
-            match &mut lane.driver {
-                Some(driver) => driver.clone_from(cx.waker()),
-                driver => *driver = Some(cx.waker().clone()),
-            }
+        let Some(lane) = state.lanes.get_mut(stream) else { return false };
+        match &mut lane.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            driver => *driver = Some(cx.waker().clone()),
         }
+        let portion = portion(lane.commands.len(), in_flight);
+        if portion < lane.commands.len() {
+            commands.extend(lane.commands.drain(..portion));
+            return true;
+        }
+        std::mem::swap(&mut lane.commands, commands);
+        false
     }
 
     /// Passes on what a stream reports, and takes what that leads to on the same stream.
