@@ -70,8 +70,8 @@ fn arriving(length: usize) -> (Decoder, Vec<Bytes>) {
 }
 
 #[library_benchmark]
-#[bench::small(args = (32), setup = arriving, config = about(17_233))]
-#[bench::medium(args = (512), setup = arriving, config = about(21_542))]
+#[bench::small(args = (32), setup = arriving, config = about(18_449))]
+#[bench::medium(args = (512), setup = arriving, config = about(22_798))]
 fn decode((mut decoder, reads): (Decoder, Vec<Bytes>)) -> Decoder {
     let mut frames = 0;
     for read in reads {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::ControlFlow;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress_to_output, create_comp_flags_from_zip_params,
@@ -30,8 +30,8 @@ pub struct Deflate {
 
 struct Work {
     compressor: Box<CompressorOxide>,
-    /// Of the raw body, what is yet to be compressed.
-    rest: Bytes,
+    /// So much of the raw body is compressed.
+    done: usize,
     deflated: Vec<u8>,
 }
 
@@ -49,7 +49,7 @@ impl Deflate {
         let Some(mut work) = self.work.take().or_else(|| Work::begin(&self.raw)) else {
             return ControlFlow::Break(Body::uncompressed(self.raw));
         };
-        let deflated = match work.go_on(step_of(self.raw.len())) {
+        let deflated = match work.go_on(&self.raw) {
             TDEFLStatus::Okay => {
                 self.work = Some(work);
                 return ControlFlow::Continue(self);
@@ -64,14 +64,14 @@ impl Deflate {
 
 impl fmt::Debug for Deflate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = self.work.as_ref().map_or(self.raw.len(), |work| work.rest.len());
-        f.debug_struct("Deflate").field("len", &self.raw.len()).field("rest", &rest).finish()
+        let done = self.work.as_ref().map_or(0, |work| work.done);
+        f.debug_struct("Deflate").field("len", &self.raw.len()).field("done", &done).finish()
     }
 }
 
 impl Work {
     /// `None` if it is in vain.
-    fn begin(raw: &Bytes) -> Option<Self> {
+    fn begin(raw: &[u8]) -> Option<Self> {
         if is_futile(raw) {
             return None;
         }
@@ -81,19 +81,20 @@ impl Work {
         }
         let flags = create_comp_flags_from_zip_params(LEVEL.into(), 0, 0);
         let compressor = Box::new(CompressorOxide::new(flags));
-        Some(Self { compressor, rest: raw.clone(), deflated: Vec::new() })
+        Some(Self { compressor, done: 0, deflated: Vec::new() })
     }
 
-    fn go_on(&mut self, step: usize) -> TDEFLStatus {
-        let step = self.rest.len().min(step);
-        let flush = if step == self.rest.len() { TDEFLFlush::Finish } else { TDEFLFlush::None };
+    fn go_on(&mut self, raw: &[u8]) -> TDEFLStatus {
+        let rest = &raw[self.done..];
+        let step = rest.len().min(step_of(raw.len()));
+        let flush = if step == rest.len() { TDEFLFlush::Finish } else { TDEFLFlush::None };
         let deflated = &mut self.deflated;
         let (status, taken) =
-            compress_to_output(&mut self.compressor, &self.rest[..step], flush, |bytes| {
+            compress_to_output(&mut self.compressor, &rest[..step], flush, |bytes| {
                 deflated.extend_from_slice(bytes);
                 true
             });
-        self.rest.advance(taken);
+        self.done += taken;
         status
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::ControlFlow;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
     TINFL_FLAG_IGNORE_ADLER32, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
@@ -17,14 +17,16 @@ use super::{Payload, step_of};
 
 /// [`Payload::into_bytes`] in steps, for a thread that has others to serve.
 pub struct Inflate {
-    /// What is yet to be inflated, or all of a body that is not compressed.
-    rest: Bytes,
+    payload: Bytes,
+    /// `None` if the payload is the body.
     work: Option<Work>,
 }
 
 struct Work {
     decompressor: Box<DecompressorOxide>,
     announced: u32,
+    /// So much of the payload is inflated.
+    taken: usize,
     raw: Vec<u8>,
     /// So much of it is there.
     done: usize,
@@ -37,10 +39,11 @@ impl Inflate {
         let work = |announced| Work {
             decompressor: Box::default(),
             announced,
+            taken: 0,
             raw: alloc::vec![0; announced as usize],
             done: 0,
         };
-        Self { rest: payload.bytes, work: payload.original.map(work) }
+        Self { payload: payload.bytes, work: payload.original.map(work) }
     }
 
     /// Inflates 8 KiB, or all of a body up to [`ONE_STEP`](super::ONE_STEP), which takes 25 to 200
@@ -50,13 +53,13 @@ impl Inflate {
     /// # Errors
     /// Within `Break`, those of [`Payload::into_bytes`].
     pub fn step(mut self) -> ControlFlow<Result<Bytes, InflateError>, Self> {
-        let Some(work) = &mut self.work else { return ControlFlow::Break(Ok(self.rest)) };
+        let Some(work) = &mut self.work else { return ControlFlow::Break(Ok(self.payload)) };
         let end = work.raw.len().min(work.done + step_of(work.raw.len()));
         let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_IGNORE_ADLER32;
         let out = &mut work.raw[..end];
         let (status, taken, given) =
-            decompress(&mut work.decompressor, &self.rest, out, work.done, flags);
-        self.rest.advance(taken);
+            decompress(&mut work.decompressor, &self.payload[work.taken..], out, work.done, flags);
+        work.taken += taken;
         work.done += given;
         let announced = work.announced;
         ControlFlow::Break(match status {
@@ -74,7 +77,7 @@ impl Inflate {
 
 impl fmt::Debug for Inflate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inflate").field("rest", &self.rest.len()).finish_non_exhaustive()
+        f.debug_struct("Inflate").field("len", &self.payload.len()).finish_non_exhaustive()
     }
 }
 
