@@ -328,6 +328,28 @@ fn memory_grows_with_what_arrived() {
     }
 }
 
+/// What is offered has to be cleared first, which for all of a large buffer would take milliseconds.
+#[test]
+fn a_large_buffer_is_offered_in_pieces() {
+    let mut decoder = Decoder::new(Format::Plain, 32 * MIB);
+    decoder.push(Bytes::from((32 * MIB as u32).to_be_bytes().to_vec()));
+    let mut reads = 0;
+    let frame = loop {
+        if let Some(frame) = decoder.next_frame().expect("it fits") {
+            break frame;
+        }
+        let space = decoder.space().expect("more is to come");
+        assert!(space.iter().all(|byte| *byte == 0), "what was there before is gone");
+        let n = space.len();
+        assert!(n <= 64 * KIB, "{n} at once");
+        space.fill(7);
+        decoder.filled(n);
+        reads += 1;
+    };
+    assert_eq!(reads, 512);
+    assert!(frame.body.len() == 32 * MIB && frame.body.iter().all(|byte| *byte == 7));
+}
+
 #[test]
 fn a_straddling_small_frame_holds_what_arrived() {
     let mut decoder = Decoder::new(Format::Plain, MIB);
