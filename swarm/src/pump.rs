@@ -191,9 +191,11 @@ impl Streams {
         if running.pumped {
             signals.busy.store(true, Ordering::SeqCst);
         }
-        let deferred = std::mem::take(&mut *signals.deferred.lock());
-        signals.gathered.store(!deferred.is_empty(), Ordering::Relaxed);
-        deferred.into_iter().for_each(Waker::wake);
+        {
+            let mut deferred = signals.deferred.lock();
+            signals.gathered.store(!deferred.is_empty(), Ordering::Relaxed);
+            deferred.drain(..).for_each(Waker::wake);
+        }
         self.core.advance(&mut running);
         signals.gathered.store(false, Ordering::Relaxed);
         LAST.with_borrow_mut(|last| {
@@ -312,7 +314,6 @@ impl StreamMuxer for Pump {
 
 #[cfg(test)]
 mod tests {
-
     use futures::FutureExt;
     use futures::future::poll_fn;
 
