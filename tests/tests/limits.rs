@@ -240,7 +240,8 @@ fn page() -> String {
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
          if 10 000 requests are at work and each pins the block that it was read in. A connection \
          whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
-         at rest, none. A client holds \
+         at rest, none. A thread keeps two of them spare. To compress answers takes some 300 KiB for \
+         each core and each thread, however many wait for it. A client holds \
          the bodies that its callers gave it, and `max_block_size` for each stream on which an \
          answer arrives. A hostile peer reaches its own part of this, and then is refused.\n",
     );

@@ -14,7 +14,7 @@ const ENOUGH_WORK: usize = 12;
 /// Callers are woken together, by answers that came together, and so ask together again. If all of
 /// it went out at once, the peer would have nothing to do meanwhile, and this end nothing while the
 /// peer works on it. So the first ones leave by themselves, and the rest when the peer has work. The
-/// server does likewise with answers. Beyond 64, half of them are under way at any time anyway.
+/// server does likewise with answers. With 64 and more, nothing was won by it when it was measured.
 #[must_use]
 pub const fn portion(waiting: usize, in_flight: usize) -> usize {
     let all = waiting.saturating_add(in_flight);

@@ -36,24 +36,29 @@ impl Turns {
 
     /// Waits for a turn.
     pub(crate) async fn next(self: &Arc<Self>) -> Turn {
-        let turn = {
-            let state = &mut *self.0.lock();
-            if state.free == 0 {
+        loop {
+            let turn = {
+                let state = &mut *self.0.lock();
+                if state.free > 0 {
+                    state.free -= 1;
+                    return Turn(self.clone());
+                }
                 let (sender, turn) = oneshot::channel();
                 state.waiting.push_back(sender);
                 turn
-            } else {
-                state.free -= 1;
-                return Turn(self.clone());
+            };
+            // Whoever ends a turn hands it on; nobody drops what waits.
+            if let Ok(turn) = turn.await {
+                return turn;
             }
-        };
-        turn.await.expect("whoever ends a turn hands it on")
+        }
     }
 
     /// Who waits longest for the turn that has ended; else it is free.
     fn pop(&self) -> Option<oneshot::Sender<Turn>> {
         let state = &mut *self.0.lock();
-        // Those who no longer wait are passed over.
+        // Those who no longer wait, and a connection that ends leaves many, are passed over here: a
+        // turn that is given to one of them ends within the one before.
         let next =
             std::iter::from_fn(|| state.waiting.pop_front()).find(|next| !next.is_canceled());
         if next.is_none() {
