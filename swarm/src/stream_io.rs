@@ -85,6 +85,8 @@ impl StreamIo {
                         self.unflushed = true;
                         self.writing.advance(n);
                         if self.writing.is_empty() {
+                            // An empty slice would keep the body alive that it is a slice of.
+                            self.writing = Bytes::new();
                             return Poll::Ready(Progress::Event(StreamEvent::Written));
                         }
                     }

@@ -1,8 +1,12 @@
 //! Bodies of every size, through both limits, with and without compression.
 
+use std::future::ready;
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use pointsub_swarm::{
-    Cause, Delivery, HandlerError, Phase, Request, SendError, ServerConfig, StatusCode,
+    Cause, Delivery, HandlerError, Phase, ProtocolName, Request, SendError, ServerConfig,
+    StatusCode,
 };
 
 use crate::common::*;
@@ -221,6 +225,53 @@ fn a_server_compresses_its_answers_unless_told_not_to() {
             let answer = next_of(&mut stream, RESPONSE).await.expect("an answer");
             assert_eq!(answer.flags, u8::from(compression));
             assert_eq!(answer.body.len() < 10_000, compression);
+        }
+    });
+}
+
+/// A body that tells when nobody has it any longer.
+struct Watched(Vec<u8>, Option<tokio::sync::oneshot::Sender<()>>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _nobody_waits = self.1.take().map(|gone| gone.send(()));
+    }
+}
+
+fn watched(len: usize) -> (Bytes, tokio::sync::oneshot::Receiver<()>) {
+    let (gone, is_gone) = tokio::sync::oneshot::channel();
+    (Bytes::from_owner(Watched(vec![7; len], Some(gone))), is_gone)
+}
+
+/// Whoever sends large bodies wants their memory back, and streams rest for minutes.
+#[test]
+fn neither_end_keeps_a_body_when_it_has_been_sent() {
+    run(async {
+        for (name, len) in [("/one/1", 1), ("/few/1", 512), ("/more/1", 100_000), ("/most/1", MAX)]
+        {
+            let (answer, is_answer_gone) = watched(len);
+            let answer = Mutex::new(Some(answer));
+            let server = start(ServerConfig::default().with_compression(false), once()).await;
+            let name = ProtocolName::new(name).expect("a name");
+            let handler = move |_: Request| {
+                ready(Ok::<_, HandlerError>(
+                    answer.lock().expect("not poisoned").take().expect("asked once"),
+                ))
+            };
+            server.server().register(&name, handler).expect("first");
+            let client = client_of(&server, once().with_compression(false)).await;
+            let (body, is_body_gone) = watched(len);
+            let answer = client.client().send(server.peer_id(), &name, body).await;
+            assert_eq!(answer.expect("an answer").len(), len);
+            is_body_gone.await.expect("told, not lost");
+            is_answer_gone.await.expect("told, not lost");
+            assert_eq!(client.client().connections_info().len(), 1, "the stream is still there");
         }
     });
 }
