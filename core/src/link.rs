@@ -1,10 +1,11 @@
 //! What both ends of a stream have in common: bytes in and out, and the timers of moving them.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::frame::{Decoder, Format, Frame, FrameError, Outbox};
+use crate::frame::{Buffers, Decoder, Format, Frame, FrameError, Outbox};
 use crate::port::StreamOp;
 use crate::time::{Timestamp, earliest};
 
@@ -62,6 +63,12 @@ impl Link {
             message_due: None,
             end: End::Open,
         }
+    }
+
+    /// The same stream with the buffers of large bodies from there.
+    pub(crate) fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
+        self.decoder = self.decoder.with_buffers(buffers);
+        self
     }
 
     pub(crate) fn advance_clock(&mut self, now: Timestamp) {

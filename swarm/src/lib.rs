@@ -69,6 +69,7 @@ mod raw_tokio;
 mod runtime;
 mod security;
 mod server;
+mod spares;
 mod stream_io;
 mod timer;
 mod upgrade;

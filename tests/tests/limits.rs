@@ -62,6 +62,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/muxer.rs", "STREAMS", "the connection ends"),
     ("swarm/src/muxer.rs", "GROWTH", "the sender waits"),
+    ("swarm/src/spares.rs", "SPARE", "the oldest are freed"),
     ("swarm/src/muxer.rs", "INBOUND", "the stream is reset"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
     ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
@@ -240,9 +241,10 @@ fn page() -> String {
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
          if 10 000 requests are at work and each pins the block that it was read in. A connection \
          whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
-         at rest, none. A thread keeps two of them spare. To compress answers takes some 300 KiB for \
-         each core and each thread, however many wait for it. A client holds \
-         the bodies that its callers gave it, and `max_block_size` for each stream on which an \
+         at rest, none. A thread keeps two of them spare. Buffers of large bodies that are used \
+         again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
+         is open. To compress answers takes some 300 KiB for each core and each thread, however \
+         many wait for it. A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which an \
          answer arrives. A hostile peer reaches its own part of this, and then is refused.\n",
     );
     for (title, file) in [

@@ -11,7 +11,7 @@ use super::report::{Place, Report};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
-use crate::frame::{Flags, Format, Frame, FrameError, Kind, Settings, tag};
+use crate::frame::{Buffers, Flags, Format, Frame, FrameError, Kind, Settings, tag};
 use crate::id::RequestId;
 use crate::link::{Link, Overdue};
 use crate::port::{StreamEvent, StreamOp};
@@ -100,6 +100,13 @@ impl ClientStream {
             closed: false,
             reports: VecDeque::new(),
         }
+    }
+
+    /// The same stream with the buffers of bodies larger than 64 KiB from there instead of new ones.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
+        self.link = self.link.with_buffers(buffers);
+        self
     }
 
     /// Sends a request. A [`Report`] says what became of it.

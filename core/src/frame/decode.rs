@@ -1,7 +1,11 @@
 //! Bytes, split anywhere, into frames.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::buffers::{Buffers, body};
 use super::native::{HEADER_LEN, Header, Kind};
 use super::{Flags, Format, FrameError};
 
@@ -39,6 +43,7 @@ pub struct Decoder {
     /// The beginning of a frame that straddles pushes.
     partial: BytesMut,
     large: Option<Large>,
+    buffers: Option<Arc<dyn Buffers>>,
     failed: Option<FrameError>,
 }
 
@@ -48,9 +53,9 @@ struct Large {
     header: Header,
     head: Bytes,
     /// Initialised to its length, filled with data up to `filled`.
-    body: BytesMut,
+    buffer: Vec<u8>,
     filled: usize,
-    /// So long may `body` become before it has to be enlarged.
+    /// So much of `buffer` may be filled before more is asked for.
     room: usize,
 }
 
@@ -59,10 +64,11 @@ impl Large {
     /// comes: to clear megabytes at once would keep others waiting, and the memory would have left
     /// the processor's cache when they come.
     fn space(&mut self) -> &mut [u8] {
-        if self.filled == self.body.len() {
-            self.body.resize(self.room.min(self.filled + SMALL), 0);
+        let end = self.room.min(self.filled + SMALL);
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
         }
-        &mut self.body[self.filled..]
+        &mut self.buffer[self.filled..end]
     }
 
     /// Takes what it can from the input. Whether there is no more room.
@@ -82,9 +88,28 @@ impl Large {
         self.room.saturating_mul(GROWTH).max(SMALL).min(self.header.body)
     }
 
-    fn enlarge(&mut self, room: usize) {
-        self.body.reserve(room - self.body.len());
+    /// Makes room. A spare buffer has room for the whole body at once.
+    fn enlarge(&mut self, room: usize, buffers: Option<&Arc<dyn Buffers>>) {
         self.room = room;
+        if self.buffer.capacity() >= room {
+            return;
+        }
+        let spare = buffers.and_then(|buffers| buffers.take(self.header.body, room));
+        let mut larger = spare.unwrap_or_else(|| Vec::with_capacity(room));
+        let filled = &self.buffer[..self.filled];
+        match larger.get_mut(..filled.len()) {
+            Some(begin) => begin.copy_from_slice(filled),
+            None => {
+                larger.clear();
+                larger.extend_from_slice(filled);
+            }
+        }
+        let smaller = core::mem::replace(&mut self.buffer, larger);
+        if let Some(buffers) = buffers
+            && smaller.capacity() > 0
+        {
+            buffers.give(smaller);
+        }
     }
 }
 
@@ -103,8 +128,17 @@ impl Decoder {
             input: Bytes::new(),
             partial: BytesMut::new(),
             large: None,
+            buffers: None,
             failed: None,
         }
+    }
+
+    /// The same decoder with the buffers of bodies larger than 64 KiB from there instead of new
+    /// ones.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
+        self.buffers = Some(buffers);
+        self
     }
 
     /// The largest body that is accepted, in bytes.
@@ -141,7 +175,7 @@ impl Decoder {
     /// stream. More than there is space for counts as all of it.
     pub fn filled(&mut self, n: usize) {
         if let Some(large) = &mut self.large {
-            large.filled = large.filled.saturating_add(n).min(large.body.len());
+            large.filled += n.min(large.space().len());
         }
     }
 
@@ -257,8 +291,8 @@ impl Decoder {
         if small {
             return Ok(Some(Frame { header: *header, head, body: whole }));
         }
-        let body = BytesMut::new();
-        self.large = Some(Large { header: *header, head, body, filled: 0, room: 0 });
+        let buffer = Vec::new();
+        self.large = Some(Large { header: *header, head, buffer, filled: 0, room: 0 });
         self.advance_large(fits)
     }
 
@@ -267,14 +301,15 @@ impl Decoder {
         let Some(mut large) = self.large.take() else { return Ok(None) };
         while large.fill(&mut self.input) {
             if large.filled == large.header.body {
-                let Large { header, head, body, .. } = large;
-                return Ok(Some(Frame { header, head, body: body.freeze() }));
+                let Large { header, head, buffer, .. } = large;
+                let body = body(buffer, header.body, self.buffers.as_ref());
+                return Ok(Some(Frame { header, head, body }));
             }
             let room = large.next_room();
             if !fits(room) {
                 return Err(no_room(&large.header));
             }
-            large.enlarge(room);
+            large.enlarge(room, self.buffers.as_ref());
         }
         self.large = Some(large);
         Ok(None)

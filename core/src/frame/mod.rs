@@ -4,10 +4,12 @@
 //! [`Decoder`] turns bytes, split anywhere, into frames without copying small ones and without
 //! allocating for a length before bytes arrived. [`Outbox`] is the way back.
 
+mod buffers;
 mod decode;
 mod native;
 mod outbox;
 
+pub use buffers::{Buffers, Spares};
 pub use decode::{Decoder, Frame};
 pub(crate) use native::HeadReader;
 pub use native::{Flags, Head, Header, Kind, Settings, tag};

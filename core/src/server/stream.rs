@@ -1,6 +1,7 @@
 //! One stream that a peer opened: its life, from the first byte to the last.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use slab::Slab;
@@ -13,7 +14,7 @@ use super::portion::Portion;
 use super::stats::Timer;
 use crate::compress::Payload;
 use crate::config::ServerConfig;
-use crate::frame::{Flags, Format, Kind, Settings};
+use crate::frame::{Buffers, Flags, Format, Kind, Settings};
 use crate::id::{PeerId, ProtocolName};
 use crate::link::{Link, Overdue};
 use crate::port::{StreamEvent, StreamOp};
@@ -161,6 +162,13 @@ impl ServerStream {
             deaf: false,
             abandons: VecDeque::new(),
         }
+    }
+
+    /// The same stream with the buffers of bodies larger than 64 KiB from there instead of new ones.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
+        self.link = self.link.with_buffers(buffers);
+        self
     }
 
     /// The stream's name at the gate.

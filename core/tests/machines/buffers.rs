@@ -1,8 +1,11 @@
-//! Buffers are bounded by the bytes in flight, not by the number of streams.
+//! Buffers are bounded by the bytes in flight, not by the number of streams, and those of large
+//! bodies are used again.
+
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use pointsub_core::Format;
-use pointsub_core::frame::{Decoder, Flags, Kind, Outbox};
+use pointsub_core::frame::{Buffers, Decoder, Flags, Kind, Outbox, Spares};
 
 const KIB: usize = 1024;
 
@@ -60,4 +63,147 @@ fn a_decoder_without_input_lets_go_of_what_was_read() {
     assert_eq!(decoder.next_frame(), Ok(None));
     assert!(!decoder.has_input());
     assert!(block.is_unique(), "nobody else holds it");
+}
+
+/// Lends what it was given, and notes what is asked for.
+#[derive(Debug, Default)]
+struct Home {
+    spare: Mutex<Vec<Vec<u8>>>,
+    asked: Mutex<Vec<(usize, usize)>>,
+}
+
+impl Home {
+    /// With one buffer, in which something is left of its last use.
+    fn with(buffer: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { spare: Mutex::new(vec![buffer]), asked: Mutex::default() })
+    }
+
+    fn spare(&self) -> Vec<usize> {
+        self.spare.lock().expect("no panic").iter().map(Vec::capacity).collect()
+    }
+}
+
+impl Buffers for Home {
+    fn take(&self, len: usize, room: usize) -> Option<Vec<u8>> {
+        self.asked.lock().expect("no panic").push((len, room));
+        self.spare.lock().expect("no panic").pop_if(|buffer| buffer.capacity() >= len)
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        self.spare.lock().expect("no panic").push(buffer);
+    }
+}
+
+/// Reads a plain frame of `len` sevens, of which the first ones come with its header.
+fn read(home: &Arc<Home>, len: usize, pushed: usize) -> Bytes {
+    let mut decoder = Decoder::new(Format::Plain, 4 * KIB * KIB).with_buffers(home.clone());
+    let mut begin = (len as u32).to_be_bytes().to_vec();
+    begin.resize(4 + pushed, 7);
+    decoder.push(begin.into());
+    let frame = loop {
+        if let Some(frame) = decoder.next_frame().expect("it fits") {
+            break frame;
+        }
+        let space = decoder.space().expect("more is to come");
+        space.fill(7);
+        let n = space.len();
+        decoder.filled(n);
+    };
+    assert!(frame.body.len() == len && frame.body.iter().all(|byte| *byte == 7), "{len} bytes");
+    frame.body
+}
+
+#[test]
+fn a_large_body_is_read_into_a_spare_buffer_which_comes_back_when_nobody_has_it() {
+    for (initialised, pushed) in [(300 * KIB, 0), (300 * KIB, 100 * KIB), (10, 0), (10, 100 * KIB)]
+    {
+        let mut buffer = Vec::with_capacity(300 * KIB);
+        buffer.resize(initialised, 0xee);
+        let home = Home::with(buffer);
+        let body = read(&home, 200 * KIB, pushed);
+        assert_eq!(*home.asked.lock().expect("no panic"), [(200 * KIB, 64 * KIB)]);
+        assert_eq!(home.spare(), []);
+        let part = body.slice(5..10);
+        drop(body);
+        assert_eq!(home.spare(), [], "somebody has a part of it");
+        drop(part);
+        assert_eq!(home.spare(), [300 * KIB]);
+    }
+}
+
+#[test]
+fn without_a_spare_buffer_one_grows_and_all_of_them_are_used_again() {
+    let home = Arc::<Home>::default();
+    let body = read(&home, KIB * KIB, 0);
+    let rooms = [64 * KIB, 512 * KIB, KIB * KIB];
+    assert_eq!(*home.asked.lock().expect("no panic"), rooms.map(|room| (KIB * KIB, room)));
+    assert_eq!(home.spare(), rooms[..2]);
+    drop(body);
+    assert_eq!(home.spare(), rooms);
+    drop(read(&home, KIB * KIB, 0));
+    assert_eq!(home.asked.lock().expect("no panic").len(), 4, "no further one");
+}
+
+#[test]
+fn a_body_that_is_kept_does_not_keep_the_others() {
+    let home = Home::with(vec![0; 300 * KIB]);
+    let body = read(&home, 200 * KIB, 0);
+    let others = Arc::downgrade(&home);
+    drop(home);
+    assert!(others.upgrade().is_none());
+    drop(body);
+}
+
+#[test]
+fn a_small_body_needs_no_buffer_of_its_own() {
+    let home = Home::with(vec![0; 300 * KIB]);
+    drop(read(&home, 60 * KIB, 60 * KIB));
+    assert!(home.asked.lock().expect("no panic").is_empty());
+}
+
+/// Each is named by its first byte.
+fn buffer(name: u8, len: usize) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(len);
+    buffer.push(name);
+    buffer
+}
+
+fn names(buffers: &[Vec<u8>]) -> Vec<u8> {
+    buffers.iter().map(|buffer| buffer[0]).collect()
+}
+
+#[test]
+fn the_smallest_spare_buffer_that_fits_is_taken_and_of_those_the_last() {
+    let mut spares = Spares::new(1000);
+    for (name, len) in [(1, 100), (2, 200), (3, 100), (4, 105)] {
+        assert!(spares.give(buffer(name, len)).is_empty());
+    }
+    for (len, name) in [
+        (201, None),
+        (177, None),
+        (88, None),
+        (89, Some(3)),
+        (95, Some(1)),
+        (95, Some(4)),
+        (95, None),
+        (178, Some(2)),
+    ] {
+        assert_eq!(spares.take(len).map(|buffer| buffer[0]), name, "for {len}");
+    }
+}
+
+#[test]
+fn spare_buffers_stay_within_their_limit_and_the_oldest_go_first() {
+    let mut spares = Spares::new(1000);
+    for name in 1..=4 {
+        assert!(spares.give(buffer(name, 250)).is_empty());
+    }
+    assert_eq!(names(&spares.give(buffer(5, 251))), [1, 2]);
+    assert_eq!(names(&spares.make_way(249)), [], "it fits beside them");
+    assert_eq!(names(&spares.make_way(250)), [3]);
+    assert_eq!(names(&spares.give(buffer(6, 1001))), [6], "too large to be kept");
+    assert!(spares.take(250).is_some(), "a buffer that was taken counts no longer");
+    assert_eq!(names(&spares.give(buffer(7, 749))), []);
+    assert_eq!(names(&spares.give(buffer(8, 1000))), [5, 7], "as large as all may be");
+    assert_eq!(names(&spares.make_way(usize::MAX)), [8]);
 }

@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::raw::{Line, Place, RawStream};
 use crate::timer::Timer;
 use crate::upgrade::Names;
-use crate::{notify, peer};
+use crate::{notify, peer, spares};
 
 /// What a caller waits for.
 pub(crate) type Outcome = Result<Payload, RequestError>;
@@ -209,7 +209,8 @@ impl ClientHub {
         self.update(|state| {
             state.lanes.insert(stream, Lane::default());
             if state.dispatcher.opened(stream, format, now) {
-                Some(ClientStream::new(format, state.dispatcher.config(), now))
+                let machine = ClientStream::new(format, state.dispatcher.config(), now);
+                Some(machine.with_buffers(spares::shared()))
             } else {
                 state.lanes.remove(stream);
                 None

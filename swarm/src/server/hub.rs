@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::raw::{Line, Place, RawStream};
 use crate::runtime::Executor;
 use crate::upgrade::{Speaks, WireName};
-use crate::{notify, peer};
+use crate::{notify, peer, spares};
 
 pub(crate) struct ServerHub {
     pub(crate) local: PeerId,
@@ -206,7 +206,8 @@ impl ServerHub {
             _ => None,
         };
         let machine = if handler.is_some() {
-            let machine = ServerStream::new(peer, protocol, format, &self.config, gate, now);
+            let machine = ServerStream::new(peer, protocol, format, &self.config, gate, now)
+                .with_buffers(spares::shared());
             lanes.insert(machine.key(), lane.clone());
             machine
         } else {
