@@ -48,6 +48,9 @@ impl Tls {
             };
             provider.cipher_suites.sort_by_key(|cipher| rank(cipher.suite()));
         }
+        // The first random bytes of a process take some 20 ms, until enough entropy is gathered. The
+        // first peer is not to wait for it, twice: once at each end.
+        provider.secure_random.fill(&mut [0; 32])?;
         let (provider, versions) = (Arc::new(provider), [&rustls::version::TLS13]);
         let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&versions)?
