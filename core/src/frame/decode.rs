@@ -88,13 +88,12 @@ impl Large {
         self.room.saturating_mul(GROWTH).max(SMALL).min(self.header.body)
     }
 
-    /// Makes room. A spare buffer has room for the whole body at once.
-    fn enlarge(&mut self, room: usize, buffers: Option<&Arc<dyn Buffers>>) {
-        self.room = room;
-        if self.buffer.capacity() >= room {
-            return;
-        }
-        let spare = buffers.and_then(|buffers| buffers.take(self.header.body, room));
+    /// Makes room. A spare buffer, if one `may_be` used, has room for the whole body at once, and
+    /// counts as that: what is held must not be more than what is counted.
+    fn enlarge(&mut self, room: usize, buffers: Option<&Arc<dyn Buffers>>, may_be: bool) {
+        let spare = buffers.filter(|_| may_be);
+        let spare = spare.and_then(|buffers| buffers.take(self.header.body, room));
+        self.room = if spare.is_some() { self.header.body } else { room };
         let mut larger = spare.unwrap_or_else(|| Vec::with_capacity(room));
         let filled = &self.buffer[..self.filled];
         match larger.get_mut(..filled.len()) {
@@ -309,7 +308,8 @@ impl Decoder {
             if !fits(room) {
                 return Err(no_room(&large.header));
             }
-            large.enlarge(room, self.buffers.as_ref());
+            let may_be_spare = fits(large.header.body);
+            large.enlarge(room, self.buffers.as_ref(), may_be_spare);
         }
         self.large = Some(large);
         Ok(None)

@@ -144,6 +144,19 @@ fn without_a_spare_buffer_one_grows_and_all_of_them_are_used_again() {
     assert_eq!(home.asked.lock().expect("no panic").len(), 4, "no further one");
 }
 
+/// Or whoever announces a body and sends nothing would hold more than a server counts.
+#[test]
+fn a_spare_buffer_counts_as_the_whole_body_from_the_beginning() {
+    for (spare, held) in [(300 * KIB, 200 * KIB), (100 * KIB, 64 * KIB)] {
+        let home = Home::with(vec![0; spare]);
+        let mut decoder = Decoder::new(Format::Plain, 4 * KIB * KIB).with_buffers(home);
+        decoder.push((200 * KIB as u32).to_be_bytes().to_vec().into());
+        assert_eq!(decoder.next_frame(), Ok(None));
+        assert_eq!(decoder.buffered(), held);
+        assert_eq!(decoder.space().expect("more is to come").len(), 64 * KIB);
+    }
+}
+
 #[test]
 fn a_body_that_is_kept_does_not_keep_the_others() {
     let home = Home::with(vec![0; 300 * KIB]);
