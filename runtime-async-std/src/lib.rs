@@ -64,10 +64,8 @@ pub mod tcp;
 
 use std::io;
 
-use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
-use libp2p_core::upgrade::Version;
 
 pub use pointsub_swarm::*;
 
@@ -112,8 +110,8 @@ impl Runtime for Smol {
     }
 }
 
-/// What a node of this crate reaches others with: [`tcp::Transport`], [`Security`] and [`Yamux`]. It
-/// runs on every executor, for a [`Runtime`] or a swarm of your own.
+/// What a node of this crate reaches others with: [`tcp::Transport`], and [`establish`]. It runs on
+/// every executor, for a [`Runtime`] or a swarm of your own.
 ///
 /// A handshake that leads nowhere is not ended: [`Node`] does that, a swarm of your own should too
 /// (`TransportTimeout`).
@@ -121,7 +119,5 @@ impl Runtime for Smol {
 /// # Errors
 /// If the key cannot sign.
 pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let secured =
-        tcp::Transport::new().upgrade(Version::V1Lazy).authenticate(Security::new(keypair)?);
-    Ok(secured.multiplex(Yamux).boxed())
+    establish(tcp::Transport::new(), keypair)
 }

@@ -47,7 +47,6 @@ use futures::future::BoxFuture;
 use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
-use libp2p_core::upgrade::Version;
 
 pub use pointsub_swarm::*;
 
@@ -92,11 +91,7 @@ fn tcp_and_quic(
     + 'static,
 > {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
-    let tcp = libp2p_tcp::tokio::Transport::new(tcp)
-        .upgrade(Version::V1Lazy)
-        .authenticate(Security::new(keypair)?)
-        .multiplex(Yamux)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let tcp = establish(libp2p_tcp::tokio::Transport::new(tcp), keypair)?;
     let quic = libp2p_quic::tokio::Transport::new(libp2p_quic::Config::new(keypair))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()))

@@ -46,7 +46,7 @@
 //! before costs no round trip. Everything works without it too. libp2p drops inbound streams of
 //! which too many negotiate at once, without a word to anyone: allow for more than its default of
 //! 128 with `Config::with_max_negotiating_inbound_streams`, as [`Node`] does. And its transport does
-//! better with [`Security`] and [`Yamux`] than with the stock upgrades.
+//! better with [`establish`] than with the stock upgrades.
 
 pub mod migration;
 
@@ -57,6 +57,7 @@ mod client;
 mod clock;
 mod compress;
 mod connection;
+mod establish;
 mod handler;
 mod muxer;
 mod node;
@@ -79,13 +80,12 @@ pub use client::{
     Call, Client, Closest, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo, Sending,
 };
 pub use connection::ConnectionInfo;
+pub use establish::establish;
 pub use handler::ToHandler;
-pub use muxer::{Muxer, Yamux};
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
-pub use security::{Secured, Security};
 pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned};
 
 pub use libp2p_core::Multiaddr;

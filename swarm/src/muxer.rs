@@ -1,8 +1,6 @@
 //! Yamux, tuned.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::future::{Ready, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +9,6 @@ use std::task::{Context, Poll, Waker};
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
-use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use yamux::{Config, Connection, Mode};
 
 /// The largest piece of a stream in one frame. With its header it fits into one Noise record.
@@ -24,55 +21,38 @@ const WINDOW: usize = 256 * 1024;
 /// Yamux takes a queue for a long way and would give them 900 MiB, behind which everything else on
 /// the connection waits.
 const GROWTH: usize = 4 * 1024 * 1024;
+/// The same where the way is short. A body that is alone moves as fast with that, and small messages
+/// beside large ones wait half as long.
+const SHORT_GROWTH: usize = 256 * 1024;
 /// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
 /// there are more.
 const INBOUND: usize = 256;
+
+/// How far it is to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A round trip takes a few milliseconds at most.
+    Short,
+    Long,
+}
+
+impl Way {
+    /// How much more than [`WINDOW`] for each of them a connection's streams may have on their way,
+    /// all together.
+    fn growth(self) -> usize {
+        match self {
+            Self::Short => SHORT_GROWTH,
+            Self::Long => GROWTH,
+        }
+    }
+}
 
 /// The Yamux of libp2p with larger frames, and with one flush for all of them.
 ///
 /// The stock upgrade flushes behind every frame, so that each frame becomes an encrypted record
 /// and a system call. This one writes what there is, and flushes when there is no more. To peers
 /// it is the same protocol.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Yamux;
-
-impl UpgradeInfo for Yamux {
-    type Info = &'static str;
-    type InfoIter = std::iter::Once<&'static str>;
-
-    fn protocol_info(&self) -> Self::InfoIter {
-        std::iter::once("/yamux/1.0.0")
-    }
-}
-
-impl<C> InboundConnectionUpgrade<C> for Yamux
-where
-    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    type Output = Muxer<C>;
-    type Error = io::Error;
-    type Future = Ready<io::Result<Muxer<C>>>;
-
-    fn upgrade_inbound(self, io: C, _: &'static str) -> Self::Future {
-        ready(Ok(Muxer::new(io, Mode::Server)))
-    }
-}
-
-impl<C> OutboundConnectionUpgrade<C> for Yamux
-where
-    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    type Output = Muxer<C>;
-    type Error = io::Error;
-    type Future = Ready<io::Result<Muxer<C>>>;
-
-    fn upgrade_outbound(self, io: C, _: &'static str) -> Self::Future {
-        ready(Ok(Muxer::new(io, Mode::Client)))
-    }
-}
-
-/// What a [`Yamux`] upgrade gives.
-pub struct Muxer<C> {
+pub(crate) struct Muxer<C> {
     connection: Connection<Held<C>>,
     flush: Arc<Flush>,
     inbound: VecDeque<yamux::Stream>,
@@ -91,11 +71,11 @@ impl<C> Muxer<C>
 where
     C: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    fn new(io: C, mode: Mode) -> Self {
+    pub(crate) fn new(io: C, mode: Mode, way: Way) -> Self {
         let mut config = Config::default();
         config.set_split_send_size(FRAME);
         config.set_max_num_streams(STREAMS);
-        config.set_max_connection_receive_window(Some(STREAMS * WINDOW + GROWTH));
+        config.set_max_connection_receive_window(Some(STREAMS * WINDOW + way.growth()));
         let flush = Arc::<Flush>::default();
         let connection = Connection::new(Held { io, flush: flush.clone() }, config, mode);
         Self { connection, flush, inbound: VecDeque::new(), waiting: None }
@@ -166,12 +146,6 @@ where
         // There may be more, but others have their turn first.
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-impl<C> fmt::Debug for Muxer<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Muxer").finish_non_exhaustive()
     }
 }
 

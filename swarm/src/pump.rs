@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use pointsub_core::StreamId;
 
 /// How often muxer and streams take turns before other tasks do.
-const ROUNDS: u32 = 16;
+const ROUNDS: u32 = 4;
 
 thread_local! {
     /// The streams that were polled last on this thread. A connection's muxer is polled right

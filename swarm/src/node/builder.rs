@@ -21,10 +21,9 @@ use super::Node;
 use super::life::{Life, Parts};
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
-use crate::muxer::Yamux;
+use crate::establish::establish;
 use crate::pump::Pump;
 use crate::runtime::Runtime;
-use crate::security::Security;
 
 /// How long a connection without streams is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -183,11 +182,7 @@ fn with_circuits(
     direct: Muxed,
     keypair: &Keypair,
 ) -> std::io::Result<Muxed> {
-    let circuits = circuits
-        .upgrade(upgrade::Version::V1Lazy)
-        .authenticate(Security::new(keypair)?)
-        .multiplex(Yamux)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let circuits = establish(circuits, keypair)?;
     let both = circuits.or_transport(direct).map(|either, _| either.into_inner());
     Ok(both.map(|(peer, muxer), _| (peer, Pump::wrap(muxer))).boxed())
 }
