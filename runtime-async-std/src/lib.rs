@@ -110,7 +110,7 @@ impl Runtime for Smol {
     }
 }
 
-/// What a node of this crate reaches others with: [`tcp::Transport`], and [`establish`]. It runs on
+/// What a node of this crate reaches others with: [`tcp::Transport`], and [`establish()`]. It runs on
 /// every executor, for a [`Runtime`] or a swarm of your own.
 ///
 /// A handshake that leads nowhere is not ended: [`Node`] does that, a swarm of your own should too

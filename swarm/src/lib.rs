@@ -46,7 +46,7 @@
 //! before costs no round trip. Everything works without it too. libp2p drops inbound streams of
 //! which too many negotiate at once, without a word to anyone: allow for more than its default of
 //! 128 with `Config::with_max_negotiating_inbound_streams`, as [`Node`] does. And its transport does
-//! better with [`establish`] than with the stock upgrades.
+//! better with [`establish()`] than with the stock upgrades.
 
 pub mod migration;
 
