@@ -15,7 +15,7 @@ use yamux::Mode;
 
 use crate::clock::Clock;
 use crate::muxer::{Muxer, Way};
-use crate::security::{Secured, Security};
+use crate::security::Security;
 
 /// What libp2p calls the muxer.
 const YAMUX: &str = "/yamux/1.0.0";
@@ -72,7 +72,7 @@ where
         Mode::Server => security.accept(bytes, name).await?,
     };
     let way = way(clock.now().since(Timestamp::ZERO));
-    let (_, bytes) = negotiate::<Secured<_>, _>(bytes, mode, [YAMUX]).await?;
+    let (_, bytes) = negotiate(bytes, mode, [YAMUX]).await?;
     Ok((peer, StreamMuxerBox::new(Muxer::new(bytes, mode, way))))
 }
 

@@ -21,8 +21,8 @@ const WINDOW: usize = 256 * 1024;
 /// Yamux takes a queue for a long way and would give them 900 MiB, behind which everything else on
 /// the connection waits.
 const GROWTH: usize = 4 * 1024 * 1024;
-/// The same where the way is short. A body that is alone moves as fast with that, and small messages
-/// beside large ones wait half as long.
+/// The same where the way is short. Within a machine a body that is alone moves as fast with that, and
+/// small messages beside large ones wait half as long.
 const SHORT_GROWTH: usize = 256 * 1024;
 /// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
 /// there are more.
