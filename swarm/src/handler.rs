@@ -1,4 +1,4 @@
-//! One connection: negotiates streams, many at a time, and runs them in its own task.
+//! One connection: negotiates streams, many at a time, and runs them together.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use pointsub_core::{StreamError, StreamId};
 
 use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
-use crate::pump::{Ended, Streams};
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
+use crate::streams::{Ended, Streams};
 use crate::upgrade::{Names, Speaks, WireName};
 
 /// How long a peer may take to negotiate a stream that it opens.
@@ -27,8 +27,8 @@ const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 
 /// The streams of one connection.
 ///
-/// Streams run here and not on tasks of their own because the connection's task is woken for
-/// every byte anyway: without the hop, a read full of requests is answered with one write. See
+/// Streams do not run on tasks of their own, because whatever reads the connection is woken for every
+/// byte anyway: without the hop, a read full of requests is answered with one write. See
 /// [`pump`](crate::pump) for how it gets there.
 pub struct Handler {
     peer: PeerId,
@@ -91,7 +91,8 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handler")
             .field("peer", &self.peer)
-            .field("streams", &self.streams.len())
+            .field("inbound", &self.inbound)
+            .field("outbound", &self.outbound.len())
             .finish_non_exhaustive()
     }
 }

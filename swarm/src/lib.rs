@@ -9,7 +9,7 @@
 //!                             ▲   │
 //!                     reports │   │ commands, a batch at a time
 //!                             │   ▼
-//!  connection's task ─── Handler ── one driver a stream: wire machine + bytes
+//!  connection's pump ─── Streams ── one driver a stream: wire machine + bytes
 //!                             │   ▲
 //!                    requests ▼   │ answers
 //!  handlers ── Server ──── registry, gate
@@ -72,6 +72,7 @@ mod security;
 mod server;
 mod spares;
 mod stream_io;
+mod streams;
 mod timer;
 mod upgrade;
 

@@ -110,11 +110,9 @@ where
         if let Some(stream) = self.inbound.pop_front() {
             return Poll::Ready(Ok(stream));
         }
-        let polled = self.poll_connection(cx);
-        if polled.is_pending() {
-            self.waiting = Some(cx.waker().clone());
-        }
-        polled
+        // Whoever wants streams lets the connection make progress too.
+        self.waiting = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn poll_outbound(

@@ -71,7 +71,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/builder.rs", "PER_PEER", "the connection is closed"),
     ("swarm/src/node/builder.rs", "INCOMING", "the connection is closed"),
     ("swarm/src/node/builder.rs", "COMMANDS", "callers wait"),
-    ("swarm/src/pump.rs", "ROUNDS", "other connections come first"),
+    ("swarm/src/pump/mod.rs", "ROUNDS", "other connections come first"),
     ("swarm/src/security/gathered.rs", "PIECE", "the rest goes with the next write"),
     ("swarm/src/security/read_ahead.rs", "TURN", "the rest is read next"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),

@@ -1,4 +1,4 @@
-//! Runs one stream that we opened, inside the task of its connection.
+//! Runs one stream that we opened, in one task with all others of its connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::hub::{ClientHub, Command};
 use super::ticket::with_relay;
-use crate::pump::Deferral;
 use crate::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use crate::streams::Deferral;
 use crate::timer::Timer;
 
 /// With so many requests under way on a connection, further ones are collected for a moment, to

@@ -8,7 +8,7 @@ use pointsub_core::{DialId, PeerId, ProtocolName, StreamError, StreamId};
 
 use super::driver::ClientDriver;
 use super::hub::ClientHub;
-use crate::pump::Deferral;
+use crate::streams::Deferral;
 use crate::upgrade::{Names, Speaks};
 
 /// The duty to answer one open. Dropped on whatever path, it answers that the connection is gone,

@@ -22,7 +22,7 @@ use super::life::{Life, Parts};
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
 use crate::establish::establish;
-use crate::pump::Pump;
+use crate::pump::Pumped;
 use crate::runtime::Runtime;
 
 /// How long a connection without streams is kept.
@@ -163,7 +163,7 @@ impl<R: Runtime> NodeBuilder<R> {
             .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
-        let transport = with_circuits(circuits, R::transport(&keypair)?, &keypair)?;
+        let transport = with_circuits::<R>(circuits, &keypair)?;
         let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
@@ -176,15 +176,15 @@ impl<R: Runtime> NodeBuilder<R> {
 
 type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// Adds connections that go through a relay, encrypted from end to end like all others.
-fn with_circuits(
+/// The runtime's transports, and connections that go through a relay, encrypted from end to end like
+/// all others; each with a pump.
+fn with_circuits<R: Runtime>(
     circuits: relay::client::Transport,
-    direct: Muxed,
     keypair: &Keypair,
 ) -> std::io::Result<Muxed> {
-    let circuits = establish(circuits, keypair)?;
-    let both = circuits.or_transport(direct).map(|either, _| either.into_inner());
-    Ok(both.map(|(peer, muxer), _| (peer, Pump::wrap(muxer))).boxed())
+    let both = establish(circuits, keypair)?.or_transport(R::transport(keypair)?);
+    let both = both.map(|either, _| either.into_inner());
+    Ok(both.map(|(peer, muxer), _| (peer, Pumped::wrap(muxer, R::spawn))).boxed())
 }
 
 /// Waits until every address is listened on.

@@ -17,7 +17,6 @@ use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
 
 use super::ConnectError;
-use super::resting::Resting;
 use crate::RelayConfig;
 use crate::autonat;
 use crate::behaviour::Behaviour;
@@ -26,15 +25,6 @@ use crate::behaviour::Behaviour;
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 pub(super) struct Parts {
     /// First, so that nothing else is asked about a connection that its limits refuse.
-    libp2p: Resting<Libp2p>,
-    pointsub: Behaviour,
-}
-
-/// What libp2p brings.
-#[derive(NetworkBehaviour)]
-#[behaviour(prelude = "libp2p_swarm::derive_prelude")]
-pub(super) struct Libp2p {
-    /// First as well.
     limits: connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -43,6 +33,7 @@ pub(super) struct Libp2p {
     dcutr: dcutr::Behaviour,
     reachable: autonat::Client,
     dial_back: autonat::Server,
+    pointsub: Behaviour,
 }
 
 impl Parts {
@@ -57,7 +48,7 @@ impl Parts {
         let peer = key.to_peer_id();
         let (circuits, relayed) = relay::client::new(peer);
         let identify = identify::Config::new("/pointsub/1".into(), key);
-        let libp2p = Libp2p {
+        let parts = Self {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),
@@ -66,8 +57,9 @@ impl Parts {
             dcutr: dcutr::Behaviour::new(peer),
             reachable: autonat::Client::default(),
             dial_back: autonat::Server::default(),
+            pointsub,
         };
-        (circuits, Self { libp2p: Resting(libp2p), pointsub })
+        (circuits, parts)
     }
 }
 
@@ -187,7 +179,7 @@ impl Life {
                 }
             }
             // With the relay's limits, which explain how such connections end.
-            SwarmEvent::Behaviour(PartsEvent::Libp2p(Libp2pEvent::Relayed(event))) => {
+            SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {
                 tracing::debug!(?event);
             }
             SwarmEvent::Behaviour(event) => tracing::trace!(?event),

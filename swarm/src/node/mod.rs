@@ -2,7 +2,6 @@
 
 mod builder;
 mod life;
-mod resting;
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Runs one stream that a peer opened, inside the task of its connection.
+//! Runs one stream that a peer opened, in one task with all others of its connection.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
