@@ -110,7 +110,7 @@ where
         if let Some(stream) = self.inbound.pop_front() {
             return Poll::Ready(Ok(stream));
         }
-        // Whoever wants streams lets the connection make progress too.
+        // `poll` brings them, and has to be called in any case.
         self.waiting = Some(cx.waker().clone());
         Poll::Pending
     }

@@ -257,18 +257,26 @@ impl Run {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use futures::FutureExt;
     use futures::future::poll_fn;
 
     use super::*;
 
+    /// A task that counts how often it is woken.
     #[derive(Default)]
-    struct Task(AtomicUsize);
+    pub(crate) struct Task(AtomicUsize);
 
     impl Wake for Task {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Task {
+        /// Since this was asked last.
+        pub(crate) fn wakes(&self) -> usize {
+            self.0.swap(0, Ordering::SeqCst)
         }
     }
 
@@ -290,7 +298,7 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let (streams, seen, log) = (Streams::new(), Arc::<AtomicWaker>::default(), Arc::default());
         deferred(&seen, &streams, &log);
-        let woken = || task.0.swap(0, Ordering::SeqCst);
+        let woken = || task.wakes();
         let pass = || {
             streams.poll(&cx);
             std::mem::take(&mut *log.lock())

@@ -69,6 +69,12 @@ impl Pump {
         if self.wants_close {
             return muxer.poll_close(&mut cx);
         }
+        if self.takes_inbound
+            && let Poll::Ready(stream) = muxer.as_mut().poll_inbound(&mut cx)?
+        {
+            self.takes_inbound = false;
+            self.desk.put(|papers| papers.inbound = Some(stream));
+        }
         if self.wants_outbound
             && let Poll::Ready(stream) = muxer.as_mut().poll_outbound(&mut cx)?
         {
@@ -78,16 +84,9 @@ impl Pump {
                 papers.outbound = Some(stream);
             });
         }
-        // After the others: what has given a stream does not see to it that it is woken for more.
+        // Last: what has given a stream has not seen to it that it is woken for more.
         while let Poll::Ready(event) = muxer.as_mut().poll(&mut cx)? {
             self.desk.put(|papers| papers.event = Some(event));
-        }
-        if self.takes_inbound
-            && let Poll::Ready(stream) = muxer.as_mut().poll_inbound(&mut cx)?
-        {
-            self.takes_inbound = false;
-            self.desk.put(|papers| papers.inbound = Some(stream));
-            self.waker.wake_by_ref();
         }
         Poll::Pending
     }
@@ -131,7 +130,6 @@ impl Drop for Pump {
 mod tests {
     use std::cell::RefCell;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::task::Wake;
 
     use futures::FutureExt;
     use futures::future::{BoxFuture, poll_fn};
@@ -141,22 +139,8 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::streams::tests::Task;
     use crate::streams::{Ended, Streams};
-
-    #[derive(Default)]
-    struct Task(AtomicUsize);
-
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    impl Task {
-        fn wakes(&self) -> usize {
-            self.0.swap(0, Ordering::SeqCst)
-        }
-    }
 
     /// A stream that is polled, and ends when it is told to.
     #[derive(Default)]
