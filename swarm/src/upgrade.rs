@@ -59,8 +59,11 @@ impl Names {
             Offer::Only(Format::Native) => &[Format::Native],
             Offer::Only(Format::Plain) => &[Format::Plain],
         };
-        let name = |format: &Format| WireName::new(protocol, Speaks::Messages(*format));
-        Self(formats.iter().map(name).collect())
+        // What the peer speaks is remembered, so it has to have said so: libp2p takes the last name
+        // for agreed on. That may be one which the peer has spoken before.
+        let confirmed = (offer == Offer::Both).then_some(Speaks::Nothing);
+        let speaks = formats.iter().map(|format| Speaks::Messages(*format)).chain(confirmed);
+        Self(speaks.map(|speaks| WireName::new(protocol, speaks)).collect())
     }
 
     /// What to propose for a raw stream.
@@ -112,5 +115,77 @@ impl OutboundUpgrade<Stream> for Names {
 
     fn upgrade_outbound(self, stream: Stream, name: WireName) -> Self::Future {
         ready(Ok((stream, name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use futures::executor::block_on;
+    use futures::io::Cursor;
+    use futures::{AsyncRead, AsyncWrite};
+    use multistream_select::{Version, dialer_select_proto};
+
+    use super::*;
+
+    /// A peer that says these lines, whatever it hears, and then ends.
+    #[derive(Debug)]
+    struct Says(Cursor<Vec<u8>>);
+
+    impl AsyncRead for Says {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Says {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What is agreed on at once with a peer that answers this to what is offered.
+    fn agreed(offer: Offer, answers: &[&str]) -> Option<Speaks> {
+        let protocol = ProtocolName::new("/echo/1").expect("a name");
+        let lines = ["/multistream/1.0.0"].iter().chain(answers);
+        let said = lines.flat_map(|line| {
+            let len = u8::try_from(line.len() + 1).expect("a short line");
+            [&[len], line.as_bytes(), b"\n"].concat()
+        });
+        let peer = Says(Cursor::new(said.collect()));
+        let names = Names::offered(&protocol, offer).protocol_info();
+        let (name, _) = block_on(dialer_select_proto(peer, names, Version::V1Lazy)).ok()?;
+        Some(name.speaks)
+    }
+
+    #[test]
+    fn a_peer_has_said_what_it_speaks_before_that_is_believed() {
+        let protocol = ProtocolName::new("/echo/1").expect("a name");
+        let native = protocol.native_name();
+        let [messages, plain] = [Format::Native, Format::Plain].map(Speaks::Messages);
+        assert_eq!(agreed(Offer::Both, &[native.as_ref()]), Some(messages));
+        assert_eq!(agreed(Offer::Both, &["na", protocol.as_str()]), Some(plain));
+        assert_eq!(agreed(Offer::Both, &["na"]), None, "it may not speak plain either");
+        assert_eq!(agreed(Offer::Both, &["na", "na"]), Some(Speaks::Nothing));
+        assert_eq!(agreed(Offer::Only(Format::Plain), &[]), Some(plain), "as it did before");
     }
 }
