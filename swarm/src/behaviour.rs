@@ -10,17 +10,18 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError};
+use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError, Verdict};
 
+use crate::activity::Activity;
 use crate::address_book::AddressBook;
 use crate::client::Client;
 use crate::client::hub::{ClientHub, OpenCommand};
 use crate::client::ticket::{OpenTicket, Wanted};
 use crate::clock::Clock;
-use crate::handler::{Handler, ToHandler};
+use crate::handler::{Handler, Judged, ToHandler};
 use crate::peer;
 use crate::pointsub::PointSub;
 use crate::runtime::Executor;
@@ -35,6 +36,7 @@ pub struct Behaviour {
     client: Arc<ClientHub>,
     server: Arc<ServerHub>,
     timer: Timer,
+    clock: Clock,
     connections: HashMap<PeerId, Vec<Connection>>,
     /// Peers that are being dialled for the sake of opens.
     dialing: HashMap<PeerId, Dial>,
@@ -47,6 +49,8 @@ pub struct Behaviour {
 struct Connection {
     id: ConnectionId,
     relayed: bool,
+    /// Its peer does not answer a probe.
+    suspect: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ impl Behaviour {
             listening: server.names(),
             server,
             timer: Timer::new(clock),
+            clock,
             connections: HashMap::new(),
             dialing: HashMap::new(),
             addresses: AddressBook::default(),
@@ -108,7 +113,7 @@ impl Behaviour {
 
     fn open(&mut self, mut ticket: OpenTicket) {
         let peer = peer::to_libp2p(&ticket.peer);
-        if let Some(&Connection { id, relayed }) = self.best_connection(&peer) {
+        if let Some(&Connection { id, relayed, suspect: false, .. }) = self.best_connection(&peer) {
             ticket.relayed = relayed;
             self.notify(peer, id, ToHandler::Open(ticket));
             return;
@@ -120,10 +125,14 @@ impl Behaviour {
         // Even if somebody else is dialling the peer: a hole that is being punched, for one, takes
         // long to fail. From a port of its own: if two peers dial each other at once from the ports
         // they listen on, TCP makes one connection of it, on which both believe to have dialled.
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected);
+        self.dial(peer, vec![ticket]);
+    }
+
+    /// Dials a peer for those who wait for a connection to it.
+    fn dial(&mut self, peer: PeerId, waiting: Vec<OpenTicket>) {
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always);
         let opts = opts.allocate_new_port().build();
-        let dial = Dial { id: opts.connection_id(), waiting: vec![ticket] };
-        self.dialing.insert(peer, dial);
+        self.dialing.insert(peer, Dial { id: opts.connection_id(), waiting });
         self.events.push_back(ToSwarm::Dial { opts });
     }
 
@@ -145,23 +154,77 @@ impl Behaviour {
         }
     }
 
-    /// A direct connection if there is one; among equals the newest.
+    /// The best of a peer's connections: one that is not suspect before one that is, a direct one
+    /// before a relayed one; among equals the newest.
     fn best_connection(&self, peer: &PeerId) -> Option<&Connection> {
         let connections = self.connections.get(peer)?;
-        connections.iter().rev().min_by_key(|connection| connection.relayed)
+        connections.iter().rev().min_by_key(|found| (found.suspect, found.relayed))
     }
 
-    /// Once there is a direct connection, nothing further goes through a relay.
-    fn retire_relayed(&mut self, peer: PeerId) {
+    /// Nothing new goes over a connection beside which there is a better one. Its streams end with
+    /// the requests that they have. A peer that has made another connection may have lost this one
+    /// without a word, and one that is suspect is not waited for.
+    fn retire_others(&mut self, peer: PeerId) {
+        let Some(best) = self.best_connection(&peer).map(|best| best.id) else { return };
         let connections = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
-        if connections.iter().all(|connection| connection.relayed) {
-            return;
+        let direct = connections.iter().any(|c| c.id == best && !c.relayed);
+        let others: Vec<(ConnectionId, bool)> = connections
+            .iter()
+            .filter(|found| found.id != best)
+            .map(|found| (found.id, found.suspect))
+            .collect();
+        for (connection, suspect) in others {
+            if suspect {
+                self.end_dead(peer, connection);
+            } else if direct {
+                self.notify(peer, connection, ToHandler::Retire);
+                self.notify(peer, connection, ToHandler::Probe);
+            }
         }
-        let relayed: Vec<ConnectionId> =
-            connections.iter().filter(|found| found.relayed).map(|found| found.id).collect();
-        for connection in relayed {
-            self.notify(peer, connection, ToHandler::Retire);
+    }
+
+    /// Ends a connection whose peer does not answer.
+    fn end_dead(&mut self, peer_id: PeerId, connection: ConnectionId) {
+        tracing::debug!(peer = %peer_id, ?connection, "ending a connection whose peer is silent");
+        // Its pump drops it without a word. Where there is none, libp2p has to close it.
+        self.notify(peer_id, connection, ToHandler::Abort);
+        let connection = CloseConnection::One(connection);
+        self.events.push_back(ToSwarm::CloseConnection { peer_id, connection });
+    }
+
+    /// What a connection says of its peer's silence.
+    fn judge(&mut self, peer: PeerId, id: ConnectionId, verdict: Verdict) {
+        let connections = self.connections.get_mut(&peer);
+        let found = connections.and_then(|all| all.iter_mut().find(|found| found.id == id));
+        let Some(connection) = found else { return };
+        match verdict {
+            Verdict::Probe => {}
+            Verdict::Suspect => {
+                connection.suspect = true;
+                self.notify(peer, id, ToHandler::Retire);
+                if self.best_connection(&peer).is_some_and(|best| !best.suspect) {
+                    self.end_dead(peer, id);
+                } else if !self.dialing.contains_key(&peer) {
+                    self.dial(peer, Vec::new());
+                }
+            }
+            Verdict::Recovered => {
+                connection.suspect = false;
+                if self.best_connection(&peer).is_some_and(|best| best.id == id) {
+                    self.notify(peer, id, ToHandler::Resume);
+                }
+                for ticket in self.stop_waiting(&peer) {
+                    self.open(ticket);
+                }
+            }
+            Verdict::Dead => self.end_dead(peer, id),
         }
+    }
+
+    /// What runs the streams of a new connection.
+    fn handler(&self, peer: PeerId) -> Handler {
+        let activity = Arc::new(Activity::new(self.clock));
+        Handler::new(peer, self.client.clone(), self.server.clone(), activity)
     }
 
     fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
@@ -214,7 +277,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.client.clone(), self.server.clone()))
+        Ok(self.handler(peer))
     }
 
     fn handle_pending_outbound_connection(
@@ -235,7 +298,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.client.clone(), self.server.clone()))
+        Ok(self.handler(peer))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -246,13 +309,14 @@ impl NetworkBehaviour for Behaviour {
                 endpoint,
                 ..
             }) => {
-                let connection = Connection { id: connection_id, relayed: endpoint.is_relayed() };
+                let relayed = endpoint.is_relayed();
+                let connection = Connection { id: connection_id, relayed, suspect: false };
                 let connections = self.connections.entry(peer_id).or_default();
                 connections.push(connection);
                 if connections.len() == 1 {
                     self.set_online(&peer_id, true);
                 }
-                self.retire_relayed(peer_id);
+                self.retire_others(peer_id);
                 for ticket in self.stop_waiting(&peer_id) {
                     self.open(ticket);
                 }
@@ -263,6 +327,8 @@ impl NetworkBehaviour for Behaviour {
                     if connections.is_empty() {
                         self.connections.remove(&peer_id);
                         self.set_online(&peer_id, false);
+                    } else if let Some(best) = self.best_connection(&peer_id).map(|best| best.id) {
+                        self.notify(peer_id, best, ToHandler::Resume);
                     }
                 }
             }
@@ -282,11 +348,11 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(
         &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
+        peer: PeerId,
+        connection: ConnectionId,
+        Judged(verdict): THandlerOutEvent<Self>,
     ) {
-        match event {}
+        self.judge(peer, connection, verdict);
     }
 
     fn poll(

@@ -50,6 +50,7 @@
 
 pub mod migration;
 
+mod activity;
 mod address_book;
 mod autonat;
 mod behaviour;
@@ -63,6 +64,7 @@ mod muxer;
 mod node;
 mod peer;
 mod pointsub;
+mod probe;
 mod pump;
 mod raw;
 #[cfg(feature = "tokio")]
@@ -82,7 +84,7 @@ pub use client::{
 };
 pub use connection::ConnectionInfo;
 pub use establish::establish;
-pub use handler::ToHandler;
+pub use handler::{Judged, Open, ToHandler};
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use raw::RawStream;

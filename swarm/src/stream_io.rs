@@ -167,7 +167,7 @@ impl StreamIo {
 }
 
 /// An I/O error as the core knows it. A refused optimistic negotiation shows only here.
-fn stream_error(error: &io::Error) -> StreamError {
+pub(crate) fn stream_error(error: &io::Error) -> StreamError {
     let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>());
     match refused {
         Some(NegotiationError::Failed) => StreamError::Unsupported,
