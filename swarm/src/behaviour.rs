@@ -251,9 +251,10 @@ impl Behaviour {
 }
 
 impl Drop for Behaviour {
-    /// Without a swarm no request can come to an end by itself.
+    /// Without a swarm no request can come to an end by itself, and none can arrive.
     fn drop(&mut self) {
         self.client.abandon();
+        self.server.abandon();
     }
 }
 

@@ -23,6 +23,7 @@ use crate::client::ticket::OpenTicket;
 use crate::probe;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
+use crate::stream_io::stream_error;
 use crate::streams::{Ended, Streams};
 use crate::upgrade::{Names, Speaks, WireName};
 
@@ -290,6 +291,11 @@ impl ConnectionHandler for Handler {
                 self.opening -= 1;
                 ticket.fail(match error {
                     StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
+                    StreamUpgradeError::Io(error) => match stream_error(&error) {
+                        // While it was negotiated: nothing of ours was on it.
+                        StreamError::Reset => StreamError::Lost(Arc::from(error.to_string())),
+                        error => error,
+                    },
                     error => StreamError::Lost(Arc::from(error.to_string())),
                 });
             }

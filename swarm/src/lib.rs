@@ -89,7 +89,7 @@ pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
-pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned};
+pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};

@@ -16,7 +16,7 @@ use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
 use yamux::{Config, Connection, Mode};
 
 use self::ends::Ends;
-pub(crate) use self::ends::MuxedStream;
+pub(crate) use self::ends::{MuxedStream, NotAccepted};
 use self::socket::{Control, Socket};
 use crate::streams;
 
