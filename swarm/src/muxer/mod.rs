@@ -179,3 +179,6 @@ where
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;
