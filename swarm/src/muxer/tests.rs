@@ -134,7 +134,11 @@ impl Connection {
         };
         for muxer in [&connection.client, &connection.server] {
             let muxer = muxer.clone();
-            let over = poll_fn(move |cx| muxer.lock().poll_unpin(cx).map(drop));
+            // Always: a muxer that has given a stream expects to be polled by whoever asked for it.
+            let over = poll_fn(move |cx| {
+                cx.waker().wake_by_ref();
+                muxer.lock().poll_unpin(cx).map(drop)
+            });
             connection.pool.spawner().spawn_local(over).expect("the pool is there");
         }
         connection
@@ -201,6 +205,29 @@ fn only_what_the_peer_has_finished_ends_in_good_order() {
         let error = read_end(near).await.expect_err("reset");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     });
+}
+
+/// Yamux answers an end with an end when a stream is dropped.
+#[test]
+fn a_stream_that_is_dropped_after_the_peer_has_finished_is_no_end() {
+    for capacity in [1, 5, 1024] {
+        let mut connection = Connection::new(capacity);
+        let (client, server) = (connection.client.clone(), connection.server.clone());
+        connection.run(async {
+            let (mut near, far) = greet(&client, &server).await;
+            let (mut other, mut whole) = greet(&client, &server).await;
+            near.close().await.expect("open");
+            other.close().await.expect("open");
+            let mut byte = [0];
+            assert_eq!(whole.read(&mut byte).await.expect("finished"), 0);
+            drop(far);
+            let error = read_end(near).await.expect_err("reset");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{capacity}");
+            // Others are not taken for it.
+            whole.close().await.expect("open");
+            assert_eq!(read_end(other).await.expect("finished"), 0);
+        });
+    }
 }
 
 #[test]

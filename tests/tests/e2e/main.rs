@@ -5,12 +5,16 @@
 //! include the other modules with `#[path]`.
 
 mod bodies;
+mod breaks;
 mod cancel;
 mod closest;
 mod common;
 mod composed;
 mod connecting;
 mod crash;
+mod delivery;
+mod draining;
+mod dropping;
 mod duplex;
 mod formats;
 mod handlers;
@@ -25,6 +29,7 @@ mod relay;
 mod retry;
 mod security;
 mod serving;
+mod silence;
 mod stopping;
 mod streams;
 mod support;

@@ -2,6 +2,8 @@
 
 #[path = "../e2e/bodies.rs"]
 mod bodies;
+#[path = "../e2e/breaks.rs"]
+mod breaks;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]
@@ -14,6 +16,12 @@ mod composed;
 mod connecting;
 #[path = "../e2e/crash.rs"]
 mod crash;
+#[path = "../e2e/delivery.rs"]
+mod delivery;
+#[path = "../e2e/draining.rs"]
+mod draining;
+#[path = "../e2e/dropping.rs"]
+mod dropping;
 #[path = "../e2e/duplex.rs"]
 mod duplex;
 #[path = "../e2e/formats.rs"]
@@ -42,6 +50,8 @@ mod retry;
 mod security;
 #[path = "../e2e/serving.rs"]
 mod serving;
+#[path = "../e2e/silence.rs"]
+mod silence;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
 #[path = "../e2e/streams.rs"]
