@@ -127,7 +127,7 @@ impl Handler {
     /// Whether the peer owes us something, so that its silence means something.
     fn is_due(&self) -> bool {
         let raw = [&self.raws, &self.dialled].iter().any(|raws| Arc::strong_count(raws) > 1);
-        raw || self.opening > 0 || self.streams.in_flight() > 0
+        raw || self.opening > 0 || self.streams.is_due()
     }
 
     /// Watches for silence while something is due.

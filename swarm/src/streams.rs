@@ -74,8 +74,11 @@ pub(crate) struct Signals {
     deferred: Mutex<Vec<Waker>>,
     /// This is that turn.
     gathered: AtomicBool,
-    /// Requests under way on all streams that were opened here.
+    /// Requests under way on all streams that were opened here, as their drivers found when they
+    /// were polled last.
     in_flight: AtomicUsize,
+    /// Streams on which the peer owes an answer.
+    due: AtomicUsize,
     /// The handler knows that there are some.
     watched: AtomicBool,
 }
@@ -119,7 +122,7 @@ impl Signals {
 
     /// Whether requests are under way of which the handler does not know.
     pub(crate) fn begins_to_be_due(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0 && !self.watched.swap(true, Ordering::Relaxed)
+        self.due.load(Ordering::Relaxed) > 0 && !self.watched.swap(true, Ordering::Relaxed)
     }
 
     /// The task is about to rest. Who was woken too late to be looked at wakes it.
@@ -136,6 +139,7 @@ pub(crate) struct Deferral {
     signals: Arc<Signals>,
     /// Requests under way on this driver's stream, as far as the connection knows.
     in_flight: usize,
+    due: bool,
 }
 
 impl Deferral {
@@ -159,8 +163,20 @@ impl Deferral {
     }
 }
 
+impl Deferral {
+    /// Notes whether the peer owes an answer on this driver's stream.
+    pub(crate) fn note_due(&mut self, due: bool) {
+        match (std::mem::replace(&mut self.due, due), due) {
+            (false, true) => _ = self.signals.due.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.signals.due.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
 impl Drop for Deferral {
     fn drop(&mut self) {
+        self.note_due(false);
         self.signals.in_flight.fetch_sub(self.in_flight, Ordering::Relaxed);
     }
 }
@@ -204,7 +220,7 @@ impl Streams {
     }
 
     pub(crate) fn deferral(&self) -> Deferral {
-        Deferral { signals: self.run.signals.clone(), in_flight: 0 }
+        Deferral { signals: self.run.signals.clone(), in_flight: 0, due: false }
     }
 
     pub(crate) fn push(&self, driver: Driver) {
@@ -212,9 +228,9 @@ impl Streams {
         self.run.signals.wake(Signals::STREAMS);
     }
 
-    /// Requests under way on the streams that were opened here.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.run.signals.in_flight.load(Ordering::Relaxed)
+    /// Whether the peer owes an answer on one of the streams that were opened here.
+    pub(crate) fn is_due(&self) -> bool {
+        self.run.signals.due.load(Ordering::Relaxed) > 0
     }
 
     /// From now on, the handler is polled when the first request begins.

@@ -333,8 +333,7 @@ fn the_swarm_is_told_once_that_something_is_due() {
         connection.wakes().0
     };
     assert_eq!(pump(&mut connection), 0);
-    let waker = Waker::noop();
-    deferral.defers(1, 100, &Context::from_waker(waker));
+    deferral.note_due(true);
     assert_eq!(pump(&mut connection), 1, "a request has begun");
     assert_eq!(pump(&mut connection), 0);
     connection.swarm(|streams, _, _| streams.watch());
