@@ -21,6 +21,7 @@ use crate::activity::Activity;
 use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
 use crate::probe;
+use crate::remote::Remote;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
 use crate::stream_io::stream_error;
@@ -63,6 +64,7 @@ pub struct Handler {
     /// When to look again.
     look: Option<Delay>,
     verdicts: VecDeque<Verdict>,
+    remote: Remote,
 }
 
 /// What the behaviour tells a connection.
@@ -121,6 +123,7 @@ impl Handler {
             liveness,
             look: None,
             verdicts: VecDeque::new(),
+            remote: Remote::default(),
         }
     }
 
@@ -246,6 +249,9 @@ impl ConnectionHandler for Handler {
                 info: Open::Ticket(ticket),
             }) => {
                 self.opening -= 1;
+                if self.remote.takes_for_another(&name) {
+                    return ticket.fail(StreamError::Unsupported);
+                }
                 let (deferral, share) = (self.streams.deferral(), self.dialled.clone());
                 if let Some(driver) = ticket.succeed(stream, name.speaks, deferral, share) {
                     let id = driver.id();
@@ -275,7 +281,7 @@ impl ConnectionHandler for Handler {
                         self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());
                     }
                     // Dropped, which resets it: there is no other way to say so.
-                    Speaks::Raw | Speaks::Ping | Speaks::Nothing => {}
+                    Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}
                 }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Open::Probe, error }) => {
@@ -299,6 +305,7 @@ impl ConnectionHandler for Handler {
                     error => StreamError::Lost(Arc::from(error.to_string())),
                 });
             }
+            ConnectionEvent::RemoteProtocolsChange(change) => self.remote.update(change),
             _ => {}
         }
     }

@@ -69,6 +69,7 @@ mod pump;
 mod raw;
 #[cfg(feature = "tokio")]
 mod raw_tokio;
+mod remote;
 mod runtime;
 mod security;
 mod server;

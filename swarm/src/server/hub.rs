@@ -375,7 +375,7 @@ impl State {
             };
             speaks.iter().map(move |speaks| WireName::new(protocol, *speaks))
         });
-        self.names = names.collect();
+        self.names = std::iter::once(WireName::mark()).chain(names).collect();
     }
 
     /// To be told something when the state is not locked any more: that wakes tasks.
