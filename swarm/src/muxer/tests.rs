@@ -7,6 +7,7 @@ use futures::future::{poll_fn, select};
 use futures::task::LocalSpawnExt;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use libp2p_core::muxing::StreamMuxerExt;
+use multistream_select::{Version, dialer_select_proto, listener_select_proto};
 use parking_lot::Mutex;
 
 use super::*;
@@ -315,4 +316,28 @@ fn two_ends_that_write_and_answer_pings_go_on() {
             futures::future::Either::Right(_) => panic!("nothing moves any more"),
         }
     });
+}
+
+/// Its proposal goes out with what follows it, so that the connection is there before it is refused.
+#[test]
+fn a_peer_without_the_muxer_is_told_apart() {
+    let (near, far) = pipe(1024);
+    let mut pool = LocalPool::new();
+    let theirs = async move {
+        let refused = listener_select_proto(far, ["/mplex/6.7.0"]).await;
+        refused.expect_err("the other end has given up");
+    };
+    pool.spawner().spawn_local(theirs).expect("the pool is there");
+    let error = pool.run_until(async move {
+        let negotiated = dialer_select_proto(near, ["/yamux/1.0.0"], Version::V1Lazy).await;
+        let (_, io) = negotiated.expect("it is assumed");
+        let mut muxer = Muxer::new(io, Mode::Client, Way::Short);
+        let mut stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("it is open");
+        let write = async { stream.write_all(b"?").await.and(stream.read(&mut [0]).await) };
+        let over = poll_fn(|cx| muxer.poll_unpin(cx).map_ok(drop));
+        let (outcome, over) = futures::join!(write, over);
+        over.expect_err("refused");
+        outcome.expect_err("refused")
+    });
+    assert!(error.to_string().contains("does not support Yamux"), "{error}");
 }
