@@ -1,7 +1,5 @@
 //! The swarm of a node, and the task that polls it.
 
-use std::collections::HashMap;
-
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
@@ -13,13 +11,14 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
 use libp2p_relay as relay;
 use libp2p_swarm::behaviour::toggle::Toggle;
-use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p_swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
+use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 
 use super::ConnectError;
+use super::seen::Seen;
 use crate::RelayConfig;
 use crate::autonat;
 use crate::behaviour::Behaviour;
+use crate::dialing::Connect;
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -47,7 +46,8 @@ impl Parts {
         let key = keypair.public();
         let peer = key.to_peer_id();
         let (circuits, relayed) = relay::client::new(peer);
-        let identify = identify::Config::new("/pointsub/1".into(), key);
+        // What peers say of their addresses is kept by the book of addresses, and nowhere else.
+        let identify = identify::Config::new("/pointsub/1".into(), key).with_cache_size(0);
         let parts = Self {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
@@ -76,17 +76,12 @@ pub(super) enum Command {
 pub(super) struct Life {
     swarm: Swarm<Parts>,
     inbox: mpsc::Receiver<Command>,
-    connecting: HashMap<ConnectionId, Connecting>,
-}
-
-struct Connecting {
-    address: Multiaddr,
-    done: oneshot::Sender<Result<PeerId, ConnectError>>,
+    seen: Seen,
 }
 
 impl Life {
     pub(super) fn new(swarm: Swarm<Parts>, inbox: mpsc::Receiver<Command>) -> Self {
-        Self { swarm, inbox, connecting: HashMap::new() }
+        Self { swarm, inbox, seen: Seen::default() }
     }
 
     pub(super) async fn run(mut self) {
@@ -139,43 +134,22 @@ impl Life {
             let _gone = done.send(Err(ConnectError::SelfDial));
             return;
         }
-        let opts = match peer {
-            Some(peer) => {
-                self.swarm.behaviour_mut().pointsub.add_address(peer, address.clone());
-                if self.swarm.is_connected(&peer) {
-                    let _gone = done.send(Ok(peer));
-                    return;
-                }
-                let opts = DialOpts::peer_id(peer).addresses(vec![address.clone()]);
-                opts.condition(PeerCondition::Always).allocate_new_port().build()
-            }
-            None => {
-                let opts = DialOpts::unknown_peer_id().address(address.clone());
-                opts.allocate_new_port().build()
-            }
-        };
-        let id = opts.connection_id();
-        match self.swarm.dial(opts) {
-            Ok(()) => {
-                self.connecting.insert(id, Connecting { address, done });
-            }
-            Err(error) => drop(done.send(Err(dial_error(address, &error)))),
-        }
+        self.swarm.behaviour_mut().pointsub.connect(peer, Connect { address, done });
     }
 
     fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished { connection_id, peer_id, .. } => {
-                if let Some(connecting) = self.connecting.remove(&connection_id) {
-                    let pointsub = &mut self.swarm.behaviour_mut().pointsub;
-                    pointsub.add_address(peer_id, connecting.address);
-                    let _gone = connecting.done.send(Ok(peer_id));
-                }
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+                self.seen.connected(connection_id, &endpoint);
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                if let Some(Connecting { address, done }) = self.connecting.remove(&connection_id) {
-                    let error = dial_error(address, &error);
-                    let _gone = done.send(Err(error));
+            SwarmEvent::ConnectionClosed { connection_id, .. } => self.seen.closed(connection_id),
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            })) => {
+                for address in self.seen.credible(connection_id, info.listen_addrs) {
+                    self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
                 }
             }
             // With the relay's limits, which explain how such connections end.
@@ -192,12 +166,5 @@ fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last()? {
         Protocol::P2p(peer) => Some(peer),
         _ => None,
-    }
-}
-
-fn dial_error(address: Multiaddr, error: &DialError) -> ConnectError {
-    match error {
-        DialError::LocalPeerId { .. } => ConnectError::SelfDial,
-        error => ConnectError::Unreachable { address, reason: error.to_string() },
     }
 }

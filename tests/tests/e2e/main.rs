@@ -4,6 +4,7 @@
 //! Only `support` names a runtime. To run everything on another one, write a second `support` and
 //! include the other modules with `#[path]`.
 
+mod addresses;
 mod bodies;
 mod cancel;
 mod closest;

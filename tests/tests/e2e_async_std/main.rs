@@ -1,5 +1,7 @@
 //! The end-to-end tests on async-std: the files of `e2e`, with another `support`.
 
+#[path = "../e2e/addresses.rs"]
+mod addresses;
 #[path = "../e2e/bodies.rs"]
 mod bodies;
 #[path = "../e2e/cancel.rs"]
