@@ -325,6 +325,9 @@ pub enum StreamError {
     /// The stream broke, or its connection, which went through a relay.
     #[error("stream over a relay lost: {0}")]
     RelayLost(Arc<str>),
+    /// The peer broke the stream off: it is there, and does not want this stream any more.
+    #[error("the peer reset the stream")]
+    Reset,
 }
 
 impl From<StreamError> for Cause {
@@ -335,6 +338,7 @@ impl From<StreamError> for Cause {
             StreamError::Unsupported => Self::Unsupported,
             StreamError::Lost(why) | StreamError::NotAccepted(why) => Self::Lost(why),
             StreamError::RelayLost(why) => Self::RelayLost(why),
+            StreamError::Reset => Self::RemoteClosed,
         }
     }
 }

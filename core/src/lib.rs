@@ -129,6 +129,7 @@ pub mod frame;
 mod hash;
 mod id;
 mod link;
+mod liveness;
 pub mod nearest;
 mod port;
 mod rng;
@@ -149,6 +150,7 @@ pub use frame::{Format, FrameError};
 pub use id::{
     ClosestId, PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId,
 };
+pub use liveness::{Liveness, Verdict};
 pub use port::{StreamEvent, StreamOp};
 pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats};
 pub use time::Timestamp;

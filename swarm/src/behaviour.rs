@@ -9,18 +9,19 @@ use libp2p_core::{Endpoint, Multiaddr};
 use libp2p_identity::PeerId;
 use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
+use pointsub_core::{ClientConfig, ConfigError, ServerConfig, Verdict};
 
+use crate::activity::Activity;
 use crate::address_book::is_relayed;
 use crate::client::Client;
 use crate::client::hub::{ClientHub, OpenCommand};
 use crate::client::ticket::OpenTicket;
 use crate::clock::Clock;
 use crate::dialing::{Connect, Dialing};
-use crate::handler::{Handler, ToHandler};
+use crate::handler::{Handler, Judged, ToHandler};
 use crate::peer;
 use crate::pointsub::PointSub;
 use crate::runtime::Executor;
@@ -35,9 +36,9 @@ pub struct Behaviour {
     client: Arc<ClientHub>,
     server: Arc<ServerHub>,
     timer: Timer,
+    clock: Clock,
     connections: HashMap<PeerId, Vec<Connection>>,
     dialing: Dialing,
-    clock: Clock,
     listening: Arc<[WireName]>,
     events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
 }
@@ -46,6 +47,8 @@ pub struct Behaviour {
 struct Connection {
     id: ConnectionId,
     relayed: bool,
+    /// Its peer does not answer a probe.
+    suspect: bool,
 }
 
 impl Behaviour {
@@ -69,9 +72,9 @@ impl Behaviour {
             listening: server.names(),
             server,
             timer: Timer::new(clock),
+            clock,
             connections: HashMap::new(),
             dialing,
-            clock,
             events: VecDeque::new(),
         })
     }
@@ -129,14 +132,15 @@ impl Behaviour {
         }
     }
 
-    /// Whether a connection may be relied on. One that is dead is still there until that is noticed.
-    fn is_alive(&self, _: &PeerId, _: ConnectionId) -> bool {
-        true
+    /// Whether a connection may be relied on.
+    fn is_alive(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let mut connections = self.connections.get(peer).into_iter().flatten();
+        connections.any(|connection| connection.id == id && !connection.suspect)
     }
 
     fn open(&mut self, mut ticket: OpenTicket) {
         let peer = peer::to_libp2p(&ticket.peer);
-        if let Some(&Connection { id, relayed }) = self.best_connection(&peer) {
+        if let Some(&Connection { id, relayed, suspect: false, .. }) = self.best_connection(&peer) {
             ticket.relayed = relayed;
             self.notify(peer, id, ToHandler::Open(ticket));
             return;
@@ -150,23 +154,77 @@ impl Behaviour {
         self.client.with_dispatcher(|dispatcher| dispatcher.set_online(peer, online));
     }
 
-    /// A direct connection if there is one; among equals the newest.
+    /// The best of a peer's connections: one that is not suspect before one that is, a direct one
+    /// before a relayed one; among equals the newest.
     fn best_connection(&self, peer: &PeerId) -> Option<&Connection> {
         let connections = self.connections.get(peer)?;
-        connections.iter().rev().min_by_key(|connection| connection.relayed)
+        connections.iter().rev().min_by_key(|found| (found.suspect, found.relayed))
     }
 
-    /// Once there is a direct connection, nothing further goes through a relay.
-    fn retire_relayed(&mut self, peer: PeerId) {
+    /// Nothing new goes over a connection beside which there is a better one. Its streams end with
+    /// the requests that they have. A peer that has made another connection may have lost this one
+    /// without a word, and one that is suspect is not waited for.
+    fn retire_others(&mut self, peer: PeerId) {
+        let Some(best) = self.best_connection(&peer).map(|best| best.id) else { return };
         let connections = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
-        if connections.iter().all(|connection| connection.relayed) {
-            return;
+        let direct = connections.iter().any(|c| c.id == best && !c.relayed);
+        let others: Vec<(ConnectionId, bool)> = connections
+            .iter()
+            .filter(|found| found.id != best)
+            .map(|found| (found.id, found.suspect))
+            .collect();
+        for (connection, suspect) in others {
+            if suspect {
+                self.end_dead(peer, connection);
+            } else if direct {
+                self.notify(peer, connection, ToHandler::Retire);
+                self.notify(peer, connection, ToHandler::Probe);
+            }
         }
-        let relayed: Vec<ConnectionId> =
-            connections.iter().filter(|found| found.relayed).map(|found| found.id).collect();
-        for connection in relayed {
-            self.notify(peer, connection, ToHandler::Retire);
+    }
+
+    /// Ends a connection whose peer does not answer.
+    fn end_dead(&mut self, peer_id: PeerId, connection: ConnectionId) {
+        tracing::debug!(peer = %peer_id, ?connection, "ending a connection whose peer is silent");
+        // Its pump drops it without a word. Where there is none, libp2p has to close it.
+        self.notify(peer_id, connection, ToHandler::Abort);
+        let connection = CloseConnection::One(connection);
+        self.events.push_back(ToSwarm::CloseConnection { peer_id, connection });
+    }
+
+    /// What a connection says of its peer's silence.
+    fn judge(&mut self, peer: PeerId, id: ConnectionId, verdict: Verdict) {
+        let connections = self.connections.get_mut(&peer);
+        let found = connections.and_then(|all| all.iter_mut().find(|found| found.id == id));
+        let Some(connection) = found else { return };
+        match verdict {
+            Verdict::Probe => {}
+            Verdict::Suspect => {
+                connection.suspect = true;
+                self.notify(peer, id, ToHandler::Retire);
+                if self.best_connection(&peer).is_some_and(|best| !best.suspect) {
+                    self.end_dead(peer, id);
+                } else {
+                    self.dialing.seek(peer);
+                }
+            }
+            Verdict::Recovered => {
+                connection.suspect = false;
+                if self.best_connection(&peer).is_some_and(|best| best.id == id) {
+                    self.notify(peer, id, ToHandler::Resume);
+                }
+                for ticket in self.dialing.stop_waiting(peer) {
+                    self.open(ticket);
+                }
+            }
+            Verdict::Dead => self.end_dead(peer, id),
         }
+    }
+
+    /// What runs the streams of a new connection.
+    fn handler(&self, peer: PeerId) -> Handler {
+        let activity = Arc::new(Activity::new(self.clock));
+        Handler::new(peer, self.client.clone(), self.server.clone(), activity)
     }
 
     fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
@@ -193,9 +251,10 @@ impl Behaviour {
 }
 
 impl Drop for Behaviour {
-    /// Without a swarm no request can come to an end by itself.
+    /// Without a swarm no request can come to an end by itself, and none can arrive.
     fn drop(&mut self) {
         self.client.abandon();
+        self.server.abandon();
     }
 }
 
@@ -219,7 +278,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.client.clone(), self.server.clone()))
+        Ok(self.handler(peer))
     }
 
     fn handle_pending_outbound_connection(
@@ -242,7 +301,7 @@ impl NetworkBehaviour for Behaviour {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.dialing.admit(connection, peer, address, |other| self.is_alive(&peer, other))?;
-        Ok(Handler::new(peer, self.client.clone(), self.server.clone()))
+        Ok(self.handler(peer))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -253,13 +312,14 @@ impl NetworkBehaviour for Behaviour {
                 endpoint,
                 ..
             }) => {
-                let connection = Connection { id: connection_id, relayed: endpoint.is_relayed() };
+                let relayed = endpoint.is_relayed();
+                let connection = Connection { id: connection_id, relayed, suspect: false };
                 let connections = self.connections.entry(peer_id).or_default();
                 connections.push(connection);
                 if connections.len() == 1 {
                     self.set_online(&peer_id, true);
                 }
-                self.retire_relayed(peer_id);
+                self.retire_others(peer_id);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
                 for ticket in self.dialing.connected(peer_id, connection_id, dialled) {
                     self.open(ticket);
@@ -271,6 +331,8 @@ impl NetworkBehaviour for Behaviour {
                     if connections.is_empty() {
                         self.connections.remove(&peer_id);
                         self.set_online(&peer_id, false);
+                    } else if let Some(best) = self.best_connection(&peer_id).map(|best| best.id) {
+                        self.notify(peer_id, best, ToHandler::Resume);
                     }
                 }
                 let last = !self.connections.contains_key(&peer_id);
@@ -288,11 +350,11 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(
         &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
+        peer: PeerId,
+        connection: ConnectionId,
+        Judged(verdict): THandlerOutEvent<Self>,
     ) {
-        match event {}
+        self.judge(peer, connection, verdict);
     }
 
     fn poll(

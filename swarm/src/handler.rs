@@ -1,11 +1,13 @@
 //! One connection: negotiates streams, many at a time, and runs them together.
 
 use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
@@ -13,17 +15,24 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
 };
-use pointsub_core::{StreamError, StreamId};
+use pointsub_core::{Liveness, StreamError, StreamId, Verdict};
 
+use crate::activity::Activity;
 use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
+use crate::probe;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
+use crate::stream_io::stream_error;
 use crate::streams::{Ended, Streams};
 use crate::upgrade::{Names, Speaks, WireName};
 
 /// How long a peer may take to negotiate a stream that it opens.
 const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
+/// How long a probe may take. Whoever waits for it gives up before.
+const PROBE: Duration = Duration::from_secs(60);
+/// How often a connection on which something is due is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The streams of one connection.
 ///
@@ -45,6 +54,15 @@ pub struct Handler {
     inbound: usize,
     /// Raw streams that the peer has opened hold a share of it.
     raws: Arc<()>,
+    /// Raw streams that we opened hold a share of it.
+    dialled: Arc<()>,
+    /// Streams that are being opened.
+    opening: usize,
+    activity: Arc<Activity>,
+    liveness: Liveness,
+    /// When to look again.
+    look: Option<Delay>,
+    verdicts: VecDeque<Verdict>,
 }
 
 /// What the behaviour tells a connection.
@@ -56,22 +74,83 @@ pub enum ToHandler {
     Listen(Names),
     /// There is a better connection: open streams take no further requests.
     Retire,
+    /// It is used again.
+    Resume,
+    /// See whether the peer is there.
+    Probe,
+    /// The connection is dead: end it without waiting for anything.
+    Abort,
 }
 
+/// What a stream is opened for.
+#[derive(Debug)]
+pub enum Open {
+    /// Requests, or whoever dials.
+    Ticket(OpenTicket),
+    /// A sign of life.
+    Probe,
+}
+
+/// What a connection tells the behaviour: how its peer's silence is to be judged.
+#[derive(Debug)]
+pub struct Judged(pub(crate) Verdict);
+
 impl Handler {
-    pub(crate) fn new(peer: PeerId, client: Arc<ClientHub>, server: Arc<ServerHub>) -> Self {
+    pub(crate) fn new(
+        peer: PeerId,
+        client: Arc<ClientHub>,
+        server: Arc<ServerHub>,
+        activity: Arc<Activity>,
+    ) -> Self {
         let listen = Names(server.names());
+        let liveness = Liveness::new(client.clock.now());
         Self {
             peer,
             client,
             server,
             listen,
             opens: VecDeque::new(),
-            streams: Streams::new(),
+            streams: Streams::new(activity.clone()),
             outbound: HashSet::new(),
             retired: false,
             inbound: 0,
             raws: Arc::new(()),
+            dialled: Arc::new(()),
+            opening: 0,
+            activity,
+            liveness,
+            look: None,
+            verdicts: VecDeque::new(),
+        }
+    }
+
+    /// Whether the peer owes us something, so that its silence means something.
+    fn is_due(&self) -> bool {
+        let raw = [&self.raws, &self.dialled].iter().any(|raws| Arc::strong_count(raws) > 1);
+        raw || self.opening > 0 || self.streams.in_flight() > 0
+    }
+
+    /// Watches for silence while something is due.
+    fn poll_liveness(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if let Some(look) = &mut self.look {
+                if Pin::new(look).poll_unpin(cx).is_pending() {
+                    return;
+                }
+                self.look = None;
+            } else if !self.is_due() && !self.liveness.is_watched() {
+                self.streams.watch();
+                return;
+            }
+            let (heard, written) = (self.activity.heard(), self.activity.written());
+            let verdict =
+                self.liveness.look(self.is_due(), heard, written, self.client.clock.now());
+            self.verdicts.extend(verdict);
+            if !self.liveness.is_watched() {
+                self.streams.watch();
+                return;
+            }
+            self.look = Some(Delay::new(LOOK));
         }
     }
 
@@ -81,6 +160,11 @@ impl Handler {
                 Ended::Inbound => self.inbound -= 1,
                 Ended::Outbound(stream) => {
                     self.outbound.remove(&stream);
+                }
+                Ended::Probe(answered) => {
+                    if answered {
+                        self.activity.note_heard();
+                    }
                 }
             }
         }
@@ -99,11 +183,11 @@ impl std::fmt::Debug for Handler {
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = ToHandler;
-    type ToBehaviour = std::convert::Infallible;
+    type ToBehaviour = Judged;
     type InboundProtocol = Names;
     type OutboundProtocol = Names;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = OpenTicket;
+    type OutboundOpenInfo = Open;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Names> {
         SubstreamProtocol::new(self.listen.clone(), ()).with_timeout(INBOUND_NEGOTIATION)
@@ -112,15 +196,26 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Names, OpenTicket, Self::ToBehaviour>> {
+    ) -> Poll<ConnectionHandlerEvent<Names, Open, Self::ToBehaviour>> {
         if let Some(ticket) = self.opens.pop_front() {
             let (names, timeout) = (ticket.names.clone(), ticket.timeout);
-            let protocol = SubstreamProtocol::new(names, ticket).with_timeout(timeout);
+            self.opening += 1;
+            let protocol = SubstreamProtocol::new(names, Open::Ticket(ticket));
+            let protocol = protocol.with_timeout(timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         self.streams.poll(cx);
         self.note_ended();
-        Poll::Pending
+        self.poll_liveness(cx);
+        match self.verdicts.pop_front() {
+            None => Poll::Pending,
+            Some(Verdict::Probe) => {
+                let protocol = SubstreamProtocol::new(Names::probe(), Open::Probe);
+                let protocol = protocol.with_timeout(PROBE);
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
+            }
+            Some(verdict) => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Judged(verdict))),
+        }
     }
 
     fn on_behaviour_event(&mut self, event: ToHandler) {
@@ -131,16 +226,28 @@ impl ConnectionHandler for Handler {
                 self.retired = true;
                 self.client.retire(self.outbound.iter().copied());
             }
+            ToHandler::Resume => self.retired = false,
+            ToHandler::Probe => {
+                let verdict = self.liveness.probe(self.client.clock.now());
+                self.verdicts.extend(verdict);
+            }
+            ToHandler::Abort => self.streams.abort(),
         }
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Names, Names, (), OpenTicket>) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Names, Names, (), Open>) {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (stream, _),
+                info: Open::Probe,
+            }) => self.streams.push(probe::answers(stream).map(Ended::Probe).boxed()),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (stream, name),
-                info: ticket,
+                info: Open::Ticket(ticket),
             }) => {
-                if let Some(driver) = ticket.succeed(stream, name.speaks, self.streams.deferral()) {
+                self.opening -= 1;
+                let (deferral, share) = (self.streams.deferral(), self.dialled.clone());
+                if let Some(driver) = ticket.succeed(stream, name.speaks, deferral, share) {
                     let id = driver.id();
                     self.outbound.insert(id);
                     if self.retired {
@@ -168,12 +275,27 @@ impl ConnectionHandler for Handler {
                         self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());
                     }
                     // Dropped, which resets it: there is no other way to say so.
-                    Speaks::Raw | Speaks::Nothing => {}
+                    Speaks::Raw | Speaks::Ping | Speaks::Nothing => {}
                 }
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: ticket, error }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Open::Probe, error }) => {
+                // That it does not know the protocol is an answer too.
+                if matches!(error, StreamUpgradeError::NegotiationFailed) {
+                    self.activity.note_heard();
+                }
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError {
+                info: Open::Ticket(ticket),
+                error,
+            }) => {
+                self.opening -= 1;
                 ticket.fail(match error {
                     StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
+                    StreamUpgradeError::Io(error) => match stream_error(&error) {
+                        // While it was negotiated: nothing of ours was on it.
+                        StreamError::Reset => StreamError::Lost(Arc::from(error.to_string())),
+                        error => error,
+                    },
                     error => StreamError::Lost(Arc::from(error.to_string())),
                 });
             }

@@ -50,6 +50,7 @@
 
 pub mod migration;
 
+mod activity;
 mod address_book;
 mod autonat;
 mod behaviour;
@@ -65,6 +66,7 @@ mod muxer;
 mod node;
 mod peer;
 mod pointsub;
+mod probe;
 mod pump;
 mod raw;
 #[cfg(feature = "tokio")]
@@ -84,12 +86,12 @@ pub use client::{
 };
 pub use connection::ConnectionInfo;
 pub use establish::establish;
-pub use handler::ToHandler;
+pub use handler::{Judged, Open, ToHandler};
 pub use node::{ConnectError, Node, NodeBuilder, NodeError};
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
-pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned};
+pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};

@@ -8,7 +8,7 @@ use pointsub_core::ProtocolName;
 use pointsub_core::server::RegisterError;
 
 use crate::client::{Call, Client, ClosestCall};
-use crate::server::{Handler, Server};
+use crate::server::{Handler, Server, Stopped};
 
 /// Server and client of one node as one handle. Cheap to clone; clones share everything.
 ///
@@ -73,8 +73,8 @@ impl PointSub {
 
     /// Stops serving, in good order: [`Server::stop`]. The client goes on. Afterwards protocols can
     /// be started again.
-    pub async fn stop_server(&self, grace: Duration) {
-        self.server.stop(grace).await;
+    pub async fn stop_server(&self, grace: Duration) -> Stopped {
+        self.server.stop(grace).await
     }
 
     /// A request to a peer: [`Client::send`].
@@ -98,8 +98,9 @@ impl PointSub {
 
     /// Stops both roles: the server as [`stop_server`](Self::stop_server) does, then the client,
     /// whose calls under way fail. The client stays closed.
-    pub async fn stop(&self, grace: Duration) {
-        self.server.stop(grace).await;
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        let stopped = self.server.stop(grace).await;
         self.client.close().await;
+        stopped
     }
 }

@@ -168,15 +168,16 @@ impl Line {
 
 /// What a stream takes up. Dropping it gives that back.
 pub(crate) enum Place {
-    Dialled(Arc<ClientHub>, DialId),
     /// Also on its connection, for as long as this share of it lives.
+    Dialled(Arc<ClientHub>, DialId, #[expect(dead_code, reason = "counts")] Arc<()>),
+    /// Likewise.
     Accepted(Arc<ServerHub>, ConnectionKey, #[expect(dead_code, reason = "counts")] Arc<()>),
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         match self {
-            Self::Dialled(hub, dial) => hub.hang_up(*dial),
+            Self::Dialled(hub, dial, _) => hub.hang_up(*dial),
             Self::Accepted(hub, key, _) => hub.close_raw(*key),
         }
     }

@@ -4,13 +4,17 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{AsyncRead, AsyncWrite};
+use futures_timer::Delay;
 use libp2p_core::upgrade::NegotiationError;
 use libp2p_swarm::Stream;
 use pointsub_core::{StreamError, StreamEvent, StreamOp};
+
+use crate::muxer::NotAccepted;
 
 /// One read takes at most this much.
 const BLOCK: usize = 64 * 1024;
@@ -40,6 +44,10 @@ pub(crate) struct StreamIo {
     /// Written bytes may lie in buffers between here and the connection.
     unflushed: bool,
     finishing: bool,
+    /// Once it is finished, the peer's own end is waited for this long.
+    confirm: Option<Duration>,
+    /// That is waited for, until then.
+    confirming: Option<Delay>,
     /// Writing has failed; what the peer said before may still be readable.
     write_error: Option<StreamError>,
 }
@@ -60,8 +68,21 @@ impl StreamIo {
             writing: Bytes::new(),
             unflushed: false,
             finishing: false,
+            confirm: None,
+            confirming: None,
             write_error: None,
         }
+    }
+
+    /// From now on, the stream has ended when the peer has ended it too, or some time later: only then
+    /// is it known that the peer has got everything.
+    pub(crate) fn confirm_within(&mut self, limit: Duration) {
+        self.confirm = Some(limit);
+    }
+
+    /// Whether what was written last is still on its way out.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.finishing && self.write_error.is_none()
     }
 
     /// Writes what the machine has; ready when the machine is to be told something.
@@ -97,10 +118,7 @@ impl StreamIo {
                 return Poll::Pending;
             }
             if self.finishing {
-                return match Pin::new(&mut self.stream).poll_close(cx) {
-                    Poll::Pending => Poll::Pending,
-                    Poll::Ready(_) => Poll::Ready(Progress::Ended),
-                };
+                return self.poll_end(cx).map(|()| Progress::Ended);
             }
             match machine.poll_op() {
                 Some(StreamOp::Write(bytes)) => self.writing = bytes,
@@ -160,6 +178,35 @@ impl StreamIo {
         Poll::Ready(Progress::Event(event))
     }
 
+    /// Closes this direction, and waits for the other one if that is wanted.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.confirming.is_none() {
+            let closed = ready!(Pin::new(&mut self.stream).poll_close(cx));
+            let Some(limit) = self.confirm.filter(|_| closed.is_ok()) else {
+                self.finishing = closed.is_err();
+                return Poll::Ready(());
+            };
+            self.confirming = Some(Delay::new(limit));
+        }
+        let Some(limit) = &mut self.confirming else { return Poll::Ready(()) };
+        let mut nowhere = [0; 1024];
+        for _ in 0..READS_PER_POLL {
+            if Pin::new(&mut *limit).poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut nowhere)) {
+                Ok(0) => {
+                    self.finishing = false;
+                    return Poll::Ready(());
+                }
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn fail_write(&mut self, error: &io::Error) {
         self.writing = Bytes::new();
         self.write_error = Some(stream_error(error));
@@ -167,10 +214,15 @@ impl StreamIo {
 }
 
 /// An I/O error as the core knows it. A refused optimistic negotiation shows only here.
-fn stream_error(error: &io::Error) -> StreamError {
-    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>());
-    match refused {
-        Some(NegotiationError::Failed) => StreamError::Unsupported,
-        _ => StreamError::Lost(Arc::from(error.to_string())),
+pub(crate) fn stream_error(error: &io::Error) -> StreamError {
+    let inner = error.get_ref();
+    if let Some(NegotiationError::Failed) = inner.and_then(|inner| inner.downcast_ref()) {
+        StreamError::Unsupported
+    } else if let Some(NotAccepted) = inner.and_then(|inner| inner.downcast_ref()) {
+        StreamError::NotAccepted(Arc::from(error.to_string()))
+    } else if error.kind() == io::ErrorKind::ConnectionReset {
+        StreamError::Reset
+    } else {
+        StreamError::Lost(Arc::from(error.to_string()))
     }
 }

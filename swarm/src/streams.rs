@@ -13,6 +13,8 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use pointsub_core::StreamId;
 
+use crate::activity::Activity;
+
 thread_local! {
     /// The streams that were polled last on this thread. A connection's muxer is polled right
     /// after its handler, and so finds its own.
@@ -24,6 +26,13 @@ thread_local! {
 pub(crate) enum Ended {
     Inbound,
     Outbound(StreamId),
+    /// One that was opened to see whether the peer answers, and whether it did.
+    Probe(bool),
+}
+
+/// The signs of life of the connection whose streams were polled last on this thread.
+pub(crate) fn activity_of_last() -> Option<Arc<Activity>> {
+    LAST.with_borrow(|last| Some(last.upgrade()?.activity.clone()))
 }
 
 type Driver = BoxFuture<'static, Ended>;
@@ -45,6 +54,9 @@ pub(crate) struct Run {
     pumped: AtomicBool,
     /// The handler is gone.
     over: AtomicBool,
+    /// The connection is dead: nothing more is to be written to it.
+    dead: AtomicBool,
+    activity: Arc<Activity>,
     pub(crate) signals: Arc<Signals>,
     /// Wakes for the drivers.
     waker: Waker,
@@ -64,6 +76,8 @@ pub(crate) struct Signals {
     gathered: AtomicBool,
     /// Requests under way on all streams that were opened here.
     in_flight: AtomicUsize,
+    /// The handler knows that there are some.
+    watched: AtomicBool,
 }
 
 impl Signals {
@@ -101,6 +115,11 @@ impl Signals {
     pub(crate) fn start(&self, task: &Waker) {
         self.task.register(task);
         self.busy.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether requests are under way of which the handler does not know.
+    pub(crate) fn begins_to_be_due(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0 && !self.watched.swap(true, Ordering::Relaxed)
     }
 
     /// The task is about to rest. Who was woken too late to be looked at wakes it.
@@ -168,7 +187,7 @@ impl Wake for Woken {
 }
 
 impl Streams {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(activity: Arc<Activity>) -> Self {
         let signals = Arc::<Signals>::default();
         let run = Run {
             drivers: Mutex::default(),
@@ -176,6 +195,8 @@ impl Streams {
             ended: Mutex::default(),
             pumped: AtomicBool::default(),
             over: AtomicBool::default(),
+            dead: AtomicBool::default(),
+            activity,
             waker: signals.waker(Signals::STREAMS),
             signals,
         };
@@ -189,6 +210,22 @@ impl Streams {
     pub(crate) fn push(&self, driver: Driver) {
         self.run.new.lock().push(driver);
         self.run.signals.wake(Signals::STREAMS);
+    }
+
+    /// Requests under way on the streams that were opened here.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.run.signals.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// From now on, the handler is polled when the first request begins.
+    pub(crate) fn watch(&self) {
+        self.run.signals.watched.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends the connection at once, if a pump has it.
+    pub(crate) fn abort(&self) {
+        self.run.dead.store(true, Ordering::SeqCst);
+        self.run.signals.wake(Signals::SWARM);
     }
 
     /// Those that have ended since this was asked last.
@@ -205,7 +242,7 @@ impl Streams {
         signals.start(cx.waker());
         self.run.turn();
         signals.rest();
-        LAST.set(Arc::downgrade(&self.run));
+        self.run.announce();
     }
 }
 
@@ -224,6 +261,16 @@ impl Run {
         let run = LAST.take().upgrade()?;
         run.pumped.store(true, Ordering::Relaxed);
         Some(run)
+    }
+
+    /// The muxer that is polled next on this thread is that of these streams.
+    pub(crate) fn announce(self: &Arc<Self>) {
+        LAST.set(Arc::downgrade(self));
+    }
+
+    /// Whether the connection is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
     }
 
     /// Lets every stream go on that can, and those too that were put off. Whether any has ended.
@@ -262,6 +309,7 @@ pub(crate) mod tests {
     use futures::future::poll_fn;
 
     use super::*;
+    use crate::clock::Clock;
 
     /// A task that counts how often it is woken.
     #[derive(Default)]
@@ -280,6 +328,10 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn streams() -> Streams {
+        Streams::new(Arc::new(Activity::new(Clock::start())))
+    }
+
     /// A driver that says whether it was put off, with one request under way and a crowd of three.
     fn deferred(seen: &Arc<AtomicWaker>, streams: &Streams, log: &Arc<Mutex<Vec<bool>>>) {
         let (seen, log, mut deferral) = (seen.clone(), log.clone(), streams.deferral());
@@ -296,7 +348,7 @@ pub(crate) mod tests {
         let task = Arc::<Task>::default();
         let waker = Waker::from(task.clone());
         let cx = Context::from_waker(&waker);
-        let (streams, seen, log) = (Streams::new(), Arc::<AtomicWaker>::default(), Arc::default());
+        let (streams, seen, log) = (streams(), Arc::<AtomicWaker>::default(), Arc::default());
         deferred(&seen, &streams, &log);
         let woken = || task.wakes();
         let pass = || {

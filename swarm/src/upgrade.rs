@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use libp2p_core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
 use libp2p_swarm::Stream;
@@ -12,6 +12,8 @@ use pointsub_core::{Format, ProtocolName};
 /// A name that nobody listens for. Proposed behind another one, it makes sure that the stream is
 /// not there before the peer has answered to that.
 const NOBODY: &str = "/pointsub/none";
+/// What every peer answers at once (libp2p's ping).
+const PING: &str = "/ipfs/ping/1.0.0";
 
 /// A name on the wire and what it stands for.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct WireName {
 pub(crate) enum Speaks {
     Messages(Format),
     Raw,
+    /// A few bytes that come back.
+    Ping,
     /// The peer refuses what was asked for.
     Nothing,
 }
@@ -35,6 +39,7 @@ impl WireName {
         let name = match speaks {
             Speaks::Messages(Format::Native) => protocol.native_name().into(),
             Speaks::Messages(Format::Plain) | Speaks::Raw => protocol.as_str().into(),
+            Speaks::Ping => PING.into(),
             Speaks::Nothing => NOBODY.into(),
         };
         Self { name, protocol: protocol.clone(), speaks }
@@ -64,6 +69,15 @@ impl Names {
         let confirmed = (offer == Offer::Both).then_some(Speaks::Nothing);
         let speaks = formats.iter().map(|format| Speaks::Messages(*format)).chain(confirmed);
         Self(speaks.map(|speaks| WireName::new(protocol, speaks)).collect())
+    }
+
+    /// What to propose to a peer that is to give a sign of life.
+    pub(crate) fn probe() -> Self {
+        static NAMES: LazyLock<Names> = LazyLock::new(|| {
+            let ping = ProtocolName::new(PING).expect("a name that is short and has no spaces");
+            Names([WireName::new(&ping, Speaks::Ping)].into())
+        });
+        NAMES.clone()
     }
 
     /// What to propose for a raw stream.

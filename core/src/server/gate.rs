@@ -72,6 +72,10 @@ pub enum RegisterError {
     /// The server is stopping. Once it has stopped, protocols can be registered again.
     #[error("the server is stopping")]
     Draining,
+    /// The node that the server belongs to was shut down or dropped. Keep the node for as long as
+    /// something is to be served.
+    #[error("the server's node was shut down or dropped")]
+    Closed,
 }
 
 impl Gate {

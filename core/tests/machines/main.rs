@@ -21,6 +21,7 @@ mod closest_hedging;
 mod compress;
 mod frames;
 mod limit;
+mod liveness;
 mod nearest;
 mod raw;
 mod server;

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use libp2p_swarm::Stream;
 use pointsub_core::client::ClientStream;
@@ -146,7 +146,7 @@ impl Future for ClientDriver {
             if this.report() {
                 continue;
             }
-            if this.machine.is_ended() {
+            if this.machine.is_ended() && !this.io.is_ending() {
                 break;
             }
             if left {
@@ -165,8 +165,15 @@ impl Future for ClientDriver {
 }
 
 impl Drop for ClientDriver {
-    /// The connection ends under the stream: whoever waits for an answer is told.
+    /// The connection ends under the stream: whoever waits for an answer gets it if it has come, and
+    /// is told otherwise.
     fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Progress::Event(event)) =
+            self.io.poll_read(&mut self.machine, &mut cx)
+        {
+            self.handle(event);
+        }
         let gone = StreamError::Lost(Arc::from("the connection closed"));
         self.handle(StreamEvent::Failed(gone));
         self.report();

@@ -180,6 +180,7 @@ impl ClientHub {
         io: Stream,
         peer: &PeerId,
         protocol: &ProtocolName,
+        share: Arc<()>,
     ) {
         let now = self.clock.now();
         let line = Arc::<Line>::default();
@@ -192,7 +193,7 @@ impl ClientHub {
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let place = Place::Dialled(self.clone(), dial);
+            let place = Place::Dialled(self.clone(), dial, share);
             let stream = RawStream::new(io, place, local, peer, protocol.clone(), line);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));

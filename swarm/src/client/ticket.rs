@@ -49,12 +49,13 @@ impl OpenTicket {
     }
 
     /// The stream is there, and this was agreed on. Returns what is to run in the task of its
-    /// connection.
+    /// connection. A raw stream holds its `share` of the connection.
     pub(crate) fn succeed(
         mut self,
         io: Stream,
         speaks: Speaks,
         deferral: Deferral,
+        share: Arc<()>,
     ) -> Option<ClientDriver> {
         match (self.wanted, speaks) {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
@@ -63,7 +64,7 @@ impl OpenTicket {
                 Some(ClientDriver::new(id, hub, machine, io, format, self.relayed, deferral))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
-                self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol);
+                self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol, share);
                 None
             }
             _ => {

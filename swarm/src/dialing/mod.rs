@@ -166,6 +166,13 @@ impl Dialing {
         self.drive(target);
     }
 
+    /// Another connection to the peer is wanted, although nobody waits for it yet.
+    pub(crate) fn seek(&mut self, peer: PeerId) {
+        let target = Target::Peer(peer);
+        self.race(&target);
+        self.drive(target);
+    }
+
     /// Somebody wants to be connected to the peer at the address, to whoever is there if that is
     /// `None`.
     pub(crate) fn connect(&mut self, peer: Option<PeerId>, connect: Connect) {
@@ -230,6 +237,11 @@ impl Dialing {
             self.found.insert(address.clone(), peer);
             self.ours.entry(peer).or_default().push(Ours { id, address });
         }
+        self.stop_waiting(peer)
+    }
+
+    /// There is a connection to the peer that serves. Returns who waits for it.
+    pub(crate) fn stop_waiting(&mut self, peer: PeerId) -> Vec<OpenTicket> {
         let Some(waiting) = self.end(&Target::Peer(peer)) else { return Vec::new() };
         for connect in waiting.connects {
             let _gone = connect.done.send(Ok(peer));

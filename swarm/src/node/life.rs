@@ -1,7 +1,10 @@
 //! The swarm of a node, and the task that polls it.
 
-use futures::StreamExt;
+use std::time::Duration;
+
 use futures::channel::{mpsc, oneshot};
+use futures::{FutureExt, StreamExt};
+use futures_timer::Delay;
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
@@ -69,7 +72,7 @@ pub(super) enum Command {
     AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
     Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
     ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    Shutdown { done: oneshot::Sender<()> },
+    Shutdown { within: Duration, done: oneshot::Sender<()> },
 }
 
 /// The task that polls the swarm for as long as the node lives.
@@ -89,7 +92,8 @@ impl Life {
             futures::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 command = self.inbox.next() => match command {
-                    Some(Command::Shutdown { done }) => {
+                    Some(Command::Shutdown { within, done }) => {
+                        self.close_all(within).await;
                         drop(self);
                         let _gone = done.send(());
                         return;
@@ -97,6 +101,26 @@ impl Life {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
+            }
+        }
+    }
+
+    /// Closes every connection, and waits until their peers have got everything.
+    async fn close_all(&mut self, within: Duration) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // An error says that it is gone already.
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+        let mut limit = Delay::new(within).fuse();
+        while self.swarm.connected_peers().next().is_some() {
+            futures::select! {
+                event = self.swarm.select_next_some() => {
+                    if let SwarmEvent::ConnectionEstablished { connection_id, .. } = event {
+                        self.swarm.close_connection(connection_id);
+                    }
+                }
+                () = limit => return,
             }
         }
     }

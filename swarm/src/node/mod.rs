@@ -6,7 +6,7 @@ mod seen;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
@@ -22,7 +22,10 @@ use life::Command;
 use crate::client::Client;
 use crate::pointsub::PointSub;
 use crate::runtime::Runtime;
-use crate::server::Server;
+use crate::server::{Server, Stopped};
+
+/// What connections get at least to close in good order.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// An identity, transports, a server and a client, running on the runtime `R`.
 ///
@@ -142,12 +145,18 @@ impl<R: Runtime> Node<R> {
     }
 
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits
-    /// for, and closes all connections.
-    pub async fn shutdown(self, grace: Duration) {
-        self.pointsub().stop(grace).await;
+    /// for, and closes all connections. What was answered, written to raw streams and closed there
+    /// is delivered first, as far as `grace` allows; peers get a second at least to take it. What was
+    /// not is said.
+    pub async fn shutdown(self, grace: Duration) -> Stopped {
+        let began = Instant::now();
+        let stopped = self.server.end(grace).await;
+        self.client.close().await;
+        let left = grace.saturating_sub(began.elapsed()).max(CLOSING);
         let (done, answer) = oneshot::channel();
-        self.command(Command::Shutdown { done }).await;
+        self.command(Command::Shutdown { within: left, done }).await;
         let _gone = answer.await;
+        stopped
     }
 
     async fn command(&self, command: Command) {

@@ -40,9 +40,8 @@ pub(super) struct Papers {
     pub(super) inbound: Option<SubstreamBox>,
     pub(super) outbound: Option<SubstreamBox>,
     pub(super) event: Option<StreamMuxerEvent>,
-    /// A stream has ended: the swarm closes connections without any, and looks for that when it is
-    /// polled.
-    pub(super) may_be_idle: bool,
+    /// The swarm is to have a look: a stream has ended, or a request has begun.
+    pub(super) changed: bool,
     /// How it ended.
     pub(super) over: Option<io::Result<()>>,
     /// What wakes the pump, once there is one.
@@ -155,7 +154,7 @@ impl StreamMuxer for Pumped {
             return Pin::new(muxer).poll(cx);
         }
         self.look(cx, |papers| {
-            if std::mem::take(&mut papers.may_be_idle) {
+            if std::mem::take(&mut papers.changed) {
                 cx.waker().wake_by_ref();
             }
             papers.event.take()

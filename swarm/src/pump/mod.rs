@@ -15,7 +15,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures_timer::Delay;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerBox};
 
 use self::desk::Desk;
@@ -24,6 +27,9 @@ use crate::streams::{Run, Signals};
 
 /// How often muxer and streams take turns before other tasks do.
 const ROUNDS: u32 = 4;
+
+/// How long a connection may take to close in good order.
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// The task that has the muxer and the streams.
 struct Pump {
@@ -35,7 +41,8 @@ struct Pump {
     /// There is room on the desk for a stream of the peer's.
     takes_inbound: bool,
     wants_outbound: bool,
-    wants_close: bool,
+    /// It is to be closed, and this is when that has taken too long.
+    closing: Option<Delay>,
 }
 
 impl Pump {
@@ -49,7 +56,7 @@ impl Pump {
             run,
             takes_inbound: false,
             wants_outbound: false,
-            wants_close: false,
+            closing: None,
         }
     }
 
@@ -57,18 +64,28 @@ impl Pump {
     fn poll_muxer(&mut self) -> Poll<io::Result<()>> {
         if self.run.signals.take(Signals::MUXER | Signals::SWARM) & Signals::SWARM != 0 {
             let papers = self.desk.papers.lock();
-            if papers.over.is_some() {
-                return Poll::Ready(Ok(()));
-            }
             self.takes_inbound = papers.inbound.is_none();
             self.wants_outbound = papers.wants_outbound;
-            self.wants_close = papers.wants_close;
+            // Without the swarm there is nobody to wait for it, but the peer is to get everything that
+            // was written, and to hear that no more comes.
+            if papers.wants_close || papers.over.is_some() {
+                self.closing.get_or_insert_with(|| Delay::new(CLOSING));
+            }
+        }
+        if self.run.is_dead() {
+            let text = "nothing was heard of the peer for too long";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
         }
         let mut cx = Context::from_waker(&self.waker);
         let mut muxer = Pin::new(&mut self.muxer);
-        if self.wants_close {
+        if let Some(limit) = &mut self.closing {
+            if limit.poll_unpin(&mut cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
             return muxer.poll_close(&mut cx);
         }
+        // For a muxer that wants to know whose it is.
+        self.run.announce();
         if self.takes_inbound
             && let Poll::Ready(stream) = muxer.as_mut().poll_inbound(&mut cx)?
         {
@@ -112,8 +129,9 @@ impl Future for Pump {
             }
         }
         signals.rest();
-        if ended {
-            this.desk.put(|papers| papers.may_be_idle = true);
+        if ended || signals.begins_to_be_due() {
+            // The swarm closes connections that are idle, and watches those on which something is due.
+            this.desk.put(|papers| papers.changed = true);
         }
         Poll::Pending
     }
@@ -127,341 +145,4 @@ impl Drop for Pump {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-    use futures::FutureExt;
-    use futures::future::{BoxFuture, poll_fn};
-    use futures::io::Cursor;
-    use futures::task::AtomicWaker;
-    use libp2p_core::muxing::{StreamMuxerEvent, StreamMuxerExt, SubstreamBox};
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::streams::tests::Task;
-    use crate::streams::{Ended, Streams};
-
-    /// A stream that is polled, and ends when it is told to.
-    #[derive(Default)]
-    struct Seen {
-        polls: AtomicUsize,
-        waker: AtomicWaker,
-        end: AtomicBool,
-        dropped: AtomicBool,
-    }
-
-    struct Driver(Arc<Seen>);
-
-    impl Future for Driver {
-        type Output = Ended;
-
-        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-            self.0.polls.fetch_add(1, Ordering::SeqCst);
-            self.0.waker.register(cx.waker());
-            if self.0.end.load(Ordering::SeqCst) {
-                Poll::Ready(Ended::Inbound)
-            } else {
-                Poll::Pending
-            }
-        }
-    }
-
-    impl Drop for Driver {
-        fn drop(&mut self) {
-            self.0.dropped.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// What a muxer brings when it is polled next, and what has been done with it.
-    #[derive(Default)]
-    struct Script {
-        /// Something for this stream.
-        bytes: Option<Arc<Seen>>,
-        inbound: Option<SubstreamBox>,
-        outbound: Option<SubstreamBox>,
-        event: Option<io::Result<StreamMuxerEvent>>,
-        closed: Option<io::Result<()>>,
-        asked_for_outbound: bool,
-        /// It has given a stream and was not polled since: it wakes nobody.
-        mute: bool,
-        waker: Option<Waker>,
-    }
-
-    type Shared = Arc<Mutex<Script>>;
-
-    struct Scripted(Shared);
-
-    impl Scripted {
-        fn poll_for<T>(
-            &self,
-            cx: &Context<'_>,
-            take: impl Fn(&mut Script) -> Option<T>,
-        ) -> Poll<T> {
-            let mut script = self.0.lock();
-            script.waker = Some(cx.waker().clone());
-            take(&mut script).map_or(Poll::Pending, Poll::Ready)
-        }
-    }
-
-    impl StreamMuxer for Scripted {
-        type Substream = SubstreamBox;
-        type Error = io::Error;
-
-        fn poll_inbound(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<io::Result<SubstreamBox>> {
-            self.poll_for(cx, |script| {
-                let stream = script.inbound.take();
-                script.mute |= stream.is_some();
-                stream
-            })
-            .map(Ok)
-        }
-
-        fn poll_outbound(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<io::Result<SubstreamBox>> {
-            self.poll_for(cx, |script| {
-                script.asked_for_outbound = true;
-                let stream = script.outbound.take();
-                script.mute |= stream.is_some();
-                stream
-            })
-            .map(Ok)
-        }
-
-        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.poll_for(cx, |script| script.closed.take())
-        }
-
-        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-            self.poll_for(cx, |script| {
-                script.mute = false;
-                if let Some(seen) = script.bytes.take() {
-                    seen.waker.wake();
-                }
-                script.event.take()
-            })
-        }
-    }
-
-    thread_local! {
-        static SPAWNED: RefCell<Option<BoxFuture<'static, ()>>> = const { RefCell::new(None) };
-    }
-
-    /// A connection: its streams, its muxer as the swarm has it, and the pump's task.
-    struct Connection {
-        streams: Option<Streams>,
-        muxer: StreamMuxerBox,
-        script: Shared,
-        pump: Option<BoxFuture<'static, ()>>,
-        swarm_task: Arc<Task>,
-        pump_task: Arc<Task>,
-    }
-
-    impl Connection {
-        /// The swarm has polled it once.
-        fn new() -> Self {
-            let script = Shared::default();
-            let muxer = StreamMuxerBox::new(Scripted(script.clone()));
-            let spawn = |future| SPAWNED.set(Some(future));
-            let mut connection = Self {
-                streams: Some(Streams::new()),
-                muxer: Pumped::wrap(muxer, spawn),
-                script,
-                pump: None,
-                swarm_task: Arc::default(),
-                pump_task: Arc::default(),
-            };
-            connection.swarm(|streams, muxer, cx| {
-                streams.poll(cx);
-                assert!(muxer.poll_unpin(cx).is_pending());
-                assert!(muxer.poll_inbound_unpin(cx).is_pending());
-            });
-            connection.pump = SPAWNED.take();
-            assert_eq!(connection.pump(), Poll::Pending);
-            connection.swarm_task.wakes();
-            connection.pump_task.wakes();
-            connection
-        }
-
-        /// What the swarm's task does.
-        fn swarm<T>(
-            &mut self,
-            act: impl FnOnce(&Streams, &mut StreamMuxerBox, &mut Context<'_>) -> T,
-        ) -> T {
-            let waker = self.swarm_task.clone().into();
-            let streams = self.streams.as_ref().expect("the handler is there");
-            act(streams, &mut self.muxer, &mut Context::from_waker(&waker))
-        }
-
-        /// The pump's task has its turn.
-        fn pump(&mut self) -> Poll<()> {
-            let waker = self.pump_task.clone().into();
-            let pump = self.pump.as_mut().expect("it was spawned");
-            let polled = pump.poll_unpin(&mut Context::from_waker(&waker));
-            assert!(!self.script.lock().mute, "nothing would wake the pump");
-            polled
-        }
-
-        /// The muxer has something.
-        fn brings(&self, what: impl FnOnce(&mut Script)) {
-            let mut script = self.script.lock();
-            what(&mut script);
-            script.waker.take().expect("it was polled").wake();
-        }
-
-        fn wakes(&self) -> (usize, usize) {
-            (self.swarm_task.wakes(), self.pump_task.wakes())
-        }
-    }
-
-    fn stream() -> SubstreamBox {
-        SubstreamBox::new(Cursor::new(Vec::new()))
-    }
-
-    #[test]
-    fn bytes_and_streams_are_between_the_pump_and_the_muxer() {
-        let (mut connection, seen) = (Connection::new(), Arc::<Seen>::default());
-        let polls = || seen.polls.load(Ordering::SeqCst);
-        connection.swarm(|streams, _, _| streams.push(Driver(seen.clone()).boxed()));
-        assert_eq!(connection.wakes(), (0, 1), "it is the pump's from the start");
-        assert_eq!((connection.pump(), polls()), (Poll::Pending, 1));
-        assert_eq!((connection.pump(), polls()), (Poll::Pending, 1), "nothing to do");
-        connection.swarm(|streams, _, cx| streams.poll(cx));
-        assert_eq!(polls(), 1, "and nobody else's");
-        assert_eq!(connection.wakes(), (0, 0));
-        connection.brings(|script| script.bytes = Some(seen.clone()));
-        assert_eq!(connection.wakes(), (0, 1));
-        assert_eq!((connection.pump(), polls()), (Poll::Pending, 2));
-        assert_eq!(connection.wakes(), (0, 0), "polled behind the muxer, without a detour");
-        seen.waker.wake();
-        assert_eq!(connection.wakes(), (0, 1), "somebody else woke it");
-        assert_eq!((connection.pump(), polls()), (Poll::Pending, 3));
-        seen.end.store(true, Ordering::SeqCst);
-        connection.brings(|script| script.bytes = Some(seen.clone()));
-        assert_eq!((connection.pump(), polls()), (Poll::Pending, 4));
-        assert_eq!(connection.wakes(), (1, 1), "the swarm is to look whether it is idle");
-        connection.swarm(|_, muxer, cx| assert!(muxer.poll_unpin(cx).is_pending()));
-        assert_eq!(
-            connection.wakes(),
-            (1, 0),
-            "from the start, should it have been halfway through"
-        );
-        assert_eq!(connection.swarm(|streams, _, _| streams.ended().len()), 1);
-    }
-
-    #[test]
-    fn the_swarm_gets_streams_when_it_asks() {
-        let mut connection = Connection::new();
-        let opens = |connection: &mut Connection| {
-            connection.swarm(|_, muxer, cx| muxer.poll_outbound_unpin(cx).is_ready())
-        };
-        connection.brings(|script| script.outbound = Some(stream()));
-        assert!(connection.pump().is_pending() && !connection.script.lock().asked_for_outbound);
-        assert_eq!(connection.wakes(), (0, 1), "nobody asked");
-        assert!(!opens(&mut connection) && !opens(&mut connection));
-        assert_eq!(connection.wakes(), (0, 1), "it asks once");
-        assert!(connection.pump().is_pending());
-        assert_eq!(connection.wakes(), (1, 0));
-        assert!(opens(&mut connection));
-        assert!(!opens(&mut connection), "this is another");
-        assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending));
-
-        let takes = |connection: &mut Connection| {
-            connection.swarm(|_, muxer, cx| muxer.poll_inbound_unpin(cx).is_ready())
-        };
-        connection.brings(|script| script.inbound = Some(stream()));
-        assert!(connection.pump().is_pending());
-        assert_eq!(connection.wakes(), (1, 1));
-        connection.brings(|script| script.inbound = Some(stream()));
-        assert!(connection.pump().is_pending());
-        assert!(connection.script.lock().inbound.is_some(), "the muxer keeps it meanwhile");
-        connection.wakes();
-        assert!(takes(&mut connection));
-        assert_eq!(connection.wakes(), (0, 1), "there is room again");
-        assert!(connection.pump().is_pending() && takes(&mut connection));
-        assert!(connection.pump().is_pending() && !takes(&mut connection));
-    }
-
-    #[test]
-    fn the_swarm_hears_of_a_new_address() {
-        let mut connection = Connection::new();
-        let address: libp2p_core::Multiaddr = "/memory/7".parse().expect("an address");
-        let moved = StreamMuxerEvent::AddressChange(address.clone());
-        connection.brings(|script| script.event = Some(Ok(moved)));
-        assert!(connection.pump().is_pending());
-        assert_eq!(connection.wakes(), (1, 1));
-        match connection.swarm(|_, muxer, cx| muxer.poll_unpin(cx)) {
-            Poll::Ready(Ok(StreamMuxerEvent::AddressChange(to))) => assert_eq!(to, address),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_swarm_hears_why_a_connection_ended() {
-        let mut connection = Connection::new();
-        let why = io::Error::other("because");
-        connection.brings(|script| script.event = Some(Err(why)));
-        assert_eq!(connection.pump(), Poll::Ready(()));
-        assert_eq!(connection.wakes(), (1, 1));
-        for why in ["because", "connection aborted"] {
-            match connection.swarm(|_, muxer, cx| muxer.poll_unpin(cx)) {
-                Poll::Ready(Err(error)) => assert_eq!(error.to_string(), why),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_pump_that_is_gone_ends_the_connection() {
-        let mut connection = Connection::new();
-        connection.pump = None;
-        assert_eq!(connection.wakes(), (1, 0));
-        let polled = connection.swarm(|_, muxer, cx| muxer.poll_inbound_unpin(cx).map_ok(drop));
-        assert!(matches!(polled, Poll::Ready(Err(_))), "{polled:?}");
-    }
-
-    #[test]
-    fn closing_waits_for_the_muxer() {
-        let mut connection = Connection::new();
-        let close = |connection: &mut Connection| {
-            connection.swarm(|_, muxer, cx| muxer.poll_close_unpin(cx).map_ok(drop))
-        };
-        assert!(close(&mut connection).is_pending());
-        assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending));
-        assert!(close(&mut connection).is_pending());
-        connection.brings(|script| script.closed = Some(Ok(())));
-        assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Ready(())));
-        assert_eq!(connection.wakes(), (1, 0));
-        assert!(matches!(close(&mut connection), Poll::Ready(Ok(()))));
-    }
-
-    #[test]
-    fn streams_end_with_their_handler_and_the_pump_with_the_swarm() {
-        let (mut connection, seen) = (Connection::new(), Arc::<Seen>::default());
-        connection.swarm(|streams, _, _| streams.push(Driver(seen.clone()).boxed()));
-        assert!(connection.pump().is_pending());
-        connection.wakes();
-        connection.streams = None;
-        assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending));
-        assert!(seen.dropped.load(Ordering::SeqCst));
-        let nothing = StreamMuxerBox::new(Scripted(Shared::default()));
-        connection.muxer = nothing;
-        assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Ready(())));
-    }
-
-    #[test]
-    fn without_streams_the_muxer_is_polled_directly() {
-        let script = Shared::default();
-        let mut muxer = Pumped::wrap(StreamMuxerBox::new(Scripted(script.clone())), |_| {
-            panic!("there is nothing to pump")
-        });
-        script.lock().inbound = Some(stream());
-        let stream = poll_fn(|cx| muxer.poll_inbound_unpin(cx)).now_or_never();
-        assert!(matches!(stream, Some(Ok(_))));
-    }
-}
+mod tests;

@@ -30,6 +30,9 @@ const INLINE_COMPRESS: usize = 4 * 1024;
 /// Requests above this size are not handled in the task that serves the connection.
 const INLINE_BODY: usize = 64 * 1024;
 
+/// How long a plain peer may take to end its side of a stream when the server stops.
+const PLAIN_END: Duration = Duration::from_secs(1);
+
 /// A handler at work, with the answer it will give.
 type Work = BoxFuture<'static, Result<Body, Status>>;
 
@@ -48,6 +51,10 @@ pub(crate) struct ServerDriver {
     commands: Vec<Command>,
     /// Handlers that did not end at their first poll, by call.
     spawned: HashMap<CallId, AbortHandle>,
+    /// The server stops, and waits for the peer to confirm that it has got its answers.
+    stopping: bool,
+    /// It does not wait any longer.
+    cut_off: bool,
 }
 
 impl ServerDriver {
@@ -74,6 +81,8 @@ impl ServerDriver {
             news: None,
             commands: Vec::new(),
             spawned: HashMap::new(),
+            stopping: false,
+            cut_off: false,
         }
     }
 
@@ -116,8 +125,18 @@ impl ServerDriver {
                     self.spawned.remove(&call);
                     self.machine.abandoned(call, gate, now);
                 }
-                Command::Drain => self.machine.drain(gate, now),
-                Command::Reset => self.machine.reset(gate),
+                Command::Drain => {
+                    self.machine.drain(gate, now);
+                    self.stopping = true;
+                    // A plain peer need not end its side.
+                    let native = self.machine.compresses();
+                    let limit = if native { self.hub.config.write_timeout() } else { PLAIN_END };
+                    self.io.confirm_within(limit);
+                }
+                Command::Reset => {
+                    self.machine.reset(gate);
+                    self.cut_off = true;
+                }
             }
         }
         self.machine.poll_event(gate, now)
@@ -231,6 +250,9 @@ impl Future for ServerDriver {
         loop {
             this.lane.take(&mut this.commands, cx);
             this.serve(cx);
+            if this.cut_off && this.machine.is_ended() {
+                break;
+            }
             match this.io.poll_write(&mut this.machine, cx) {
                 Poll::Ready(Progress::Event(event)) => {
                     this.news = Some(event);
@@ -263,7 +285,7 @@ impl Future for ServerDriver {
                 // Room in the outbox, for what has waited for it.
                 continue;
             }
-            if this.machine.is_ended() {
+            if this.machine.is_ended() && !this.io.is_ending() {
                 break;
             }
             if !this.timer.poll_due(this.machine.next_deadline(), cx) {
@@ -280,7 +302,8 @@ impl Drop for ServerDriver {
     /// The stream is gone: nobody waits for the handlers that are still at work for it.
     fn drop(&mut self) {
         self.spawned.values().for_each(AbortHandle::abort);
-        self.hub.close(&mut self.machine);
+        let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
+        self.hub.close(&mut self.machine, unconfirmed);
     }
 }
 

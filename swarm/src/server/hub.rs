@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
+use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
 use futures::task::AtomicWaker;
+use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
@@ -19,7 +23,7 @@ use crate::clock::Clock;
 use crate::raw::{Line, Place, RawStream};
 use crate::runtime::Executor;
 use crate::upgrade::{Speaks, WireName};
-use crate::{notify, peer, spares};
+use crate::{peer, spares};
 
 pub(crate) struct ServerHub {
     pub(crate) local: PeerId,
@@ -47,7 +51,24 @@ pub(crate) struct State {
     /// Raw streams that are open, accepted or waiting for that.
     lines: SecondaryMap<ConnectionKey, Arc<Line>>,
     /// Who waits until no stream is left.
-    stopping: Vec<oneshot::Sender<()>>,
+    stopping: Vec<oneshot::Sender<Stopped>>,
+    /// What the stop that is under way, or was last, could not bring to its end.
+    stopped: Stopped,
+    /// What it had to begin with.
+    abandoned_before: u64,
+    /// It will not serve again.
+    ended: bool,
+}
+
+/// What a stop of the server could not bring to its end within the time it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Requests whose handlers were cut off. Their callers are told that they may have been processed.
+    pub cut_off: u64,
+    /// Streams whose peers did not confirm within `write_timeout`, or the grace, that they have got
+    /// their last answers. Peers that speak the plain format are not counted: they confirm nothing.
+    pub unconfirmed: u64,
 }
 
 /// What becomes of a protocol's streams.
@@ -119,6 +140,9 @@ impl ServerHub {
             lanes: SecondaryMap::new(),
             lines: SecondaryMap::new(),
             stopping: Vec::new(),
+            stopped: Stopped::default(),
+            abandoned_before: 0,
+            ended: false,
         });
         let (turns, swarm) = (Turns::new(), AtomicWaker::new());
         Arc::new(Self { local, clock, config, executor, turns, state, swarm })
@@ -152,6 +176,9 @@ impl ServerHub {
         service: impl FnOnce(&mut State) -> Service,
     ) -> Result<(), RegisterError> {
         let mut state = self.state.lock();
+        if state.ended {
+            return Err(RegisterError::Closed);
+        }
         state.gate.register(protocol)?;
         let service = service(&mut state);
         state.services.insert(protocol.clone(), service);
@@ -216,12 +243,14 @@ impl ServerHub {
         Accepted { machine, handler, lane }
     }
 
-    /// Forgets a stream whose handlers have been stopped.
-    pub(crate) fn close(&self, machine: &mut ServerStream) {
+    /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
+    /// that its peer has got everything, and did not.
+    pub(crate) fn close(&self, machine: &mut ServerStream, unconfirmed: bool) {
         let now = self.clock.now();
         let state = &mut *self.state.lock();
         machine.close(&mut state.gate, now);
         state.lanes.remove(machine.key());
+        state.stopped.unconfirmed += u64::from(unconfirmed);
         state.finish_stop();
     }
 
@@ -257,22 +286,55 @@ impl ServerHub {
         }
     }
 
-    /// Lets no further request in; the receiver hears when no stream is left, and the server can
-    /// serve again.
-    pub(crate) fn stop(&self) -> oneshot::Receiver<()> {
+    /// Lets no further request in, and cuts off after `grace` what is at work then. The receiver hears
+    /// when no stream is left, and the server can serve again unless this is its `end`.
+    ///
+    /// The names of what was served stay announced, so that whoever opens a stream is told that the
+    /// server stops, and tries again later or elsewhere.
+    pub(crate) fn stop(self: &Arc<Self>, grace: Duration, end: bool) -> oneshot::Receiver<Stopped> {
+        let (sender, receiver) = oneshot::channel();
+        let (guard, guarded) = oneshot::channel();
         let mut state = self.state.lock();
+        if !state.gate.is_draining() {
+            state.stopped = Stopped::default();
+            state.abandoned_before = state.gate.stats().abandoned;
+        }
+        state.ended |= end;
         state.gate.drain();
         let services = std::mem::take(&mut state.services);
-        state.rename();
-        let (sender, receiver) = oneshot::channel();
-        state.stopping.push(sender);
+        state.stopping.extend([sender, guard]);
         let lanes = state.lanes();
         state.finish_stop();
         drop(state);
         drop(services);
         lanes.iter().for_each(|lane| lane.push(Command::Drain));
         self.swarm.wake();
+        // Whoever asked for it may not wait for its end.
+        let hub = Arc::downgrade(self);
+        (self.executor)(
+            async move {
+                if let Either::Right(_) = select(guarded, Delay::new(grace)).await
+                    && let Some(hub) = hub.upgrade()
+                {
+                    hub.reset();
+                }
+            }
+            .boxed(),
+        );
         receiver
+    }
+
+    /// The node is gone: nothing is served any more, and nobody waits.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        state.gate.drain();
+        let services = std::mem::take(&mut state.services);
+        state.names = Arc::default();
+        drop(state);
+        // Handlers, which may hold the server, and listeners, which wait for streams.
+        drop(services);
+        self.reset();
     }
 
     /// Cuts off what is still at work.
@@ -323,8 +385,13 @@ impl State {
 
     fn finish_stop(&mut self) {
         if self.lanes.is_empty() && self.lines.is_empty() && self.gate.is_draining() {
-            self.gate.reopen();
-            notify(&mut self.stopping);
+            if !self.ended {
+                self.gate.reopen();
+            }
+            self.stopped.cut_off = self.gate.stats().abandoned - self.abandoned_before;
+            for waiting in self.stopping.drain(..) {
+                let _gone = waiting.send(self.stopped);
+            }
         }
     }
 }

@@ -10,13 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
-use futures_timer::Delay;
 use pointsub_core::server::RegisterError;
 use pointsub_core::{ProtocolName, ServerStats};
 
 pub use self::handler::{Handler, HandlerError, Request, Spawned};
 use self::hub::ServerHub;
+pub use self::hub::Stopped;
 pub use self::listen::Listener;
 use crate::connection::ConnectionInfo;
 
@@ -72,16 +71,20 @@ impl Server {
     }
 
     /// Unregisters every protocol, takes no further requests, tells clients so, finishes what is
-    /// at work, and closes every stream. What is still at work after `grace` is cut off.
+    /// at work, and closes every stream. Clients that ask meanwhile are told that the server is
+    /// [draining](crate::StatusCode::Draining), and try again. What is still at work after `grace`
+    /// is cut off, also if the future of this is dropped before.
     ///
-    /// When this returns, protocols can be [registered](Self::register) again, and the server
+    /// When this returns, clients of this library have got their answers: each of them confirms it
+    /// by ending its streams. Protocols can be [registered](Self::register) again, and the server
     /// serves again. Until then registering is [`RegisterError::Draining`].
-    pub async fn stop(&self, grace: Duration) {
-        let stopped = self.hub.stop();
-        if let Either::Right(((), stopped)) = select(stopped, Delay::new(grace)).await {
-            self.hub.reset();
-            let _gone = stopped.await;
-        }
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        self.hub.stop(grace, false).await.unwrap_or_default()
+    }
+
+    /// Stops for good: the node ends.
+    pub(crate) async fn end(&self, grace: Duration) -> Stopped {
+        self.hub.stop(grace, true).await.unwrap_or_default()
     }
 }
 

@@ -1,15 +1,24 @@
 //! Yamux, tuned.
 
+mod ends;
+mod headers;
+mod socket;
+
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
 use yamux::{Config, Connection, Mode};
+
+use self::ends::Ends;
+pub(crate) use self::ends::{MuxedStream, NotAccepted};
+use self::socket::{Control, Socket};
+use crate::streams;
 
 /// The largest piece of a stream in one frame. With its header it fits into one Noise record.
 const FRAME: usize = 65_000;
@@ -47,24 +56,21 @@ impl Way {
     }
 }
 
-/// The Yamux of libp2p with larger frames, and with one flush for all of them.
+/// The Yamux of libp2p with larger frames, with one flush for all of them, with streams that tell an
+/// end from a break, and without the deadlock of two ends that both wait to answer a ping.
 ///
 /// The stock upgrade flushes behind every frame, so that each frame becomes an encrypted record
 /// and a system call. This one writes what there is, and flushes when there is no more. To peers
 /// it is the same protocol.
 pub(crate) struct Muxer<C> {
-    connection: Connection<Held<C>>,
-    flush: Arc<Flush>,
-    inbound: VecDeque<yamux::Stream>,
+    connection: Connection<Socket<C>>,
+    control: Arc<Control>,
+    ends: Arc<Ends>,
+    inbound: VecDeque<MuxedStream>,
     /// Who waits for a stream from the peer.
     waiting: Option<Waker>,
-}
-
-/// Whether to flush, and whether there is something to flush. Both sides belong to one task.
-#[derive(Debug, Default)]
-struct Flush {
-    now: AtomicBool,
-    written: AtomicBool,
+    /// Those who look after the connection's streams know its signs of life.
+    linked: bool,
 }
 
 impl<C> Muxer<C>
@@ -76,23 +82,44 @@ where
         config.set_split_send_size(FRAME);
         config.set_max_num_streams(STREAMS);
         config.set_max_connection_receive_window(Some(STREAMS * WINDOW + way.growth()));
-        let flush = Arc::<Flush>::default();
-        let connection = Connection::new(Held { io, flush: flush.clone() }, config, mode);
-        Self { connection, flush, inbound: VecDeque::new(), waiting: None }
+        let (control, ends) = (Arc::<Control>::default(), Arc::<Ends>::default());
+        let socket = Socket::new(io, control.clone(), ends.clone());
+        let connection = Connection::new(socket, config, mode);
+        let inbound = VecDeque::new();
+        Self { connection, control, ends, inbound, waiting: None, linked: false }
     }
 
     /// Moves bytes both ways, until the peer opens a stream.
     fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<yamux::Stream>> {
+        self.control.blocked.store(false, Ordering::Relaxed);
+        self.control.read.store(false, Ordering::Relaxed);
         let mut polled = self.connection.poll_next_inbound(cx);
-        if polled.is_pending() && self.flush.written.load(Ordering::Relaxed) {
-            self.flush.now.store(true, Ordering::Relaxed);
+        if polled.is_pending() && self.control.is_stuck() {
+            // Yamux reads nothing while the answer to a ping waits to be written. If the peer does the
+            // same, neither end ever reads again (libp2p/rust-yamux#227). So the answer is taken.
+            self.control.overflow.store(true, Ordering::Relaxed);
             polled = self.connection.poll_next_inbound(cx);
-            self.flush.now.store(false, Ordering::Relaxed);
+            self.control.overflow.store(false, Ordering::Relaxed);
+        }
+        if polled.is_pending() && self.control.written.load(Ordering::Relaxed) {
+            self.control.flush.store(true, Ordering::Relaxed);
+            polled = self.connection.poll_next_inbound(cx);
+            self.control.flush.store(false, Ordering::Relaxed);
         }
         polled.map(|stream| match stream {
             Some(stream) => stream.map_err(io::Error::other),
             None => Err(io::Error::other(yamux::ConnectionError::Closed)),
         })
+    }
+
+    /// Lets those who look after the streams know when the peer was last heard of.
+    fn link(&mut self) {
+        if !self.linked
+            && let Some(activity) = streams::activity_of_last()
+        {
+            self.linked = true;
+            *self.control.activity.lock() = Some(activity);
+        }
     }
 }
 
@@ -100,13 +127,13 @@ impl<C> StreamMuxer for Muxer<C>
 where
     C: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    type Substream = yamux::Stream;
+    type Substream = MuxedStream;
     type Error = io::Error;
 
     fn poll_inbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<yamux::Stream>> {
+    ) -> Poll<io::Result<MuxedStream>> {
         if let Some(stream) = self.inbound.pop_front() {
             return Poll::Ready(Ok(stream));
         }
@@ -118,21 +145,27 @@ where
     fn poll_outbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<yamux::Stream>> {
-        self.connection.poll_new_outbound(cx).map_err(io::Error::other)
+    ) -> Poll<io::Result<MuxedStream>> {
+        let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(io::Error::other)?;
+        Poll::Ready(Ok(self.ends.outbound(stream)))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.flush.now.store(true, Ordering::Relaxed);
+        self.control.flush.store(true, Ordering::Relaxed);
         self.connection.poll_close(cx).map_err(io::Error::other)
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        self.link();
         match self.poll_connection(cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                self.ends.over(&error.to_string());
+                return Poll::Ready(Err(error));
+            }
             // Dropped if there are too many, which resets it.
             Poll::Ready(Ok(stream)) => {
+                let stream = self.ends.inbound(stream);
                 if self.inbound.len() < INBOUND {
                     self.inbound.push_back(stream);
                 }
@@ -147,45 +180,5 @@ where
     }
 }
 
-/// A connection that is flushed when it is told to, and not whenever it is asked to.
-#[derive(Debug)]
-struct Held<C> {
-    io: C,
-    flush: Arc<Flush>,
-}
-
-impl<C: AsyncRead + Unpin> AsyncRead for Held<C> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<C: AsyncWrite + Unpin> AsyncWrite for Held<C> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.flush.written.store(true, Ordering::Relaxed);
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.flush.now.load(Ordering::Relaxed) {
-            return Poll::Ready(Ok(()));
-        }
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        if flushed.is_ready() {
-            self.flush.written.store(false, Ordering::Relaxed);
-        }
-        flushed
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_close(cx)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The headers of Yamux frames, as they pass by.
+
+/// Bytes of a header.
+const LEN: usize = 12;
+/// What kinds of frames there are.
+const DATA: u8 = 0;
+const GO_AWAY: u8 = 3;
+/// Flags of a frame.
+const SYN: u16 = 1;
+const ACK: u16 = 2;
+const FIN: u16 = 4;
+const RST: u16 = 8;
+
+/// What a frame says about its stream, or about the connection. A frame can say several things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The peer opens the stream.
+    Opened(u32),
+    /// The peer has taken a stream that we opened.
+    Accepted(u32),
+    /// The peer sends no more on the stream.
+    Finished(u32),
+    /// The peer has broken the stream off.
+    Reset(u32),
+    /// The peer closes the connection in good order.
+    GoneAway,
+}
+
+/// Follows the frames that are read from a connection. Yamux itself does not tell a stream that was
+/// finished from one that was broken off.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    header: [u8; LEN],
+    /// Bytes of the header that are there.
+    have: usize,
+    /// Bytes of the body that are to come.
+    body: usize,
+}
+
+impl Headers {
+    /// Takes in what was read next, and says what frames that are there as a whole mean.
+    pub(super) fn read(&mut self, mut bytes: &[u8], mut say: impl FnMut(Said)) {
+        while !bytes.is_empty() {
+            let taken = (LEN - self.have).min(bytes.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if taken > 0 && self.have == LEN && self.kind() == DATA {
+                self.body = self.length() as usize;
+            }
+            let skipped = self.body.min(bytes.len());
+            self.body -= skipped;
+            bytes = &bytes[skipped..];
+            if self.have == LEN && self.body == 0 {
+                self.have = 0;
+                self.complete(&mut say);
+            }
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        self.header[1]
+    }
+
+    fn length(&self) -> u32 {
+        let [.., w, x, y, z] = self.header;
+        u32::from_be_bytes([w, x, y, z])
+    }
+
+    fn complete(&self, say: &mut impl FnMut(Said)) {
+        let [_, _, flags @ .., _, _, _, _, _, _, _, _] = self.header;
+        let [.., a, b, c, d, _, _, _, _] = self.header;
+        let (flags, stream) = (u16::from_be_bytes(flags), u32::from_be_bytes([a, b, c, d]));
+        // Any number but 0 is an error.
+        if self.kind() == GO_AWAY && self.length() == 0 {
+            say(Said::GoneAway);
+        }
+        // Pings have no stream.
+        if stream == 0 || flags == 0 {
+            return;
+        }
+        let meanings = [
+            (SYN, Said::Opened(stream)),
+            (ACK, Said::Accepted(stream)),
+            (FIN, Said::Finished(stream)),
+            (RST, Said::Reset(stream)),
+        ];
+        meanings.into_iter().filter(|(flag, _)| flags & flag != 0).for_each(|(_, said)| say(said));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u16, stream: u32, length: u32, body: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0, kind];
+        frame.extend(flags.to_be_bytes());
+        frame.extend(stream.to_be_bytes());
+        frame.extend(length.to_be_bytes());
+        frame.extend(body);
+        frame
+    }
+
+    #[test]
+    fn frames_are_followed_however_they_are_cut() {
+        let frames = [
+            frame(DATA, SYN, 1, 30, &[0xff; 30]),
+            frame(1, ACK, 2, 5, &[]),
+            frame(DATA, 0, 1, 3, &[8; 3]),
+            frame(2, SYN, 0, 7, &[]),
+            frame(DATA, FIN | ACK, 3, 0, &[]),
+            frame(DATA, RST, 4, 0, &[]),
+            frame(3, 0, 0, 1, &[]),
+            frame(3, 0, 0, 0, &[]),
+        ]
+        .concat();
+        let expected = [
+            Said::Opened(1),
+            Said::Accepted(2),
+            Said::Accepted(3),
+            Said::Finished(3),
+            Said::Reset(4),
+            Said::GoneAway,
+        ];
+        let mut headers = Headers::default();
+        let (last, whole) = (&mut 0, frame(DATA, FIN, 5, 2, &[0; 2]));
+        headers.read(&whole[..LEN + 1], |_| *last += 1);
+        assert_eq!(*last, 0, "its body is not there yet");
+        headers.read(&whole[LEN + 1..], |_| *last += 1);
+        assert_eq!(*last, 1);
+        for cut in 1..frames.len() {
+            let (mut headers, mut said) = (Headers::default(), Vec::new());
+            frames.chunks(cut).for_each(|chunk| headers.read(chunk, |s| said.push(s)));
+            assert_eq!(said, expected, "{cut} bytes at a time");
+        }
+    }
+}
