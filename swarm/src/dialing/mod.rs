@@ -5,7 +5,7 @@
 //! each address is a dial of its own here, and a [`Race`] decides when it begins.
 
 mod race;
-mod reason;
+pub(crate) mod reason;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

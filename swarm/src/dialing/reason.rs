@@ -31,7 +31,8 @@ pub(super) fn of_dial(error: &DialError, place: &Place) -> Option<String> {
     })
 }
 
-fn of_transport(error: &TransportError<io::Error>) -> String {
+/// Why a transport cannot do something.
+pub(crate) fn of_transport(error: &TransportError<io::Error>) -> String {
     match error {
         TransportError::MultiaddrNotSupported(_) => {
             "this node has no transport for such an address".to_owned()

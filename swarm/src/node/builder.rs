@@ -1,19 +1,17 @@
 //! What a node starts with, and its start.
 
-use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::mpsc;
 use libp2p_connection_limits::ConnectionLimits;
 use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::Boxed;
 use libp2p_core::transport::timeout::TransportTimeout;
-use libp2p_core::transport::{Boxed, ListenerId};
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_relay as relay;
-use libp2p_swarm::{Config as SwarmConfig, Swarm, SwarmEvent};
+use libp2p_swarm::{Config as SwarmConfig, Swarm};
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
@@ -62,7 +60,7 @@ pub enum NodeError {
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
     Transport(#[from] std::io::Error),
-    /// A listen address cannot be used. Is another program listening there?
+    /// A listen address cannot be used. Is another program listening there, or is the peer no relay?
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
@@ -101,6 +99,10 @@ impl<R: Runtime> NodeBuilder<R> {
     /// ([`Cause::RelayLost`](crate::Cause::RelayLost)), and is made anew by the next request. The
     /// two ends try to make a direct connection meanwhile (DCUtR), and use that from then on. For
     /// this to work through a NAT, give an ordinary address to listen on before that at the relay.
+    ///
+    /// A relay that cannot be reached is no obstacle to [`build`](Self::build): it is asked again for
+    /// as long as the node lives, after pauses of 1 s to 30 s, and so is one that restarts or to which
+    /// the connection is lost.
     pub fn listen(mut self, address: Multiaddr) -> Self {
         self.listen.push(address);
         self
@@ -140,7 +142,8 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// Starts the node and waits until it listens.
+    /// Starts the node and waits until it listens, for 10 s at most. Relays that have not answered by
+    /// then are waited for in the background.
     ///
     /// # Errors
     /// [`NodeError`]
@@ -167,9 +170,10 @@ impl<R: Runtime> NodeBuilder<R> {
         let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
-        listen(&mut swarm, self.listen).await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        R::spawn(Box::pin(Life::new(swarm, inbox).run()));
+        let mut life = Life::new(swarm, inbox);
+        life.listen(self.listen).await?;
+        R::spawn(Box::pin(life.run()));
         Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })
     }
 }
@@ -185,30 +189,4 @@ fn with_circuits<R: Runtime>(
     let both = establish(circuits, keypair)?.or_transport(R::transport(keypair)?);
     let both = both.map(|either, _| either.into_inner());
     Ok(both.map(|(peer, muxer), _| (peer, Pumped::wrap(muxer, R::spawn))).boxed())
-}
-
-/// Waits until every address is listened on.
-async fn listen(swarm: &mut Swarm<Parts>, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
-    let mut waiting: HashSet<ListenerId> = HashSet::new();
-    let failed = |address, reason| NodeError::Listen { address, reason };
-    for address in addresses {
-        let id = swarm.listen_on(address.clone());
-        waiting.insert(id.map_err(|error| failed(address, error.to_string()))?);
-    }
-    while !waiting.is_empty() {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { listener_id, .. } => {
-                waiting.remove(&listener_id);
-            }
-            SwarmEvent::ListenerClosed { listener_id, addresses, reason }
-                if waiting.contains(&listener_id) =>
-            {
-                let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
-                let reason = reason.err().map_or_else(String::new, |error| error.to_string());
-                return Err(failed(address, reason));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

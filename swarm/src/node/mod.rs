@@ -2,6 +2,7 @@
 
 mod builder;
 mod life;
+mod reservations;
 mod seen;
 
 use std::fmt;
