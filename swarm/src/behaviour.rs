@@ -161,6 +161,22 @@ impl Behaviour {
         connections.iter().rev().min_by_key(|found| (found.suspect, found.relayed))
     }
 
+    /// There are too many connections to a peer. One that is suspect makes room before one that is
+    /// not, the oldest of them.
+    pub(crate) fn make_room(&mut self, peer_id: PeerId) {
+        let connections = self.connections.get(&peer_id).into_iter().flatten();
+        let Some(&Connection { id, suspect, .. }) = connections.min_by_key(|found| !found.suspect)
+        else {
+            return;
+        };
+        if suspect {
+            self.end_dead(peer_id, id);
+        } else {
+            let connection = CloseConnection::One(id);
+            self.events.push_back(ToSwarm::CloseConnection { peer_id, connection });
+        }
+    }
+
     /// Nothing new goes over a connection beside which there is a better one. Its streams end with
     /// the requests that they have. A peer that has made another connection may have lost this one
     /// without a word, and one that is suspect is not waited for.

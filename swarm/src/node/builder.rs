@@ -4,10 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use futures::channel::mpsc;
-use libp2p_connection_limits::ConnectionLimits;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
-use libp2p_core::transport::timeout::TransportTimeout;
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_relay as relay;
@@ -16,7 +14,9 @@ use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
 use super::Node;
+use super::handshakes::Handshakes;
 use super::life::{Life, Parts};
+use super::limits::Limits;
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
 use crate::establish::establish;
@@ -28,10 +28,9 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// How many inbound streams of one connection may negotiate at a time; libp2p drops those beyond.
 const NEGOTIATING: usize = 512;
 /// How many peers may be in the middle of a handshake with us at a time.
-const HANDSHAKES: u32 = 256;
-/// How many connections to one peer there may be: one through a relay, a direct one from each side,
-/// and some that are on their way out.
-const PER_PEER: u32 = 8;
+const HANDSHAKES: usize = 256;
+/// How long a handshake that another peer begins may take, by default.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How many connections others may have to us, by default.
 const INCOMING: u32 = 10_000;
 /// How many calls to a node (connect, addresses) wait for its task.
@@ -47,6 +46,7 @@ pub struct NodeBuilder<R> {
     server: ServerConfig,
     relay: Option<RelayConfig>,
     max_incoming: u32,
+    handshake_timeout: Duration,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -80,6 +80,7 @@ impl<R: Runtime> NodeBuilder<R> {
             server: ServerConfig::default(),
             relay: None,
             max_incoming: INCOMING,
+            handshake_timeout: HANDSHAKE,
             runtime: PhantomData,
         }
     }
@@ -123,10 +124,21 @@ impl<R: Runtime> NodeBuilder<R> {
     }
 
     /// The most connections that others may have to this node; further ones are closed. Default
-    /// 10 000. Of one peer there are at most 8, and at most 256 may be in the middle of their
-    /// handshake. Those without a stream are closed after 60 s.
+    /// 10 000. A network (an IPv4 /24 or an IPv6 /48) may have eight times what is left of them, and 8
+    /// in any case. Of one peer there are at most 8, of which one makes room for a further one.
+    /// Those without a stream are closed after 60 s.
+    ///
+    /// At most 256 connections may be in the middle of their handshake. One that has said nothing
+    /// makes room for a further one.
     pub fn max_incoming_connections(mut self, max_incoming: u32) -> Self {
         self.max_incoming = max_incoming;
+        self
+    }
+
+    /// How long the handshake of a connection that another peer makes may take. Default 5 s. The
+    /// client's `connect_timeout` is for those that this node makes.
+    pub fn handshake_timeout(mut self, handshake_timeout: Duration) -> Self {
+        self.handshake_timeout = handshake_timeout;
         self
     }
 
@@ -154,10 +166,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let executor: crate::Executor = std::sync::Arc::new(|future| R::spawn(future));
         let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
         let (client, server) = (pointsub.client(), pointsub.server());
-        let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(HANDSHAKES))
-            .with_max_established_incoming(Some(self.max_incoming))
-            .with_max_established_per_peer(Some(PER_PEER));
+        let limits = Limits::new(self.max_incoming as usize);
         let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)
             .with_idle_connection_timeout(IDLE_CONNECTION)
@@ -167,7 +176,8 @@ impl<R: Runtime> NodeBuilder<R> {
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
         let transport = with_circuits::<R>(circuits, &keypair)?;
-        let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
+        let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
+        let transport = Handshakes::new(transport, HANDSHAKES, inbound, outbound).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);

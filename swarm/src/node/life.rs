@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
-use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::ListenerId;
@@ -21,6 +20,7 @@ use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multistream_select::NegotiationError;
 
+use super::limits::{Limits, TooMany};
 use super::reservations::Reservations;
 use super::seen::Seen;
 use super::{ConnectError, NodeError};
@@ -42,7 +42,7 @@ const NO_RELAY: &str = "the peer there does not relay";
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 pub(super) struct Parts {
     /// First, so that nothing else is asked about a connection that its limits refuse.
-    limits: connection_limits::Behaviour,
+    limits: Limits,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     relayed: relay::client::Behaviour,
@@ -59,7 +59,7 @@ impl Parts {
         keypair: &Keypair,
         pointsub: Behaviour,
         relay: Option<RelayConfig>,
-        limits: ConnectionLimits,
+        limits: Limits,
     ) -> (relay::client::Transport, Self) {
         let key = keypair.public();
         let peer = key.to_peer_id();
@@ -67,7 +67,7 @@ impl Parts {
         // What peers say of their addresses is kept by the book of addresses, and nowhere else.
         let identify = identify::Config::new("/pointsub/1".into(), key).with_cache_size(0);
         let parts = Self {
-            limits: connection_limits::Behaviour::new(limits),
+            limits,
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),
             relayed,
@@ -258,6 +258,9 @@ impl Life {
                     let reason = reason.err().map_or_else(String::new, |error| root(&error));
                     tracing::info!(%relay, reason, "no place at the relay, which is asked again");
                 }
+            }
+            SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
+                self.swarm.behaviour_mut().pointsub.make_room(peer);
             }
             // With the relay's limits, which explain how such connections end.
             SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {

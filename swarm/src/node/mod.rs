@@ -1,7 +1,10 @@
 //! A ready-made libp2p node for programs that have no swarm of their own.
 
 mod builder;
+mod handshakes;
 mod life;
+mod limits;
+mod places;
 mod reservations;
 mod seen;
 

@@ -12,6 +12,7 @@ mod common;
 mod composed;
 mod connecting;
 mod crash;
+mod crowds;
 mod duplex;
 mod formats;
 mod handlers;

@@ -16,6 +16,8 @@ mod composed;
 mod connecting;
 #[path = "../e2e/crash.rs"]
 mod crash;
+#[path = "../e2e/crowds.rs"]
+mod crowds;
 #[path = "../e2e/duplex.rs"]
 mod duplex;
 #[path = "../e2e/formats.rs"]
