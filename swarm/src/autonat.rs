@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use libp2p_autonat::v2::{client, server};
-use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::PortUse;
 use libp2p_core::{Endpoint, Multiaddr};
 use libp2p_identity::PeerId;
@@ -16,6 +15,8 @@ use libp2p_swarm::{
     THandlerOutEvent, ToSwarm,
 };
 use thiserror::Error;
+
+use crate::ip::{direct_ip, is_public};
 
 /// Asks peers to dial the addresses at which they see this node.
 pub(crate) type Client = client::Behaviour;
@@ -78,33 +79,6 @@ impl Server {
         minute.dials += 1;
         *of_peer += 1;
         Ok(())
-    }
-}
-
-/// The IP address of a peer that is not behind a relay or a name.
-fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
-    if address.iter().any(|part| part == Protocol::P2pCircuit) {
-        return None;
-    }
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.to_canonical()),
-        _ => None,
-    }
-}
-
-/// Whether an address can be that of a machine on the open internet.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            let carrier_nat = a == 100 && (64..128).contains(&b);
-            let reserved = a == 0 || a >= 240;
-            let local = ip.is_private() || ip.is_loopback() || ip.is_link_local();
-            !(local || carrier_nat || reserved || ip.is_multicast())
-        }
-        // All that has been given out so far.
-        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
     }
 }
 

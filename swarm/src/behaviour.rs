@@ -8,19 +8,19 @@ use libp2p_core::transport::PortUse;
 use libp2p_core::{Endpoint, Multiaddr};
 use libp2p_identity::PeerId;
 use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
-use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{
     CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
     THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use pointsub_core::{ClientConfig, ConfigError, ServerConfig, StreamError, Verdict};
+use pointsub_core::{ClientConfig, ConfigError, ServerConfig, Verdict};
 
 use crate::activity::Activity;
-use crate::address_book::AddressBook;
+use crate::address_book::is_relayed;
 use crate::client::Client;
 use crate::client::hub::{ClientHub, OpenCommand};
-use crate::client::ticket::{OpenTicket, Wanted};
+use crate::client::ticket::OpenTicket;
 use crate::clock::Clock;
+use crate::dialing::{Connect, Dialing};
 use crate::handler::{Handler, Judged, ToHandler};
 use crate::peer;
 use crate::pointsub::PointSub;
@@ -38,9 +38,7 @@ pub struct Behaviour {
     timer: Timer,
     clock: Clock,
     connections: HashMap<PeerId, Vec<Connection>>,
-    /// Peers that are being dialled for the sake of opens.
-    dialing: HashMap<PeerId, Dial>,
-    addresses: AddressBook,
+    dialing: Dialing,
     listening: Arc<[WireName]>,
     events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
 }
@@ -51,12 +49,6 @@ struct Connection {
     relayed: bool,
     /// Its peer does not answer a probe.
     suspect: bool,
-}
-
-#[derive(Debug)]
-struct Dial {
-    id: ConnectionId,
-    waiting: Vec<OpenTicket>,
 }
 
 impl Behaviour {
@@ -73,6 +65,7 @@ impl Behaviour {
         client.validate()?;
         server.validate()?;
         let clock = Clock::start();
+        let dialing = Dialing::new(client.connect_timeout(), clock);
         let server = ServerHub::new(server, local, clock, executor);
         Ok(Self {
             client: ClientHub::new(client, local, clock),
@@ -81,8 +74,7 @@ impl Behaviour {
             timer: Timer::new(clock),
             clock,
             connections: HashMap::new(),
-            dialing: HashMap::new(),
-            addresses: AddressBook::default(),
+            dialing,
             events: VecDeque::new(),
         })
     }
@@ -105,10 +97,45 @@ impl Behaviour {
         PointSub::new(self.client(), self.server())
     }
 
-    /// Remembers an address of a peer for dialling it. At most 16 are kept per peer, and 4096
-    /// peers; the oldest go first.
+    /// Remembers an address of a peer for dialling it, with or without `/p2p/PEER` at its end. What
+    /// other peers say pushes out none of them. At most 16 are kept per peer, of which the least
+    /// promising goes first, and 16 384 peers, of which the one named longest ago goes first.
     pub fn add_address(&mut self, peer: PeerId, address: Multiaddr) {
-        self.addresses.add(peer, address);
+        self.dialing.pin(peer, address);
+    }
+
+    /// Remembers an address that a peer says is its own.
+    pub(crate) fn learn_address(&mut self, peer: PeerId, address: Multiaddr) {
+        self.dialing.learn(peer, address);
+    }
+
+    /// Connects to `peer` at an address, to whoever is there if that is `None`. If there is a
+    /// connection that serves as well, nothing is dialled.
+    pub(crate) fn connect(&mut self, peer: Option<PeerId>, connect: Connect) {
+        let relayed = is_relayed(&connect.address);
+        let connected = match peer {
+            Some(peer) => {
+                self.dialing.pin(peer, connect.address.clone());
+                let mut connections = self.connections.get(&peer).into_iter().flatten();
+                let serves =
+                    |one: &Connection| (relayed || !one.relayed) && self.is_alive(&peer, one.id);
+                connections.any(serves).then_some(peer)
+            }
+            None => self
+                .dialing
+                .who_is_at(&connect.address)
+                .and_then(|(peer, connection)| self.is_alive(&peer, connection).then_some(peer)),
+        };
+        match connected {
+            Some(peer) => drop(connect.done.send(Ok(peer))),
+            None => self.dialing.connect(peer, connect),
+        }
+    }
+
+    /// Whether a connection may be relied on.
+    fn is_alive(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let mut connections = self.connections.get(peer).into_iter().flatten();
+        connections.any(|connection| connection.id == id && !connection.suspect)
     }
 
     fn open(&mut self, mut ticket: OpenTicket) {
@@ -118,22 +145,7 @@ impl Behaviour {
             self.notify(peer, id, ToHandler::Open(ticket));
             return;
         }
-        if let Some(dial) = self.dialing.get_mut(&peer) {
-            dial.waiting.push(ticket);
-            return;
-        }
-        // Even if somebody else is dialling the peer: a hole that is being punched, for one, takes
-        // long to fail. From a port of its own: if two peers dial each other at once from the ports
-        // they listen on, TCP makes one connection of it, on which both believe to have dialled.
-        self.dial(peer, vec![ticket]);
-    }
-
-    /// Dials a peer for those who wait for a connection to it.
-    fn dial(&mut self, peer: PeerId, waiting: Vec<OpenTicket>) {
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always);
-        let opts = opts.allocate_new_port().build();
-        self.dialing.insert(peer, Dial { id: opts.connection_id(), waiting });
-        self.events.push_back(ToSwarm::Dial { opts });
+        self.dialing.open(peer, ticket);
     }
 
     /// Whoever chooses among servers looks at this.
@@ -142,23 +154,27 @@ impl Behaviour {
         self.client.with_dispatcher(|dispatcher| dispatcher.set_online(peer, online));
     }
 
-    /// Whoever waits for a connection to the peer, which is there or cannot be had.
-    fn stop_waiting(&mut self, peer: &PeerId) -> Vec<OpenTicket> {
-        self.dialing.remove(peer).map_or_else(Vec::new, |dial| dial.waiting)
-    }
-
-    fn abandon(&mut self, wanted: Wanted) {
-        // The dial goes on, and serves whoever asks next.
-        for dial in self.dialing.values_mut() {
-            dial.waiting.retain(|ticket| ticket.wanted != wanted);
-        }
-    }
-
     /// The best of a peer's connections: one that is not suspect before one that is, a direct one
     /// before a relayed one; among equals the newest.
     fn best_connection(&self, peer: &PeerId) -> Option<&Connection> {
         let connections = self.connections.get(peer)?;
         connections.iter().rev().min_by_key(|found| (found.suspect, found.relayed))
+    }
+
+    /// There are too many connections to a peer. One that is suspect makes room before one that is
+    /// not, the oldest of them.
+    pub(crate) fn make_room(&mut self, peer_id: PeerId) {
+        let connections = self.connections.get(&peer_id).into_iter().flatten();
+        let Some(&Connection { id, suspect, .. }) = connections.min_by_key(|found| !found.suspect)
+        else {
+            return;
+        };
+        if suspect {
+            self.end_dead(peer_id, id);
+        } else {
+            let connection = CloseConnection::One(id);
+            self.events.push_back(ToSwarm::CloseConnection { peer_id, connection });
+        }
     }
 
     /// Nothing new goes over a connection beside which there is a better one. Its streams end with
@@ -204,8 +220,8 @@ impl Behaviour {
                 self.notify(peer, id, ToHandler::Retire);
                 if self.best_connection(&peer).is_some_and(|best| !best.suspect) {
                     self.end_dead(peer, id);
-                } else if !self.dialing.contains_key(&peer) {
-                    self.dial(peer, Vec::new());
+                } else {
+                    self.dialing.seek(peer);
                 }
             }
             Verdict::Recovered => {
@@ -213,7 +229,7 @@ impl Behaviour {
                 if self.best_connection(&peer).is_some_and(|best| best.id == id) {
                     self.notify(peer, id, ToHandler::Resume);
                 }
-                for ticket in self.stop_waiting(&peer) {
+                for ticket in self.dialing.stop_waiting(peer) {
                     self.open(ticket);
                 }
             }
@@ -283,22 +299,24 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_pending_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: Option<PeerId>,
-        _: &[Multiaddr],
+        addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        Ok(peer.map(|peer| self.addresses.get(&peer)).unwrap_or_default())
+        let known = |peer| self.dialing.known(connection, &peer, addresses);
+        Ok(peer.map(known).unwrap_or_default())
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.dialing.admit(connection, peer, address, |other| self.is_alive(&peer, other))?;
         Ok(self.handler(peer))
     }
 
@@ -318,7 +336,8 @@ impl NetworkBehaviour for Behaviour {
                     self.set_online(&peer_id, true);
                 }
                 self.retire_others(peer_id);
-                for ticket in self.stop_waiting(&peer_id) {
+                let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
+                for ticket in self.dialing.connected(peer_id, connection_id, dialled) {
                     self.open(ticket);
                 }
             }
@@ -332,16 +351,14 @@ impl NetworkBehaviour for Behaviour {
                         self.notify(peer_id, best, ToHandler::Resume);
                     }
                 }
+                let last = !self.connections.contains_key(&peer_id);
+                self.dialing.closed(peer_id, connection_id, last);
             }
-            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, connection_id })
-                if self.dialing.get(&peer).is_some_and(|dial| dial.id == connection_id) =>
-            {
-                for ticket in self.stop_waiting(&peer) {
-                    ticket.fail(StreamError::Unreachable(Arc::from(error.to_string())));
-                }
+            FromSwarm::DialFailure(DialFailure { error, connection_id, .. }) => {
+                self.dialing.failed(connection_id, error);
             }
             FromSwarm::NewExternalAddrOfPeer(found) => {
-                self.addresses.add(found.peer_id, found.addr.clone());
+                self.learn_address(found.peer_id, found.addr.clone());
             }
             _ => {}
         }
@@ -362,15 +379,19 @@ impl NetworkBehaviour for Behaviour {
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         self.server.register_swarm(cx.waker());
         self.announce();
+        // Before the client looks at its deadlines: who waits hears of these, and not of a dial that
+        // has failed since.
+        let now = self.clock.now();
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(event);
             }
             match self.client.poll_open(&mut self.timer, cx) {
                 Poll::Ready(OpenCommand::Open(ticket)) => self.open(ticket),
-                Poll::Ready(OpenCommand::Abandon(wanted)) => self.abandon(wanted),
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(OpenCommand::Abandon(wanted)) => self.dialing.abandon(wanted),
+                Poll::Pending => break,
             }
         }
+        self.dialing.poll(now, cx).map(|opts| ToSwarm::Dial { opts })
     }
 }

@@ -1,24 +1,22 @@
 //! What a node starts with, and its start.
 
-use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::mpsc;
-use libp2p_connection_limits::ConnectionLimits;
 use libp2p_core::muxing::StreamMuxerBox;
-use libp2p_core::transport::timeout::TransportTimeout;
-use libp2p_core::transport::{Boxed, ListenerId};
+use libp2p_core::transport::Boxed;
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_relay as relay;
-use libp2p_swarm::{Config as SwarmConfig, Swarm, SwarmEvent};
+use libp2p_swarm::{Config as SwarmConfig, Swarm};
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
 use super::Node;
+use super::handshakes::Handshakes;
 use super::life::{Life, Parts};
+use super::limits::Limits;
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
 use crate::establish::establish;
@@ -30,10 +28,9 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// How many inbound streams of one connection may negotiate at a time; libp2p drops those beyond.
 const NEGOTIATING: usize = 512;
 /// How many peers may be in the middle of a handshake with us at a time.
-const HANDSHAKES: u32 = 256;
-/// How many connections to one peer there may be: one through a relay, a direct one from each side,
-/// and some that are on their way out.
-const PER_PEER: u32 = 8;
+const HANDSHAKES: usize = 256;
+/// How long a handshake that another peer begins may take, by default.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How many connections others may have to us, by default.
 const INCOMING: u32 = 10_000;
 /// How many calls to a node (connect, addresses) wait for its task.
@@ -49,6 +46,7 @@ pub struct NodeBuilder<R> {
     server: ServerConfig,
     relay: Option<RelayConfig>,
     max_incoming: u32,
+    handshake_timeout: Duration,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -62,7 +60,7 @@ pub enum NodeError {
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
     Transport(#[from] std::io::Error),
-    /// A listen address cannot be used. Is another program listening there?
+    /// A listen address cannot be used. Is another program listening there, or is the peer no relay?
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
@@ -82,6 +80,7 @@ impl<R: Runtime> NodeBuilder<R> {
             server: ServerConfig::default(),
             relay: None,
             max_incoming: INCOMING,
+            handshake_timeout: HANDSHAKE,
             runtime: PhantomData,
         }
     }
@@ -101,6 +100,10 @@ impl<R: Runtime> NodeBuilder<R> {
     /// ([`Cause::RelayLost`](crate::Cause::RelayLost)), and is made anew by the next request. The
     /// two ends try to make a direct connection meanwhile (DCUtR), and use that from then on. For
     /// this to work through a NAT, give an ordinary address to listen on before that at the relay.
+    ///
+    /// A relay that cannot be reached is no obstacle to [`build`](Self::build): it is asked again for
+    /// as long as the node lives, after pauses of 1 s to 30 s, and so is one that restarts or to which
+    /// the connection is lost.
     pub fn listen(mut self, address: Multiaddr) -> Self {
         self.listen.push(address);
         self
@@ -121,10 +124,21 @@ impl<R: Runtime> NodeBuilder<R> {
     }
 
     /// The most connections that others may have to this node; further ones are closed. Default
-    /// 10 000. Of one peer there are at most 8, and at most 256 may be in the middle of their
-    /// handshake. Those without a stream are closed after 60 s.
+    /// 10 000. A network (an IPv4 /24 or an IPv6 /48) may have eight times what is left of them, and 8
+    /// in any case. Of one peer there are at most 8, of which one makes room for a further one.
+    /// Those without a stream are closed after 60 s.
+    ///
+    /// At most 256 connections may be in the middle of their handshake. One that has said nothing
+    /// makes room for a further one.
     pub fn max_incoming_connections(mut self, max_incoming: u32) -> Self {
         self.max_incoming = max_incoming;
+        self
+    }
+
+    /// How long the handshake of a connection that another peer makes may take. Default 5 s. The
+    /// client's `connect_timeout` is for those that this node makes.
+    pub fn handshake_timeout(mut self, handshake_timeout: Duration) -> Self {
+        self.handshake_timeout = handshake_timeout;
         self
     }
 
@@ -140,7 +154,8 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// Starts the node and waits until it listens.
+    /// Starts the node and waits until it listens, for 10 s at most. Relays that have not answered by
+    /// then are waited for in the background.
     ///
     /// # Errors
     /// [`NodeError`]
@@ -151,10 +166,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let executor: crate::Executor = std::sync::Arc::new(|future| R::spawn(future));
         let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
         let (client, server) = (pointsub.client(), pointsub.server());
-        let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(HANDSHAKES))
-            .with_max_established_incoming(Some(self.max_incoming))
-            .with_max_established_per_peer(Some(PER_PEER));
+        let limits = Limits::new(self.max_incoming as usize);
         let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)
             .with_idle_connection_timeout(IDLE_CONNECTION)
@@ -164,12 +176,14 @@ impl<R: Runtime> NodeBuilder<R> {
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
         let transport = with_circuits::<R>(circuits, &keypair)?;
-        let transport = TransportTimeout::new(transport, connect_timeout * 2).boxed();
+        let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
+        let transport = Handshakes::new(transport, HANDSHAKES, inbound, outbound).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
-        listen(&mut swarm, self.listen).await?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        R::spawn(Box::pin(Life::new(swarm, inbox).run()));
+        let mut life = Life::new(swarm, inbox);
+        life.listen(self.listen).await?;
+        R::spawn(Box::pin(life.run()));
         Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })
     }
 }
@@ -185,30 +199,4 @@ fn with_circuits<R: Runtime>(
     let both = establish(circuits, keypair)?.or_transport(R::transport(keypair)?);
     let both = both.map(|either, _| either.into_inner());
     Ok(both.map(|(peer, muxer), _| (peer, Pumped::wrap(muxer, R::spawn))).boxed())
-}
-
-/// Waits until every address is listened on.
-async fn listen(swarm: &mut Swarm<Parts>, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
-    let mut waiting: HashSet<ListenerId> = HashSet::new();
-    let failed = |address, reason| NodeError::Listen { address, reason };
-    for address in addresses {
-        let id = swarm.listen_on(address.clone());
-        waiting.insert(id.map_err(|error| failed(address, error.to_string()))?);
-    }
-    while !waiting.is_empty() {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { listener_id, .. } => {
-                waiting.remove(&listener_id);
-            }
-            SwarmEvent::ListenerClosed { listener_id, addresses, reason }
-                if waiting.contains(&listener_id) =>
-            {
-                let address = addresses.into_iter().next().unwrap_or_else(Multiaddr::empty);
-                let reason = reason.err().map_or_else(String::new, |error| error.to_string());
-                return Err(failed(address, reason));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -1,33 +1,48 @@
 //! The swarm of a node, and the task that polls it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
-use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
+use libp2p_core::transport::ListenerId;
 use libp2p_dcutr as dcutr;
 use libp2p_identify as identify;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
 use libp2p_relay as relay;
 use libp2p_swarm::behaviour::toggle::Toggle;
-use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p_swarm::{ConnectionId, DialError, NetworkBehaviour, Swarm, SwarmEvent};
+use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
+use multistream_select::NegotiationError;
 
-use super::ConnectError;
+use super::limits::{Limits, TooMany};
+use super::reservations::Reservations;
+use super::seen::Seen;
+use super::{ConnectError, NodeError};
 use crate::RelayConfig;
+use crate::address_book::is_relayed;
 use crate::autonat;
 use crate::behaviour::Behaviour;
+use crate::clock::Clock;
+use crate::dialing::Connect;
+use crate::dialing::reason::{self, root};
+use crate::timer::Timer;
+
+/// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
+const LISTENING: Duration = Duration::from_secs(10);
+const NO_INTERFACE: &str = "no network interface has such an address";
+const NO_RELAY: &str = "the peer there does not relay";
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
 pub(super) struct Parts {
     /// First, so that nothing else is asked about a connection that its limits refuse.
-    limits: connection_limits::Behaviour,
+    limits: Limits,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     relayed: relay::client::Behaviour,
@@ -44,14 +59,15 @@ impl Parts {
         keypair: &Keypair,
         pointsub: Behaviour,
         relay: Option<RelayConfig>,
-        limits: ConnectionLimits,
+        limits: Limits,
     ) -> (relay::client::Transport, Self) {
         let key = keypair.public();
         let peer = key.to_peer_id();
         let (circuits, relayed) = relay::client::new(peer);
-        let identify = identify::Config::new("/pointsub/1".into(), key);
+        // What peers say of their addresses is kept by the book of addresses, and nowhere else.
+        let identify = identify::Config::new("/pointsub/1".into(), key).with_cache_size(0);
         let parts = Self {
-            limits: connection_limits::Behaviour::new(limits),
+            limits,
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),
             relayed,
@@ -78,23 +94,76 @@ pub(super) enum Command {
 pub(super) struct Life {
     swarm: Swarm<Parts>,
     inbox: mpsc::Receiver<Command>,
-    connecting: HashMap<ConnectionId, Connecting>,
-}
-
-struct Connecting {
-    address: Multiaddr,
-    done: oneshot::Sender<Result<PeerId, ConnectError>>,
+    seen: Seen,
+    reservations: Reservations<ListenerId>,
+    clock: Clock,
+    timer: Timer,
 }
 
 impl Life {
     pub(super) fn new(swarm: Swarm<Parts>, inbox: mpsc::Receiver<Command>) -> Self {
-        Self { swarm, inbox, connecting: HashMap::new() }
+        let (clock, reservations) = (Clock::start(), Reservations::new());
+        let timer = Timer::new(clock);
+        Self { swarm, inbox, seen: Seen::default(), reservations, clock, timer }
+    }
+
+    /// Waits until every address is listened on, and until every relay has answered or failed once.
+    /// Relays that have failed are asked again in the background.
+    pub(super) async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
+        let mut waiting = HashMap::new();
+        for address in addresses {
+            match self.swarm.listen_on(address.clone()) {
+                Ok(id) if is_relayed(&address) => self.reservations.want(address, id),
+                Ok(id) => drop(waiting.insert(id, address)),
+                Err(error) => return Err(cannot_listen(address, reason::of_transport(&error))),
+            }
+        }
+        let mut limit = Delay::new(LISTENING).fuse();
+        while !(waiting.is_empty() && self.reservations.settled()) {
+            let event = futures::select! {
+                event = self.swarm.select_next_some() => event,
+                () = limit => break,
+            };
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(listener_id)),
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    if let Some(address) = waiting.remove(listener_id) {
+                        let reason = reason.as_ref().err().map_or_else(String::new, |e| root(e));
+                        return Err(cannot_listen(address, reason));
+                    }
+                    if reason.as_ref().is_err_and(|error| is_no_relay(error))
+                        && let Some(address) = self.reservations.address(*listener_id)
+                    {
+                        return Err(cannot_listen(address, NO_RELAY.to_owned()));
+                    }
+                }
+                _ => {}
+            }
+            self.on_event(event);
+        }
+        match waiting.into_values().next() {
+            Some(address) => Err(cannot_listen(address, NO_INTERFACE.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the relays that are due for a place.
+    fn ask_relays(&mut self) {
+        let now = self.clock.now();
+        while let Some(address) = self.reservations.due(now) {
+            let listener = self.swarm.listen_on(address.clone());
+            if let Err(error) = &listener {
+                tracing::debug!(%address, %error, "the relay cannot be asked for a place");
+            }
+            self.reservations.asked(&address, listener.ok(), now, random());
+        }
     }
 
     pub(super) async fn run(mut self) {
         loop {
             futures::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
+                () = self.reservations.wait(&mut self.timer).fuse() => self.ask_relays(),
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { within, done }) => {
                         self.close_all(within).await;
@@ -162,44 +231,36 @@ impl Life {
             let _gone = done.send(Err(ConnectError::SelfDial));
             return;
         }
-        let opts = match peer {
-            Some(peer) => {
-                self.swarm.behaviour_mut().pointsub.add_address(peer, address.clone());
-                if self.swarm.is_connected(&peer) {
-                    let _gone = done.send(Ok(peer));
-                    return;
-                }
-                let opts = DialOpts::peer_id(peer).addresses(vec![address.clone()]);
-                opts.condition(PeerCondition::Always).allocate_new_port().build()
-            }
-            None => {
-                let opts = DialOpts::unknown_peer_id().address(address.clone());
-                opts.allocate_new_port().build()
-            }
-        };
-        let id = opts.connection_id();
-        match self.swarm.dial(opts) {
-            Ok(()) => {
-                self.connecting.insert(id, Connecting { address, done });
-            }
-            Err(error) => drop(done.send(Err(dial_error(address, &error)))),
-        }
+        self.swarm.behaviour_mut().pointsub.connect(peer, Connect { address, done });
     }
 
     fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished { connection_id, peer_id, .. } => {
-                if let Some(connecting) = self.connecting.remove(&connection_id) {
-                    let pointsub = &mut self.swarm.behaviour_mut().pointsub;
-                    pointsub.add_address(peer_id, connecting.address);
-                    let _gone = connecting.done.send(Ok(peer_id));
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+                self.seen.connected(connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => self.seen.closed(connection_id),
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            })) => {
+                for address in self.seen.credible(connection_id, info.listen_addrs) {
+                    self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                if let Some(Connecting { address, done }) = self.connecting.remove(&connection_id) {
-                    let error = dial_error(address, &error);
-                    let _gone = done.send(Err(error));
+            SwarmEvent::NewListenAddr { listener_id, .. } => {
+                self.reservations.up(listener_id, self.clock.now());
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                let lost = self.reservations.down(listener_id, self.clock.now(), random());
+                if let Some(relay) = lost {
+                    let reason = reason.err().map_or_else(String::new, |error| root(&error));
+                    tracing::info!(%relay, reason, "no place at the relay, which is asked again");
                 }
+            }
+            SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
+                self.swarm.behaviour_mut().pointsub.make_room(peer);
             }
             // With the relay's limits, which explain how such connections end.
             SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {
@@ -211,16 +272,27 @@ impl Life {
     }
 }
 
+/// Whether listening at a relay ended because the peer there is none. The protocol is proposed lazily,
+/// so that a refusal may show as late as in the answer.
+fn is_no_relay(error: &io::Error) -> bool {
+    let why = root(error);
+    why == relay::outbound::hop::ReserveError::Unsupported.to_string()
+        || why == NegotiationError::Failed.to_string()
+}
+
+/// A number that differs from node to node, so that those that a relay has lost do not all come back
+/// at once.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
+    NodeError::Listen { address, reason }
+}
+
 fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last()? {
         Protocol::P2p(peer) => Some(peer),
         _ => None,
-    }
-}
-
-fn dial_error(address: Multiaddr, error: &DialError) -> ConnectError {
-    match error {
-        DialError::LocalPeerId { .. } => ConnectError::SelfDial,
-        error => ConnectError::Unreachable { address, reason: error.to_string() },
     }
 }

@@ -1,7 +1,12 @@
 //! A ready-made libp2p node for programs that have no swarm of their own.
 
 mod builder;
+mod handshakes;
 mod life;
+mod limits;
+mod places;
+mod reservations;
+mod seen;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -49,7 +54,7 @@ pub enum ConnectError {
     Unreachable {
         /// The address.
         address: Multiaddr,
-        /// What the transport says.
+        /// What the transport says of the address, and a line for each other one that was tried.
         reason: String,
     },
     /// No connection within `connect_timeout`.
@@ -114,8 +119,13 @@ impl<R: Runtime> Node<R> {
         answer.await.unwrap_or_default()
     }
 
-    /// Connects to a peer at an address and returns the peer's id. If the address ends in
-    /// `/p2p/…`, nobody else is accepted there, and it is remembered for dialling again.
+    /// Connects to a peer at an address and returns the peer's id. The address is remembered for
+    /// dialling again. If it ends in `/p2p/…`, nobody else is accepted there, and the peer is dialled
+    /// at all addresses that are known of it; whoever connects to it or waits for it meanwhile shares
+    /// that dial.
+    ///
+    /// It may be called again and again: if there is a connection to the peer already, or one that
+    /// this node has dialled at that address, that is the answer, and no further one is made.
     ///
     /// # Errors
     /// [`ConnectError`]
@@ -130,7 +140,8 @@ impl<R: Runtime> Node<R> {
         }
     }
 
-    /// Remembers an address of a peer, for when a request has to go there.
+    /// Remembers an address of a peer, with or without `/p2p/…` at its end, for when a request has to
+    /// go there. At most 16 are kept of each peer; nothing that others say pushes them out.
     pub async fn add_address(&self, peer: PeerId, address: Multiaddr) {
         let (done, answer) = oneshot::channel();
         self.command(Command::AddAddress { peer, address, done }).await;

@@ -4,6 +4,7 @@
 //! Only `support` names a runtime. To run everything on another one, write a second `support` and
 //! include the other modules with `#[path]`.
 
+mod addresses;
 mod bodies;
 mod breaks;
 mod cancel;
@@ -12,6 +13,7 @@ mod common;
 mod composed;
 mod connecting;
 mod crash;
+mod crowds;
 mod delivery;
 mod draining;
 mod dropping;

@@ -13,7 +13,7 @@ use crate::common::*;
 fn is_stopped(error: &RequestError) -> bool {
     let gone = matches!(
         error.cause,
-        Cause::Unsupported | Cause::RemoteClosed | Cause::Lost(_) | Cause::Unreachable(_)
+        Cause::Unsupported | Cause::RemoteClosed | Cause::Lost(_) | Cause::NoAddress
     );
     let codes = [StatusCode::Draining, StatusCode::NotFound];
     gone || error.status().is_some_and(|status| codes.contains(&status.code))

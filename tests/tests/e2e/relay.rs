@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{
-    Cause, ClientConfig, ConnectError, Multiaddr, NodeError, RelayConfig, ServerConfig,
+    Cause, ClientConfig, ConnectError, Keypair, Multiaddr, NodeError, RelayConfig, ServerConfig,
 };
 
 use crate::common::*;
+use crate::proxy::Proxy;
 
 /// A relay at a port of loopback that it tells others about.
 async fn relay(config: RelayConfig) -> Node {
@@ -156,5 +157,109 @@ fn a_node_learns_that_it_can_be_reached() {
         assert_eq!(helper.external_addresses().await, [], "it has not asked anybody");
         let asks = client(once()).await;
         assert_eq!(asks.connect(found.remove(0)).await.expect("it is there"), node.peer_id());
+    });
+}
+
+/// A relay at this port of loopback, with this key: it can go and come back.
+async fn relay_at(address: &Multiaddr, keypair: &Keypair) -> Node {
+    let builder = Node::builder().keypair(keypair.clone()).listen(address.clone());
+    let builder = builder.external_address(address.clone()).relay_server(generous());
+    builder.build().await.expect("a relay")
+}
+
+/// A port of loopback that nobody has.
+fn free_port() -> Multiaddr {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
+    let port = port.expect("it is bound").port();
+    format!("/ip4/127.0.0.1/tcp/{port}").parse().expect("an address")
+}
+
+/// The address of a place at a relay.
+fn place(address: &Multiaddr, relay: &Keypair) -> Multiaddr {
+    let peer = relay.public().to_peer_id();
+    address.clone().with(Protocol::P2p(peer)).with(Protocol::P2pCircuit)
+}
+
+/// Waits until a node has a place at a relay, or has none.
+async fn until_placed(node: &Node, placed: bool) {
+    while node.addresses().await.is_empty() == placed {
+        yield_now().await;
+    }
+}
+
+/// Checks that a node is reached through a relay.
+async fn check_reached(server: &Node) {
+    let node = client(once()).await;
+    let peer = node.connect(address(server).await).await.expect("the relay connects them");
+    check_echo(&node, peer, "through the relay").await;
+}
+
+/// A relay that restarts knows nobody; a node asks it again.
+#[test]
+fn a_place_is_taken_again_when_the_relay_restarts() {
+    run(async {
+        let (at, keypair) = (free_port(), Keypair::generate_ed25519());
+        let relay = relay_at(&at, &keypair).await;
+        let server = Node::builder().listen(place(&at, &keypair)).build().await;
+        let server = server.expect("a reservation");
+        server.server().register(&echo_name(), echo).expect("first");
+        check_reached(&server).await;
+        relay.shutdown(Duration::ZERO).await;
+        until_placed(&server, false).await;
+        let _relay = relay_at(&at, &keypair).await;
+        until_placed(&server, true).await;
+        check_reached(&server).await;
+    });
+}
+
+/// The way to a relay may break while the relay goes on.
+#[test]
+fn a_place_is_taken_again_when_the_way_to_the_relay_broke() {
+    run(async {
+        let (at, keypair) = (free_port(), Keypair::generate_ed25519());
+        let _relay = relay_at(&at, &keypair).await;
+        let proxy = Proxy::to(at).start();
+        let server = Node::builder().listen(place(&proxy.address(), &keypair)).build().await;
+        let server = server.expect("a reservation");
+        server.server().register(&echo_name(), echo).expect("first");
+        for _ in 0..2 {
+            proxy.cut_rst();
+            until_placed(&server, false).await;
+            until_placed(&server, true).await;
+        }
+        check_reached(&server).await;
+    });
+}
+
+/// A relay that is down does not keep a node from starting.
+#[test]
+fn a_node_starts_before_its_relay() {
+    run(async {
+        let (at, keypair) = (free_port(), Keypair::generate_ed25519());
+        let server = Node::builder().listen(loopback()).listen(place(&at, &keypair)).build().await;
+        let server = server.expect("the relay may come later");
+        assert_eq!(server.addresses().await.len(), 1);
+        let _relay = relay_at(&at, &keypair).await;
+        while server.addresses().await.len() < 2 {
+            yield_now().await;
+        }
+    });
+}
+
+/// What cannot be listened on is named, and so is the reason.
+#[test]
+fn an_address_that_is_not_of_this_machine_is_named() {
+    run(async {
+        let foreign: Multiaddr = "/ip4/192.0.2.1/tcp/0".parse().expect("an address");
+        let error = Node::builder().listen(foreign.clone()).build().await.expect_err("not here");
+        let NodeError::Listen { address: named, reason } = error else { panic!("{error:?}") };
+        assert_eq!(named, foreign);
+        assert!(reason.starts_with("Cannot assign requested address"), "{reason}");
+        let no_relay = echo_server(ServerConfig::default()).await;
+        let circuit = address(&no_relay).await.with(Protocol::P2pCircuit);
+        let error = Node::builder().listen(circuit.clone()).build().await.expect_err("no relay");
+        let NodeError::Listen { address: named, reason } = error else { panic!("{error:?}") };
+        assert_eq!(named, circuit);
+        assert!(reason.contains("does not relay"), "{reason}");
     });
 }

@@ -1,5 +1,7 @@
 //! The end-to-end tests on async-std: the files of `e2e`, with another `support`.
 
+#[path = "../e2e/addresses.rs"]
+mod addresses;
 #[path = "../e2e/bodies.rs"]
 mod bodies;
 #[path = "../e2e/breaks.rs"]
@@ -16,6 +18,8 @@ mod composed;
 mod connecting;
 #[path = "../e2e/crash.rs"]
 mod crash;
+#[path = "../e2e/crowds.rs"]
+mod crowds;
 #[path = "../e2e/delivery.rs"]
 mod delivery;
 #[path = "../e2e/draining.rs"]

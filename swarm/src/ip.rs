@@ -1,0 +1,117 @@
+//! What kind of place an address leads to.
+
+use std::net::IpAddr;
+
+use libp2p_core::Multiaddr;
+use libp2p_core::multiaddr::Protocol;
+
+/// From how far away an IP address can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    Machine,
+    Network,
+    Internet,
+}
+
+/// The IP address at the beginning: that of the peer, or that of the relay which leads to it.
+pub(crate) fn first_ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_canonical()),
+        _ => None,
+    }
+}
+
+/// The IP address of a peer that is not behind a relay or a name.
+pub(crate) fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
+    if address.iter().any(|part| part == Protocol::P2pCircuit) {
+        return None;
+    }
+    first_ip(address)
+}
+
+/// Whether an address can be that of a machine on the open internet.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let carrier_nat = a == 100 && (64..128).contains(&b);
+            let reserved = a == 0 || a >= 240;
+            let local = ip.is_private() || ip.is_loopback() || ip.is_link_local();
+            !(local || carrier_nat || reserved || ip.is_multicast())
+        }
+        // All that has been given out so far.
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+pub(crate) fn reach(ip: IpAddr) -> Reach {
+    if ip.is_loopback() || ip.is_unspecified() {
+        Reach::Machine
+    } else if is_public(ip) {
+        Reach::Internet
+    } else {
+        Reach::Network
+    }
+}
+
+/// The network that an address belongs to. Whoever has one address of it often has all of them: in
+/// IPv4 256 of them, in IPv6 what a provider gives a customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Prefix {
+    V4([u8; 3]),
+    V6([u8; 6]),
+    /// All that come through relays, or from no IP address.
+    Other,
+}
+
+/// The network that a peer comes from.
+pub(crate) fn prefix(address: &Multiaddr) -> Prefix {
+    match first_ip(address) {
+        Some(IpAddr::V4(ip)) => {
+            let [a, b, c, _] = ip.octets();
+            Prefix::V4([a, b, c])
+        }
+        Some(IpAddr::V6(ip)) => {
+            let [a, b, c, d, e, f, ..] = ip.octets();
+            Prefix::V6([a, b, c, d, e, f])
+        }
+        None => Prefix::Other,
+    }
+}
+
+/// How many places of `limit` one network may have if `taken` are taken: eight times what is left.
+/// So one that floods leaves a ninth, and each has a few in any case.
+pub(crate) fn share(limit: usize, taken: usize, at_least: usize) -> usize {
+    limit.saturating_sub(taken).saturating_mul(MULTIPLE).max(at_least)
+}
+
+/// A network may have this many times the places that are left.
+const MULTIPLE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Prefix {
+        prefix(&text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn neighbours_are_one_network() {
+        assert_eq!(of("/ip4/192.0.2.1/tcp/1"), of("/ip4/192.0.2.254/udp/1/quic-v1"));
+        assert_ne!(of("/ip4/192.0.2.1/tcp/1"), of("/ip4/192.0.3.1/tcp/1"));
+        assert_eq!(of("/ip6/2001:db8:1::1/tcp/1"), of("/ip6/2001:db8:1:ffff::2/tcp/1"));
+        assert_ne!(of("/ip6/2001:db8:1::1/tcp/1"), of("/ip6/2001:db8:2::1/tcp/1"));
+        assert_eq!(of("/ip6/::ffff:192.0.2.1/tcp/1"), of("/ip4/192.0.2.1/tcp/1"));
+        assert_eq!(of("/dns4/example.org/tcp/1"), Prefix::Other);
+    }
+
+    #[test]
+    fn one_network_alone_leaves_a_ninth() {
+        let limit = 900;
+        let alone = (0..limit).take_while(|taken| *taken < share(limit, *taken, 1)).count();
+        assert_eq!(alone, 800);
+        assert_eq!(share(limit, limit, 8), 8);
+    }
+}

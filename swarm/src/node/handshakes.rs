@@ -1,0 +1,177 @@
+//! Who is in the middle of a handshake with this node.
+//!
+//! libp2p refuses newcomers while so many handshakes are under way, which keeps everybody out as soon
+//! as one host opens as many connections and says nothing. Here newcomers are let in, and one that
+//! has said nothing makes room.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+use futures::{FutureExt, ready};
+use futures_timer::Delay;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
+use libp2p_core::{Multiaddr, Transport};
+use libp2p_identity::PeerId;
+use parking_lot::Mutex;
+
+use super::places::{PlaceId, Places};
+use crate::ip::prefix;
+
+type Muxed = (PeerId, StreamMuxerBox);
+type Inner = Boxed<Muxed>;
+
+/// A transport that limits handshakes: how many others make at a time, and how long each takes.
+pub(super) struct Handshakes {
+    inner: Inner,
+    places: Arc<Mutex<Places<Arc<Eviction>>>>,
+    inbound: Duration,
+    outbound: Duration,
+}
+
+/// Tells a handshake that it has to make room.
+#[derive(Debug, Default)]
+struct Eviction {
+    evicted: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Handshakes {
+    /// At most `limit` handshakes that others begin, each of which may take `inbound`. Those that
+    /// this node begins may take `outbound`.
+    pub(super) fn new(inner: Inner, limit: usize, inbound: Duration, outbound: Duration) -> Self {
+        Self { inner, places: Arc::new(Mutex::new(Places::new(limit))), inbound, outbound }
+    }
+
+    fn place(&self, remote: &Multiaddr) -> Place {
+        let eviction = Arc::new(Eviction::default());
+        let (id, evicted) = self.places.lock().enter(prefix(remote), eviction.clone());
+        if let Some(evicted) = evicted {
+            evicted.evicted.store(true, Ordering::Release);
+            evicted.waker.wake();
+        }
+        Place { id, eviction, places: self.places.clone(), polls: 0 }
+    }
+}
+
+impl Transport for Handshakes {
+    type Output = Muxed;
+    type Error = io::Error;
+    type ListenerUpgrade = Handshake;
+    type Dial = Limited<<Inner as Transport>::Dial>;
+
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        address: Multiaddr,
+    ) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Self::Dial, TransportError<io::Error>> {
+        let dial = self.inner.dial(address, options)?;
+        Ok(Limited::new(dial, self.outbound))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Handshake, io::Error>> {
+        let event = ready!(Pin::new(&mut self.inner).poll(cx));
+        let place = match &event {
+            TransportEvent::Incoming { send_back_addr, .. } => Some(self.place(send_back_addr)),
+            _ => None,
+        };
+        let limit = self.inbound;
+        Poll::Ready(
+            event.map_upgrade(|upgrade| Handshake { place, upgrade: Limited::new(upgrade, limit) }),
+        )
+    }
+}
+
+/// The place of a handshake; given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    id: PlaceId,
+    eviction: Arc<Eviction>,
+    places: Arc<Mutex<Places<Arc<Eviction>>>>,
+    polls: u8,
+}
+
+impl Place {
+    /// Whether the handshake may go on.
+    fn poll(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        self.eviction.waker.register(cx.waker());
+        if self.eviction.evicted.load(Ordering::Acquire) {
+            return Err(io::Error::other("too many handshakes at a time: it made room"));
+        }
+        // It is polled when it begins, and then only when something has come from its peer.
+        self.polls = self.polls.saturating_add(1);
+        if self.polls == 2 {
+            self.places.lock().progressed(self.id);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().leave(self.id);
+    }
+}
+
+/// A handshake that somebody else has begun.
+pub(super) struct Handshake {
+    upgrade: Limited<<Inner as Transport>::ListenerUpgrade>,
+    place: Option<Place>,
+}
+
+impl Future for Handshake {
+    type Output = io::Result<Muxed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(place) = &mut self.place {
+            place.poll(cx)?;
+        }
+        self.upgrade.poll_unpin(cx)
+    }
+}
+
+/// A future that fails if it takes too long.
+pub(super) struct Limited<F> {
+    future: F,
+    limit: Duration,
+    timer: Delay,
+}
+
+impl<F> Limited<F> {
+    fn new(future: F, limit: Duration) -> Self {
+        Self { future, limit, timer: Delay::new(limit) }
+    }
+}
+
+impl<F: Future<Output = io::Result<Muxed>> + Unpin> Future for Limited<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(outcome) = self.future.poll_unpin(cx) {
+            return Poll::Ready(outcome);
+        }
+        ready!(self.timer.poll_unpin(cx));
+        let late = format!("no connection within {:?}", self.limit);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
+    }
+}
