@@ -167,6 +167,8 @@ impl Handler {
                 Ended::Probe(answered) => {
                     if answered {
                         self.activity.note_heard();
+                        // Somebody may wait for it.
+                        self.look = None;
                     }
                 }
             }
@@ -231,7 +233,8 @@ impl ConnectionHandler for Handler {
             }
             ToHandler::Resume => self.retired = false,
             ToHandler::Probe => {
-                let verdict = self.liveness.probe(self.client.clock.now());
+                let heard = self.activity.heard();
+                let verdict = self.liveness.probe(heard, self.client.clock.now());
                 self.verdicts.extend(verdict);
             }
             ToHandler::Abort => self.streams.abort(),

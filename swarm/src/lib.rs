@@ -59,6 +59,7 @@ mod clock;
 mod compress;
 mod connection;
 mod dialing;
+mod doubts;
 mod establish;
 mod handler;
 mod ip;

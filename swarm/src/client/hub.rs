@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
-use libp2p_swarm::Stream;
+use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
 use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report, portion};
 use pointsub_core::nearest::Point;
@@ -62,10 +62,12 @@ struct State {
 }
 
 /// What waits for one stream's driver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     commands: Vec<Command>,
     driver: Option<Waker>,
+    /// On which connection it is.
+    connection: Option<ConnectionId>,
 }
 
 /// What the dispatcher wants of one stream.
@@ -205,10 +207,12 @@ impl ClientHub {
         self: &Arc<Self>,
         stream: StreamId,
         format: Format,
+        connection: Option<ConnectionId>,
     ) -> Option<ClientStream> {
         let now = self.clock.now();
         self.update(|state| {
-            state.lanes.insert(stream, Lane::default());
+            let lane = Lane { commands: Vec::new(), driver: None, connection };
+            state.lanes.insert(stream, lane);
             if state.dispatcher.opened(stream, format, now) {
                 let machine = ClientStream::new(format, state.dispatcher.config(), now);
                 Some(machine.with_buffers(spares::shared()))
@@ -219,15 +223,28 @@ impl ClientHub {
         })
     }
 
-    /// There is a better connection than that of these streams.
+    /// There is a better connection than that of these streams: they take no further requests.
     pub(crate) fn retire(self: &Arc<Self>, streams: impl IntoIterator<Item = StreamId>) {
+        let now = self.clock.now();
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         for stream in streams {
             state.command(stream, Command::Retire, &mut effects);
+            // From this moment on, not from when its driver has heard of it.
+            state.dispatcher.report(stream, Report::Draining, now);
         }
+        state.apply(self, &mut effects);
         drop(state);
         self.fire(effects);
+    }
+
+    /// There is a better connection than this one.
+    pub(crate) fn retire_connection(self: &Arc<Self>, connection: ConnectionId) {
+        let state = self.state.lock();
+        let on_it = state.lanes.iter().filter(|(_, lane)| lane.connection == Some(connection));
+        let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
+        drop(state);
+        self.retire(streams);
     }
 
     /// A stream could not be opened.

@@ -114,3 +114,44 @@ fn a_slow_peer_is_not_dead() {
         assert_eq!(way.accepted(), 1, "there was never a reason for another");
     });
 }
+
+/// Whoever asks to be connected is, although a connection is there that looks alive.
+#[test]
+fn connect_finds_another_way_when_the_connection_is_dead() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let way = Proxy::to(address(&server).await).start();
+        let node = client(ClientConfig::default()).await;
+        let peer = node.connect(way.address()).await.expect("it listens");
+        check_echo(&node, peer, "before").await;
+        way.freeze();
+        assert_eq!(connect(&node, &server).await, peer);
+        let limit = Duration::from_secs(5);
+        let answer = node.client().send(peer, &echo_name(), "after").timeout(limit).await;
+        assert_eq!(answer.expect("there is a new connection"), "after");
+    });
+}
+
+/// Eight are as many connections as one peer may have.
+#[test]
+fn corpses_do_not_keep_the_living_out() {
+    run(async {
+        let keypair = Keypair::generate_ed25519();
+        let server = echo_server(ServerConfig::default()).await;
+        let (mut ways, mut corpses) = (Vec::new(), Vec::new());
+        for _ in 0..8 {
+            let way = Proxy::to(address(&server).await).start();
+            let node = Node::builder().keypair(keypair.clone()).client_config(once());
+            let node = node.build().await.expect("a node");
+            let peer = node.connect(way.address()).await.expect("it listens");
+            check_echo(&node, peer, "warm").await;
+            way.freeze();
+            ways.push(way);
+            corpses.push(node);
+        }
+        let ninth = Node::builder().keypair(keypair).client_config(once());
+        let ninth = ninth.build().await.expect("a node");
+        let peer = connect(&ninth, &server).await;
+        check_echo(&ninth, peer, "alive").await;
+    });
+}
