@@ -19,6 +19,7 @@ mod limits;
 mod load;
 mod pointsub;
 mod protocols;
+mod proxy;
 mod raw;
 mod relay;
 mod retry;

@@ -30,6 +30,8 @@ mod load;
 mod pointsub;
 #[path = "../e2e/protocols.rs"]
 mod protocols;
+#[path = "../e2e/proxy/mod.rs"]
+mod proxy;
 #[path = "../e2e/raw.rs"]
 mod raw;
 #[path = "../e2e/relay.rs"]
