@@ -133,12 +133,12 @@ impl Proxy {
         self.counters.taken(0)
     }
 
-    /// How many bytes were written to the server.
+    /// How many bytes were written to the server. They are counted a moment after they are written.
     pub(crate) fn bytes_up(&self) -> u64 {
         self.counters.passed(0)
     }
 
-    /// How many bytes were written to clients.
+    /// How many bytes were written to clients. They are counted a moment after they are written.
     pub(crate) fn bytes_down(&self) -> u64 {
         self.counters.passed(1)
     }
