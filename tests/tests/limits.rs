@@ -58,6 +58,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/address_book.rs", "ADDRESSES", "the oldest is forgotten"),
     ("swarm/src/autonat.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/autonat.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
+    ("swarm/src/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
     ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/muxer.rs", "STREAMS", "the connection ends"),

@@ -14,6 +14,7 @@ mod crash;
 mod duplex;
 mod formats;
 mod handlers;
+mod held_up;
 mod hostile;
 mod limits;
 mod load;
