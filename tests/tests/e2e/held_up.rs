@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{BoxFuture, Either, join_all, select};
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
@@ -76,6 +76,26 @@ fn a_deadline_holds_in_a_swarm_that_nobody_polls() {
 
         let stats = client.stats();
         assert_eq!((stats.in_flight, stats.failed), (0, 1));
+    });
+}
+
+/// C1: callers share one timer, and none of them is forgotten, whichever comes first.
+#[test]
+fn every_deadline_holds_in_a_swarm_that_nobody_polls() {
+    run(async {
+        let (_swarm, client) = own_swarm();
+        let calls =
+            (0..200_u32).map(|number| {
+                let client = client.clone();
+                let timeout = SOON / 100 * (number * 37 % 200);
+                spawn(async move {
+                    client.send(PeerId::random(), &echo_name(), "x").timeout(timeout).await
+                })
+            });
+        for outcome in within(LATE, join_all(calls.collect::<Vec<_>>())).await {
+            check(outcome, Delivery::NotProcessed);
+        }
+        assert_eq!(client.stats().in_flight, 0);
     });
 }
 
