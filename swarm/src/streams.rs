@@ -143,10 +143,12 @@ pub(crate) struct Deferral {
 }
 
 impl Deferral {
-    /// Whether the driver that is polled with `cx`, and has so many requests under way, is to let
-    /// others add to what waits for it and for its neighbours: if it is a `crowd` that is under way
-    /// on all of them, and this was not let happen already. It is polled again when all tasks that
-    /// can run now did.
+    /// Whether a driver is to wait for one round of the task before it takes its commands. `in_flight`
+    /// is how many requests it has under way.
+    ///
+    /// It waits if at least `crowd` requests are under way on the connection, unless it has waited
+    /// already: other drivers are then likely to add to the same write. It is polled again, with the
+    /// waker of `cx`, when all tasks that can run now have run.
     pub(crate) fn defers(&mut self, in_flight: usize, crowd: usize, cx: &Context<'_>) -> bool {
         let signals = &self.signals;
         if in_flight != self.in_flight {

@@ -71,6 +71,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/autonat.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/autonat.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("swarm/src/dialing/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
+    ("swarm/src/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
     ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/muxer.rs", "STREAMS", "the connection ends"),

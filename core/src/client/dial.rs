@@ -31,6 +31,13 @@ pub(super) struct Dialled {
     late: Cause,
 }
 
+impl Dialled {
+    /// Whether it should be there by now and is not.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+}
+
 impl Dispatcher {
     /// Opens a raw stream to a peer. It counts among the streams of that peer until it is
     /// [hung up](Self::hang_up); where there is no room, idle pooled streams make some.

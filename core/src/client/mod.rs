@@ -4,6 +4,7 @@ mod closest;
 mod dial;
 mod directive;
 mod dispatch;
+mod expiry;
 mod memory;
 mod opening;
 mod pool;

@@ -58,6 +58,11 @@ struct Try {
 }
 
 impl Search {
+    /// Whether its deadline has passed.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.options.deadline.is_some_and(|due| due <= now)
+    }
+
     fn note(&mut self, attempt: &Attempt, outcome: NodeOutcome, now: Timestamp) {
         if self.log.len() < MAX_LOG {
             self.log.push(NodeAttempt {
@@ -277,7 +282,7 @@ impl Dispatcher {
         self.set_call_due(id, Some(self.now + pause));
     }
 
-    fn fail_call(&mut self, id: ClosestId, mut error: RequestError) {
+    pub(super) fn fail_call(&mut self, id: ClosestId, mut error: RequestError) {
         let Some(search) = self.take_call(id) else { return };
         error.attempts = search.attempts;
         error.delivery = search.delivery;

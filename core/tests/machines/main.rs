@@ -8,6 +8,7 @@ mod client_cancel;
 mod client_caps;
 mod client_deadlines;
 mod client_dispatcher;
+mod client_expiry;
 mod client_freed;
 mod client_moves;
 mod client_opens;

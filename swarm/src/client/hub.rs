@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
@@ -22,6 +21,7 @@ use pointsub_core::{
 };
 use slotmap::SecondaryMap;
 
+use super::expiry::Deadlines;
 use super::ticket::{OpenTicket, Wanted};
 use crate::clock::Clock;
 use crate::raw::{Line, Place, RawStream};
@@ -40,6 +40,7 @@ pub(crate) type DialOutcome = Result<RawStream, RequestError>;
 pub(crate) struct ClientHub {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    pub(super) deadlines: Arc<Deadlines>,
     local: libp2p_identity::PeerId,
     state: Mutex<State>,
     /// The task that polls the behaviour.
@@ -114,6 +115,7 @@ impl ClientHub {
         Arc::new(Self {
             clock,
             config: config.clone(),
+            deadlines: Deadlines::new(clock),
             local,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
@@ -152,10 +154,9 @@ impl ClientHub {
         self: &Arc<Self>,
         peer: &PeerId,
         protocol: &str,
-        timeout: Option<Duration>,
+        deadline: Option<Timestamp>,
     ) -> Result<(DialId, oneshot::Receiver<DialOutcome>), SendError> {
         let now = self.clock.now();
-        let deadline = timeout.map(|timeout| now + timeout);
         let (sender, receiver) = oneshot::channel();
         let id = self.update(|state| {
             let id = state.dispatcher.dial(peer, protocol, deadline, now)?;
@@ -262,6 +263,28 @@ impl ClientHub {
             state.waiters.remove(request);
             state.dispatcher.cancel(request, now);
         });
+    }
+
+    /// The deadline of a request has passed, and nobody has said so.
+    pub(crate) fn expire(self: &Arc<Self>, request: RequestId) {
+        let now = self.clock.now();
+        self.update(|State { dispatcher, lanes, .. }| {
+            let waits = |command: &Command| matches!(command, Command::Start { request: waiting, .. } if *waiting == request);
+            let begun = |stream| {
+                !lanes.get(stream).is_some_and(|lane: &Lane| lane.commands.iter().any(waits))
+            };
+            dispatcher.expire(request, begun, now);
+        });
+    }
+
+    pub(crate) fn expire_closest(self: &Arc<Self>, call: ClosestId) {
+        let now = self.clock.now();
+        self.update(|state| state.dispatcher.expire_closest(call, now));
+    }
+
+    pub(crate) fn expire_dial(self: &Arc<Self>, dial: DialId) {
+        let now = self.clock.now();
+        self.update(|state| state.dispatcher.expire_dial(dial, now));
     }
 
     pub(crate) fn send_closest(

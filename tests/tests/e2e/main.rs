@@ -20,6 +20,7 @@ mod dropping;
 mod duplex;
 mod formats;
 mod handlers;
+mod held_up;
 mod hostile;
 mod limits;
 mod load;

@@ -32,6 +32,8 @@ mod duplex;
 mod formats;
 #[path = "../e2e/handlers.rs"]
 mod handlers;
+#[path = "../e2e/held_up.rs"]
+mod held_up;
 #[path = "../e2e/hostile.rs"]
 mod hostile;
 #[path = "../e2e/limits.rs"]
