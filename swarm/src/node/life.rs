@@ -245,6 +245,7 @@ impl Life {
                 peer_id,
                 info,
             })) => {
+                self.swarm.behaviour_mut().reachable.spoken(peer_id);
                 for address in self.seen.credible(connection_id, info.listen_addrs) {
                     self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
                 }

@@ -1,11 +1,11 @@
-//! Finds out at which addresses others reach this node, and helps others to find out (AutoNAT v2).
+//! Dials peers back that want to know where they are reached.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use libp2p_autonat::v2::{client, server};
+use libp2p_autonat::v2::server;
 use libp2p_core::transport::PortUse;
 use libp2p_core::{Endpoint, Multiaddr};
 use libp2p_identity::PeerId;
@@ -17,9 +17,6 @@ use libp2p_swarm::{
 use thiserror::Error;
 
 use crate::ip::{direct_ip, is_public};
-
-/// Asks peers to dial the addresses at which they see this node.
-pub(crate) type Client = client::Behaviour;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How many dial-backs are made in a minute, as in go-libp2p.
