@@ -38,7 +38,9 @@ pub(super) struct Connection {
 pub(super) struct Peer {
     id: PeerId,
     streams: usize,
-    pub(super) in_flight: usize,
+    /// Handlers at work, and those that were told to stop.
+    pub(super) requests: usize,
+    pub(super) raws: usize,
     pub(super) memory: usize,
     pub(super) patience: Patience,
 }
@@ -67,7 +69,7 @@ impl Connections {
     ) -> ConnectionKey {
         let peer = *self.by_id.entry(id).or_insert_with(|| {
             let patience = self.gone.take(&id, now);
-            self.peers.insert(Peer { id, streams: 0, in_flight: 0, memory: 0, patience })
+            self.peers.insert(Peer { id, streams: 0, requests: 0, raws: 0, memory: 0, patience })
         });
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.streams += 1;

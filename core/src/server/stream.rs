@@ -205,7 +205,7 @@ impl ServerStream {
             StreamEvent::Finished => self.finished = true,
             StreamEvent::Failed(_) => {
                 self.link.gone();
-                self.abandon_all();
+                self.abandon_all(gate);
             }
         }
         self.settle(gate);
@@ -260,7 +260,7 @@ impl ServerStream {
     /// Aborts the stream; its handlers are to be stopped.
     pub fn reset(&mut self, gate: &mut Gate) {
         self.link.reset();
-        self.abandon_all();
+        self.abandon_all(gate);
         self.settle(gate);
     }
 
@@ -400,7 +400,7 @@ impl ServerStream {
         }
         if gate.charge(self.key, self.held()) && self.link.is_open() {
             self.link.reset();
-            self.abandon_all();
+            self.abandon_all(gate);
             self.settle(gate);
         }
     }
