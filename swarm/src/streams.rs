@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use pointsub_core::StreamId;
+use pointsub_core::server::ConnectionKey;
 
 thread_local! {
     /// The streams that were polled last on this thread. A connection's muxer is polled right
@@ -22,7 +23,7 @@ thread_local! {
 /// Who opened a stream that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ended {
-    Inbound,
+    Inbound(ConnectionKey),
     Outbound(StreamId),
 }
 

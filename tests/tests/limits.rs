@@ -59,6 +59,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/autonat.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/autonat.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/handler.rs", "ENDING", "a new stream is refused"),
     ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/muxer.rs", "STREAMS", "the connection ends"),
     ("swarm/src/muxer.rs", "GROWTH", "the sender waits"),
@@ -82,6 +83,7 @@ const FIXED: &[(&str, &str, &str)] = &[
 const NO_LIMITS: &[&str] = &[
     "BEST",
     "BUFFER",
+    "CANCELLED",
     "COPY",
     "COUNTED",
     "CROWD",

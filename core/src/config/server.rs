@@ -33,7 +33,8 @@ options! {
     ///
     /// What costs a peer less than the server and leads to nothing draws on 10 000 points that
     /// each peer has: a frame without an effect 1 and 1 for each KiB, a request that is cancelled
-    /// while its handler is at work 10, a stream without a request 20, a message that does not end
+    /// while its handler is at work 10, also if its stream breaks, but not more than 5000 for one that
+    /// breaks, a stream without a request 20, a message that does not end
     /// within `read_timeout` or an answer that is not taken within `write_timeout` 200, a breach of
     /// the format 500. A point comes back each millisecond, and 10 with each answer. A peer without
     /// points is cut off: its streams are reset, new ones too, until it has half of them again.
@@ -83,8 +84,10 @@ options! {
         /// The most requests in flight on one native stream, announced to the peer; what comes
         /// beyond is answered `busy`. Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
-        /// The most streams that one connection may have open at us. Yamux ends a connection with
-        /// more than 512 streams of both sides together. Default 256; 1 to 256.
+        /// The most streams that one connection may have open at us. For one more, the one that has
+        /// been idle for the longest time is closed; if each is at work, or has not been used yet,
+        /// the new one is refused. Yamux ends a connection with more than 512 streams of both sides
+        /// together. Default 256; 1 to 256.
         with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 256;
         /// The most raw streams that peers may have open at us, in all. Shares of it are fair: one
         /// peer or protocol gets eight ninths at most while there are others, and who has none gets

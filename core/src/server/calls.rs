@@ -2,6 +2,7 @@
 
 use super::gate::{Gate, Outcome};
 use super::limit::{Sample, SampleOutcome};
+use super::patience::Trouble;
 use super::stream::{ServerEvent, ServerStream};
 use crate::compress::{Body, Payload};
 use crate::error::{Delivery, Status, StatusCode};
@@ -131,7 +132,16 @@ impl ServerStream {
         gate.release(self.key, outcome, Some(call.sample(sample, now)), now);
     }
 
-    /// The stream is gone: all handlers that are still at work are to stop.
+    /// The peer or the network has broken the stream.
+    pub(super) fn lose_all(&mut self, gate: &mut Gate) {
+        let lost = self.calls.iter().filter(|(_, call)| call.stopped.is_none()).count();
+        if lost > 0 {
+            gate.trouble(self.key, Trouble::Lost(lost), self.link.now);
+        }
+        self.abandon_all(gate);
+    }
+
+    /// Nobody waits any more: all handlers that are still at work are to stop.
     pub(super) fn abandon_all(&mut self, gate: &mut Gate) {
         for (_, call) in &mut self.calls {
             if call.stopped.is_none() {
@@ -145,7 +155,7 @@ impl ServerStream {
     /// All handlers have ended, and their places are free.
     pub(super) fn release_all(&mut self, gate: &mut Gate) {
         self.work = 0;
-        self.abandon_all(gate);
+        self.lose_all(gate);
         for _ in core::mem::take(&mut self.calls) {
             gate.release(self.key, Outcome::Abandoned, None, self.link.now);
         }

@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) requests: u64,
     pub(super) in_flight: usize,
     pub(super) memory: usize,
+    /// It has answered what it was asked, and nothing is on its way in or out.
+    pub(super) idle: bool,
 }
 
 /// What a peer has of everything, over all its streams.
@@ -85,7 +87,18 @@ impl Connections {
             requests: 0,
             in_flight: 0,
             memory: 0,
+            idle: false,
         })
+    }
+
+    /// Of these streams, the one that has been idle for the longest time.
+    pub(super) fn longest_idle(
+        &mut self,
+        among: impl IntoIterator<Item = ConnectionKey>,
+    ) -> Option<(ConnectionKey, &mut Connection)> {
+        let since = |key| self.open.get(key).filter(|c| c.idle).map(|c| (c.last_active, key));
+        let (_, key) = among.into_iter().filter_map(since).min()?;
+        Some((key, self.open.get_mut(key)?))
     }
 
     /// Forgets a stream, of which nothing may be counted any more.

@@ -191,6 +191,21 @@ impl Gate {
         self.connections.info(now).collect()
     }
 
+    /// Makes room for another stream on a connection that carries these and may carry no more:
+    /// [drain](super::ServerStream::drain) the one that is returned, which has been idle for the
+    /// longest time. `None` if none is: each is at work, in the middle of a message, or waits for
+    /// its first request, which may be on its way.
+    pub fn make_room(
+        &mut self,
+        among: impl IntoIterator<Item = ConnectionKey>,
+    ) -> Option<ConnectionKey> {
+        let (key, connection) = self.connections.longest_idle(among)?;
+        // It is not chosen again while it ends.
+        connection.idle = false;
+        self.counters.displaced += 1;
+        Some(key)
+    }
+
     /// Notes a stream that a peer opened, until it is [closed](Self::close).
     pub(super) fn open(
         &mut self,
@@ -206,7 +221,7 @@ impl Gate {
 
     /// Forgets a stream, after the last of its requests.
     pub(super) fn close(&mut self, stream: ConnectionKey, now: Timestamp) {
-        self.charge(stream, 0);
+        self.charge(stream, 0, false);
         self.connections.close(stream, now);
     }
 
@@ -222,9 +237,11 @@ impl Gate {
         self.budget.fits(connection.memory, bytes, peer.memory)
     }
 
-    /// Notes how many bytes a stream holds. Says whether its peer is cut off.
-    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
+    /// Notes how many bytes a stream holds, and whether it is idle. Says whether its peer is cut
+    /// off.
+    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize, idle: bool) -> bool {
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
+        connection.idle = idle;
         let before = core::mem::replace(&mut connection.memory, bytes);
         if before != bytes {
             peer.memory = peer.memory - before + bytes;

@@ -50,6 +50,8 @@ pub struct ServerStats {
     pub write_timeouts: u64,
     /// Streams closed because they were without a request for the cleanup interval.
     pub idle_timeouts: u64,
+    /// Idle streams closed to make room for another one on their connection.
+    pub displaced: u64,
 }
 
 /// A timer of a stream that ran out.

@@ -137,6 +137,7 @@ mod tests {
     use futures::task::AtomicWaker;
     use libp2p_core::muxing::{StreamMuxerEvent, StreamMuxerExt, SubstreamBox};
     use parking_lot::Mutex;
+    use pointsub_core::server::ConnectionKey;
 
     use super::*;
     use crate::streams::tests::Task;
@@ -160,7 +161,7 @@ mod tests {
             self.0.polls.fetch_add(1, Ordering::SeqCst);
             self.0.waker.register(cx.waker());
             if self.0.end.load(Ordering::SeqCst) {
-                Poll::Ready(Ended::Inbound)
+                Poll::Ready(Ended::Inbound(ConnectionKey::default()))
             } else {
                 Poll::Pending
             }

@@ -13,7 +13,7 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::compress::{InflateError, ONE_STEP, is_futile};
-use pointsub_core::server::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::server::{CallId, ConnectionKey, ServerStream, ServerStreamEvent};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
@@ -75,6 +75,11 @@ impl ServerDriver {
             commands: Vec::new(),
             spawned: HashMap::new(),
         }
+    }
+
+    /// The stream's name at the gate.
+    pub(crate) fn key(&self) -> ConnectionKey {
+        self.machine.key()
     }
 
     /// Tells the machine what has happened and carries out what was commanded, then runs the

@@ -1,6 +1,6 @@
 //! Where handlers, streams and the swarm meet on the serving side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -214,6 +214,15 @@ impl ServerHub {
             ServerStream::refused(peer, protocol, format, &self.config, gate, now)
         };
         Accepted { machine, handler, lane }
+    }
+
+    /// Ends an idle one of these streams, if there is one, in favour of another.
+    pub(crate) fn make_room(&self, among: &HashSet<ConnectionKey>) -> bool {
+        let mut state = self.state.lock();
+        let key = state.gate.make_room(among.iter().copied());
+        let lane = key.and_then(|key| state.lanes.get(key).cloned());
+        drop(state);
+        lane.inspect(|lane| lane.push(Command::Drain)).is_some()
     }
 
     /// Forgets a stream whose handlers have been stopped.
