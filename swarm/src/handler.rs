@@ -15,6 +15,7 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
 };
+use pointsub_core::server::ConnectionKey;
 use pointsub_core::{Liveness, StreamError, StreamId, Verdict};
 
 use crate::activity::Activity;
@@ -34,6 +35,9 @@ const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(60);
 /// How often a connection on which something is due is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many idle streams beyond `max_streams_per_connection` may be about to end, each to make room
+/// for another one.
+const ENDING: usize = 64;
 
 /// The streams of one connection.
 ///
@@ -52,7 +56,8 @@ pub struct Handler {
     outbound: HashSet<StreamId>,
     /// There is a better connection.
     retired: bool,
-    inbound: usize,
+    /// Streams for requests that the peer opened.
+    inbound: HashSet<ConnectionKey>,
     /// Raw streams that the peer has opened hold a share of it.
     raws: Arc<()>,
     /// Raw streams that we opened hold a share of it.
@@ -115,7 +120,7 @@ impl Handler {
             streams: Streams::new(activity.clone()),
             outbound: HashSet::new(),
             retired: false,
-            inbound: 0,
+            inbound: HashSet::new(),
             raws: Arc::new(()),
             dialled: Arc::new(()),
             opening: 0,
@@ -157,10 +162,20 @@ impl Handler {
         }
     }
 
+    /// Whether the peer may open another stream. An idle one may have to end for it.
+    fn has_room(&mut self) -> bool {
+        self.note_ended();
+        let open = self.inbound.len() + Arc::strong_count(&self.raws) - 1;
+        let most = self.server.config.max_streams_per_connection();
+        open < most || open < most + ENDING && self.server.make_room(&self.inbound)
+    }
+
     fn note_ended(&mut self) {
         for ended in self.streams.ended() {
             match ended {
-                Ended::Inbound => self.inbound -= 1,
+                Ended::Inbound(stream) => {
+                    self.inbound.remove(&stream);
+                }
                 Ended::Outbound(stream) => {
                     self.outbound.remove(&stream);
                 }
@@ -180,7 +195,7 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handler")
             .field("peer", &self.peer)
-            .field("inbound", &self.inbound)
+            .field("inbound", &self.inbound.len())
             .field("outbound", &self.outbound.len())
             .finish_non_exhaustive()
     }
@@ -269,16 +284,15 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, WireName { protocol, speaks, .. }),
                 ..
             }) => {
-                self.note_ended();
-                let open = self.inbound + Arc::strong_count(&self.raws) - 1;
-                let has_room = open < self.server.config.max_streams_per_connection();
+                let has_room = self.has_room();
                 match speaks {
                     Speaks::Messages(format) => {
                         let (hub, peer) = (self.server.clone(), self.peer);
                         let driver =
                             ServerDriver::new(hub, peer, protocol, format, stream, has_room);
-                        self.inbound += 1;
-                        self.streams.push(driver.map(|()| Ended::Inbound).boxed());
+                        let key = driver.key();
+                        self.inbound.insert(key);
+                        self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
                     }
                     Speaks::Raw if has_room => {
                         self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());

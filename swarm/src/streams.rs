@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use pointsub_core::StreamId;
+use pointsub_core::server::ConnectionKey;
 
 use crate::activity::Activity;
 
@@ -24,7 +25,7 @@ thread_local! {
 /// Who opened a stream that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ended {
-    Inbound,
+    Inbound(ConnectionKey),
     Outbound(StreamId),
     /// One that was opened to see whether the peer answers, and whether it did.
     Probe(bool),

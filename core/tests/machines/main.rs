@@ -32,6 +32,7 @@ mod server_drain;
 mod server_limits;
 mod server_memory;
 mod server_patience;
+mod server_places;
 mod server_portions;
 mod server_refusals;
 mod server_schedules;

@@ -99,6 +99,7 @@ impl World {
             Op::Stop { peer, grace_ms } => self.stop(self.peer(peer), millis(grace_ms)),
             Op::Unregister { peer, protocol, for_ms } => {
                 let peer = self.peer(peer);
+                self.peers[peer].unregistered = true;
                 if let Some(server) = &mut self.peers[peer].server {
                     server.unregister(protocol_of(protocol));
                 }
