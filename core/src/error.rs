@@ -113,6 +113,10 @@ pub enum Cause {
     /// No connection to the peer. Check that it runs, and that an address of it is known.
     #[error("peer unreachable: {0}")]
     Unreachable(Arc<str>),
+    /// There is no connection to the peer, and no address of it is known. Trying again would not
+    /// change that: connect to an address of the peer, or add one.
+    #[error("no address of the peer is known: call Node::connect or add_address first")]
+    NoAddress,
     /// The peer does not speak the protocol, in neither format.
     #[error("the peer does not support the protocol")]
     Unsupported,
@@ -304,12 +308,20 @@ pub enum StreamError {
     /// No connection to the peer could be made.
     #[error("peer unreachable: {0}")]
     Unreachable(Arc<str>),
+    /// There is no connection to the peer, and no address of it is known to dial.
+    #[error("no address of the peer is known")]
+    NoAddress,
     /// The peer supports none of the formats that were offered.
     #[error("the peer does not support the protocol")]
     Unsupported,
     /// The stream or its connection broke.
     #[error("stream lost: {0}")]
     Lost(Arc<str>),
+    /// The connection ended before the peer took the stream: nothing that was written on the
+    /// stream can have come to a handler. Of a stream on which the peer has said anything, it
+    /// means no more than [`Lost`](Self::Lost).
+    #[error("the connection was closed by the peer before it took the stream: {0}")]
+    NotAccepted(Arc<str>),
     /// The stream broke, or its connection, which went through a relay.
     #[error("stream over a relay lost: {0}")]
     RelayLost(Arc<str>),
@@ -319,8 +331,9 @@ impl From<StreamError> for Cause {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::Unreachable(why) => Self::Unreachable(why),
+            StreamError::NoAddress => Self::NoAddress,
             StreamError::Unsupported => Self::Unsupported,
-            StreamError::Lost(why) => Self::Lost(why),
+            StreamError::Lost(why) | StreamError::NotAccepted(why) => Self::Lost(why),
             StreamError::RelayLost(why) => Self::RelayLost(why),
         }
     }

@@ -108,11 +108,12 @@ impl RequestError {
 
     /// Whether it makes sense to try the request at another node: what went wrong may be this
     /// node's fault, and trying cannot execute the request twice unless it is `idempotent`. More
-    /// than [`may_retry`](Self::may_retry): another node may speak the protocol, or the format.
+    /// than [`may_retry`](Self::may_retry): another node may have an address, or speak the protocol, or
+    /// the format.
     #[must_use]
     pub fn may_try_elsewhere(&self, idempotent: bool) -> bool {
         let faulty = match &self.cause {
-            Cause::Unsupported | Cause::Violation(_) | Cause::Body(_) => true,
+            Cause::NoAddress | Cause::Unsupported | Cause::Violation(_) | Cause::Body(_) => true,
             Cause::Remote(status) => status.code == StatusCode::NotFound,
             _ => false,
         };

@@ -339,6 +339,7 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
         },
         Cause::TimedOut(_)
         | Cause::Unreachable(_)
+        | Cause::NoAddress
         | Cause::Unsupported
         | Cause::Lost(_)
         | Cause::RelayLost(_)

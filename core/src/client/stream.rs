@@ -10,7 +10,9 @@ use slab::Slab;
 use super::report::{Place, Report};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
-use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
+use crate::error::{
+    Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError,
+};
 use crate::frame::{Buffers, Flags, Format, Frame, FrameError, Kind, Settings, tag};
 use crate::id::RequestId;
 use crate::link::{Link, Overdue};
@@ -46,6 +48,8 @@ pub struct ClientStream {
     draining: bool,
     /// Frames since the last answer that are none.
     unasked: u32,
+    /// The peer has said something: it has taken the stream.
+    heard: bool,
     closed: bool,
     reports: VecDeque<Report>,
 }
@@ -97,6 +101,7 @@ impl ClientStream {
             due: None,
             draining: false,
             unasked: 0,
+            heard: false,
             closed: false,
             reports: VecDeque::new(),
         }
@@ -208,6 +213,7 @@ impl ClientStream {
         }
         match event {
             StreamEvent::Received(data) => {
+                self.heard = true;
                 self.link.decoder.push(data);
                 self.take_frames();
             }
@@ -227,7 +233,9 @@ impl ClientStream {
             StreamEvent::Finished => self.end(&Cause::RemoteClosed),
             StreamEvent::Failed(error) => {
                 self.link.gone();
-                self.fail_calls(&error.into());
+                // What the peer has spoken on, it had taken.
+                let untaken = matches!(error, StreamError::NotAccepted(_)) && !self.heard;
+                self.fail_calls(&error.into(), untaken);
                 self.close();
             }
         }
@@ -494,23 +502,25 @@ impl ClientStream {
         if self.calls.iter().any(|(_, call)| unsent(call)) {
             return self.close_with(cause);
         }
-        self.fail_calls(cause);
+        self.fail_calls(cause, false);
         self.link.finish();
         self.close();
     }
 
     fn close_with(&mut self, cause: &Cause) {
-        self.fail_calls(cause);
+        self.fail_calls(cause, false);
         self.link.reset();
         self.close();
     }
 
-    fn fail_calls(&mut self, cause: &Cause) {
+    /// Fails every call. If the peer never took the stream, none was processed.
+    fn fail_calls(&mut self, cause: &Cause, untaken: bool) {
+        let untaken = untaken || *cause == Cause::Unsupported;
         let calls = core::mem::take(&mut self.calls);
         for (_, call) in calls {
-            let (phase, delivery) = match cause {
-                Cause::Unsupported => (Phase::Connect, Delivery::NotProcessed),
-                _ => self.progress(&call),
+            let (phase, delivery) = match untaken {
+                true => (Phase::Connect, Delivery::NotProcessed),
+                false => self.progress(&call),
             };
             if let Some(request) = call.request {
                 self.report_failed(request, cause.clone(), phase, delivery, Place::Gone);

@@ -1,7 +1,9 @@
 //! The client: streams that die or are drained, and the requests that are moved.
 
 use crate::support;
-use crate::support::{ClientScript, KIB, body, drain, failure, id, plain, request, response};
+use crate::support::{
+    ClientScript, KIB, body, drain, failure, id, plain, request, response, settings,
+};
 use pointsub_core::client::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
 
@@ -11,6 +13,10 @@ const NATIVE: Offer = Offer::Only(Format::Native);
 /// Without retries: `client_retry.rs` is about those.
 fn config() -> ClientConfig {
     ClientConfig::default().with_max_retries(0)
+}
+
+fn not_accepted() -> StreamError {
+    StreamError::NotAccepted("closed".into())
 }
 
 /// Opens a native stream and settles on 1024 requests in flight.
@@ -69,6 +75,57 @@ fn a_request_on_a_fresh_stream_that_dies_fails() {
     let error = c.expect_error(b);
     assert_eq!((error.phase, error.delivery), (Phase::Write, Delivery::NotProcessed));
     assert_eq!(error.attempts, 1);
+    c.expect_rest();
+}
+
+/// C6, C9: the connection was closed as idle just when the stream was put on it.
+#[test]
+fn what_was_written_on_a_stream_that_the_peer_never_took_is_moved() {
+    let mut c = ClientScript::new(config());
+    let (a, b) = (c.send("a"), c.send("b"));
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Native);
+    c.expect_sent(s, [c.settings(), request(id(1, 0), "a"), request(id(2, 1), "b")]);
+    c.breaks_with(s, not_accepted());
+    let fresh = open_native(&mut c);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "a"), request(id(2, 1), "b")]);
+    c.receives(fresh, [response(id(1, 0), "A"), response(id(2, 1), "B")]);
+    c.expect_response(a, "A");
+    c.expect_response(b, "B");
+}
+
+#[test]
+fn streams_that_the_peer_never_takes_end_as_lost_and_not_processed() {
+    for format in [Format::Native, Format::Plain] {
+        let mut c = ClientScript::new(config());
+        let a = c.send("a");
+        for n in 0..4 {
+            let known = if n == 0 { Offer::Both } else { Offer::Only(format) };
+            let s = c.expect_open(known);
+            c.opened(s, format);
+            match format {
+                Format::Native => c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]),
+                Format::Plain => c.expect_sent(s, [plain("a")]),
+            }
+            c.breaks_with(s, not_accepted());
+        }
+        let lost = Cause::Lost("closed".into());
+        c.expect_failed(a, lost, Phase::Connect, Delivery::NotProcessed);
+        c.expect_rest();
+    }
+}
+
+/// Whoever has spoken on a stream had taken it.
+#[test]
+fn a_stream_that_was_heard_on_is_lost_whatever_is_said_of_its_end() {
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Native);
+    c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(s, [settings(32 << 20, 1024)]);
+    c.breaks_with(s, not_accepted());
+    c.expect_failed(a, Cause::Lost("closed".into()), Phase::Wait, Delivery::Unknown);
     c.expect_rest();
 }
 

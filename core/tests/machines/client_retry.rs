@@ -97,6 +97,20 @@ fn a_request_on_the_last_stream_is_tried_again_when_that_is_lost() {
     c.expect_response(a, "A");
 }
 
+/// C4: no pause makes an address known.
+#[test]
+fn a_peer_without_a_known_address_fails_at_once() {
+    let mut c = ClientScript::new(config());
+    let (a, b) = (c.send("a"), c.send("b"));
+    let s = c.expect_open(Offer::Both);
+    c.open_fails(s, StreamError::NoAddress);
+    for request in [a, b] {
+        c.expect_failed(request, Cause::NoAddress, Phase::Connect, Delivery::NotProcessed);
+    }
+    assert_eq!(c.stats().retries, 0);
+    c.expect_rest();
+}
+
 /// C5: retry-after is honoured.
 #[test]
 fn a_server_that_names_a_longer_pause_gets_it() {

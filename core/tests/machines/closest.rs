@@ -99,6 +99,19 @@ fn failing_nodes_are_passed_over_in_order() {
     assert_eq!(c.stats().failovers, 3);
 }
 
+/// N5: an address may be known of another node.
+#[test]
+fn a_node_without_a_known_address_is_passed_over() {
+    let mut c = farm(config(), 2);
+    let call = c.send_closest("a", any());
+    let nodes = order("a", 2);
+    let open = c.expect_open_to(nodes[0], PROTOCOL, Offer::Both);
+    c.open_fails(open, StreamError::NoAddress);
+    let s = asked(&mut c, nodes[1], "a");
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), nodes[1], "A");
+}
+
 /// N5: when the last node has failed, its error is told, with all that was tried.
 #[test]
 fn when_all_nodes_fail_the_call_fails() {
