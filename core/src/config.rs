@@ -112,8 +112,9 @@ options! {
     /// ```
     ClientConfig {
         /// The longest wait for an answer, counted from the moment when the last byte of the
-        /// request was written. Also the longest time that one message may take to arrive once
-        /// its first byte has. Default 30 s; 1 ms to 24 h. A caller's own deadline always wins.
+        /// request was written, of a call without a deadline of its own: one that has a deadline
+        /// waits until then. Also the longest time that one message may take to arrive once its
+        /// first byte has. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// The longest time that one write may take. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;

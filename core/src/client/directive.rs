@@ -10,7 +10,8 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallOptions {
-    /// When the caller stops waiting. Default: only the client's own time limits hold.
+    /// When the caller stops waiting. Until then an answer is waited for, however long
+    /// `read_timeout` is. Default: the client's own time limits hold.
     pub deadline: Option<Timestamp>,
     /// Whether executing the request twice does no harm. If not, it is tried again only after
     /// failures that surely left it unprocessed. Default `true`.

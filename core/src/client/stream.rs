@@ -62,7 +62,7 @@ struct Call {
     /// it has stopped.
     request: Option<RequestId>,
     deadline: Option<Timestamp>,
-    /// Set when the last byte has left.
+    /// Set when the last byte has left, unless the caller has a deadline of its own.
     read_due: Option<Timestamp>,
     /// Where on the stream its last byte lies.
     end: u64,
@@ -410,14 +410,16 @@ impl ClientStream {
         }
     }
 
-    /// Starts the read timer of every call whose last byte has left.
+    /// Starts the read timer of every call whose last byte has left. A caller with a deadline has
+    /// said how long it waits.
     fn arm_written(&mut self) {
         let written = self.link.written();
         let read_due = self.link.now + self.read_timeout;
         while let Some(&(_, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
             self.unsent.pop_front();
             let call = self.calls.get_mut((id & SLOT_MASK) as usize);
-            if let Some(call) = call.filter(|call| call.id == id && call.read_due.is_none()) {
+            let untimed = |call: &&mut Call| call.deadline.is_none() && call.read_due.is_none();
+            if let Some(call) = call.filter(|call| call.id == id).filter(untimed) {
                 call.read_due = Some(read_due);
                 self.due = earliest(self.due, call.read_due);
             }

@@ -299,9 +299,9 @@ fn the_deadline_of_a_plain_request_resets_its_stream() {
     c.expect_rest();
 }
 
-/// C1: min of both.
+/// C1: it is the limit of the whole call, however early.
 #[test]
-fn the_deadline_wins_over_limits_that_come_later() {
+fn a_deadline_before_the_limits_of_the_client_wins() {
     let mut c = ClientScript::new(config());
     let a = c.send_until(CONNECT - 1, "a");
     c.expect_open(Offer::Both);
@@ -337,15 +337,41 @@ fn at_the_same_instant_the_deadline_wins_over_read_timeout() {
     }
 }
 
-/// C1: the other way round.
+/// C1: a caller that says how long it waits is answered until then, by one execution.
 #[test]
-fn read_timeout_wins_over_a_later_deadline() {
+fn a_deadline_after_read_timeout_is_waited_for() {
+    for native in [false, true] {
+        let started = if native { ClientScript::native } else { ClientScript::plain };
+        let (mut c, s) = started(ClientConfig::default());
+        let a = c.send_until(10 * READ, "a");
+        if native {
+            c.expect_sent(s, [request(id(2, 0), "a").timeout(10 * READ as u32)]);
+        } else {
+            c.expect_sent(s, [plain("a")]);
+        }
+        c.at(10 * READ - 1);
+        if native {
+            c.receives(s, [response(id(2, 0), "A")]);
+        } else {
+            c.receives(s, [plain("A")]);
+        }
+        c.expect_response(a, "A");
+        assert_eq!(c.stats().placed, 2);
+    }
+}
+
+/// C1: beside a call that has one, those without are timed.
+#[test]
+fn read_timeout_holds_for_each_call_without_a_deadline() {
     let (mut c, s) = ClientScript::native(config());
-    let a = c.send_until(READ + 1, "a");
-    c.expect_sent(s, [request(id(2, 0), "a").timeout(30_001)]);
+    let patient = c.send_until(2 * READ, "patient");
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "patient").timeout(60_000), request(id(3, 1), "a")]);
     c.expires_at(READ);
     c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
-    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.expect_sent(s, [cancel(id(3, 1))]);
+    c.receives(s, [support::failure(id(3, 1), 6), response(id(2, 0), "P")]);
+    c.expect_response(patient, "P");
 }
 
 #[test]

@@ -119,7 +119,9 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// The longest time the whole request may take, connecting included. The server is told how
-    /// much of it is left. Without it, the client's own timeouts limit each phase.
+    /// much of it is left, and its answer is waited for until then, even for longer than
+    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
+    /// own timeouts limit each phase.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
