@@ -113,10 +113,14 @@ options! {
     ClientConfig {
         /// The longest wait for an answer, counted from the moment when the last byte of the
         /// request was written, of a call without a deadline of its own: one that has a deadline
-        /// waits until then. Also the longest time that one message may take to arrive once its
-        /// first byte has. Default 30 s; 1 ms to 24 h.
+        /// waits until then. A request above 64 KiB has a second more for each 32 KiB of it, up to
+        /// 8 MiB, which may lie in queues of the transport. Also the longest silence in the middle
+        /// of a message: an answer that has begun to arrive is waited for while its bytes move, and
+        /// those behind it too. One that takes longer than this in all must come with 4 KiB a second
+        /// on average from then on. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// The longest time that one write may take. Default 30 s; 1 ms to 24 h.
+        /// The longest time that one write may take. A large request is many writes, of 65 000
+        /// bytes at most. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// The longest time for dialling, opening a stream and negotiating its protocol, all
         /// together. Default 5 s; 1 ms to 24 h.

@@ -106,8 +106,8 @@ pub enum Cause {
     /// The caller's own deadline passed.
     #[error("the caller's deadline passed")]
     Deadline,
-    /// A configured time limit of the phase passed: `connect_timeout`, `write_timeout` or
-    /// `read_timeout`.
+    /// A configured time limit of the phase passed without progress, or with too little:
+    /// `connect_timeout`, `write_timeout` or `read_timeout`.
     #[error("no progress within the limit of {0:?}")]
     TimedOut(Duration),
     /// No connection to the peer. Check that it runs, and that an address of it is known.

@@ -7,6 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::dispatch::BULK;
 use super::report::{Place, Report};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
@@ -26,6 +27,11 @@ const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
 /// So many frames in a row that answer nothing are a flood.
 const MAX_UNASKED: u32 = 10_000;
+/// So much of a large request may lie in queues of the transport when its last byte was written. The
+/// wait for its answer is a second longer for each 32 KiB of that.
+const QUEUED: u64 = 8 * 1024 * 1024;
+/// At which rate a slow link empties these queues.
+const QUEUED_RATE: u64 = 32 * 1024;
 /// Bytes of buffer that a stream keeps for the next requests while it has none to write.
 const BUFFER: usize = 4 * 1024;
 
@@ -43,8 +49,10 @@ pub struct ClientStream {
     seq: u64,
     /// Calls whose last byte is not known to have left: where it lies, and the wire id.
     unsent: VecDeque<(u64, u64)>,
-    /// No call is due before this; it may be earlier than the truth.
+    /// No call is due before this, unless a message arrives; it may be earlier than the truth.
     due: Option<Timestamp>,
+    /// Calls that are due wait for the end of the message that arrives.
+    held: bool,
     draining: bool,
     /// Frames since the last answer that are none.
     unasked: u32,
@@ -64,8 +72,16 @@ struct Call {
     deadline: Option<Timestamp>,
     /// Set when the last byte has left, unless the caller has a deadline of its own.
     read_due: Option<Timestamp>,
-    /// Where on the stream its last byte lies.
+    /// How long to wait for the answer then.
+    wait: Duration,
+    /// Where on the stream its last byte lies, or that of its cancellation.
     end: u64,
+}
+
+/// How long a request of so many bytes may be in the transport's queues.
+fn in_queues(len: u64) -> Duration {
+    let large = len.min(QUEUED).saturating_sub(BULK as u64);
+    Duration::from_millis(large * 1000 / QUEUED_RATE)
 }
 
 impl Call {
@@ -99,6 +115,7 @@ impl ClientStream {
             seq: 0,
             unsent: VecDeque::new(),
             due: None,
+            held: false,
             draining: false,
             unasked: 0,
             heard: false,
@@ -143,7 +160,7 @@ impl ClientStream {
             self.report_failed(request, cause, phase, delivery, Place::Free);
             return;
         }
-        let entry = self.calls.vacant_entry();
+        let (entry, begin) = (self.calls.vacant_entry(), self.link.queued());
         self.seq += 1;
         let id = self.seq << SLOT_BITS | entry.key() as u64;
         if native {
@@ -162,7 +179,8 @@ impl ClientStream {
             self.link.outbox.plain(body.raw().clone());
         }
         let end = self.link.queued();
-        entry.insert(Call { id, request: Some(request), deadline, read_due: None, end });
+        let wait = self.read_timeout + in_queues(end - begin);
+        entry.insert(Call { id, request: Some(request), deadline, read_due: None, wait, end });
         self.unsent.push_back((end, id));
         self.due = earliest(self.due, deadline);
     }
@@ -315,7 +333,12 @@ impl ClientStream {
 
     fn take_frames(&mut self) {
         while !self.closed {
-            let result = match self.link.next_frame() {
+            let next = self.link.next_frame();
+            let slow = self.link.take_slow();
+            if slow.is_some() || self.held && !self.link.is_receiving() {
+                self.go_on_waiting(slow.unwrap_or_default());
+            }
+            let result = match next {
                 Ok(None) => return,
                 Ok(Some(frame)) if self.link.format == Format::Plain => self.take_plain(frame),
                 Ok(Some(frame)) => self.take_native(frame),
@@ -413,24 +436,40 @@ impl ClientStream {
     /// Starts the read timer of every call whose last byte has left. A caller with a deadline has
     /// said how long it waits.
     fn arm_written(&mut self) {
-        let written = self.link.written();
-        let read_due = self.link.now + self.read_timeout;
-        while let Some(&(_, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
+        let (written, now) = (self.link.written(), self.link.now);
+        while let Some(&(end, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
             self.unsent.pop_front();
             let call = self.calls.get_mut((id & SLOT_MASK) as usize);
-            let untimed = |call: &&mut Call| call.deadline.is_none() && call.read_due.is_none();
-            if let Some(call) = call.filter(|call| call.id == id).filter(untimed) {
-                call.read_due = Some(read_due);
+            let is_it = |call: &&mut Call| call.id == id && call.end == end;
+            if let Some(call) = call.filter(is_it).filter(|call| call.deadline.is_none()) {
+                call.read_due = Some(now + call.wait);
                 self.due = earliest(self.due, call.read_due);
             }
         }
     }
 
+    /// A message has come that took long: what waits behind it has so much longer to come.
+    fn go_on_waiting(&mut self, took: Duration) {
+        self.held = false;
+        for (_, call) in &mut self.calls {
+            call.read_due = call.read_due.map(|due| due + took);
+        }
+        self.due = self.calls.iter().filter_map(|(_, call)| call.due()).min();
+    }
+
     /// Fails what is due, and finds out when to look again.
     fn expire(&mut self, now: Timestamp) {
         let is_due = |call: &Call| call.due().is_some_and(|due| due <= now);
-        let due: alloc::vec::Vec<usize> =
-            self.calls.iter().filter(|(_, call)| is_due(call)).map(|(slot, _)| slot).collect();
+        let (mut due, mut held) = (alloc::vec::Vec::new(), false);
+        let (arriving, slowly) = (self.arriving(), self.link.receives_slowly());
+        for (slot, call) in self.calls.iter().filter(|(_, call)| is_due(call)) {
+            // The message that arrives has a limit of its own.
+            if call.deadline.is_none() && (slowly || arriving == Some(call.id)) {
+                held = true;
+            } else {
+                due.push(slot);
+            }
+        }
         for slot in due {
             let call = &self.calls[slot];
             let Some(request) = call.request else {
@@ -451,20 +490,32 @@ impl ClientStream {
             self.abandon(slot);
             self.report_failed(request, cause, phase, delivery, Place::Taken);
         }
-        self.due = self.calls.iter().filter_map(|(_, call)| call.due()).min();
+        self.held = held;
+        let later = self.calls.iter().filter_map(|(_, call)| call.due());
+        self.due = later.filter(|due| *due > now).min();
+    }
+
+    /// The call whose answer arrives, if that is known.
+    fn arriving(&self) -> Option<u64> {
+        match self.link.format {
+            Format::Native => self.link.decoder.arriving_id(),
+            Format::Plain if !self.link.is_receiving() => None,
+            Format::Plain => self.calls.iter().next().map(|(_, call)| call.id),
+        }
     }
 
     /// Tells the server that the answer is not wanted, and expects it to confirm in time.
     fn abandon(&mut self, slot: usize) {
-        let confirm_by = self.link.now + self.read_timeout;
         let call = &mut self.calls[slot];
         call.request = None;
         call.deadline = None;
-        call.read_due = Some(confirm_by);
-        let id = call.id;
-        self.due = earliest(self.due, Some(confirm_by));
+        call.read_due = None;
+        call.wait = self.read_timeout;
         if self.link.format == Format::Native {
+            let id = call.id;
             self.link.outbox.native(Kind::Cancel, Flags::default(), id, Bytes::new(), |_| {});
+            call.end = self.link.queued();
+            self.unsent.push_back((call.end, id));
         }
     }
 

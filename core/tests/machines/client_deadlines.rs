@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use crate::support;
 use crate::support::{
-    CONNECT, ClientScript, KIB, READ, WRITE, body, cancel, frame, id, ms, plain, request, response,
-    settings,
+    CONNECT, ClientScript, KIB, MIB, READ, WRITE, body, cancel, frame, id, ms, plain, request,
+    response, settings,
 };
+use bytes::Bytes;
 use pointsub_core::client::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use pointsub_core::{
+    Cause, ClientConfig, Delivery, Format, Phase, RequestId, StreamError, StreamId,
+};
 
 const NATIVE: Offer = Offer::Only(Format::Native);
 
@@ -23,10 +26,7 @@ fn timed_out(millis: u64) -> Cause {
 
 /// A native stream on which request `id(2, 0)`, "a", was written at `millis`.
 #[track_caller]
-fn asked_at(
-    millis: u64,
-    config: ClientConfig,
-) -> (ClientScript, StreamId, pointsub_core::RequestId) {
+fn asked_at(millis: u64, config: ClientConfig) -> (ClientScript, StreamId, RequestId) {
     let (mut c, s) = ClientScript::native(config);
     c.at(millis);
     let a = c.send("a");
@@ -169,8 +169,9 @@ fn at_write_timeout_requests_that_had_not_left_are_moved() {
     c.expect_response(b, "B");
 }
 
+/// C1: the longest silence in the middle of a message, and 4 KiB a second after that much of it.
 #[test]
-fn a_message_must_arrive_within_read_timeout() {
+fn a_message_must_arrive_within_read_timeout_unless_bytes_move() {
     let (mut c, s) = ClientScript::native(config().with_write_timeout(Duration::from_secs(3600)));
     let a = c.send("a");
     c.expect_write(s, [request(id(2, 0), "a")]);
@@ -178,8 +179,214 @@ fn a_message_must_arrive_within_read_timeout() {
     c.receives_bytes(s, response(id(2, 0), "answer").first(1));
     c.at(20_000);
     c.receives_bytes(s, response(id(2, 0), "answer").bytes().slice(1..20));
-    c.expires_at(10_000 + READ);
+    // 19 bytes are worth 4 ms.
+    c.expires_at(10_004 + READ);
     c.expect_failed(a, timed_out(READ), Phase::Write, Delivery::Unknown);
+    c.expect_reset(s);
+    c.expect_rest();
+}
+
+/// A native or plain stream on which "a" was asked at 0, and the bytes of an answer.
+#[track_caller]
+fn asked(native: bool, answer: Bytes) -> (ClientScript, StreamId, RequestId, Bytes) {
+    if native {
+        let (c, s, a) = asked_at(0, config());
+        return (c, s, a, response(id(2, 0), answer).bytes());
+    }
+    let (mut c, s) = ClientScript::plain(config());
+    let a = c.send("a");
+    c.expect_sent(s, [plain("a")]);
+    (c, s, a, plain(answer).bytes())
+}
+
+/// C1: 64 KiB every 10 s, 320 s in all.
+#[test]
+fn a_large_answer_is_waited_for_while_its_bytes_move() {
+    for native in [false, true] {
+        let answer = body(2 * MIB);
+        let (mut c, s, a, bytes) = asked(native, answer.clone());
+        for (n, part) in bytes.chunks(64 * KIB).enumerate() {
+            c.at(10_000 * (n as u64 + 1));
+            c.receives_bytes(s, bytes.slice_ref(part));
+        }
+        c.expect_response(a, answer);
+    }
+}
+
+/// C1: the wait for an answer that has begun is that for its bytes, however small it is.
+#[test]
+fn an_answer_that_has_begun_is_waited_for() {
+    for native in [false, true] {
+        let (mut c, s, a, bytes) = asked(native, body(KIB));
+        c.at(READ - 1);
+        c.receives_bytes(s, bytes.slice(..20));
+        c.at(2 * READ - 2);
+        c.receives_bytes(s, bytes.slice(20..));
+        c.expect_response(a, body(KIB));
+    }
+}
+
+#[test]
+fn a_large_answer_is_given_up_after_read_timeout_of_silence() {
+    for native in [false, true] {
+        let (mut c, s, a, bytes) = asked(native, body(2 * MIB));
+        for n in 0..10 {
+            c.at(20_000 * (n as u64 + 1));
+            c.receives_bytes(s, bytes.slice(n * 128 * KIB..(n + 1) * 128 * KIB));
+        }
+        c.expires_at(200_000 + READ);
+        c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+        c.expect_reset(s);
+        c.expect_rest();
+    }
+}
+
+/// C1: whoever sends a byte now and then does not hold the caller, or memory, for ever.
+#[test]
+fn an_answer_that_trickles_is_given_up() {
+    for native in [false, true] {
+        let (mut c, s, a, bytes) = asked(native, body(2 * MIB));
+        c.receives_bytes(s, bytes.slice(..64 * KIB));
+        c.at(READ - 1);
+        c.receives_bytes(s, bytes.slice(64 * KIB..64 * KIB + 4096));
+        // Another second for 4 KiB.
+        c.expires_at(READ + 1000);
+        c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+        c.expect_reset(s);
+    }
+}
+
+/// C1: answers leave a server in turn; one behind a large one on a slow link is not late.
+#[test]
+fn an_answer_behind_a_slow_one_has_so_much_longer() {
+    let (mut c, s, a) = asked_at(0, config());
+    let b = c.send("b");
+    c.expect_sent(s, [request(id(3, 1), "b")]);
+    let bytes = response(id(3, 1), body(MIB)).bytes();
+    let parts: Vec<&[u8]> = bytes.chunks(128 * KIB).collect();
+    for (n, part) in parts.iter().enumerate() {
+        c.at(10_000 * (n as u64 + 1));
+        c.receives_bytes(s, bytes.slice_ref(part));
+    }
+    let took = 10_000 * (parts.len() as u64 - 1);
+    c.expect_response(b, body(MIB));
+    c.expires_at(READ + took);
+    c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+}
+
+/// C1: a stream that is busy is not one that is slow.
+#[test]
+fn answers_that_keep_a_stream_busy_do_not_hide_one_that_is_missing() {
+    let (mut c, s, a) = asked_at(0, config());
+    let mut rest = Bytes::new();
+    for n in 1..300 {
+        c.at(100 * n - 1);
+        let b = c.send("b");
+        c.expect_sent(s, [request(id(n + 2, 1), "b")]);
+        // Each read ends in the middle of an answer.
+        let answer = response(id(n + 2, 1), "B").bytes();
+        c.at(100 * n);
+        c.receives_bytes(s, [&rest[..], &answer[..5]].concat());
+        rest = answer.slice(5..);
+        c.at(100 * n + 50);
+        c.receives_bytes(s, rest);
+        rest = Bytes::new();
+        c.expect_response(b, "B");
+    }
+    c.at(READ - 1);
+    let b = c.send("b");
+    c.expect_sent(s, [request(id(302, 1), "b")]);
+    c.receives_bytes(s, response(id(302, 1), "B").first(5));
+    c.expires_at(READ);
+    c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.receives_bytes(s, response(id(302, 1), "B").bytes().slice(5..));
+    c.expect_response(b, "B");
+}
+
+/// C2: a large request is written in slices, and each has the whole time. What may lie in queues of
+/// the transport then has its time too.
+#[test]
+fn a_large_request_is_written_and_answered_while_bytes_move() {
+    for native in [false, true] {
+        let started = if native { ClientScript::native } else { ClientScript::plain };
+        let (mut c, s) = started(config());
+        let a = c.send(body(MIB));
+        let frame = match native {
+            true => request(id(2, 0), body(MIB)),
+            false => plain(body(MIB)),
+        };
+        let bytes = frame.bytes();
+        let (mut at, mut sent) = (0, 0);
+        while sent < bytes.len() {
+            let len = if sent == 0 { 16 * KIB } else { 65_000.min(bytes.len() - sent) };
+            c.expect_write_bytes(s, &bytes[sent..sent + len]);
+            at += WRITE - 1;
+            c.at(at);
+            c.written(s);
+            sent += len;
+        }
+        let queued = (bytes.len() as u64 - 64 * 1024) * 1000 / (32 * 1024);
+        c.expires_at(at + READ + queued);
+        c.expect_failed(a, timed_out(READ), Phase::Wait, Delivery::Unknown);
+        match native {
+            true => c.expect_sent(s, [cancel(id(2, 0))]),
+            false => c.expect_reset(s),
+        }
+    }
+}
+
+/// C2: a request that did not leave whole was surely not processed.
+#[test]
+fn a_large_request_of_which_a_slice_is_not_taken_in_time_was_not_processed() {
+    for native in [false, true] {
+        let started = if native { ClientScript::native } else { ClientScript::plain };
+        let (mut c, s) = started(config());
+        let a = c.send(body(200 * KIB));
+        for _ in 0..3 {
+            c.expect_some_write(s);
+            c.written(s);
+        }
+        c.expect_some_write(s);
+        c.expires_at(WRITE);
+        let cause = timed_out(WRITE);
+        // The last slice was on its way.
+        c.expect_failed(a, cause.clone(), Phase::Write, Delivery::Unknown);
+        c.expect_reset(s);
+
+        let (mut c, s) = started(config());
+        let a = c.send(body(200 * KIB));
+        c.expect_some_write(s);
+        c.written(s);
+        c.expect_some_write(s);
+        c.expires_at(WRITE);
+        c.expect_reset(s);
+        // So it is moved.
+        let format = if native { Format::Native } else { Format::Plain };
+        let fresh = c.expect_open(Offer::Only(format));
+        c.open_fails(fresh, StreamError::Lost("gone".into()));
+        let error = c.expect_error(a);
+        assert_eq!((error.phase, error.delivery), (Phase::Connect, Delivery::NotProcessed));
+    }
+}
+
+/// C15: the server has its time to confirm from when it was asked.
+#[test]
+fn a_cancellation_is_to_be_confirmed_once_it_was_written() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send(body(60 * KIB));
+    c.expect_some_write(s);
+    c.cancel(a);
+    c.at(20_000);
+    c.written(s);
+    c.expect_some_write(s);
+    c.at(40_000);
+    c.written(s);
+    c.expect_write(s, [cancel(id(2, 0))]);
+    c.at(50_000);
+    c.written(s);
+    c.expires_at(50_000 + READ);
     c.expect_reset(s);
     c.expect_rest();
 }

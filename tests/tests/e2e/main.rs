@@ -24,6 +24,7 @@ mod relay;
 mod retry;
 mod security;
 mod serving;
+mod slow_links;
 mod stopping;
 mod streams;
 mod support;

@@ -40,6 +40,8 @@ mod retry;
 mod security;
 #[path = "../e2e/serving.rs"]
 mod serving;
+#[path = "../e2e/slow_links.rs"]
+mod slow_links;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
 #[path = "../e2e/streams.rs"]
