@@ -155,7 +155,8 @@ options! {
         /// The most streams open in all. Beyond that, requests wait until a stream ends or one that
         /// is idle has made room. Default 10 000; 1 to 1 000 000.
         with_max_total_conns(max_total_conns: usize) = 10_000, 1, 1_000_000;
-        /// How many streams to one peer may carry large bodies (above 64 KiB) at the same time; others wait.
+        /// How many streams to one peer may carry large bodies (above 64 KiB) at the same time, over
+        /// all protocols and in either format; others wait.
         /// Default 8; 1 to 240.
         with_max_bulk_streams(max_bulk_streams: usize) = 8, 1, 240;
         /// The most requests in flight on one native stream; the peer may allow fewer.

@@ -39,6 +39,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "CAPACITY",
         "the peer that was met first is forgotten, and asked again",
     ),
+    ("core/src/client/pool.rs", "MAX_PLAIN_USES", "it is closed, and another opened"),
     ("core/src/client/queue.rs", "MAX_MOVES", "it counts as a failed try"),
     (
         "core/src/client/retry.rs",

@@ -83,6 +83,8 @@ pub(super) struct Request {
     pub(super) retries: u32,
     /// Whether a handler may have seen an earlier try.
     pub(super) delivery: Delivery,
+    /// The signs of life that its stream had given when it was put there.
+    pub(super) signs: u64,
 }
 
 /// ```text
@@ -237,6 +239,7 @@ impl Dispatcher {
             moves: 0,
             retries: 0,
             delivery: Delivery::NotProcessed,
+            signs: 0,
         });
         match stream {
             Some(stream) => self.assign(stream, id),
@@ -271,7 +274,7 @@ impl Dispatcher {
         let route = pooled.route;
         match report {
             Report::Answered { request, answer, load } => {
-                pooled.suspect = false;
+                pooled.give_sign();
                 pooled.answered += 1;
                 if let Some(load) = load {
                     self.note_load(route, load);
@@ -290,7 +293,13 @@ impl Dispatcher {
                 self.vacate(stream);
             }
             Report::Failed { request, error, place } => {
-                pooled.suspect |= matches!(error.cause, Cause::TimedOut(_));
+                let signs = self.requests.get(request).map(|request| request.signs);
+                pooled.suspect |= match error.cause {
+                    Cause::TimedOut(_) => true,
+                    // A handler that is slow for its caller, where others are answered, is no sign.
+                    Cause::Deadline => place != report::Place::Free && signs == Some(pooled.signs),
+                    _ => false,
+                };
                 let reused = pooled.answered > 0;
                 let unsupported = error.cause == Cause::Unsupported;
                 let guessed = unsupported && pooled.offer != Offer::Both;
@@ -306,7 +315,10 @@ impl Dispatcher {
                 if let Some(request) = self.requests.get_mut(request).filter(|_| untried) {
                     request.attempts -= 1;
                 }
-                let moves = gone && (reused || guessed || untried);
+                // A stream may end by chance in the middle of a large request, but not twice.
+                let cut_short = matches!(error.cause, Cause::CutShort { .. });
+                let again = cut_short && self.requests.get(request).is_some_and(|r| r.moves > 0);
+                let moves = gone && (reused || guessed || untried) && !again;
                 if !(moves && self.requeue(request, error.delivery)) {
                     self.fail_try(request, error);
                 }
@@ -315,10 +327,11 @@ impl Dispatcher {
                 }
             }
             Report::Vacated => {
-                pooled.suspect = false;
+                pooled.give_sign();
                 self.vacate(stream);
             }
             Report::Limit(limit) => {
+                pooled.signs += 1;
                 pooled.capacity_known = true;
                 if pooled.format == Format::Native {
                     pooled.capacity = limit;
@@ -394,9 +407,7 @@ impl Dispatcher {
     pub(super) fn fail(&mut self, request: RequestId, mut error: RequestError) {
         let Some(ended) = self.remove_request(request) else { return };
         error.attempts = ended.attempts;
-        if ended.delivery == Delivery::Unknown {
-            error.delivery = Delivery::Unknown;
-        }
+        error.delivery = error.delivery.max(ended.delivery);
         self.stats.failed += 1;
         match ended.call {
             Some(call) => self.node_failed(call, request, error),

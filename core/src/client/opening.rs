@@ -70,17 +70,17 @@ impl Dispatcher {
             return self.set_starved(key, false);
         }
         let format = self.memory.format(&route.name.peer);
+        let bulk_room = self.config.max_bulk_streams.saturating_sub(self.peers[route.peer].bulk);
         let wanted = match format {
             None => 1,
-            Some(Format::Plain) => small + bulk,
+            Some(Format::Plain) => small + bulk.min(bulk_room),
             Some(Format::Native) => {
                 let streams = route.streams.iter().filter_map(|id| self.streams.get(*id));
                 // The peer is about to say how much more it takes on that one.
                 let undecided = streams.into_iter().any(|s| !s.capacity_known && !s.suspect);
                 let each = self.config.max_in_flight.min(Settings::ASSUMED.max_in_flight as usize);
                 let for_small = if undecided { 0 } else { small.div_ceil(each) };
-                let for_bulk = self.config.max_bulk_streams.saturating_sub(route.bulk_streams);
-                for_small + bulk.min(for_bulk)
+                for_small + bulk.min(bulk_room)
             }
         };
         let missing = wanted.saturating_sub(route.opening);
@@ -166,6 +166,7 @@ impl Dispatcher {
             capacity_known: false,
             bulk: false,
             suspect: false,
+            signs: 0,
             watched_until: self.now,
             idle_since: self.now,
             created: self.now,

@@ -108,12 +108,16 @@ impl RequestError {
 
     /// Whether it makes sense to try the request at another node: what went wrong may be this
     /// node's fault, and trying cannot execute the request twice unless it is `idempotent`. More
-    /// than [`may_retry`](Self::may_retry): another node may have an address, or speak the protocol, or
-    /// the format.
+    /// than [`may_retry`](Self::may_retry): another node may have an address, speak the protocol or
+    /// the format, or accept more.
     #[must_use]
     pub fn may_try_elsewhere(&self, idempotent: bool) -> bool {
         let faulty = match &self.cause {
-            Cause::NoAddress | Cause::Unsupported | Cause::Violation(_) | Cause::Body(_) => true,
+            Cause::NoAddress
+            | Cause::Unsupported
+            | Cause::CutShort { .. }
+            | Cause::Violation(_)
+            | Cause::Body(_) => true,
             Cause::Remote(status) => status.code == StatusCode::NotFound,
             _ => false,
         };
@@ -176,9 +180,7 @@ impl Dispatcher {
         let Some(request) = self.requests.get_mut(id) else { return };
         request.retries += 1;
         request.moves = 0;
-        if delivery == Delivery::Unknown {
-            request.delivery = delivery;
-        }
+        request.delivery = request.delivery.max(delivery);
         request.place = Place::Resting { until };
         if let Some(route) = self.routes.get_mut(request.route) {
             route.resting += 1;

@@ -238,9 +238,7 @@ impl Dispatcher {
         let Some(attempt) = search.take_try(request) else { return };
         search.note(&attempt, NodeOutcome::Failed(error.clone()), now);
         search.attempts += error.attempts;
-        if error.delivery == Delivery::Unknown {
-            search.delivery = Delivery::Unknown;
-        }
+        search.delivery = search.delivery.max(error.delivery);
         if let Some(nodes) = self.directory.nodes.get_mut(&search.protocol) {
             judge(nodes, attempt, &error, now);
         }
@@ -293,9 +291,8 @@ impl Dispatcher {
             if let Some(request) = self.requests.get(request) {
                 search.attempts += request.attempts;
                 let sent = matches!(request.place, Place::On(_));
-                if sent || request.delivery == Delivery::Unknown {
-                    search.delivery = Delivery::Unknown;
-                }
+                let delivery = if sent { Delivery::Unknown } else { request.delivery };
+                search.delivery = search.delivery.max(delivery);
             }
             self.withdraw(request);
             search.note(&attempt, NodeOutcome::Cancelled, self.now);
@@ -337,6 +334,8 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
             StatusCode::DeadlineExceeded | StatusCode::Cancelled => nodes.given_up(attempt, now),
             _ => nodes.succeeded(attempt, now),
         },
+        // It is well, and accepts less.
+        Cause::CutShort { .. } => nodes.given_up(attempt, now),
         Cause::TimedOut(_)
         | Cause::Unreachable(_)
         | Cause::NoAddress

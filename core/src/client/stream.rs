@@ -72,8 +72,8 @@ struct Call {
     deadline: Option<Timestamp>,
     /// Set when the last byte has left, unless the caller has a deadline of its own.
     read_due: Option<Timestamp>,
-    /// How long to wait for the answer then.
-    wait: Duration,
+    /// Bytes of the request.
+    len: u64,
     /// Where on the stream its last byte lies, or that of its cancellation.
     end: u64,
 }
@@ -179,8 +179,8 @@ impl ClientStream {
             self.link.outbox.plain(body.raw().clone());
         }
         let end = self.link.queued();
-        let wait = self.read_timeout + in_queues(end - begin);
-        entry.insert(Call { id, request: Some(request), deadline, read_due: None, wait, end });
+        let len = end - begin;
+        entry.insert(Call { id, request: Some(request), deadline, read_due: None, len, end });
         self.unsent.push_back((end, id));
         self.due = earliest(self.due, deadline);
     }
@@ -248,7 +248,7 @@ impl ClientStream {
                 // be told: Yamux reads a reset as an end.
                 self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
             }
-            StreamEvent::Finished => self.end(&Cause::RemoteClosed),
+            StreamEvent::Finished => self.end(&self.cut_short().unwrap_or(Cause::RemoteClosed)),
             StreamEvent::Failed(error) => {
                 self.link.gone();
                 // What the peer has spoken on, it had taken.
@@ -402,7 +402,7 @@ impl ClientStream {
         match answer.as_ref().map(|payload| payload.check(limit)) {
             Ok(Err(error)) => {
                 let phase = Phase::Answer;
-                self.report_failed(request, error.into(), phase, Delivery::Unknown, Place::Free);
+                self.report_failed(request, error.into(), phase, Delivery::Processed, Place::Free);
             }
             _ => self.reports.push_back(Report::Answered { request, answer, load }),
         }
@@ -436,13 +436,13 @@ impl ClientStream {
     /// Starts the read timer of every call whose last byte has left. A caller with a deadline has
     /// said how long it waits.
     fn arm_written(&mut self) {
-        let (written, now) = (self.link.written(), self.link.now);
+        let (written, read_due) = (self.link.written(), self.link.now + self.read_timeout);
         while let Some(&(end, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
             self.unsent.pop_front();
             let call = self.calls.get_mut((id & SLOT_MASK) as usize);
             let is_it = |call: &&mut Call| call.id == id && call.end == end;
             if let Some(call) = call.filter(is_it).filter(|call| call.deadline.is_none()) {
-                call.read_due = Some(now + call.wait);
+                call.read_due = Some(read_due + in_queues(call.len));
                 self.due = earliest(self.due, call.read_due);
             }
         }
@@ -510,13 +510,23 @@ impl ClientStream {
         call.request = None;
         call.deadline = None;
         call.read_due = None;
-        call.wait = self.read_timeout;
+        call.len = 0;
         if self.link.format == Format::Native {
             let id = call.id;
             self.link.outbox.native(Kind::Cancel, Flags::default(), id, Bytes::new(), |_| {});
             call.end = self.link.queued();
             self.unsent.push_back((call.end, id));
         }
+    }
+
+    /// Whether the peer, which speaks plain, ends the stream in the middle of a large request.
+    fn cut_short(&self) -> Option<Cause> {
+        let (_, call) = self.calls.iter().next()?;
+        let begun = self.link.may_have_left(call.end - call.len + 1);
+        let large = call.len > BULK as u64 && self.link.format == Format::Plain;
+        let header = self.link.format.header_len();
+        let cut = large && begun && !self.link.may_have_left(call.end);
+        cut.then(|| Cause::CutShort { len: call.len as usize - header })
     }
 
     fn progress(&self, call: &Call) -> (Phase, Delivery) {

@@ -659,3 +659,40 @@ fn a_request_moved_at_its_deadline_fails() {
     assert_eq!((error.cause, error.delivery), (Cause::Deadline, Delivery::NotProcessed));
     c.expect_open(NATIVE);
 }
+
+/// C9: a stream that has said nothing since is not trusted with the next request.
+#[test]
+fn a_deadline_on_a_silent_stream_makes_it_suspect() {
+    let (mut c, s) = ClientScript::native(config());
+    let a = c.send_until(100, "a");
+    c.expect_sent(s, [request(id(2, 0), "a").timeout(100)]);
+    c.expires_at(100);
+    c.expect_failed(a, Cause::Deadline, Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    let b = c.send("b");
+    let fresh = c.expect_open(NATIVE);
+    c.opened(fresh, Format::Native);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "b")]);
+    c.receives(fresh, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+    // It was alive after all.
+    c.receives(s, [support::failure(id(2, 0), 6)]);
+    c.send("c");
+    c.expect_sent(s, [request(id(3, 0), "c")]);
+}
+
+/// C9: a slow handler is not a dead stream.
+#[test]
+fn a_deadline_on_a_stream_that_answers_others_is_no_suspicion() {
+    let (mut c, s) = ClientScript::native(config());
+    let slow = c.send_until(100, "slow");
+    let a = c.send("a");
+    c.expect_sent(s, [request(id(2, 0), "slow").timeout(100), request(id(3, 1), "a")]);
+    c.receives(s, [response(id(3, 1), "A")]);
+    c.expect_response(a, "A");
+    c.expires_at(100);
+    c.expect_failed(slow, Cause::Deadline, Phase::Wait, Delivery::Unknown);
+    c.expect_sent(s, [cancel(id(2, 0))]);
+    c.send("b");
+    c.expect_sent(s, [request(id(4, 1), "b")]);
+}

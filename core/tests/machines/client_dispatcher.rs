@@ -120,7 +120,7 @@ fn a_stream_that_is_leaving_is_room_for_a_dial() {
     let stream = expect_open(&mut d, Offer::Both);
     assert!(d.opened(stream, Format::Native, ms(0)));
     expect_start(&mut d, stream);
-    let full = Err(SendError::Overloaded { limit: 1 });
+    let full = Err(SendError::TooManyStreams { limit: 1 });
     assert_eq!(d.dial(&peer(1), "/raw", None, ms(0)), full);
     assert_eq!(d.dial(&peer(2), "/raw", None, ms(0)), full);
     d.report(stream, Report::Draining, ms(0));
@@ -212,4 +212,24 @@ fn formats_are_remembered_up_to_the_stated_number_of_peers() {
     learn(&mut d, REMEMBERED + 2);
     assert_eq!(d.format_of(&numbered(1)), None);
     assert_eq!(d.format_of(&numbered(3)), Some(Format::Native));
+}
+
+/// C16: a call that rests between two rounds is under way.
+#[test]
+fn a_dispatcher_with_a_call_that_rests_is_not_drained() {
+    let mut d = Dispatcher::new(ClientConfig::default().with_max_retries(1), None, 0);
+    let protocol = ProtocolName::new(PROTOCOL).expect("a protocol name");
+    d.add_server_node(&protocol, peer(1), ms(0)).expect("room");
+    let (key, body) = (Point::of_key(b"a"), Bytes::from_static(b"a").into());
+    d.send_closest(PROTOCOL, key, body, ClosestOptions::default(), ms(0)).expect("accepted");
+    for _ in 0..2 {
+        let stream = expect_open(&mut d, Offer::Both);
+        d.open_failed(stream, StreamError::Lost("gone".into()), ms(0));
+        d.drain(ms(0));
+        if let Some(due) = d.next_deadline() {
+            assert!(!d.is_drained());
+            d.handle_timeout(due);
+        }
+    }
+    assert!(d.is_drained());
 }

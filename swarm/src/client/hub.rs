@@ -320,8 +320,7 @@ impl ClientHub {
         self.update(|state| {
             state.drained.push(sender);
             how(&mut state.dispatcher, now);
-            let stats = state.dispatcher.stats();
-            if stats.streams + stats.raw_streams == 0 && stats.in_flight == 0 {
+            if state.dispatcher.is_drained() {
                 notify(&mut state.drained);
             }
         });

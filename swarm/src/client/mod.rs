@@ -238,7 +238,7 @@ async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
 }
 
 fn broken(error: InflateError) -> RequestError {
-    RequestError::new(error.into(), Phase::Answer, Delivery::Unknown)
+    RequestError::new(error.into(), Phase::Answer, Delivery::Processed)
 }
 
 fn gone() -> RequestError {

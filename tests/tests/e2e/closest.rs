@@ -1,6 +1,9 @@
 //! Requests to the closest of several nodes.
 
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -243,5 +246,29 @@ fn two_choices_spread_the_load() {
         for answer in join_all(calls).await {
             answer.expect("an answer");
         }
+    });
+}
+
+/// C16: a drain waits for calls that rest between two rounds.
+#[test]
+fn a_drain_waits_for_a_call_that_rests() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let gone = address(&server).await;
+        let peer = server.peer_id();
+        server.shutdown(Duration::ZERO).await;
+        let config = ClientConfig::default().with_max_retries(1);
+        let node = client(config.with_retry_interval(Duration::from_millis(500))).await;
+        node.add_address(peer, gone).await;
+        let (client, echo) = (node.client(), echo_name());
+        assert_eq!(client.add_server_node(&echo, peer), Ok(true));
+        let mut call = pin!(client.send_closest(&echo, "x").into_future());
+        while client.stats().retries == 0 || client.stats().in_flight > 0 {
+            assert!(futures::poll!(&mut call).is_pending(), "there is one more round");
+            yield_now().await;
+        }
+        client.drain().await;
+        let Poll::Ready(outcome) = futures::poll!(&mut call) else { panic!("still under way") };
+        assert_eq!(outcome.expect_err("nobody is there").attempts.len(), 2);
     });
 }
