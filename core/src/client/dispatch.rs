@@ -172,10 +172,10 @@ impl Dispatcher {
         }
     }
 
-    /// The format in which the peer was last spoken to, if it is remembered.
+    /// The format in which the peer is expected to serve a protocol, if that is known.
     #[must_use]
-    pub fn format_of(&self, peer: &PeerId) -> Option<Format> {
-        self.memory.format(peer)
+    pub fn format_of(&self, peer: &PeerId, protocol: &str) -> Option<Format> {
+        self.memory.format(peer, protocol)
     }
 
     /// Accepts a request. Exactly one [`ClientEvent`] follows for it, unless it is cancelled.
@@ -276,6 +276,11 @@ impl Dispatcher {
             Report::Answered { request, answer, load } => {
                 pooled.give_sign();
                 pooled.answered += 1;
+                if pooled.answered == 1
+                    && let Some(route) = self.routes.get(route)
+                {
+                    self.memory.learn_format(&route.name, pooled.format);
+                }
                 if let Some(load) = load {
                     self.note_load(route, load);
                 }
@@ -304,7 +309,7 @@ impl Dispatcher {
                 let unsupported = error.cause == Cause::Unsupported;
                 let guessed = unsupported && pooled.offer != Offer::Both;
                 if unsupported && let Some(route) = self.routes.get(route) {
-                    self.memory.forget(&route.name.peer);
+                    self.memory.doubt(&route.name);
                 }
                 let gone = place == report::Place::Gone;
                 if gone {

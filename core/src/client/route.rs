@@ -60,10 +60,11 @@ pub(super) struct RouteName {
     pub(super) protocol: ProtocolName,
 }
 
+/// A [`RouteName`] to look for.
 #[derive(Hash)]
-struct RouteRef<'a> {
-    peer: &'a PeerId,
-    protocol: &'a str,
+pub(super) struct RouteRef<'a> {
+    pub(super) peer: &'a PeerId,
+    pub(super) protocol: &'a str,
 }
 
 impl Equivalent<RouteName> for RouteRef<'_> {

@@ -196,22 +196,20 @@ fn learn(d: &mut Dispatcher, n: u32) {
 fn formats_are_remembered_up_to_the_stated_number_of_peers() {
     let mut d = dispatcher();
     (0..REMEMBERED).for_each(|n| learn(&mut d, n));
-    assert_eq!(d.format_of(&numbered(0)), Some(Format::Native));
+    assert_eq!(d.format_of(&numbered(0), PROTOCOL), Some(Format::Native));
     learn(&mut d, REMEMBERED);
-    assert_eq!(d.format_of(&numbered(0)), None);
-    assert_eq!(d.format_of(&numbered(1)), Some(Format::Native));
-    // One that changed is forgotten, and makes room for one.
+    assert_eq!(d.format_of(&numbered(0), PROTOCOL), None);
+    assert_eq!(d.format_of(&numbered(1), PROTOCOL), Some(Format::Native));
+    // One that changed is asked again, and keeps its place.
     let request = send(&mut d, &numbered(2), ms(0));
     let stream = expect_open(&mut d, Offer::Only(Format::Native));
     d.open_failed(stream, StreamError::Unsupported, ms(0));
-    assert_eq!(d.format_of(&numbered(2)), None);
+    assert_eq!(d.format_of(&numbered(2), PROTOCOL), None);
     d.cancel(request, ms(0));
     while d.poll_directive().is_some() {}
     learn(&mut d, REMEMBERED + 1);
-    assert_eq!(d.format_of(&numbered(1)), Some(Format::Native));
-    learn(&mut d, REMEMBERED + 2);
-    assert_eq!(d.format_of(&numbered(1)), None);
-    assert_eq!(d.format_of(&numbered(3)), Some(Format::Native));
+    assert_eq!(d.format_of(&numbered(1), PROTOCOL), None);
+    assert_eq!(d.format_of(&numbered(3), PROTOCOL), Some(Format::Native));
 }
 
 /// C16: a call that rests between two rounds is under way.

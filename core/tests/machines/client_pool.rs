@@ -60,7 +60,7 @@ fn an_idle_stream_of_another_protocol_makes_room() {
     let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
     c.send_to(1, "/other", "b");
     c.expect_finish(s);
-    let other = c.expect_open_to(1, "/other", PLAIN);
+    let other = c.expect_open_to(1, "/other", Offer::Both);
     c.opened(other, Format::Plain);
     c.expect_sent(other, [plain("b")]);
 }
@@ -81,7 +81,7 @@ fn the_stream_that_is_idle_for_the_longest_time_makes_room() {
     c.expect_response(a, "A");
     c.send_to(1, "/other", "c");
     c.expect_finish(new);
-    c.expect_open_to(1, "/other", PLAIN);
+    c.expect_open_to(1, "/other", Offer::Both);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_stream_of_another_protocol_that_falls_idle_makes_room() {
     c.receives(s, [plain("A")]);
     c.expect_response(a, "A");
     c.expect_finish(s);
-    c.expect_open_to(1, "/other", PLAIN);
+    c.expect_open_to(1, "/other", Offer::Both);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_stream_of_another_protocol_that_ends_makes_room() {
     c.send_to(1, "/other", "b");
     c.breaks(s);
     c.expect_failed(a, Cause::Lost("broken".into()), Phase::Wait, Delivery::Unknown);
-    c.expect_open_to(1, "/other", PLAIN);
+    c.expect_open_to(1, "/other", Offer::Both);
 }
 
 /// C9: the share of requests that found a pooled stream is told.

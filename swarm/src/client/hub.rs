@@ -276,14 +276,19 @@ impl ClientHub {
         f(&mut self.state.lock().dispatcher)
     }
 
-    /// Whether it makes sense to compress a body for this peer: not if the peer is known to be
-    /// plain, nor if the body will be refused. `None` if it is not known who will get it.
-    pub(crate) fn compresses_for(&self, peer: Option<&PeerId>, len: usize) -> bool {
+    /// Whether it makes sense to compress a body for this peer: not if the peer is known to serve
+    /// the protocol in the plain format, nor if the body will be refused. `None` if it is not known who will get it.
+    pub(crate) fn compresses_for(
+        &self,
+        whom: Option<(&PeerId, &ProtocolName)>,
+        len: usize,
+    ) -> bool {
         let dispatcher = &self.state.lock().dispatcher;
         let config = dispatcher.config();
         config.compression()
             && len <= config.max_block_size()
-            && peer.and_then(|peer| dispatcher.format_of(peer)) != Some(Format::Plain)
+            && whom.and_then(|(peer, protocol)| dispatcher.format_of(peer, protocol.as_str()))
+                != Some(Format::Plain)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {

@@ -199,7 +199,7 @@ fn begin(call: Call<'_>) -> Result<State<'_>, RequestError> {
     let Call { hub, peer, protocol, body, timeout, idempotent } = call;
     let options = options(&hub, timeout, idempotent);
     let peer = peer::to_core(&peer);
-    if !compresses(&hub, Some(&peer), &body) {
+    if !compresses(&hub, Some((&peer, protocol)), &body) {
         return Ok(State::Sent(start(hub, &peer, protocol, body.into(), options)?));
     }
     let rest = async move {
@@ -228,8 +228,12 @@ fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> Call
 }
 
 /// Whether to try to compress a body.
-fn compresses(hub: &ClientHub, peer: Option<&pointsub_core::PeerId>, body: &Bytes) -> bool {
-    body.len() >= MIN_SIZE && hub.compresses_for(peer, body.len())
+fn compresses(
+    hub: &ClientHub,
+    whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
+    body: &Bytes,
+) -> bool {
+    body.len() >= MIN_SIZE && hub.compresses_for(whom, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.
