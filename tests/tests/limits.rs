@@ -49,7 +49,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/client/retry.rs", "MAX_PAUSE", "longer pauses that a server asks for end the tries"),
     ("core/src/client/search.rs", "MAX_LOG", "further attempts are made, and not listed"),
     ("core/src/client/stream.rs", "MAX_UNASKED", "the stream is reset"),
-    ("core/src/client/stream.rs", "QUEUED", "there is no more time for more"),
+    ("core/src/client/waiting.rs", "QUEUED", "there is no more time for more"),
     ("core/src/nearest/nodes.rs", "MAX_NODES", "adding fails with a typed error"),
     ("core/src/nearest/nodes.rs", "REST_MAX", "a node rests no longer, and is probed"),
     ("core/src/nearest/latency.rs", "MAX_SAMPLE", "longer answers count as this long"),

@@ -1,5 +1,8 @@
 //! What the dispatcher wants done, what the application is told, and what is counted.
 
+use alloc::boxed::Box;
+
+use super::question::Question;
 use crate::client::{Closest, ClosestError, DialId, Offer};
 use crate::compress::{Body, Payload};
 use crate::error::RequestError;
@@ -110,6 +113,9 @@ pub enum Directive {
         /// The stream.
         dial: DialId,
     },
+    /// Ask a rule of the user's, without any lock, and tell
+    /// [`Dispatcher::decided`](super::Dispatcher::decided) what it says.
+    Ask(Box<Question>),
     /// Tell the application.
     Event(ClientEvent),
 }

@@ -1,7 +1,7 @@
 //! Which request goes on which stream: routes, pool, waiting requests, opens.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 
 use hashbrown::HashMap;
 use slotmap::SlotMap;
@@ -57,7 +57,7 @@ pub struct Dispatcher {
     pub(super) directory: Directory,
     pub(super) calls: SlotMap<ClosestId, Search>,
     pub(super) dials: SlotMap<DialId, Dialled>,
-    pub(super) retry_policy: Box<dyn RetryPolicy>,
+    pub(super) retry_policy: Arc<dyn RetryPolicy>,
     pub(super) budget: Budget,
     pub(super) rng: Rng,
     pub(super) stats: ClientStats,
@@ -97,9 +97,9 @@ pub(super) enum Place {
     /// In its route's queue.
     Waiting,
     On(StreamId),
-    /// Until it is tried again.
+    /// Until it is tried again; `None` until the retry policy has said when, or that it fails.
     Resting {
-        until: Timestamp,
+        until: Option<Timestamp>,
     },
 }
 
@@ -123,7 +123,7 @@ impl Dispatcher {
         let retry_policy =
             Backoff { max_retries: config.max_retries, interval: config.retry_interval };
         Self {
-            retry_policy: Box::new(retry_policy),
+            retry_policy: Arc::new(retry_policy),
             budget: Budget::new(),
             rng: Rng::new(seed),
             config,
@@ -440,7 +440,9 @@ impl Dispatcher {
         match request.place {
             Place::Waiting => self.take_waiting(id),
             Place::Resting { until } => {
-                self.timers.remove(&(until, Timer::Retry(id)));
+                if let Some(until) = until {
+                    self.timers.remove(&(until, Timer::Retry(id)));
+                }
                 if let Some(route) = self.routes.get_mut(request.route) {
                     route.resting -= 1;
                 }

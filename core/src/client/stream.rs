@@ -4,7 +4,6 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use bytes::Bytes;
 use slab::Slab;
 
 use super::dispatch::BULK;
@@ -23,15 +22,10 @@ use crate::time::{Timestamp, earliest};
 
 /// The low bits of a wire id are the slot of its call; those above only ever increase.
 const SLOT_BITS: u32 = 20;
-const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+pub(super) const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
 /// So many frames in a row that answer nothing are a flood.
 const MAX_UNASKED: u32 = 10_000;
-/// So much of a large request may lie in queues of the transport when its last byte was written. The
-/// wait for its answer is a second longer for each 32 KiB of that.
-const QUEUED: u64 = 8 * 1024 * 1024;
-/// At which rate a slow link empties these queues.
-const QUEUED_RATE: u64 = 32 * 1024;
 /// Bytes of buffer that a stream keeps for the next requests while it has none to write.
 const BUFFER: usize = 4 * 1024;
 
@@ -41,18 +35,18 @@ const BUFFER: usize = 4 * 1024;
 /// [`Dispatcher`](super::Dispatcher) what became of each. It knows nothing about other streams.
 #[derive(Debug)]
 pub struct ClientStream {
-    link: Link,
+    pub(super) link: Link,
     max_in_flight: usize,
-    read_timeout: Duration,
+    pub(super) read_timeout: Duration,
     peer: Settings,
-    calls: Slab<Call>,
+    pub(super) calls: Slab<Call>,
     seq: u64,
     /// Calls whose last byte is not known to have left: where it lies, and the wire id.
-    unsent: VecDeque<(u64, u64)>,
+    pub(super) unsent: VecDeque<(u64, u64)>,
     /// No call is due before this, unless a message arrives; it may be earlier than the truth.
-    due: Option<Timestamp>,
+    pub(super) due: Option<Timestamp>,
     /// Calls that are due wait for the end of the message that arrives.
-    held: bool,
+    pub(super) held: bool,
     draining: bool,
     /// Frames since the last answer that are none.
     unasked: u32,
@@ -64,30 +58,18 @@ pub struct ClientStream {
 
 /// A request on its way.
 #[derive(Debug)]
-struct Call {
-    id: u64,
+pub(super) struct Call {
+    pub(super) id: u64,
     /// `None` once nobody waits for the answer; its slot stays taken until the server says that
     /// it has stopped.
-    request: Option<RequestId>,
-    deadline: Option<Timestamp>,
+    pub(super) request: Option<RequestId>,
+    pub(super) deadline: Option<Timestamp>,
     /// Set when the last byte has left, unless the caller has a deadline of its own.
-    read_due: Option<Timestamp>,
+    pub(super) read_due: Option<Timestamp>,
     /// Bytes of the request.
-    len: u64,
+    pub(super) len: u64,
     /// Where on the stream its last byte lies, or that of its cancellation.
-    end: u64,
-}
-
-/// How long a request of so many bytes may be in the transport's queues.
-fn in_queues(len: u64) -> Duration {
-    let large = len.min(QUEUED).saturating_sub(BULK as u64);
-    Duration::from_millis(large * 1000 / QUEUED_RATE)
-}
-
-impl Call {
-    fn due(&self) -> Option<Timestamp> {
-        earliest(self.deadline, self.read_due)
-    }
+    pub(super) end: u64,
 }
 
 impl ClientStream {
@@ -433,92 +415,6 @@ impl ClientStream {
         }
     }
 
-    /// Starts the read timer of every call whose last byte has left. A caller with a deadline has
-    /// said how long it waits.
-    fn arm_written(&mut self) {
-        let (written, read_due) = (self.link.written(), self.link.now + self.read_timeout);
-        while let Some(&(end, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
-            self.unsent.pop_front();
-            let call = self.calls.get_mut((id & SLOT_MASK) as usize);
-            let is_it = |call: &&mut Call| call.id == id && call.end == end;
-            if let Some(call) = call.filter(is_it).filter(|call| call.deadline.is_none()) {
-                call.read_due = Some(read_due + in_queues(call.len));
-                self.due = earliest(self.due, call.read_due);
-            }
-        }
-    }
-
-    /// A message has come that took long: what waits behind it has so much longer to come.
-    fn go_on_waiting(&mut self, took: Duration) {
-        self.held = false;
-        for (_, call) in &mut self.calls {
-            call.read_due = call.read_due.map(|due| due + took);
-        }
-        self.due = self.calls.iter().filter_map(|(_, call)| call.due()).min();
-    }
-
-    /// Fails what is due, and finds out when to look again.
-    fn expire(&mut self, now: Timestamp) {
-        let is_due = |call: &Call| call.due().is_some_and(|due| due <= now);
-        let (mut due, mut held) = (alloc::vec::Vec::new(), false);
-        let (arriving, slowly) = (self.arriving(), self.link.receives_slowly());
-        for (slot, call) in self.calls.iter().filter(|(_, call)| is_due(call)) {
-            // The message that arrives has a limit of its own.
-            if call.deadline.is_none() && (slowly || arriving == Some(call.id)) {
-                held = true;
-            } else {
-                due.push(slot);
-            }
-        }
-        for slot in due {
-            let call = &self.calls[slot];
-            let Some(request) = call.request else {
-                let cause = Cause::Lost(Arc::from("the peer does not confirm cancellation"));
-                return self.close_with(&cause);
-            };
-            if self.link.format == Format::Plain {
-                let deadline = call.deadline.is_some_and(|deadline| deadline <= now);
-                let read = Cause::TimedOut(self.read_timeout);
-                return self.close_with(&if deadline { Cause::Deadline } else { read });
-            }
-            // Even if no byte has left: what waits to be written is not taken back.
-            let ((phase, _), delivery) = (self.progress(call), Delivery::Unknown);
-            let cause = match call.deadline {
-                Some(deadline) if deadline <= now => Cause::Deadline,
-                _ => Cause::TimedOut(self.read_timeout),
-            };
-            self.abandon(slot);
-            self.report_failed(request, cause, phase, delivery, Place::Taken);
-        }
-        self.held = held;
-        let later = self.calls.iter().filter_map(|(_, call)| call.due());
-        self.due = later.filter(|due| *due > now).min();
-    }
-
-    /// The call whose answer arrives, if that is known.
-    fn arriving(&self) -> Option<u64> {
-        match self.link.format {
-            Format::Native => self.link.decoder.arriving_id(),
-            Format::Plain if !self.link.is_receiving() => None,
-            Format::Plain => self.calls.iter().next().map(|(_, call)| call.id),
-        }
-    }
-
-    /// Tells the server that the answer is not wanted, and expects it to confirm in time.
-    fn abandon(&mut self, slot: usize) {
-        let call = &mut self.calls[slot];
-        call.request = None;
-        call.deadline = None;
-        call.read_due = None;
-        call.len = 0;
-        if self.link.format == Format::Native {
-            let id = call.id;
-            self.link.outbox.native(Kind::Cancel, Flags::default(), id, Bytes::new(), |_| {});
-            call.end = self.link.queued();
-            self.unsent.push_back((call.end, id));
-        }
-    }
-
     /// Whether the peer, which speaks plain, ends the stream in the middle of a large request.
     fn cut_short(&self) -> Option<Cause> {
         let (_, call) = self.calls.iter().next()?;
@@ -529,7 +425,7 @@ impl ClientStream {
         cut.then(|| Cause::CutShort { len: call.len as usize - header })
     }
 
-    fn progress(&self, call: &Call) -> (Phase, Delivery) {
+    pub(super) fn progress(&self, call: &Call) -> (Phase, Delivery) {
         if !self.link.may_have_left(call.end) {
             (Phase::Write, Delivery::NotProcessed)
         } else if call.end <= self.link.written() {
@@ -570,7 +466,7 @@ impl ClientStream {
         self.close();
     }
 
-    fn close_with(&mut self, cause: &Cause) {
+    pub(super) fn close_with(&mut self, cause: &Cause) {
         self.fail_calls(cause, false);
         self.link.reset();
         self.close();
@@ -598,7 +494,7 @@ impl ClientStream {
         self.reports.push_back(Report::Closed);
     }
 
-    fn report_failed(
+    pub(super) fn report_failed(
         &mut self,
         request: RequestId,
         cause: Cause,

@@ -1,9 +1,12 @@
 //! The dispatcher as adapters drive it, which run its streams on tasks of their own: a request may
 //! be put on a stream that has closed already.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
-use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Report};
-use pointsub_core::nearest::Point;
+use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Question, Report, RetryPolicy};
+use pointsub_core::nearest::{Candidate, Point, Strategy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, ClientEvent, ClosestOptions, Delivery, Format, PeerId, Phase,
     ProtocolName, RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
@@ -230,4 +233,126 @@ fn a_dispatcher_with_a_call_that_rests_is_not_drained() {
         }
     }
     assert!(d.is_drained());
+}
+
+/// A rule that is not pure.
+#[derive(Debug)]
+struct Own(Duration);
+
+impl RetryPolicy for Own {
+    fn pause(&self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
+        (retries == 0).then_some(self.0)
+    }
+}
+
+impl Strategy for Own {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        u64::from(candidate.node.peer() != &peer(2))
+    }
+}
+
+#[track_caller]
+fn expect_question(d: &mut Dispatcher) -> Question {
+    match d.poll_directive() {
+        Some(Directive::Ask(question)) => *question,
+        other => panic!("it was to ask, not {other:?}"),
+    }
+}
+
+/// A dispatcher with a policy of the user's, which is asked about a request.
+fn asked_for_a_pause() -> (Dispatcher, RequestId, Question) {
+    let mut d = dispatcher();
+    d.set_retry_policy(Arc::new(Own(Duration::from_millis(7))));
+    let a = send(&mut d, &peer(1), ms(0));
+    let stream = expect_open(&mut d, Offer::Both);
+    d.open_failed(stream, StreamError::Lost("gone".into()), ms(0));
+    let question = expect_question(&mut d);
+    assert_eq!((d.poll_directive(), d.next_deadline()), (None, None));
+    (d, a, question)
+}
+
+/// N7, C4: the driver asks, and until it has an answer the request rests.
+#[test]
+fn a_policy_of_the_users_is_asked_by_the_driver() {
+    let (mut d, a, question) = asked_for_a_pause();
+    d.decided(question.decide(), ms(3));
+    assert_eq!(d.next_deadline(), Some(ms(10)));
+    d.handle_timeout(ms(10));
+    let stream = expect_open(&mut d, Offer::Both);
+    d.open_failed(stream, StreamError::Lost("gone".into()), ms(10));
+    let question = expect_question(&mut d);
+    d.decided(question.decide(), ms(10));
+    match d.poll_directive() {
+        Some(Directive::Event(ClientEvent::Failed { request, .. })) => assert_eq!(request, a),
+        other => panic!("it was to fail, not {other:?}"),
+    }
+    assert_eq!((d.stats().routes, d.stats().peers, d.stats().retries), (0, 0, 1));
+}
+
+#[test]
+fn what_was_cancelled_or_closed_meanwhile_is_not_tried_again() {
+    let (mut d, a, question) = asked_for_a_pause();
+    d.cancel(a, ms(1));
+    d.decided(question.decide(), ms(1));
+    assert_eq!((d.poll_directive(), d.next_deadline()), (None, None));
+    assert_eq!((d.stats().cancelled, d.stats().routes), (1, 0));
+
+    let (mut d, a, question) = asked_for_a_pause();
+    d.close(ms(1));
+    assert!(matches!(
+        d.poll_directive(),
+        Some(Directive::Event(ClientEvent::Failed { request, .. })) if request == a
+    ));
+    assert!(d.is_drained());
+    d.decided(question.decide(), ms(1));
+    assert_eq!(d.poll_directive(), Some(Directive::Event(ClientEvent::Drained)));
+
+    // What drains is told at once, and no sooner.
+    let (mut d, a, question) = asked_for_a_pause();
+    d.drain(ms(1));
+    assert!(!d.is_drained());
+    d.decided(question.decide(), ms(1));
+    assert!(matches!(
+        d.poll_directive(),
+        Some(Directive::Event(ClientEvent::Failed { request, .. })) if request == a
+    ));
+    assert!(d.is_drained());
+}
+
+/// N7: the same for a strategy. What it chose may be gone by then.
+#[test]
+fn a_strategy_of_the_users_is_asked_by_the_driver() {
+    let mut d = dispatcher();
+    d.set_strategy(Arc::new(Own(Duration::ZERO)));
+    let protocol = ProtocolName::new(PROTOCOL).expect("a protocol name");
+    for n in 1..4 {
+        d.add_server_node(&protocol, peer(n), ms(0)).expect("room");
+    }
+    let ask = |d: &mut Dispatcher, exclude: Vec<PeerId>| {
+        let (key, body) = (Point::of_key(b"a"), Bytes::from_static(b"a").into());
+        d.send_closest(PROTOCOL, key, body, ClosestOptions::default().with_exclude(exclude), ms(0))
+    };
+    let nobody = ask(&mut d, (1..4).map(peer).collect());
+    assert_eq!((nobody, d.poll_directive()), (Err(SendError::NoNodes), None));
+
+    let call = ask(&mut d, Vec::new()).expect("accepted");
+    let question = expect_question(&mut d);
+    d.remove_server_node(PROTOCOL, &peer(2));
+    d.decided(question.decide(), ms(0));
+    let again = expect_question(&mut d);
+    d.decided(again.decide(), ms(0));
+    assert!(matches!(d.poll_directive(), Some(Directive::Open { peer: to, .. }) if to != peer(2)));
+    d.cancel_closest(call, ms(0));
+    while d.poll_directive().is_some() {}
+
+    ask(&mut d, Vec::new()).expect("accepted");
+    let question = expect_question(&mut d);
+    d.clear_server_nodes(PROTOCOL);
+    d.decided(question.decide(), ms(0));
+    match d.poll_directive() {
+        Some(Directive::Event(ClientEvent::Closest { outcome: Err(error), .. })) => {
+            assert_eq!(error.error.cause, Cause::Refused(SendError::NoNodes));
+        }
+        other => panic!("it was to fail, not {other:?}"),
+    }
 }

@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report, portion};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Question, Report, portion};
 use pointsub_core::nearest::Point;
 use pointsub_core::{
     Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
@@ -101,6 +101,8 @@ struct Effects {
     hang_up: Vec<Arc<Line>>,
     wake_swarm: bool,
     drained: Vec<oneshot::Sender<()>>,
+    /// For rules of the user's, which may use the client.
+    questions: Vec<Question>,
 }
 
 impl ClientHub {
@@ -415,7 +417,7 @@ impl ClientHub {
         result
     }
 
-    fn fire(&self, mut effects: Effects) {
+    fn fire(self: &Arc<Self>, mut effects: Effects) {
         for (waiter, outcome) in effects.answer.drain(..) {
             // The caller may have gone; its cancellation is on the way then.
             let _gone = waiter.send(outcome);
@@ -432,6 +434,11 @@ impl ClientHub {
             self.swarm.wake();
         }
         notify(&mut effects.drained);
+        for question in effects.questions {
+            let decision = question.decide();
+            let now = self.clock.now();
+            self.update(|state| state.dispatcher.decided(decision, now));
+        }
     }
 }
 
@@ -459,6 +466,7 @@ impl State {
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
+                Directive::Ask(question) => effects.questions.push(*question),
                 Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
                 Directive::Event(ClientEvent::DialFailed { dial, error }) => {
                     let waiter = self.dial_waiters.remove(dial);

@@ -7,9 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pointsub_swarm::nearest::{NodeError, PeakEwma, XorOrder};
+use pointsub_swarm::nearest::{Candidate, NodeError, PeakEwma, Strategy, XorOrder};
 use pointsub_swarm::{
-    Cause, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
+    Cause, Client, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
 };
 
 use crate::common::*;
@@ -270,5 +270,35 @@ fn a_drain_waits_for_a_call_that_rests() {
         client.drain().await;
         let Poll::Ready(outcome) = futures::poll!(&mut call) else { panic!("still under way") };
         assert_eq!(outcome.expect_err("nobody is there").attempts.len(), 2);
+    });
+}
+
+/// N7: a strategy may look at the client that asks it.
+#[test]
+fn a_strategy_may_use_the_client() {
+    #[derive(Debug)]
+    struct Curious(Client);
+    impl Strategy for Curious {
+        fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+            assert_eq!(self.0.server_nodes(&echo_name()).len(), 3);
+            assert!(self.0.stats().in_flight <= 1);
+            u64::from(candidate.node.in_flight())
+        }
+    }
+    run(async {
+        let (servers, node) = farm(3).await;
+        let client = node.client();
+        client.set_strategy(Curious(client.clone()));
+        let echo = echo_name();
+        let answer = client.send_closest(&echo, "x").await.expect("an answer");
+        // Those that are gone are passed over.
+        for server in servers.into_iter().filter(|server| server.peer_id() == answer.node) {
+            server.shutdown(Duration::ZERO).await;
+        }
+        let other = client.send_closest(&echo, "x").await.expect("an answer");
+        assert_ne!(other.node, answer.node);
+        let all = client.server_nodes(&echo);
+        let none = client.send_closest(&echo, "x").exclude(all).await.expect_err("none is left");
+        assert_eq!(none.error.cause, Cause::Refused(SendError::NoNodes));
     });
 }

@@ -240,10 +240,14 @@ fn a_request_to_a_raw_listener_does_not_make_the_peer_a_plain_one() {
         let _listener = server.server().listen(&name("/raw")).expect("first");
         let node = client_of(&server, once()).await;
         let (client, peer) = (node.client(), server.peer_id());
-        let mistake = client.send(peer, &name("/raw"), "x").timeout(Duration::from_millis(200));
+        let raw = name("/raw");
+        let mistake = client.send(peer, &raw, "x").timeout(Duration::from_millis(200));
         assert_eq!(mistake.await.expect_err("nobody accepts").cause, Cause::Deadline);
         let (status, error) = status(client.send(peer, &echo_name(), "x").await);
-        assert_eq!((status.code, error.delivery), (StatusCode::Application(404), Delivery::Processed));
+        assert_eq!(
+            (status.code, error.delivery),
+            (StatusCode::Application(404), Delivery::Processed)
+        );
         let formats: Vec<_> = client.connections_info().iter().map(|info| info.format).collect();
         assert_eq!(formats, [Some(Format::Native)]);
     });
