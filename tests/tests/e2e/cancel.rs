@@ -135,7 +135,9 @@ fn a_callers_deadline_stops_the_handler() {
         assert!(error.cause == Cause::Deadline || by_server, "{error:?}");
         until(|| alive.dropped() == 1).await;
         check_echo(&node, server.peer_id(), "later").await;
-        assert_eq!(client.stats().opens, 1, "the stream stays in use");
+        // The next request may have gone past it, to another.
+        let stats = client.stats();
+        assert_eq!(stats.streams, stats.opens, "the stream stays in use");
     });
 }
 

@@ -292,7 +292,9 @@ fn a_strategy_may_use_the_client() {
         let echo = echo_name();
         let answer = client.send_closest(&echo, "x").await.expect("an answer");
         // Those that are gone are passed over.
-        for server in servers.into_iter().filter(|server| server.peer_id() == answer.node) {
+        let (gone, _others): (Vec<Node>, Vec<Node>) =
+            servers.into_iter().partition(|server| server.peer_id() == answer.node);
+        for server in gone {
             server.shutdown(Duration::ZERO).await;
         }
         let other = client.send_closest(&echo, "x").await.expect("an answer");
