@@ -34,9 +34,9 @@ options! {
     /// What costs a peer less than the server and leads to nothing draws on 10 000 points that
     /// each peer has: a frame without an effect 1 and 1 for each KiB, a request that is cancelled
     /// while its handler is at work 10, also if its stream breaks, but not more than 5000 for one that
-    /// breaks, a stream without a request 20, a message that does not end
-    /// within `read_timeout` or an answer that is not taken within `write_timeout` 200, a breach of
-    /// the format 500. A point comes back each millisecond, and 10 with each answer. A peer without
+    /// breaks, a stream without a request 20, a message that does not move within `read_timeout` or
+    /// an answer that is not taken within `write_timeout` 200, a breach of the format 500. A point
+    /// comes back each millisecond, and 10 with each answer. A peer without
     /// points is cut off: its streams are reset, new ones too, until it has half of them again.
     /// `ServerStats::cut_off` counts how often that happens.
     ///
@@ -61,11 +61,12 @@ options! {
     /// assert_eq!(wrong.to_string(), "min_concurrent_conns is 51, allowed is 1 to 50");
     /// ```
     ServerConfig {
-        /// How long a new stream may take until its first request arrives, and how long one
-        /// message may take to arrive once its first byte has. Default 30 s; 1 ms to 24 h.
+        /// How long a new stream may take until its first request arrives, and the longest silence
+        /// in the middle of a message. One that takes longer than this in all must come with 4 KiB
+        /// a second on average from then on. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// The longest time that one write may take; a slower reader is cut off.
-        /// Default 30 s; 1 ms to 24 h.
+        /// The longest time that one write may take; a slower reader is cut off. A large answer is
+        /// many writes, of 65 000 bytes at most. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// How long a stream without a request in flight is kept. It is closed exactly then: there
         /// is no sweep. Default 5 min; 1 ms to 24 h.

@@ -385,7 +385,7 @@ impl ServerStream {
         if self.calls.is_empty() && self.link.is_open() {
             if self.draining || self.deaf {
                 self.link.finish();
-            } else if self.idle_due.is_none() {
+            } else if self.idle_due.is_none() && self.link.unwritten() == 0 {
                 self.idle_due = Some(self.link.now + self.cleanup_interval);
             }
             if self.calls.capacity() > KEPT_CALLS {

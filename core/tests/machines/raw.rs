@@ -116,7 +116,7 @@ fn the_cap_of_a_peer_holds_for_raw_streams() {
     dialed(&mut c, 1);
     c.expect_finish(pooled);
     let refused = c.client.dial(&peer(1), "/raw", None, c.now);
-    assert_eq!(refused, Err(SendError::Overloaded { limit: 2 }));
+    assert_eq!(refused, Err(SendError::TooManyStreams { limit: 2 }));
     // Nor is there room for a request, until one is hung up.
     let a = c.send("a");
     c.expect_quiet();
@@ -133,7 +133,7 @@ fn the_cap_of_all_streams_holds_for_raw_streams() {
     let mut c = ClientScript::new(config().with_max_total_conns(1));
     let raw = dialed(&mut c, 1);
     let refused = c.client.dial(&peer(2), "/raw", None, c.now);
-    assert_eq!(refused, Err(SendError::Overloaded { limit: 1 }));
+    assert_eq!(refused, Err(SendError::TooManyStreams { limit: 1 }));
     let a = c.send_to(2, PROTOCOL, "a");
     c.expect_quiet();
     c.client.hang_up(raw, c.now);

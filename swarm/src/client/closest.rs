@@ -136,9 +136,11 @@ impl Client {
     }
 
     /// Replaces the strategy that chooses among the servers, for all clones of this client.
-    /// Default: [`Weighted`](pointsub_core::nearest::Weighted).
+    /// Default: [`Weighted`](pointsub_core::nearest::Weighted). It may use the client: no lock is held
+    /// while it is asked.
     pub fn set_strategy(&self, strategy: impl Strategy + 'static) {
-        self.hub.with_dispatcher(|d| d.set_strategy(Box::new(strategy)));
+        // The one before is dropped without the lock.
+        let _before = self.hub.with_dispatcher(|d| d.set_strategy(Arc::new(strategy)));
     }
 
     /// A request to the closest usable server of the protocol. Await it for the response; set

@@ -25,7 +25,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestError`]: [`Unsupported`](crate::Cause::Unsupported) if the peer does not listen
-    /// for the protocol, [`Overloaded`](crate::SendError::Overloaded) if as many streams as are
+    /// for the protocol, [`TooManyStreams`](crate::SendError::TooManyStreams) if as many streams as are
     /// allowed are in use, and whatever else can go wrong with connecting.
     pub fn dial<'a>(&self, peer: PeerId, protocol: &'a ProtocolName) -> Dial<'a> {
         Dial { hub: self.hub.clone(), peer, protocol, timeout: None }

@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report, portion};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Question, Report, portion};
 use pointsub_core::nearest::Point;
 use pointsub_core::{
     Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
@@ -104,6 +104,8 @@ struct Effects {
     hang_up: Vec<Arc<Line>>,
     wake_swarm: bool,
     drained: Vec<oneshot::Sender<()>>,
+    /// For rules of the user's, which may use the client.
+    questions: Vec<Question>,
 }
 
 impl ClientHub {
@@ -317,14 +319,19 @@ impl ClientHub {
         f(&mut self.state.lock().dispatcher)
     }
 
-    /// Whether it makes sense to compress a body for this peer: not if the peer is known to be
-    /// plain, nor if the body will be refused. `None` if it is not known who will get it.
-    pub(crate) fn compresses_for(&self, peer: Option<&PeerId>, len: usize) -> bool {
+    /// Whether it makes sense to compress a body for this peer: not if the peer is known to serve
+    /// the protocol in the plain format, nor if the body will be refused. `None` if it is not known who will get it.
+    pub(crate) fn compresses_for(
+        &self,
+        whom: Option<(&PeerId, &ProtocolName)>,
+        len: usize,
+    ) -> bool {
         let dispatcher = &self.state.lock().dispatcher;
         let config = dispatcher.config();
         config.compression()
             && len <= config.max_block_size()
-            && peer.and_then(|peer| dispatcher.format_of(peer)) != Some(Format::Plain)
+            && whom.and_then(|(peer, protocol)| dispatcher.format_of(peer, protocol.as_str()))
+                != Some(Format::Plain)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
@@ -361,8 +368,7 @@ impl ClientHub {
         self.update(|state| {
             state.drained.push(sender);
             how(&mut state.dispatcher, now);
-            let stats = state.dispatcher.stats();
-            if stats.streams + stats.raw_streams == 0 && stats.in_flight == 0 {
+            if state.dispatcher.is_drained() {
                 notify(&mut state.drained);
             }
         });
@@ -452,7 +458,7 @@ impl ClientHub {
         result
     }
 
-    fn fire(&self, mut effects: Effects) {
+    fn fire(self: &Arc<Self>, mut effects: Effects) {
         for (waiter, outcome) in effects.answer.drain(..) {
             // The caller may have gone; its cancellation is on the way then.
             let _gone = waiter.send(outcome);
@@ -469,6 +475,11 @@ impl ClientHub {
             self.swarm.wake();
         }
         notify(&mut effects.drained);
+        for question in effects.questions {
+            let decision = question.decide();
+            let now = self.clock.now();
+            self.update(|state| state.dispatcher.decided(decision, now));
+        }
     }
 }
 
@@ -496,6 +507,7 @@ impl State {
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
+                Directive::Ask(question) => effects.questions.push(*question),
                 Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
                 Directive::Event(ClientEvent::DialFailed { dial, error }) => {
                     let waiter = self.dial_waiters.remove(dial);

@@ -70,9 +70,10 @@ impl Client {
     }
 
     /// Replaces the policy that decides whether and when a failed request is tried again, for all
-    /// clones of this client.
+    /// clones of this client. It may use the client: no lock is held while it is asked.
     pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
-        self.hub.with_dispatcher(|d| d.set_retry_policy(Box::new(policy)));
+        // The one before is dropped without the lock.
+        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(Arc::new(policy)));
     }
 
     /// Counters so far.
@@ -121,7 +122,9 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// The longest time the whole request may take, connecting included. The server is told how
-    /// much of it is left. Without it, the client's own timeouts limit each phase.
+    /// much of it is left, and its answer is waited for until then, even for longer than
+    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
+    /// own timeouts limit each phase.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -200,7 +203,7 @@ fn begin(call: Call<'_>) -> Result<State<'_>, RequestError> {
     let Call { hub, peer, protocol, body, timeout, idempotent } = call;
     let options = options(&hub, timeout, idempotent);
     let peer = peer::to_core(&peer);
-    if !compresses(&hub, Some(&peer), &body) {
+    if !compresses(&hub, Some((&peer, protocol)), &body) {
         return Ok(State::Sent(start(hub, &peer, protocol, body.into(), options)?));
     }
     let rest = async move {
@@ -229,8 +232,12 @@ fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> Call
 }
 
 /// Whether to try to compress a body.
-fn compresses(hub: &ClientHub, peer: Option<&pointsub_core::PeerId>, body: &Bytes) -> bool {
-    body.len() >= MIN_SIZE && hub.compresses_for(peer, body.len())
+fn compresses(
+    hub: &ClientHub,
+    whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
+    body: &Bytes,
+) -> bool {
+    body.len() >= MIN_SIZE && hub.compresses_for(whom, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.
@@ -239,7 +246,7 @@ async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
 }
 
 fn broken(error: InflateError) -> RequestError {
-    RequestError::new(error.into(), Phase::Answer, Delivery::Unknown)
+    RequestError::new(error.into(), Phase::Answer, Delivery::Processed)
 }
 
 fn gone() -> RequestError {

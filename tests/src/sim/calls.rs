@@ -356,7 +356,7 @@ impl World {
         self.record(sent.number, Err(error.to_string()));
         self.hit(match error.delivery {
             Delivery::NotProcessed => Situation::NotProcessed,
-            Delivery::Unknown => Situation::Unknown,
+            Delivery::Unknown | Delivery::Processed => Situation::Unknown,
         });
         let situation = match &error.cause {
             Cause::Deadline if error.phase == Phase::Connect => Situation::DeadlineWaiting,

@@ -33,6 +33,7 @@ mod retry;
 mod security;
 mod serving;
 mod silence;
+mod slow_links;
 mod stopping;
 mod streams;
 mod support;

@@ -237,7 +237,7 @@ fn the_clients_cap_holds_for_raw_streams() {
         let (server, mut listener, node) = pair(ServerConfig::default(), config).await;
         let streams = join_all((0..3).map(|_| dial(&node, &server))).await;
         let error = node.client().dial(server.peer_id(), &name(RAW)).await.expect_err("full");
-        assert_eq!(error.cause, Cause::Refused(SendError::Overloaded { limit: 3 }));
+        assert_eq!(error.cause, Cause::Refused(SendError::TooManyStreams { limit: 3 }));
         for _ in 0..3 {
             accept(&mut listener).await;
         }

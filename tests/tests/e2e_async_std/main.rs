@@ -58,6 +58,8 @@ mod security;
 mod serving;
 #[path = "../e2e/silence.rs"]
 mod silence;
+#[path = "../e2e/slow_links.rs"]
+mod slow_links;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
 #[path = "../e2e/streams.rs"]
