@@ -24,7 +24,8 @@ const LAST_WORDS: u64 = 1024;
 /// A stream.
 ///
 /// Closing it ends the direction to the peer, and is done when the peer has all that was written: not
-/// its application, but the other end of the connection. What the peer still sends can be read.
+/// its application, but the other end of the connection. A peer that wants no more has everything too,
+/// unless a write has failed with that. What the peer still sends can be read.
 ///
 /// Dropping it without that resets it: the peer reads an error, and is told to send nothing more. What
 /// it had not read yet is lost, unless that was all there was, little, and flushed: then the reset
@@ -36,6 +37,8 @@ pub struct Stream {
     /// Reads fail from now on. Asked again, `recv` would tell of an end.
     broken: Option<Broken>,
     end: End,
+    /// The peer takes no more, and there was more.
+    refused: bool,
     written: u64,
     flushed: bool,
     shared: Arc<Shared>,
@@ -58,8 +61,9 @@ enum Broken {
 
 impl Stream {
     pub(super) fn new((send, recv): (SendStream, RecvStream), shared: Arc<Shared>) -> Self {
-        let (broken, end, written, flushed) = (None, End::Open, 0, true);
-        Self { send: Some(send), recv, broken, end, written, flushed, shared }
+        let (send, broken, end) = (Some(send), None, End::Open);
+        let (refused, written, flushed) = (false, 0, true);
+        Self { send, recv, broken, end, refused, written, flushed, shared }
     }
 }
 
@@ -99,7 +103,10 @@ impl AsyncWrite for Stream {
                 self.flushed = false;
                 Ok(n)
             }
-            Err(WriteError::Stopped(code)) => Err(Broken::Reset(code).into()),
+            Err(WriteError::Stopped(code)) => {
+                self.refused = true;
+                Err(Broken::Reset(code).into())
+            }
             Err(WriteError::ConnectionLost(why)) => Err(Broken::Lost(why).into()),
             Err(WriteError::ClosedStream) => Err(closed()),
             Err(error) => Err(error.into()),
@@ -126,6 +133,8 @@ impl AsyncWrite for Stream {
                 End::Finished(outcome) => {
                     this.end = End::Closed(match ready!(outcome.poll_unpin(cx)) {
                         Ok(None) => Ok(()),
+                        // It has read what it wanted. Many drop a stream then, before its end.
+                        Ok(Some(NOTHING)) if this.broken.is_none() && !this.refused => Ok(()),
                         Ok(Some(code)) => Err(Broken::Reset(code)),
                         Err(StoppedError::ConnectionLost(why)) => Err(Broken::Lost(why)),
                         Err(StoppedError::ZeroRttRejected) => Err(Broken::Reset(NOTHING)),

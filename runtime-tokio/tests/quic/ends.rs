@@ -103,6 +103,23 @@ fn a_stream_that_is_closed_ends_and_the_other_direction_goes_on() {
     });
 }
 
+/// Many drop a stream when they have read a message, before its end: it was closed in good order.
+#[test]
+fn a_peer_that_has_read_enough_lets_a_stream_be_closed() {
+    run(async {
+        let Pair { mut dialled, mut accepted, nodes: _nodes } = pair().await;
+        for _ in 0..20 {
+            let (mut one, mut two) = stream(&mut dialled, &mut accepted).await;
+            one.write_all(b"words").await.expect("written");
+            two.read_exact(&mut [0; 5]).await.expect("they come");
+            two.close().await.expect("closed");
+            drop(two);
+            one.read_to_end(&mut Vec::new()).await.expect("the end");
+            one.close().await.expect("the peer has all that it wanted");
+        }
+    });
+}
+
 #[test]
 fn closing_a_stream_waits_until_the_peer_has_everything() {
     run(async {
