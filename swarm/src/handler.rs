@@ -19,6 +19,7 @@ use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
+use crate::stream_io::stream_error;
 use crate::streams::{Ended, Streams};
 use crate::upgrade::{Names, Speaks, WireName};
 
@@ -174,6 +175,7 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: ticket, error }) => {
                 ticket.fail(match error {
                     StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
+                    StreamUpgradeError::Io(error) => stream_error(&error),
                     error => StreamError::Lost(Arc::from(error.to_string())),
                 });
             }

@@ -166,8 +166,9 @@ impl StreamIo {
     }
 }
 
-/// An I/O error as the core knows it. A refused optimistic negotiation shows only here.
-fn stream_error(error: &io::Error) -> StreamError {
+/// An I/O error as the core knows it. A refused optimistic negotiation shows only here, and so does one
+/// that is refused with a code.
+pub(crate) fn stream_error(error: &io::Error) -> StreamError {
     let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>());
     match refused {
         Some(NegotiationError::Failed) => StreamError::Unsupported,
