@@ -76,6 +76,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/security/read_ahead.rs", "TURN", "the rest is read next"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
+    ("swarm/src/node/life.rs", "DISCONNECTING", "the node ends all the same"),
 ];
 
 /// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.

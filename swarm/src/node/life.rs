@@ -1,9 +1,13 @@
 //! The swarm of a node, and the task that polls it.
 
 use std::collections::HashMap;
+use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
+use futures::future::select;
+use futures_timer::Delay;
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
@@ -20,6 +24,9 @@ use super::ConnectError;
 use crate::RelayConfig;
 use crate::autonat;
 use crate::behaviour::Behaviour;
+
+/// How long connections may take to be closed when their node is shut down.
+const DISCONNECTING: Duration = Duration::from_secs(2);
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -95,6 +102,7 @@ impl Life {
                 event = self.swarm.select_next_some() => self.on_event(event),
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { done }) => {
+                        self.disconnect().await;
                         drop(self);
                         let _gone = done.send(());
                         return;
@@ -104,6 +112,20 @@ impl Life {
                 },
             }
         }
+    }
+
+    /// Closes all connections. Otherwise the tasks that have them would do so later, when perhaps
+    /// nothing runs any more, and the peers wait for answers that never come.
+    async fn disconnect(&mut self) {
+        for peer in Vec::from_iter(self.swarm.connected_peers().copied()) {
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+        let gone = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        select(pin!(gone), Delay::new(DISCONNECTING)).await;
     }
 
     fn on_command(&mut self, command: Command) {
