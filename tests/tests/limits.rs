@@ -1,6 +1,6 @@
 //! `LIMITS.md`: every limit, its default, what happens beyond it. Generated from the sources, so
 //! that it cannot say anything that is not there: options from `core/src/config`, and every constant
-//! of the core and the libp2p half, which is a limit or is listed here as none.
+//! of the core, the libp2p half and the tokio adapter, which is a limit or is listed here as none.
 //! `UPDATE_LIMITS=1 cargo test -p pointsub-tests --test limits` writes the file anew.
 
 use std::collections::BTreeMap;
@@ -77,10 +77,22 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
     ("swarm/src/node/life.rs", "DISCONNECTING", "the node ends all the same"),
+    ("runtime-tokio/src/quic/config.rs", "STREAMS", "the peer waits"),
+    ("runtime-tokio/src/quic/config.rs", "WINDOW", "the sender waits"),
+    ("runtime-tokio/src/quic/config.rs", "SEND", "writers wait"),
+    ("runtime-tokio/src/quic/config.rs", "IDLE", "the connection is lost"),
+    ("runtime-tokio/src/quic/config.rs", "HANDSHAKE", "there is no connection"),
+    ("runtime-tokio/src/quic/config.rs", "UNPROVEN", "the peer is asked to come again"),
+    ("runtime-tokio/src/quic/config.rs", "WAITING", "the connection is refused"),
+    ("runtime-tokio/src/quic/config.rs", "EARLY", "it is dropped, and the peer sends it again"),
+    ("runtime-tokio/src/quic/connection.rs", "LINGER", "what is left of them is lost"),
+    ("runtime-tokio/src/quic/listener.rs", "TURN", "other tasks come first"),
+    ("runtime-tokio/src/quic/stream.rs", "LAST_WORDS", "the peer may not get to read it"),
 ];
 
 /// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
 const NO_LIMITS: &[&str] = &[
+    "AFTER_LAST_WORDS",
     "BEST",
     "BUFFER",
     "COPY",
@@ -109,11 +121,15 @@ const NO_LIMITS: &[&str] = &[
     "INLINE_BODY",
     "INLINE_COMPRESS",
     "KEPT_CALLS",
+    "KEEP_ALIVE",
     "LATENCY_FRESH",
     "LEVEL",
     "LOAD_AGE",
     "LOAD_FRESH",
     "LOAD_STEP",
+    "LONGEST",
+    "LOOK",
+    "LOOKS",
     "MAX_LEN",
     "MIB",
     "MILLISECOND",
@@ -123,6 +139,7 @@ const NO_LIMITS: &[&str] = &[
     "NATIVE_PREFIX",
     "NEUTRAL",
     "NOBODY",
+    "NOISE",
     "ONE",
     "PAIRS",
     "PEAK_HALF_LIFE",
@@ -136,6 +153,7 @@ const NO_LIMITS: &[&str] = &[
     "ROOM",
     "SAMPLE",
     "SAMPLED_FROM",
+    "SHORTEST",
     "SIZE",
     "SLACK",
     "SLOT_BITS",
@@ -244,7 +262,8 @@ fn page() -> String {
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
          if 10 000 requests are at work and each pins the block that it was read in. A connection \
          whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
-         at rest, none. A thread keeps two of them spare. Buffers of large bodies that are used \
+         at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
+         128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Buffers of large bodies that are used \
          again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
          is open. To compress answers takes some 300 KiB for each core and each thread, however \
          many wait for it. A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which an \
@@ -264,6 +283,7 @@ fn page() -> String {
     );
     let mut constants = constants("core/src");
     constants.append(&mut self::constants("swarm/src"));
+    constants.append(&mut self::constants("runtime-tokio/src"));
     for (file, name, beyond) in FIXED {
         let key = ((*file).to_owned(), (*name).to_owned());
         let Some((value, doc)) = constants.remove(&key) else {
