@@ -160,6 +160,11 @@ impl<R: Runtime> NodeBuilder<R> {
     /// # Errors
     /// [`NodeError`]
     pub async fn build(self) -> Result<Node<R>, NodeError> {
+        // A swarm takes several KiB, which callers should not carry in their own futures.
+        Box::pin(self.start()).await
+    }
+
+    async fn start(self) -> Result<Node<R>, NodeError> {
         let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
@@ -181,7 +186,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let mut life = Life::new(swarm, inbox);
+        let mut life = Box::new(Life::new(swarm, inbox));
         life.listen(self.listen).await?;
         R::spawn(Box::pin(life.run()));
         Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })
