@@ -53,7 +53,7 @@ pub enum Verdict {
 /// let at = |seconds| start + Duration::from_secs(seconds);
 /// let mut liveness = Liveness::new(start);
 /// // A request was sent, and nothing comes.
-/// let mut look = |seconds| liveness.look(true, at(0), 100, at(seconds));
+/// let mut look = |seconds| liveness.look(true, at(0), 0, at(seconds));
 /// assert_eq!([0, 1, 2, 3].map(&mut look), [None, None, None, Some(Verdict::Probe)]);
 /// assert_eq!([4, 5, 6].map(&mut look), [None, None, Some(Verdict::Suspect)]);
 /// ```
