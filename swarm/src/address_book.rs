@@ -336,7 +336,7 @@ mod tests {
     fn many_peers_are_pinned_and_not_more() {
         let mut book = AddressBook::default();
         let peers: Vec<PeerId> = (0..=PINNED_PEERS).map(|_| PeerId::random()).collect();
-        assert!(PINNED_PEERS >= 4096);
+        const { assert!(PINNED_PEERS >= 4096) };
         book.pin(peers[0], address(0));
         book.pin(peers[1], address(0));
         peers[1..].iter().for_each(|peer| book.pin(*peer, address(1)));

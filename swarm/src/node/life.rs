@@ -131,7 +131,7 @@ impl Life {
                         let reason = reason.as_ref().err().map_or_else(String::new, |e| root(e));
                         return Err(cannot_listen(address, reason));
                     }
-                    if reason.as_ref().is_err_and(|error| is_no_relay(error))
+                    if reason.as_ref().is_err_and(is_no_relay)
                         && let Some(address) = self.reservations.address(*listener_id)
                     {
                         return Err(cannot_listen(address, NO_RELAY.to_owned()));
@@ -288,7 +288,11 @@ fn random() -> u64 {
 }
 
 fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
-    NodeError::Listen { address, reason }
+    // Transports wrap the errors of the system, and hide what kind they are.
+    match reason.to_ascii_lowercase().contains("address already in use") {
+        true => NodeError::AddressInUse { address },
+        false => NodeError::Listen { address, reason },
+    }
 }
 
 fn peer_of(address: &Multiaddr) -> Option<PeerId> {

@@ -34,6 +34,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// An identity, transports, a server and a client, running on the runtime `R`.
 ///
 /// Dropping it ends its connections; [`shutdown`](Self::shutdown) does so in good order.
+#[must_use = "a node ends when it is dropped"]
 pub struct Node<R> {
     peer: PeerId,
     client: Client,
@@ -106,6 +107,12 @@ impl<R: Runtime> Node<R> {
         let (done, answer) = oneshot::channel();
         self.command(Command::Addresses { done }).await;
         answer.await.unwrap_or_default()
+    }
+
+    /// The first of [`addresses`](Self::addresses); `None` if the node listens nowhere, or was shut
+    /// down.
+    pub async fn address(&self) -> Option<Multiaddr> {
+        self.addresses().await.into_iter().next()
     }
 
     /// The addresses at which others reach this node, each with its peer id: those given to

@@ -251,6 +251,6 @@ fn a_peer_that_was_connected_may_come_back() {
                 }
             }
         };
-        join(back, asks).await;
+        let _back = join(back, asks).await;
     });
 }
