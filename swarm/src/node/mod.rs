@@ -1,5 +1,6 @@
 //! A ready-made libp2p node for programs that have no swarm of their own.
 
+mod announced;
 mod builder;
 mod handshakes;
 mod life;

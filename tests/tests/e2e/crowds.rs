@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{Keypair, Multiaddr, ServerConfig};
@@ -34,6 +35,8 @@ impl Silent {
                         count.fetch_add(1, Ordering::SeqCst);
                     }
                 }
+                // Leaves the processor to those who are to get in.
+                thread::sleep(Duration::from_millis(1));
             }
         });
         Self { renewed, stop, thread: Some(thread) }
