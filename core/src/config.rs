@@ -112,10 +112,15 @@ options! {
     /// ```
     ClientConfig {
         /// The longest wait for an answer, counted from the moment when the last byte of the
-        /// request was written. Also the longest time that one message may take to arrive once
-        /// its first byte has. Default 30 s; 1 ms to 24 h. A caller's own deadline always wins.
+        /// request was written, of a call without a deadline of its own: one that has a deadline
+        /// waits until then. A request above 64 KiB has a second more for each 32 KiB of it, up to
+        /// 8 MiB, which may lie in queues of the transport. Also the longest silence in the middle
+        /// of a message: an answer that has begun to arrive is waited for while its bytes move, and
+        /// those behind it too. One that takes longer than this in all must come with 4 KiB a second
+        /// on average from then on. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// The longest time that one write may take. Default 30 s; 1 ms to 24 h.
+        /// The longest time that one write may take. A large request is many writes, of 65 000
+        /// bytes at most. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// The longest time for dialling, opening a stream and negotiating its protocol, all
         /// together. Default 5 s; 1 ms to 24 h.
@@ -150,7 +155,8 @@ options! {
         /// The most streams open in all. Beyond that, requests wait until a stream ends or one that
         /// is idle has made room. Default 10 000; 1 to 1 000 000.
         with_max_total_conns(max_total_conns: usize) = 10_000, 1, 1_000_000;
-        /// How many streams to one peer may carry large bodies (above 64 KiB) at the same time; others wait.
+        /// How many streams to one peer may carry large bodies (above 64 KiB) at the same time, over
+        /// all protocols and in either format; others wait.
         /// Default 8; 1 to 240.
         with_max_bulk_streams(max_bulk_streams: usize) = 8, 1, 240;
         /// The most requests in flight on one native stream; the peer may allow fewer.

@@ -12,13 +12,16 @@ use crate::compress::InflateError;
 use crate::frame::FrameError;
 use crate::id::ProtocolNameError;
 
-/// Whether the handler at the other end may have seen a failed request.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+/// Whether the handler at the other end may have seen a failed request. Ordered: of several tries,
+/// the greatest counts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Delivery {
     /// Surely not: sending it again cannot execute it twice.
     NotProcessed,
     /// Perhaps: send it again only if executing it twice is harmless.
     Unknown,
+    /// Surely: a handler ran. The failure is what it answered, or its answer cannot be used.
+    Processed,
 }
 
 impl fmt::Display for Delivery {
@@ -26,6 +29,7 @@ impl fmt::Display for Delivery {
         f.write_str(match self {
             Self::NotProcessed => "not processed",
             Self::Unknown => "perhaps processed",
+            Self::Processed => "processed",
         })
     }
 }
@@ -106,8 +110,8 @@ pub enum Cause {
     /// The caller's own deadline passed.
     #[error("the caller's deadline passed")]
     Deadline,
-    /// A configured time limit of the phase passed: `connect_timeout`, `write_timeout` or
-    /// `read_timeout`.
+    /// A configured time limit of the phase passed without progress, or with too little:
+    /// `connect_timeout`, `write_timeout` or `read_timeout`.
     #[error("no progress within the limit of {0:?}")]
     TimedOut(Duration),
     /// No connection to the peer. Check that it runs, and that an address of it is known.
@@ -132,6 +136,17 @@ pub enum Cause {
     /// handler failed.
     #[error("the peer closed the stream without an answer")]
     RemoteClosed,
+    /// A plain peer closed the stream in the middle of a large request, as it does with one that is
+    /// larger than it accepts: the format has no word for that. The Go library accepts 8 MiB unless
+    /// told otherwise. Trying again would not change that: send less at a time.
+    #[error(
+        "the peer closed the stream in the middle of the request: {len} bytes may be more than it \
+         accepts"
+    )]
+    CutShort {
+        /// The request's length.
+        len: usize,
+    },
     /// The other end broke the rules of the format.
     #[error("protocol violation: {0}")]
     Violation(#[from] FrameError),
@@ -170,6 +185,12 @@ pub enum SendError {
     /// `max_pending` requests wait for a stream already. Wait for some to end.
     #[error("{limit} requests are waiting for streams already")]
     Overloaded {
+        /// The configured limit.
+        limit: usize,
+    },
+    /// As many streams as `max_streams_per_peer` or `max_total_conns` allows are in use. Close some.
+    #[error("{limit} streams are in use already")]
+    TooManyStreams {
         /// The configured limit.
         limit: usize,
     },

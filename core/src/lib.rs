@@ -29,9 +29,9 @@
 //! 3. Wait until something happens, or until the time that `Wait` names; then pass in
 //!    [`ClientInput::Timeout`] and go on with 2.
 //!
-//! A [`Server`] is driven in the same way, and hands out one request at a time: one that is
-//! answered before the next output is asked for never counts beside it. This is a whole conversation, over a wire that is a
-//! pair of queues:
+//! A [`Server`] is driven in the same way, and hands out one request at a time. Answer it before you
+//! ask for the next output, if you can: then the two never count as being at work at the same time.
+//! This is a whole conversation, over a wire that is a pair of queues:
 //!
 //! ```
 //! use bytes::Bytes;

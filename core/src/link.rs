@@ -9,6 +9,13 @@ use crate::frame::{Buffers, Decoder, Format, Frame, FrameError, Outbox};
 use crate::port::StreamOp;
 use crate::time::{Timestamp, earliest};
 
+/// The least rate at which a message may arrive, in bytes per second on average, after a first
+/// `read_timeout`: whoever trickles holds memory. A tenth of what a slow mobile connection has.
+const MIN_RATE: u64 = 4 * 1024;
+
+/// A message that takes so long to arrive keeps others waiting behind it.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// One stream's decoder, outbox and byte timers.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -23,9 +30,31 @@ pub(crate) struct Link {
     handed: u64,
     written: u64,
     write_due: Option<Timestamp>,
-    /// When the message that has begun to arrive must be complete.
-    message_due: Option<Timestamp>,
+    /// The message that has begun to arrive.
+    message: Option<Arrival>,
+    /// How long the last message took to arrive, if that was long.
+    slow: Option<Duration>,
     end: End,
+}
+
+/// A message of which a part has come.
+#[derive(Copy, Clone, Debug)]
+struct Arrival {
+    began: Timestamp,
+    /// Bytes of it that had come then.
+    first: usize,
+    /// Bytes of it that have come, and when the last of them did.
+    bytes: usize,
+    last: Timestamp,
+}
+
+impl Arrival {
+    /// When it is given up: nothing came for too long, or too little since it began.
+    fn due(&self, read_timeout: Duration) -> Timestamp {
+        let since = self.bytes.saturating_sub(self.first) as u64;
+        let earned = Duration::from_millis(since.saturating_mul(1000) / MIN_RATE);
+        (self.last + read_timeout).min(self.began + read_timeout + earned)
+    }
 }
 
 /// ```text
@@ -60,7 +89,8 @@ impl Link {
             handed: 0,
             written: 0,
             write_due: None,
-            message_due: None,
+            message: None,
+            slow: None,
             end: End::Open,
         }
     }
@@ -103,13 +133,15 @@ impl Link {
     pub(crate) fn on_written(&mut self) {
         self.written = self.handed;
         self.write_due = None;
+        self.outbox.written();
     }
 
-    /// Bytes that wait to be written or are being written.
+    /// Bytes that wait to be written or are being written, and those that are kept with them.
     pub(crate) fn unwritten(&self) -> usize {
         match self.end {
             End::Open | End::Finishing => {
-                self.outbox.len() + usize::try_from(self.handed - self.written).unwrap_or(0)
+                let writing = usize::try_from(self.handed - self.written).unwrap_or(0);
+                self.outbox.len() + self.outbox.pinned() + writing
             }
             End::Resetting | End::Ended => 0,
         }
@@ -128,27 +160,49 @@ impl Link {
         // Handed on as it is: to take it apart and put it together again costs several copies.
         let result = self.decoder.next_frame_within(fits);
         if !matches!(result, Ok(None)) || !self.decoder.mid_frame() {
-            self.message_due = None;
-        } else if self.message_due.is_none() {
-            self.message_due = Some(self.now + self.read_timeout);
+            if let Some(message) = self.message.take() {
+                self.slow = Some(self.now.since(message.began)).filter(|took| *took >= SLOW);
+            }
+        } else {
+            self.note_arrival();
         }
         result
     }
 
+    fn note_arrival(&mut self) {
+        let (now, bytes) = (self.now, self.decoder.arrived());
+        let new = || Arrival { began: now, first: bytes, bytes, last: now };
+        let message = self.message.get_or_insert_with(new);
+        if message.bytes != bytes {
+            message.bytes = bytes;
+            message.last = now;
+        }
+    }
+
+    /// Whether the message that arrives takes so long that others wait behind it.
+    pub(crate) fn receives_slowly(&self) -> bool {
+        self.message.is_some_and(|message| self.now.since(message.began) >= SLOW)
+    }
+
+    /// How long the message took that ended last, if that was long; once.
+    pub(crate) fn take_slow(&mut self) -> Option<Duration> {
+        self.slow.take()
+    }
+
     /// Whether a message has begun to arrive.
     pub(crate) fn is_receiving(&self) -> bool {
-        self.message_due.is_some()
+        self.message.is_some()
     }
 
     /// Stops the timer of a message that has begun while nobody looks at it.
     pub(crate) fn pause_message(&mut self) {
-        self.message_due = None;
+        self.message = None;
     }
 
     pub(crate) fn finish(&mut self) {
         if self.end == End::Open {
             self.end = End::Finishing;
-            self.message_due = None;
+            self.message = None;
         }
     }
 
@@ -157,7 +211,7 @@ impl Link {
             self.end = End::Resetting;
             self.outbox.clear();
             self.write_due = None;
-            self.message_due = None;
+            self.message = None;
         }
     }
 
@@ -202,7 +256,7 @@ impl Link {
     pub(crate) fn overdue(&self, now: Timestamp) -> Option<Overdue> {
         if self.write_due.is_some_and(|due| due <= now) {
             Some(Overdue::Write(self.write_timeout))
-        } else if self.message_due.is_some_and(|due| due <= now) {
+        } else if self.message_due().is_some_and(|due| due <= now) {
             Some(Overdue::Message(self.read_timeout))
         } else {
             None
@@ -210,7 +264,11 @@ impl Link {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        earliest(self.write_due, self.message_due)
+        earliest(self.write_due, self.message_due())
+    }
+
+    fn message_due(&self) -> Option<Timestamp> {
+        self.message.map(|message| message.due(self.read_timeout))
     }
 }
 
@@ -219,6 +277,6 @@ impl Link {
 pub(crate) enum Overdue {
     /// The other end does not read.
     Write(Duration),
-    /// A message began to arrive and did not end.
+    /// A message began to arrive and did not go on, or too slowly.
     Message(Duration),
 }

@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub enum Verdict {
     /// Ask the peer for a sign of life, such as a new stream to which it has to agree.
     Probe,
+    /// The peer has answered a probe, or has sent something else meanwhile.
+    Answered,
     /// The peer has not answered: use another connection for what is new, and make one if there is
     /// none. Close this one as soon as another is there.
     Suspect,
@@ -105,6 +107,7 @@ impl Liveness {
             State::Probed { .. } if news => {
                 self.state = State::Well;
                 self.silence = (self.silence * 2).min(LONGEST_SILENCE);
+                return Some(Verdict::Answered);
             }
             State::Suspect { .. } if news => {
                 self.state = State::Well;
@@ -115,7 +118,7 @@ impl Liveness {
         match (self.state, self.due_since) {
             (State::Well, None) => self.silence = SILENCE,
             (State::Well, Some(since)) if now.since(since.max(self.heard)) >= self.silence => {
-                return self.probe(now);
+                return self.probe(heard, now);
             }
             (State::Probed { since }, _) if now.since(since) >= answer_within(written) => {
                 self.state = State::Suspect { since: now };
@@ -130,12 +133,13 @@ impl Liveness {
         None
     }
 
-    /// Asks for a sign of life now, whatever is due: there is a reason to doubt. Says whether a
-    /// probe is to go out; there may be one under way.
-    pub fn probe(&mut self, now: Timestamp) -> Option<Verdict> {
+    /// Asks for a sign of life now, later than that of `heard`, whatever is due: there is a reason to
+    /// doubt. Says whether a probe is to go out; there may be one under way.
+    pub fn probe(&mut self, heard: Timestamp, now: Timestamp) -> Option<Verdict> {
         if self.state != State::Well {
             return None;
         }
+        self.heard = self.heard.max(heard);
         self.looked = self.looked.max(now);
         self.state = State::Probed { since: now };
         Some(Verdict::Probe)

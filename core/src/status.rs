@@ -25,7 +25,7 @@ pub(crate) fn encode(
 ) {
     let flags = match delivery {
         Delivery::NotProcessed => Flags::UNPROCESSED,
-        Delivery::Unknown => Flags::default(),
+        Delivery::Unknown | Delivery::Processed => Flags::default(),
     };
     let detail = status.detail.clone();
     outbox.native(Kind::Response, flags, id, detail, |head| {
@@ -89,9 +89,15 @@ pub(crate) fn parse(frame: Frame) -> Result<(Answer, Option<u16>), FrameError> {
     let Some(code) = code.filter(|code| *code != 0) else {
         return Ok((Ok(Payload { bytes: frame.body, original }), load));
     };
-    let delivery =
-        if flags.contains(Flags::UNPROCESSED) { Delivery::NotProcessed } else { Delivery::Unknown };
     let code = StatusCode::from_byte(code, app_code);
+    let delivery = match code {
+        _ if flags.contains(Flags::UNPROCESSED) => Delivery::NotProcessed,
+        // These only a handler brings about.
+        StatusCode::Application(_) | StatusCode::Internal | StatusCode::ResponseTooLarge => {
+            Delivery::Processed
+        }
+        _ => Delivery::Unknown,
+    };
     let status = Status { code, message, detail: frame.body, retry_after };
     Ok((Err((status, delivery)), load))
 }

@@ -1,9 +1,10 @@
 //! The examples in which programs that know nothing of this library run over its streams.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// An example. `cargo test -p pointsub-examples` builds them; with `--test` it does not.
 fn example(name: &str) -> Command {
@@ -57,6 +58,16 @@ impl Drop for Running {
         let _gone = self.0.kill();
         let _gone = self.0.wait();
     }
+}
+
+/// A service that two processes make appear elsewhere: that of the service, that of its clients,
+/// and the address for them.
+fn forwarded(service: &str) -> ((Running, Running), String) {
+    let (expose, command) = Running::start("forward", &["expose", service]);
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let (forward, listening) = Running::start("forward", &arguments);
+    let address = listening.strip_prefix("listening on ").expect("an address");
+    ((expose, forward), address.to_owned())
 }
 
 /// Bytes without a pattern.
@@ -118,11 +129,56 @@ fn curl_reaches_a_web_server_through_two_peers() {
     let copy = file.clone();
     std::thread::spawn(move || serve(&listener, &copy));
 
-    let (_expose, command) = Running::start("forward", &["expose", &web]);
-    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
-    let (_forward, listening) = Running::start("forward", &arguments);
-    let address = listening.strip_prefix("listening on ").expect("an address");
+    let (_both, address) = forwarded(&web);
     for _ in 0..2 {
-        assert!(fetch(address) == file, "the file came changed");
+        assert!(fetch(&address) == file, "the file came changed");
     }
+}
+
+/// O1: more TCP connections at a time than a peer may have streams.
+#[test]
+fn three_hundred_connections_pass_at_once() {
+    let service = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (_both, address) = forwarded(&service.local_addr().expect("it is bound").to_string());
+    let mut clients: Vec<TcpStream> = (0..300_u32)
+        .map(|id| {
+            let mut client = TcpStream::connect(&address).expect("it listens");
+            client.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+            client.write_all(&id.to_be_bytes()).expect("it is open");
+            client
+        })
+        .collect();
+    // All of them are there before the first one is answered.
+    service.set_nonblocking(true).expect("a socket can be non-blocking");
+    let (mut servers, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    while servers.len() < clients.len() {
+        match service.accept() {
+            Ok((server, _)) => servers.push(server),
+            Err(_) => std::thread::yield_now(),
+        }
+        assert!(Instant::now() < deadline, "{} of {}", servers.len(), clients.len());
+    }
+    for mut server in servers {
+        let mut id = [0; 4];
+        server.set_nonblocking(false).expect("a socket can block");
+        server.read_exact(&mut id).expect("its client has written");
+        server.write_all(&id).expect("it is open");
+    }
+    for (id, client) in (0..300_u32).zip(&mut clients) {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("an answer");
+        assert_eq!(answer, id.to_be_bytes());
+    }
+}
+
+/// O1: what is refused is reset, so that it cannot be taken for an empty answer.
+#[test]
+fn a_service_that_is_away_resets_its_clients() {
+    let (both, address) = forwarded("127.0.0.1:1");
+    // The other side is gone as well, so that there is nobody to refuse it in good order.
+    drop(both.0);
+    let mut client = TcpStream::connect(&address).expect("it listens");
+    client.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    let error = client.read(&mut [0]).expect_err("there is nobody");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }

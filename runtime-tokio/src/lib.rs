@@ -33,7 +33,7 @@
 //! | see who is connected and what was counted | [`Server::connections_info`], [`Server::stats`], [`Client::stats`] |
 //! | find out what went wrong and whether to try again | [`RequestError`], [`Delivery`] |
 //! | change limits and times | [`ClientConfig`], [`ServerConfig`] |
-//! | add it to a libp2p swarm that you have already | [`Behaviour`] |
+//! | add it to a libp2p swarm that you have already | [`Behaviour`], [`quic::Transport`] |
 //! | find what a name of the Go library has become | [`migration`] |
 //!
 //! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
@@ -57,6 +57,7 @@ pub use pointsub_swarm::*;
 pub mod axum;
 mod exclusive;
 mod names;
+pub mod quic;
 
 /// A libp2p node on tokio: TCP with TLS or Noise, and Yamux, QUIC, and DNS names.
 ///
@@ -102,7 +103,7 @@ fn tcp_and_quic(
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
     let tcp = establish(tcp, keypair)?;
-    let quic = libp2p_quic::tokio::Transport::new(libp2p_quic::Config::new(keypair))
+    let quic = quic::Transport::new(keypair)?
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()))
 }

@@ -21,6 +21,7 @@ use crate::client::hub::{ClientHub, OpenCommand};
 use crate::client::ticket::OpenTicket;
 use crate::clock::Clock;
 use crate::dialing::{Connect, Dialing};
+use crate::doubts::{Doubt, Doubts};
 use crate::handler::{Handler, Judged, ToHandler};
 use crate::peer;
 use crate::pointsub::PointSub;
@@ -39,6 +40,7 @@ pub struct Behaviour {
     clock: Clock,
     connections: HashMap<PeerId, Vec<Connection>>,
     dialing: Dialing,
+    doubts: Doubts,
     listening: Arc<[WireName]>,
     events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
 }
@@ -49,6 +51,14 @@ struct Connection {
     relayed: bool,
     /// Its peer does not answer a probe.
     suspect: bool,
+    /// Its peer was not quick to answer somebody who wants to be connected.
+    doubtful: bool,
+}
+
+impl Connection {
+    fn is_alive(&self) -> bool {
+        !self.suspect && !self.doubtful
+    }
 }
 
 impl Behaviour {
@@ -75,6 +85,7 @@ impl Behaviour {
             clock,
             connections: HashMap::new(),
             dialing,
+            doubts: Doubts::new(clock),
             events: VecDeque::new(),
         })
     }
@@ -117,31 +128,39 @@ impl Behaviour {
             Some(peer) => {
                 self.dialing.pin(peer, connect.address.clone());
                 let mut connections = self.connections.get(&peer).into_iter().flatten();
-                let serves =
-                    |one: &Connection| (relayed || !one.relayed) && self.is_alive(&peer, one.id);
-                connections.any(serves).then_some(peer)
+                let serves = |one: &&Connection| (relayed || !one.relayed) && one.is_alive();
+                connections.rfind(serves).map(|one| (peer, one.id))
             }
-            None => self
-                .dialing
-                .who_is_at(&connect.address)
-                .and_then(|(peer, connection)| self.is_alive(&peer, connection).then_some(peer)),
+            None => self.dialing.who_is_at(&connect.address),
         };
-        match connected {
-            Some(peer) => drop(connect.done.send(Ok(peer))),
-            None => self.dialing.connect(peer, connect),
-        }
+        let alive = connected.filter(|(peer, id)| self.is_alive(peer, *id));
+        let Some((found, id)) = alive else { return self.dialing.connect(peer, connect) };
+        // A connection may be dead although nobody has said so.
+        self.doubts.add(found, id, connect, self.clock.now());
+        self.notify(found, id, ToHandler::Probe);
+    }
+
+    fn connection(&self, peer: &PeerId, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(peer)?.iter().find(|connection| connection.id == id)
+    }
+
+    /// A connection is not what somebody hopes for who wants to be connected.
+    fn dial_anyway(&mut self, doubt: Doubt) {
+        let connections = self.connections.get_mut(&doubt.peer).into_iter().flatten();
+        connections.filter(|c| c.id == doubt.connection).for_each(|c| c.doubtful = true);
+        self.dialing.connect(Some(doubt.peer), doubt.connect);
     }
 
     /// Whether a connection may be relied on.
     fn is_alive(&self, peer: &PeerId, id: ConnectionId) -> bool {
-        let mut connections = self.connections.get(peer).into_iter().flatten();
-        connections.any(|connection| connection.id == id && !connection.suspect)
+        self.connection(peer, id).is_some_and(Connection::is_alive)
     }
 
     fn open(&mut self, mut ticket: OpenTicket) {
         let peer = peer::to_libp2p(&ticket.peer);
         if let Some(&Connection { id, relayed, suspect: false, .. }) = self.best_connection(&peer) {
             ticket.relayed = relayed;
+            ticket.connection = Some(id);
             self.notify(peer, id, ToHandler::Open(ticket));
             return;
         }
@@ -193,10 +212,17 @@ impl Behaviour {
             if suspect {
                 self.end_dead(peer, connection);
             } else if direct {
-                self.notify(peer, connection, ToHandler::Retire);
+                self.retire(peer, connection);
                 self.notify(peer, connection, ToHandler::Probe);
             }
         }
+    }
+
+    /// From now on, requests go elsewhere.
+    fn retire(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.client.retire_connection(connection);
+        // For streams that are being opened.
+        self.notify(peer, connection, ToHandler::Retire);
     }
 
     /// Ends a connection whose peer does not answer.
@@ -215,9 +241,18 @@ impl Behaviour {
         let Some(connection) = found else { return };
         match verdict {
             Verdict::Probe => {}
+            Verdict::Answered => {
+                connection.doubtful = false;
+                for doubt in self.doubts.resolve(id) {
+                    let _gone = doubt.connect.done.send(Ok(peer));
+                }
+            }
             Verdict::Suspect => {
                 connection.suspect = true;
-                self.notify(peer, id, ToHandler::Retire);
+                self.retire(peer, id);
+                for doubt in self.doubts.resolve(id) {
+                    self.dial_anyway(doubt);
+                }
                 if self.best_connection(&peer).is_some_and(|best| !best.suspect) {
                     self.end_dead(peer, id);
                 } else {
@@ -225,7 +260,7 @@ impl Behaviour {
                 }
             }
             Verdict::Recovered => {
-                connection.suspect = false;
+                (connection.suspect, connection.doubtful) = (false, false);
                 if self.best_connection(&peer).is_some_and(|best| best.id == id) {
                     self.notify(peer, id, ToHandler::Resume);
                 }
@@ -321,7 +356,12 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.dialing.admit(connection, peer, address, |other| self.is_alive(&peer, other))?;
+        let connections = self.connections.get(&peer);
+        let is_alive = |other| {
+            let mut all = connections.into_iter().flatten();
+            all.any(|one| one.id == other && one.is_alive())
+        };
+        self.dialing.admit(connection, peer, address, is_alive)?;
         Ok(self.handler(peer))
     }
 
@@ -334,7 +374,8 @@ impl NetworkBehaviour for Behaviour {
                 ..
             }) => {
                 let relayed = endpoint.is_relayed();
-                let connection = Connection { id: connection_id, relayed, suspect: false };
+                let (id, suspect, doubtful) = (connection_id, false, false);
+                let connection = Connection { id, relayed, suspect, doubtful };
                 let connections = self.connections.entry(peer_id).or_default();
                 connections.push(connection);
                 if connections.len() == 1 {
@@ -355,6 +396,9 @@ impl NetworkBehaviour for Behaviour {
                     } else if let Some(best) = self.best_connection(&peer_id).map(|best| best.id) {
                         self.notify(peer_id, best, ToHandler::Resume);
                     }
+                }
+                for doubt in self.doubts.resolve(connection_id) {
+                    self.dial_anyway(doubt);
                 }
                 let last = !self.connections.contains_key(&peer_id);
                 self.dialing.closed(peer_id, connection_id, last);
@@ -396,6 +440,9 @@ impl NetworkBehaviour for Behaviour {
                 Poll::Ready(OpenCommand::Abandon(wanted)) => self.dialing.abandon(wanted),
                 Poll::Pending => break,
             }
+        }
+        for doubt in self.doubts.poll(now, cx) {
+            self.dial_anyway(doubt);
         }
         self.dialing.poll(now, cx).map(|opts| ToSwarm::Dial { opts })
     }

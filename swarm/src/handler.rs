@@ -15,12 +15,14 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
 };
+use pointsub_core::server::ConnectionKey;
 use pointsub_core::{Liveness, StreamError, StreamId, Verdict};
 
 use crate::activity::Activity;
 use crate::client::hub::ClientHub;
 use crate::client::ticket::OpenTicket;
 use crate::probe;
+use crate::remote::Remote;
 use crate::server::driver::ServerDriver;
 use crate::server::hub::ServerHub;
 use crate::stream_io::stream_error;
@@ -33,6 +35,9 @@ const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 const PROBE: Duration = Duration::from_secs(60);
 /// How often a connection on which something is due is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many idle streams beyond `max_streams_per_connection` may be about to end, each to make room
+/// for another one.
+const ENDING: usize = 64;
 
 /// The streams of one connection.
 ///
@@ -51,7 +56,8 @@ pub struct Handler {
     outbound: HashSet<StreamId>,
     /// There is a better connection.
     retired: bool,
-    inbound: usize,
+    /// Streams for requests that the peer opened.
+    inbound: HashSet<ConnectionKey>,
     /// Raw streams that the peer has opened hold a share of it.
     raws: Arc<()>,
     /// Raw streams that we opened hold a share of it.
@@ -63,6 +69,7 @@ pub struct Handler {
     /// When to look again.
     look: Option<Delay>,
     verdicts: VecDeque<Verdict>,
+    remote: Remote,
 }
 
 /// What the behaviour tells a connection.
@@ -113,7 +120,7 @@ impl Handler {
             streams: Streams::new(activity.clone()),
             outbound: HashSet::new(),
             retired: false,
-            inbound: 0,
+            inbound: HashSet::new(),
             raws: Arc::new(()),
             dialled: Arc::new(()),
             opening: 0,
@@ -121,13 +128,14 @@ impl Handler {
             liveness,
             look: None,
             verdicts: VecDeque::new(),
+            remote: Remote::default(),
         }
     }
 
     /// Whether the peer owes us something, so that its silence means something.
     fn is_due(&self) -> bool {
         let raw = [&self.raws, &self.dialled].iter().any(|raws| Arc::strong_count(raws) > 1);
-        raw || self.opening > 0 || self.streams.in_flight() > 0
+        raw || self.opening > 0 || self.streams.is_due()
     }
 
     /// Watches for silence while something is due.
@@ -154,16 +162,28 @@ impl Handler {
         }
     }
 
+    /// Whether the peer may open another stream. An idle one may have to end for it.
+    fn has_room(&mut self) -> bool {
+        self.note_ended();
+        let open = self.inbound.len() + Arc::strong_count(&self.raws) - 1;
+        let most = self.server.config.max_streams_per_connection();
+        open < most || open < most + ENDING && self.server.make_room(&self.inbound)
+    }
+
     fn note_ended(&mut self) {
         for ended in self.streams.ended() {
             match ended {
-                Ended::Inbound => self.inbound -= 1,
+                Ended::Inbound(stream) => {
+                    self.inbound.remove(&stream);
+                }
                 Ended::Outbound(stream) => {
                     self.outbound.remove(&stream);
                 }
                 Ended::Probe(answered) => {
                     if answered {
                         self.activity.note_heard();
+                        // Somebody may wait for it.
+                        self.look = None;
                     }
                 }
             }
@@ -175,7 +195,7 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handler")
             .field("peer", &self.peer)
-            .field("inbound", &self.inbound)
+            .field("inbound", &self.inbound.len())
             .field("outbound", &self.outbound.len())
             .finish_non_exhaustive()
     }
@@ -228,7 +248,8 @@ impl ConnectionHandler for Handler {
             }
             ToHandler::Resume => self.retired = false,
             ToHandler::Probe => {
-                let verdict = self.liveness.probe(self.client.clock.now());
+                let heard = self.activity.heard();
+                let verdict = self.liveness.probe(heard, self.client.clock.now());
                 self.verdicts.extend(verdict);
             }
             ToHandler::Abort => self.streams.abort(),
@@ -246,6 +267,9 @@ impl ConnectionHandler for Handler {
                 info: Open::Ticket(ticket),
             }) => {
                 self.opening -= 1;
+                if self.remote.takes_for_another(&name) {
+                    return ticket.fail(StreamError::Unsupported);
+                }
                 let (deferral, share) = (self.streams.deferral(), self.dialled.clone());
                 if let Some(driver) = ticket.succeed(stream, name.speaks, deferral, share) {
                     let id = driver.id();
@@ -260,22 +284,21 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, WireName { protocol, speaks, .. }),
                 ..
             }) => {
-                self.note_ended();
-                let open = self.inbound + Arc::strong_count(&self.raws) - 1;
-                let has_room = open < self.server.config.max_streams_per_connection();
+                let has_room = self.has_room();
                 match speaks {
                     Speaks::Messages(format) => {
                         let (hub, peer) = (self.server.clone(), self.peer);
                         let driver =
                             ServerDriver::new(hub, peer, protocol, format, stream, has_room);
-                        self.inbound += 1;
-                        self.streams.push(driver.map(|()| Ended::Inbound).boxed());
+                        let key = driver.key();
+                        self.inbound.insert(key);
+                        self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
                     }
                     Speaks::Raw if has_room => {
                         self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());
                     }
                     // Dropped, which resets it: there is no other way to say so.
-                    Speaks::Raw | Speaks::Ping | Speaks::Nothing => {}
+                    Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}
                 }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Open::Probe, error }) => {
@@ -299,6 +322,7 @@ impl ConnectionHandler for Handler {
                     error => StreamError::Lost(Arc::from(error.to_string())),
                 });
             }
+            ConnectionEvent::RemoteProtocolsChange(change) => self.remote.update(change),
             _ => {}
         }
     }

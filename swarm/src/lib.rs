@@ -59,6 +59,7 @@ mod clock;
 mod compress;
 mod connection;
 mod dialing;
+mod doubts;
 mod establish;
 mod handler;
 mod ip;
@@ -71,6 +72,7 @@ mod pump;
 mod raw;
 #[cfg(feature = "tokio")]
 mod raw_tokio;
+mod remote;
 mod runtime;
 mod security;
 mod server;

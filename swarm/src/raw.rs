@@ -28,7 +28,8 @@ use crate::server::hub::ServerHub;
 /// also those of tokio. Closing it (`close`, in tokio `shutdown`) ends this direction and leaves
 /// the other one open.
 /// Dropping it without that resets it: the peer sees the stream break, or end, since Yamux shows
-/// a reset as an end where all that was sent has been read.
+/// a reset as an end where all that was sent has been read. Over QUIC it breaks in any case, and a
+/// close is done when the peer's end of the connection has everything.
 ///
 /// Writes go to libp2p's buffers: `flush` before waiting for an answer. A peer that does not read
 /// makes writes wait (libp2p's flow control, 256 KiB and more on Yamux).

@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use pointsub_core::StreamId;
+use pointsub_core::server::ConnectionKey;
 
 use crate::activity::Activity;
 
@@ -24,7 +25,7 @@ thread_local! {
 /// Who opened a stream that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ended {
-    Inbound,
+    Inbound(ConnectionKey),
     Outbound(StreamId),
     /// One that was opened to see whether the peer answers, and whether it did.
     Probe(bool),
@@ -74,8 +75,11 @@ pub(crate) struct Signals {
     deferred: Mutex<Vec<Waker>>,
     /// This is that turn.
     gathered: AtomicBool,
-    /// Requests under way on all streams that were opened here.
+    /// Requests under way on all streams that were opened here, as their drivers found when they
+    /// were polled last.
     in_flight: AtomicUsize,
+    /// Streams on which the peer owes an answer.
+    due: AtomicUsize,
     /// The handler knows that there are some.
     watched: AtomicBool,
 }
@@ -119,7 +123,7 @@ impl Signals {
 
     /// Whether requests are under way of which the handler does not know.
     pub(crate) fn begins_to_be_due(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0 && !self.watched.swap(true, Ordering::Relaxed)
+        self.due.load(Ordering::Relaxed) > 0 && !self.watched.swap(true, Ordering::Relaxed)
     }
 
     /// The task is about to rest. Who was woken too late to be looked at wakes it.
@@ -136,13 +140,16 @@ pub(crate) struct Deferral {
     signals: Arc<Signals>,
     /// Requests under way on this driver's stream, as far as the connection knows.
     in_flight: usize,
+    due: bool,
 }
 
 impl Deferral {
-    /// Whether the driver that is polled with `cx`, and has so many requests under way, is to let
-    /// others add to what waits for it and for its neighbours: if it is a `crowd` that is under way
-    /// on all of them, and this was not let happen already. It is polled again when all tasks that
-    /// can run now did.
+    /// Whether a driver is to wait for one round of the task before it takes its commands. `in_flight`
+    /// is how many requests it has under way.
+    ///
+    /// It waits if at least `crowd` requests are under way on the connection, unless it has waited
+    /// already: other drivers are then likely to add to the same write. It is polled again, with the
+    /// waker of `cx`, when all tasks that can run now have run.
     pub(crate) fn defers(&mut self, in_flight: usize, crowd: usize, cx: &Context<'_>) -> bool {
         let signals = &self.signals;
         if in_flight != self.in_flight {
@@ -159,8 +166,20 @@ impl Deferral {
     }
 }
 
+impl Deferral {
+    /// Notes whether the peer owes an answer on this driver's stream.
+    pub(crate) fn note_due(&mut self, due: bool) {
+        match (std::mem::replace(&mut self.due, due), due) {
+            (false, true) => _ = self.signals.due.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.signals.due.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
 impl Drop for Deferral {
     fn drop(&mut self) {
+        self.note_due(false);
         self.signals.in_flight.fetch_sub(self.in_flight, Ordering::Relaxed);
     }
 }
@@ -204,7 +223,7 @@ impl Streams {
     }
 
     pub(crate) fn deferral(&self) -> Deferral {
-        Deferral { signals: self.run.signals.clone(), in_flight: 0 }
+        Deferral { signals: self.run.signals.clone(), in_flight: 0, due: false }
     }
 
     pub(crate) fn push(&self, driver: Driver) {
@@ -212,9 +231,9 @@ impl Streams {
         self.run.signals.wake(Signals::STREAMS);
     }
 
-    /// Requests under way on the streams that were opened here.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.run.signals.in_flight.load(Ordering::Relaxed)
+    /// Whether the peer owes an answer on one of the streams that were opened here.
+    pub(crate) fn is_due(&self) -> bool {
+        self.run.signals.due.load(Ordering::Relaxed) > 0
     }
 
     /// From now on, the handler is polled when the first request begins.

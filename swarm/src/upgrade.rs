@@ -12,6 +12,8 @@ use pointsub_core::{Format, ProtocolName};
 /// A name that nobody listens for. Proposed behind another one, it makes sure that the stream is
 /// not there before the peer has answered to that.
 const NOBODY: &str = "/pointsub/none";
+/// A name that every node of this library lists, so that others know what its other names mean.
+pub(crate) const MARK: &str = "/pointsub/1";
 /// What every peer answers at once (libp2p's ping).
 const PING: &str = "/ipfs/ping/1.0.0";
 
@@ -32,6 +34,8 @@ pub(crate) enum Speaks {
     Ping,
     /// The peer refuses what was asked for.
     Nothing,
+    /// Nothing, but whoever lists the name is of our kind.
+    Mark,
 }
 
 impl WireName {
@@ -41,8 +45,21 @@ impl WireName {
             Speaks::Messages(Format::Plain) | Speaks::Raw => protocol.as_str().into(),
             Speaks::Ping => PING.into(),
             Speaks::Nothing => NOBODY.into(),
+            Speaks::Mark => MARK.into(),
         };
         Self { name, protocol: protocol.clone(), speaks }
+    }
+
+    /// A name that belongs to no protocol of an application.
+    fn fixed(speaks: Speaks) -> Self {
+        static NONE: LazyLock<ProtocolName> =
+            LazyLock::new(|| ProtocolName::new("/-").expect("it begins with a slash"));
+        Self::new(&NONE, speaks)
+    }
+
+    /// The name by which others know that this node is of their kind.
+    pub(crate) fn mark() -> Self {
+        Self::fixed(Speaks::Mark)
     }
 }
 
@@ -73,10 +90,8 @@ impl Names {
 
     /// What to propose to a peer that is to give a sign of life.
     pub(crate) fn probe() -> Self {
-        static NAMES: LazyLock<Names> = LazyLock::new(|| {
-            let ping = ProtocolName::new(PING).expect("a name that is short and has no spaces");
-            Names([WireName::new(&ping, Speaks::Ping)].into())
-        });
+        static NAMES: LazyLock<Names> =
+            LazyLock::new(|| Names([WireName::fixed(Speaks::Ping)].into()));
         NAMES.clone()
     }
 

@@ -1,6 +1,6 @@
 //! `LIMITS.md`: every limit, its default, what happens beyond it. Generated from the sources, so
 //! that it cannot say anything that is not there: options from `core/src/config`, and every constant
-//! of the core and the libp2p half, which is a limit or is listed here as none.
+//! of the core, the libp2p half and the tokio adapter, which is a limit or is listed here as none.
 //! `UPDATE_LIMITS=1 cargo test -p pointsub-tests --test limits` writes the file anew.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,9 @@ const FIXED: &[(&str, &str, &str)] = &[
         "a larger body is asked for, and gets a buffer of its own",
     ),
     ("core/src/frame/decode.rs", "GROWTH", "a buffer grows no faster, whatever was announced"),
+    ("core/src/frame/outbox.rs", "SLICE", "the rest goes with the next write"),
     ("core/src/frame/outbox.rs", "BATCH", "the rest goes with the next write"),
+    ("core/src/link.rs", "MIN_RATE", "the stream is reset"),
     ("core/src/id.rs", "MAX_PEER_ID", "no such peer id is accepted"),
     ("core/src/status.rs", "MAX_MESSAGE", "the text is cut"),
     ("core/src/client/dispatch.rs", "BULK", "the request travels on a stream for large ones"),
@@ -37,6 +39,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "CAPACITY",
         "the peer that was met first is forgotten, and asked again",
     ),
+    ("core/src/client/pool.rs", "MAX_PLAIN_USES", "it is closed, and another opened"),
     ("core/src/client/queue.rs", "MAX_MOVES", "it counts as a failed try"),
     (
         "core/src/client/retry.rs",
@@ -46,6 +49,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/client/retry.rs", "MAX_PAUSE", "longer pauses that a server asks for end the tries"),
     ("core/src/client/search.rs", "MAX_LOG", "further attempts are made, and not listed"),
     ("core/src/client/stream.rs", "MAX_UNASKED", "the stream is reset"),
+    ("core/src/client/waiting.rs", "QUEUED", "there is no more time for more"),
     ("core/src/nearest/nodes.rs", "MAX_NODES", "adding fails with a typed error"),
     ("core/src/nearest/nodes.rs", "REST_MAX", "a node rests no longer, and is probed"),
     ("core/src/nearest/latency.rs", "MAX_SAMPLE", "longer answers count as this long"),
@@ -78,13 +82,19 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/autonat/server.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/autonat/server.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("swarm/src/dialing/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
+    ("swarm/src/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/muxer/mod.rs", "FRAME", "the rest goes in further frames"),
+    ("swarm/src/muxer/mod.rs", "STREAMS", "the connection ends"),
+    ("swarm/src/muxer/mod.rs", "GROWTH", "the sender waits"),
+    ("swarm/src/muxer/mod.rs", "SHORT_GROWTH", "the sender waits"),
+    ("swarm/src/handler.rs", "ENDING", "a new stream is refused"),
     ("swarm/src/muxer.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/muxer.rs", "STREAMS", "the connection ends"),
     ("swarm/src/muxer.rs", "GROWTH", "the sender waits"),
     ("swarm/src/muxer.rs", "SHORT_GROWTH", "the sender waits"),
     ("swarm/src/spares.rs", "SPARE", "the oldest are freed"),
-    ("swarm/src/muxer.rs", "INBOUND", "the stream is reset"),
+    ("swarm/src/muxer/mod.rs", "INBOUND", "the stream is reset"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
     ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
     ("swarm/src/node/announced.rs", "MESSAGE", "peers drop the message; the node logs a warning"),
@@ -101,6 +111,21 @@ const FIXED: &[(&str, &str, &str)] = &[
         "LISTENING",
         "building fails with a typed error; relays are waited for in the background",
     ),
+    (
+        "core/src/liveness.rs",
+        "SILENCE",
+        "the peer is asked for a sign of life, if something is due",
+    ),
+    ("core/src/liveness.rs", "ANSWER", "the connection is suspect: what is new goes elsewhere"),
+    ("core/src/liveness.rs", "LONGEST_ANSWER", "the connection is suspect"),
+    ("core/src/liveness.rs", "SUSPECT", "the connection is closed"),
+    ("swarm/src/doubts.rs", "ANSWER", "the peer is dialled again"),
+    ("swarm/src/muxer/socket.rs", "LINGER", "the connection is dropped"),
+    ("swarm/src/muxer/socket.rs", "OVERFLOW", "the connection is read when the peer reads"),
+    ("swarm/src/muxer/socket.rs", "READS", "other connections come first"),
+    ("swarm/src/node/mod.rs", "CLOSING", "connections are dropped"),
+    ("swarm/src/pump/mod.rs", "CLOSING", "the connection is dropped"),
+    ("swarm/src/server/driver.rs", "PLAIN_END", "the server does not wait for it any longer"),
     ("swarm/src/ip.rs", "MULTIPLE", "as beyond the limit that is shared"),
     ("swarm/src/node/limits.rs", "PER_PEER", "the oldest is closed"),
     ("swarm/src/node/limits.rs", "PER_PEER_AT_ONCE", "the connection is closed"),
@@ -112,12 +137,35 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/security/read_ahead.rs", "TURN", "the rest is read next"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
+    ("swarm/src/node/life.rs", "DISCONNECTING", "the node ends all the same"),
+    ("runtime-tokio/src/quic/config.rs", "STREAMS", "the peer waits"),
+    ("runtime-tokio/src/quic/config.rs", "WINDOW", "the sender waits"),
+    ("runtime-tokio/src/quic/config.rs", "SEND", "writers wait"),
+    ("runtime-tokio/src/quic/config.rs", "IDLE", "the connection is lost"),
+    ("runtime-tokio/src/quic/config.rs", "HANDSHAKE", "there is no connection"),
+    ("runtime-tokio/src/quic/config.rs", "UNPROVEN", "the peer is asked to come again"),
+    ("runtime-tokio/src/quic/config.rs", "WAITING", "the connection is refused"),
+    ("runtime-tokio/src/quic/config.rs", "EARLY", "it is dropped, and the peer sends it again"),
+    ("runtime-tokio/src/quic/connection.rs", "LINGER", "what is left of them is lost"),
+    ("runtime-tokio/src/quic/listener.rs", "TURN", "other tasks come first"),
+    ("runtime-tokio/src/quic/stream.rs", "LAST_WORDS", "the peer may not get to read it"),
 ];
 
 /// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
 const NO_LIMITS: &[&str] = &[
+    "SLOWEST",
+    "LONGEST_SILENCE",
+    "LOOK",
+    "HEADER",
+    "LEN",
+    "SYN",
+    "RST",
+    "FIN",
+    "ACK",
+    "AFTER_LAST_WORDS",
     "BEST",
     "BUFFER",
+    "CANCELLED",
     "COPY",
     "COUNTED",
     "CROWD",
@@ -149,11 +197,15 @@ const NO_LIMITS: &[&str] = &[
     "INLINE_BODY",
     "INLINE_COMPRESS",
     "KEPT_CALLS",
+    "KEEP_ALIVE",
     "LATENCY_FRESH",
     "LEVEL",
     "LOAD_AGE",
     "LOAD_FRESH",
     "LOAD_STEP",
+    "LONGEST",
+    "LOOK",
+    "LOOKS",
     "MAX_LEN",
     "MIB",
     "MILLISECOND",
@@ -166,11 +218,13 @@ const NO_LIMITS: &[&str] = &[
     "NATIVE_PREFIX",
     "NEUTRAL",
     "NOBODY",
+    "NOISE",
     "ONE",
     "PAIRS",
     "PEAK_HALF_LIFE",
     "PLAIN_CROWD",
     "PROBE",
+    "QUEUED_RATE",
     "QUICK",
     "READ",
     "REST",
@@ -179,9 +233,11 @@ const NO_LIMITS: &[&str] = &[
     "ROOM",
     "SAMPLE",
     "SAMPLED_FROM",
+    "SHORTEST",
     "SIZE",
     "SLACK",
     "SLOT_BITS",
+    "SLOW",
     "SLOT_MASK",
     "SPARE",
     "STEP",
@@ -287,7 +343,8 @@ fn page() -> String {
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
          if 10 000 requests are at work and each pins the block that it was read in. A connection \
          whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
-         at rest, none. A thread keeps two of them spare. Buffers of large bodies that are used \
+         at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
+         128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Buffers of large bodies that are used \
          again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
          is open. To compress answers takes some 300 KiB for each core and each thread, however \
          many wait for it. A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which an \
@@ -307,6 +364,7 @@ fn page() -> String {
     );
     let mut constants = constants("core/src");
     constants.append(&mut self::constants("swarm/src"));
+    constants.append(&mut self::constants("runtime-tokio/src"));
     for (file, name, beyond) in FIXED {
         let key = ((*file).to_owned(), (*name).to_owned());
         let Some((value, doc)) = constants.remove(&key) else {

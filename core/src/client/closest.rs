@@ -1,7 +1,7 @@
 //! Calls that go to the closest of several nodes: who the nodes are, and what callers see.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -131,7 +131,7 @@ pub enum NodeOutcome {
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) nodes: BTreeMap<ProtocolName, Nodes>,
-    pub(super) strategy: Box<dyn Strategy>,
+    pub(super) strategy: Arc<dyn Strategy>,
     /// Peers with a connection; `None` until the first was ever reported.
     online: Option<HashSet<PeerId, FixedState>>,
     /// No attempt was ever numbered from here on: what is reported late of a protocol whose nodes
@@ -143,7 +143,7 @@ impl Default for Directory {
     fn default() -> Self {
         Self {
             nodes: BTreeMap::new(),
-            strategy: Box::new(Weighted::default()),
+            strategy: Arc::new(Weighted::default()),
             online: None,
             unused_from: 0,
         }
@@ -209,9 +209,11 @@ impl Dispatcher {
         self.directory.nodes.get(protocol).is_some_and(|nodes| nodes.has_available(now))
     }
 
-    /// Replaces the strategy that chooses among the nodes. Default: [`Weighted`].
-    pub fn set_strategy(&mut self, strategy: Box<dyn Strategy>) {
-        self.directory.strategy = strategy;
+    /// Replaces the strategy that chooses among the nodes, and returns the one before. Default:
+    /// [`Weighted`]. One that is not [pure](Strategy::is_pure) is asked by
+    /// [`Directive::Ask`](super::Directive::Ask).
+    pub fn set_strategy(&mut self, strategy: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
+        core::mem::replace(&mut self.directory.strategy, strategy)
     }
 
     /// Says whether there is a connection to a peer. Once a connection was ever reported, peers

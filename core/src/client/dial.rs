@@ -31,6 +31,13 @@ pub(super) struct Dialled {
     late: Cause,
 }
 
+impl Dialled {
+    /// Whether it should be there by now and is not.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+}
+
 impl Dispatcher {
     /// Opens a raw stream to a peer. It counts among the streams of that peer until it is
     /// [hung up](Self::hang_up); where there is no room, idle pooled streams make some.
@@ -39,7 +46,7 @@ impl Dispatcher {
     /// hung up before.
     ///
     /// # Errors
-    /// [`SendError`] if it is not accepted: [`Overloaded`](SendError::Overloaded) if as many
+    /// [`SendError`] if it is not accepted: [`TooManyStreams`](SendError::TooManyStreams) if as many
     /// streams as are allowed are in use.
     pub fn dial(
         &mut self,
@@ -156,12 +163,12 @@ impl Dispatcher {
         let here = self.peers[peer].streams - self.peers[peer].leaving;
         let limit = self.config.max_streams_per_peer;
         if here >= limit && !self.close_longest_idle(|stream| stream.peer == peer) {
-            return Err(SendError::Overloaded { limit });
+            return Err(SendError::TooManyStreams { limit });
         }
         let limit = self.config.max_total_conns;
         let in_all = self.streams_in_all() - self.leaving;
         if in_all >= limit && !self.close_longest_idle(|_| true) {
-            return Err(SendError::Overloaded { limit });
+            return Err(SendError::TooManyStreams { limit });
         }
         Ok(())
     }

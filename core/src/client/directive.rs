@@ -1,5 +1,8 @@
 //! What the dispatcher wants done, what the application is told, and what is counted.
 
+use alloc::boxed::Box;
+
+use super::question::Question;
 use crate::client::{Closest, ClosestError, DialId, Offer};
 use crate::compress::{Body, Payload};
 use crate::error::RequestError;
@@ -10,7 +13,8 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallOptions {
-    /// When the caller stops waiting. Default: only the client's own time limits hold.
+    /// When the caller stops waiting. Until then an answer is waited for, however long
+    /// `read_timeout` is. Default: the client's own time limits hold.
     pub deadline: Option<Timestamp>,
     /// Whether executing the request twice does no harm. If not, it is tried again only after
     /// failures that surely left it unprocessed. Default `true`.
@@ -109,6 +113,9 @@ pub enum Directive {
         /// The stream.
         dial: DialId,
     },
+    /// Ask a rule of the user's, without any lock, and tell
+    /// [`Dispatcher::decided`](super::Dispatcher::decided) what it says.
+    Ask(Box<Question>),
     /// Tell the application.
     Event(ClientEvent),
 }

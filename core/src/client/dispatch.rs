@@ -1,7 +1,7 @@
 //! Which request goes on which stream: routes, pool, waiting requests, opens.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 
 use hashbrown::HashMap;
 use slotmap::SlotMap;
@@ -57,7 +57,7 @@ pub struct Dispatcher {
     pub(super) directory: Directory,
     pub(super) calls: SlotMap<ClosestId, Search>,
     pub(super) dials: SlotMap<DialId, Dialled>,
-    pub(super) retry_policy: Box<dyn RetryPolicy>,
+    pub(super) retry_policy: Arc<dyn RetryPolicy>,
     pub(super) budget: Budget,
     pub(super) rng: Rng,
     pub(super) stats: ClientStats,
@@ -83,6 +83,8 @@ pub(super) struct Request {
     pub(super) retries: u32,
     /// Whether a handler may have seen an earlier try.
     pub(super) delivery: Delivery,
+    /// The signs of life that its stream had given when it was put there.
+    pub(super) signs: u64,
 }
 
 /// ```text
@@ -95,9 +97,9 @@ pub(super) enum Place {
     /// In its route's queue.
     Waiting,
     On(StreamId),
-    /// Until it is tried again.
+    /// Until it is tried again; `None` until the retry policy has said when, or that it fails.
     Resting {
-        until: Timestamp,
+        until: Option<Timestamp>,
     },
 }
 
@@ -121,7 +123,7 @@ impl Dispatcher {
         let retry_policy =
             Backoff { max_retries: config.max_retries, interval: config.retry_interval };
         Self {
-            retry_policy: Box::new(retry_policy),
+            retry_policy: Arc::new(retry_policy),
             budget: Budget::new(),
             rng: Rng::new(seed),
             config,
@@ -170,10 +172,10 @@ impl Dispatcher {
         }
     }
 
-    /// The format in which the peer was last spoken to, if it is remembered.
+    /// The format in which the peer is expected to serve a protocol, if that is known.
     #[must_use]
-    pub fn format_of(&self, peer: &PeerId) -> Option<Format> {
-        self.memory.format(peer)
+    pub fn format_of(&self, peer: &PeerId, protocol: &str) -> Option<Format> {
+        self.memory.format(peer, protocol)
     }
 
     /// Accepts a request. Exactly one [`ClientEvent`] follows for it, unless it is cancelled.
@@ -237,6 +239,7 @@ impl Dispatcher {
             moves: 0,
             retries: 0,
             delivery: Delivery::NotProcessed,
+            signs: 0,
         });
         match stream {
             Some(stream) => self.assign(stream, id),
@@ -271,8 +274,13 @@ impl Dispatcher {
         let route = pooled.route;
         match report {
             Report::Answered { request, answer, load } => {
-                pooled.suspect = false;
+                pooled.give_sign();
                 pooled.answered += 1;
+                if pooled.answered == 1
+                    && let Some(route) = self.routes.get(route)
+                {
+                    self.memory.learn_format(&route.name, pooled.format);
+                }
                 if let Some(load) = load {
                     self.note_load(route, load);
                 }
@@ -290,12 +298,18 @@ impl Dispatcher {
                 self.vacate(stream);
             }
             Report::Failed { request, error, place } => {
-                pooled.suspect |= matches!(error.cause, Cause::TimedOut(_));
+                let signs = self.requests.get(request).map(|request| request.signs);
+                pooled.suspect |= match error.cause {
+                    Cause::TimedOut(_) => true,
+                    // A handler that is slow for its caller, where others are answered, is no sign.
+                    Cause::Deadline => place != report::Place::Free && signs == Some(pooled.signs),
+                    _ => false,
+                };
                 let reused = pooled.answered > 0;
                 let unsupported = error.cause == Cause::Unsupported;
                 let guessed = unsupported && pooled.offer != Offer::Both;
                 if unsupported && let Some(route) = self.routes.get(route) {
-                    self.memory.forget(&route.name.peer);
+                    self.memory.doubt(&route.name);
                 }
                 let gone = place == report::Place::Gone;
                 if gone {
@@ -306,7 +320,10 @@ impl Dispatcher {
                 if let Some(request) = self.requests.get_mut(request).filter(|_| untried) {
                     request.attempts -= 1;
                 }
-                let moves = gone && (reused || guessed || untried);
+                // A stream may end by chance in the middle of a large request, but not twice.
+                let cut_short = matches!(error.cause, Cause::CutShort { .. });
+                let again = cut_short && self.requests.get(request).is_some_and(|r| r.moves > 0);
+                let moves = gone && (reused || guessed || untried) && !again;
                 if !(moves && self.requeue(request, error.delivery)) {
                     self.fail_try(request, error);
                 }
@@ -315,10 +332,11 @@ impl Dispatcher {
                 }
             }
             Report::Vacated => {
-                pooled.suspect = false;
+                pooled.give_sign();
                 self.vacate(stream);
             }
             Report::Limit(limit) => {
+                pooled.signs += 1;
                 pooled.capacity_known = true;
                 if pooled.format == Format::Native {
                     pooled.capacity = limit;
@@ -394,9 +412,7 @@ impl Dispatcher {
     pub(super) fn fail(&mut self, request: RequestId, mut error: RequestError) {
         let Some(ended) = self.remove_request(request) else { return };
         error.attempts = ended.attempts;
-        if ended.delivery == Delivery::Unknown {
-            error.delivery = Delivery::Unknown;
-        }
+        error.delivery = error.delivery.max(ended.delivery);
         self.stats.failed += 1;
         match ended.call {
             Some(call) => self.node_failed(call, request, error),
@@ -424,7 +440,9 @@ impl Dispatcher {
         match request.place {
             Place::Waiting => self.take_waiting(id),
             Place::Resting { until } => {
-                self.timers.remove(&(until, Timer::Retry(id)));
+                if let Some(until) = until {
+                    self.timers.remove(&(until, Timer::Retry(id)));
+                }
                 if let Some(route) = self.routes.get_mut(request.route) {
                     route.resting -= 1;
                 }

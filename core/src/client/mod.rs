@@ -4,10 +4,12 @@ mod closest;
 mod dial;
 mod directive;
 mod dispatch;
+mod expiry;
 mod memory;
 mod opening;
 mod pool;
 mod portion;
+mod question;
 mod queue;
 mod report;
 mod retry;
@@ -15,9 +17,10 @@ mod route;
 mod search;
 mod stopping;
 mod stream;
+mod waiting;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use slotmap::SecondaryMap;
@@ -28,6 +31,7 @@ pub use directive::{CallOptions, ClientEvent, ClientStats, Directive};
 pub use dispatch::{BULK, Dispatcher};
 pub use pool::Offer;
 pub use portion::portion;
+pub use question::{Decision, Question};
 pub use report::{Place, Report};
 pub use retry::{Backoff, RetryPolicy};
 pub use stream::ClientStream;
@@ -171,8 +175,8 @@ impl Client {
     }
 
     /// Replaces the retry policy.
-    pub fn set_retry_policy(&mut self, policy: Box<dyn RetryPolicy>) {
-        self.dispatcher.set_retry_policy(policy);
+    pub fn set_retry_policy(&mut self, policy: impl RetryPolicy + 'static) {
+        self.dispatcher.set_retry_policy(Arc::new(policy));
     }
 
     /// Gives up a request; the server is told. No event follows for it, unless its outcome was
@@ -219,8 +223,8 @@ impl Client {
     }
 
     /// Replaces the strategy that chooses among the servers.
-    pub fn set_strategy(&mut self, strategy: Box<dyn Strategy>) {
-        self.dispatcher.set_strategy(strategy);
+    pub fn set_strategy(&mut self, strategy: impl Strategy + 'static) {
+        self.dispatcher.set_strategy(Arc::new(strategy));
     }
 
     /// Says whether there is a connection to a peer.
@@ -436,6 +440,7 @@ impl Client {
             Directive::AbandonDial { dial } => {
                 self.outputs.push_back(ClientOutput::AbandonDial(dial));
             }
+            Directive::Ask(question) => self.dispatcher.decided(question.decide(), self.now),
             Directive::HangUp { dial } => self.outputs.push_back(ClientOutput::HangUp(dial)),
             Directive::Event(ClientEvent::Drained) => self.drained = true,
             Directive::Event(event) => self.outputs.push_back(ClientOutput::Event(event)),

@@ -21,7 +21,8 @@ impl Dispatcher {
     /// Returns whether it is still wanted; if not, reset it.
     pub fn opened(&mut self, stream: StreamId, format: Format, now: Timestamp) -> bool {
         self.now = self.now.max(now);
-        let Some(&Pooled { route, state: State::Opening { due }, .. }) = self.streams.get(stream)
+        let Some(&Pooled { route, state: State::Opening { due }, offer, .. }) =
+            self.streams.get(stream)
         else {
             return false;
         };
@@ -45,7 +46,10 @@ impl Dispatcher {
         if let Some(route) = self.routes.get_mut(route) {
             route.opening -= 1;
             route.streams.push(stream);
-            self.memory.learn_format(route.name.peer, format);
+            // A sole proposal may be optimistic: the peer has agreed to it once it has answered.
+            if offer == Offer::Both {
+                self.memory.learn_format(&route.name, format);
+            }
         }
         self.serve(route);
         self.trim_idle(stream);
@@ -69,18 +73,18 @@ impl Dispatcher {
         if small + bulk == 0 || route.rests_until.is_some() {
             return self.set_starved(key, false);
         }
-        let format = self.memory.format(&route.name.peer);
+        let format = self.memory.format(&route.name.peer, route.name.protocol.as_str());
+        let bulk_room = self.config.max_bulk_streams.saturating_sub(self.peers[route.peer].bulk);
         let wanted = match format {
             None => 1,
-            Some(Format::Plain) => small + bulk,
+            Some(Format::Plain) => small + bulk.min(bulk_room),
             Some(Format::Native) => {
                 let streams = route.streams.iter().filter_map(|id| self.streams.get(*id));
                 // The peer is about to say how much more it takes on that one.
                 let undecided = streams.into_iter().any(|s| !s.capacity_known && !s.suspect);
                 let each = self.config.max_in_flight.min(Settings::ASSUMED.max_in_flight as usize);
                 let for_small = if undecided { 0 } else { small.div_ceil(each) };
-                let for_bulk = self.config.max_bulk_streams.saturating_sub(route.bulk_streams);
-                for_small + bulk.min(for_bulk)
+                for_small + bulk.min(bulk_room)
             }
         };
         let missing = wanted.saturating_sub(route.opening);
@@ -166,6 +170,7 @@ impl Dispatcher {
             capacity_known: false,
             bulk: false,
             suspect: false,
+            signs: 0,
             watched_until: self.now,
             idle_since: self.now,
             created: self.now,
@@ -191,7 +196,7 @@ impl Dispatcher {
         self.peers[peer].streams -= 1;
         if cause == Cause::Unsupported && offer != Offer::Both {
             // The peer changed, or never spoke this protocol: ask it again from the beginning.
-            self.memory.forget(&route.name.peer);
+            self.memory.doubt(&route.name);
         } else if route.streams.is_empty() && route.opening == 0 {
             let waiting = route.small.ids.drain(..).chain(route.bulk.ids.drain(..));
             let waiting: Vec<RequestId> = waiting.collect();

@@ -19,6 +19,9 @@ use crate::time::Timestamp;
 
 /// A plain peer that has not closed a stream for this long after its first answer keeps it.
 const PROBE: Duration = Duration::from_millis(50);
+/// How many requests a plain stream carries. A server of the Go library closes one after 10 000, and
+/// a request that crosses with that is perhaps processed.
+const MAX_PLAIN_USES: u64 = 9_000;
 
 /// Which formats to propose on a new stream, in this order, in one negotiation.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +46,11 @@ pub(super) struct Pooled {
     pub(super) capacity_known: bool,
     /// Carries a large body now.
     pub(super) bulk: bool,
-    /// A request timed out here and there was no sign of life since, or the stream is on probe.
+    /// A request timed out here, or its caller's deadline passed without any sign of life, and there
+    /// was none since; or the stream is on probe.
     pub(super) suspect: bool,
+    /// How often the peer has said anything.
+    pub(super) signs: u64,
     /// When its timer for being idle runs out.
     pub(super) watched_until: Timestamp,
     /// When it last fell idle.
@@ -81,6 +87,12 @@ impl Pooled {
         self.is_ready() && self.in_flight == 0
     }
 
+    /// The peer has said something that only a living stream says.
+    pub(super) fn give_sign(&mut self) {
+        self.signs += 1;
+        self.suspect = false;
+    }
+
     pub(super) fn can_take(&self, bulk: bool) -> bool {
         let alone = bulk || self.format == Format::Plain;
         let room = if alone { self.in_flight == 0 } else { self.in_flight < self.capacity };
@@ -97,16 +109,17 @@ impl Dispatcher {
     /// been closed, and the others expire.
     pub(super) fn pick(&self, route: RouteKey, bulk: bool) -> Option<StreamId> {
         let route = self.routes.get(route)?;
+        if bulk && self.peers[route.peer].bulk >= self.config.max_bulk_streams {
+            return None;
+        }
         let usable = route.streams.iter().filter_map(|id| {
             let stream = self.streams.get(*id)?;
             (stream.can_take(bulk) && !self.is_stale(stream)).then_some((*id, stream))
         });
         let is_native = |(_, stream): &(StreamId, &Pooled)| stream.format == Format::Native;
-        let native = if bulk {
-            let room = route.bulk_streams < self.config.max_bulk_streams;
-            usable.clone().rev().find(is_native).filter(|_| room)
-        } else {
-            usable.clone().find(is_native)
+        let native = match bulk {
+            true => usable.clone().rev().find(is_native),
+            false => usable.clone().find(is_native),
         };
         let plain = || usable.filter(|s| !is_native(s)).max_by_key(|(_, s)| s.idle_since);
         native.or_else(plain).map(|(id, _)| id)
@@ -134,11 +147,10 @@ impl Dispatcher {
         self.stats.reused += u64::from(pooled.answered > 0);
         if request.bulk {
             pooled.bulk = true;
-            if let Some(route) = self.routes.get_mut(pooled.route) {
-                route.bulk_streams += 1;
-            }
+            self.peers[pooled.peer].bulk += 1;
         }
         request.place = Place::On(stream);
+        request.signs = pooled.signs;
         request.attempts += 1;
         self.directives.push_back(Directive::Start {
             stream,
@@ -166,16 +178,20 @@ impl Dispatcher {
         let Some(pooled) = self.streams.get_mut(stream) else { return };
         pooled.in_flight = pooled.in_flight.saturating_sub(1);
         pooled.last_active = self.now;
-        let key = pooled.route;
-        if core::mem::take(&mut pooled.bulk)
-            && let Some(route) = self.routes.get_mut(key)
-        {
-            route.bulk_streams -= 1;
-        }
+        let (key, peer) = (pooled.route, pooled.peer);
+        let was_bulk = core::mem::take(&mut pooled.bulk);
+        self.peers[peer].bulk -= usize::from(was_bulk);
         if pooled.is_idle() {
             pooled.idle_since = self.now;
+            let worn = pooled.format == Format::Plain && pooled.placed >= MAX_PLAIN_USES;
             self.count_idle(stream);
             self.probe(stream);
+            if worn {
+                self.close_stream(stream);
+            }
+        }
+        if was_bulk {
+            self.serve_bulk_of(peer);
         }
         self.serve(key);
         // At the cap, a stream that nobody needs here is one that another protocol may wait for.
@@ -332,14 +348,17 @@ impl Dispatcher {
         let Some(pooled) = self.streams.remove(stream) else { return };
         if let Some(route) = self.routes.get_mut(pooled.route) {
             route.leaving -= 1;
-            route.bulk_streams -= usize::from(pooled.bulk);
         }
         let peer = &mut self.peers[pooled.peer];
+        peer.bulk -= usize::from(pooled.bulk);
         peer.streams -= 1;
         peer.leaving -= 1;
         self.leaving -= 1;
         if pooled.in_flight > 0 {
             self.rescue(stream);
+        }
+        if pooled.bulk {
+            self.serve_bulk_of(pooled.peer);
         }
         self.place_waiting(pooled.route);
         self.forget_if_unused(pooled.route);

@@ -1,11 +1,12 @@
 //! Requests that wait for a stream.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use slotmap::SlotMap;
 
 use super::dispatch::{Dispatcher, Place, Request, Timer};
-use super::route::RouteKey;
+use super::route::{PeerKey, RouteKey};
 use super::stopping::Stopping;
 use crate::error::Delivery;
 use crate::id::RequestId;
@@ -83,6 +84,21 @@ impl Dispatcher {
     pub(super) fn serve(&mut self, key: RouteKey) {
         self.place_waiting(key);
         self.open_needed(key);
+    }
+
+    /// One large body less is under way to a peer: those that wait may be of any of its protocols,
+    /// and the one that waits for the longest time comes first.
+    pub(super) fn serve_bulk_of(&mut self, peer: PeerKey) {
+        let Some(routes) = self.peers.get(peer).map(|peer| &peer.routes) else { return };
+        let oldest = |key: &RouteKey| {
+            let queue = &self.routes.get(*key).filter(|route| route.bulk.live > 0)?.bulk;
+            Some((queue.oldest(&self.requests)?, *key))
+        };
+        let mut waiting: Vec<(u64, RouteKey)> = routes.iter().filter_map(oldest).collect();
+        waiting.sort_unstable();
+        for (_, route) in waiting {
+            self.serve(route);
+        }
     }
 
     pub(super) fn place_waiting(&mut self, key: RouteKey) {

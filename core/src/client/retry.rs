@@ -1,10 +1,11 @@
 //! Whether a failed request is tried again, and when.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt::Debug;
 use core::time::Duration;
 
 use super::dispatch::{Dispatcher, Place, Timer};
+use super::question::Tried;
 use crate::error::{Cause, Delivery, RequestError, StatusCode};
 use crate::id::RequestId;
 use crate::rng::Rng;
@@ -18,12 +19,19 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// [`Dispatcher::set_retry_policy`](super::Dispatcher::set_retry_policy).
 ///
 /// It is asked only about failures that it makes sense to try again ([`RequestError::may_retry`]),
-/// while the retry budget lasts.
-pub trait RetryPolicy: Debug + Send {
+/// while the retry budget lasts. No lock is held meanwhile, so it may look at the client, or use it.
+pub trait RetryPolicy: Debug + Send + Sync {
     /// How long to wait before the request is tried again; `None` to give up. `retries` counts
     /// the tries after the first, so it is 0 when the first try has failed. `random` is a fresh
     /// random number for every call.
-    fn pause(&mut self, error: &RequestError, retries: u32, random: u64) -> Option<Duration>;
+    fn pause(&self, error: &RequestError, retries: u32, random: u64) -> Option<Duration>;
+
+    /// Whether [`pause`](Self::pause) does nothing but compute: it neither waits nor calls anything
+    /// that may lock, the client least of all. It is then called with the client's lock held, which
+    /// saves a turn. Default: no.
+    fn is_pure(&self) -> bool {
+        false
+    }
 }
 
 /// The default: at most `max_retries` further tries. The pause before try *n* (from 1) is drawn
@@ -38,12 +46,16 @@ pub struct Backoff {
 }
 
 impl RetryPolicy for Backoff {
-    fn pause(&mut self, _: &RequestError, retries: u32, random: u64) -> Option<Duration> {
+    fn pause(&self, _: &RequestError, retries: u32, random: u64) -> Option<Duration> {
         if retries >= self.max_retries {
             return None;
         }
         let longest = self.interval.saturating_mul(1 << retries.min(20)).min(MAX_PAUSE);
         Some(Rng::new(random).between(longest / 2, longest))
+    }
+
+    fn is_pure(&self) -> bool {
+        true
     }
 }
 
@@ -108,12 +120,16 @@ impl RequestError {
 
     /// Whether it makes sense to try the request at another node: what went wrong may be this
     /// node's fault, and trying cannot execute the request twice unless it is `idempotent`. More
-    /// than [`may_retry`](Self::may_retry): another node may have an address, or speak the protocol, or
-    /// the format.
+    /// than [`may_retry`](Self::may_retry): another node may have an address, speak the protocol or
+    /// the format, or accept more.
     #[must_use]
     pub fn may_try_elsewhere(&self, idempotent: bool) -> bool {
         let faulty = match &self.cause {
-            Cause::NoAddress | Cause::Unsupported | Cause::Violation(_) | Cause::Body(_) => true,
+            Cause::NoAddress
+            | Cause::Unsupported
+            | Cause::CutShort { .. }
+            | Cause::Violation(_)
+            | Cause::Body(_) => true,
             Cause::Remote(status) => status.code == StatusCode::NotFound,
             _ => false,
         };
@@ -123,41 +139,60 @@ impl RequestError {
 }
 
 impl Dispatcher {
-    /// Replaces the retry policy.
-    pub fn set_retry_policy(&mut self, policy: Box<dyn RetryPolicy>) {
-        self.retry_policy = policy;
+    /// Replaces the retry policy, and returns the one before. One that is not
+    /// [pure](RetryPolicy::is_pure) is asked by [`Directive::Ask`](super::Directive::Ask).
+    pub fn set_retry_policy(&mut self, policy: Arc<dyn RetryPolicy>) -> Arc<dyn RetryPolicy> {
+        core::mem::replace(&mut self.retry_policy, policy)
     }
 
     /// A try of a request has failed: it rests until the next, or fails for good.
     pub(super) fn fail_try(&mut self, id: RequestId, error: RequestError) {
-        match self.pause_before_retry(id, &error) {
-            Some(pause) => self.rest(id, pause, error.delivery),
-            None => self.fail(id, error),
-        }
-    }
-
-    fn pause_before_retry(&mut self, id: RequestId, error: &RequestError) -> Option<Duration> {
-        let request = self.requests.get(id)?;
+        let Some(request) = self.requests.get(id) else { return };
+        let retries = request.retries;
         if request.call.is_some() || !error.may_retry(request.idempotent) || self.is_stopping() {
-            return None;
+            return self.fail(id, error);
         }
-        let (retries, deadline) = (request.retries, request.deadline);
         self.budget.failed();
-        self.pause(error, retries, deadline)
+        if !self.budget.allows() {
+            self.fail(id, error);
+        } else if self.retry_policy.is_pure() {
+            let random = self.rng.next_u64();
+            let pause = self.retry_policy.pause(&error, retries, random);
+            self.rest_or_fail(id, error, pause);
+        } else {
+            self.rest(id, None);
+            self.ask_policy(Tried::Request(id), error, retries);
+        }
     }
 
-    /// How long to wait after a failure that may pass, before try number `retries` after the first.
-    pub(super) fn pause(
+    /// The retry policy has said how long to wait before the next try, or that there is none.
+    pub(super) fn rest_or_fail(
         &mut self,
+        id: RequestId,
+        error: RequestError,
+        pause: Option<Duration>,
+    ) {
+        let deadline = self.requests.get(id).and_then(|request| request.deadline);
+        let pause = pause.and_then(|pause| self.fit_pause(pause, &error, deadline));
+        let Some(pause) = pause else { return self.fail(id, error) };
+        let until = self.now + pause;
+        self.rest(id, Some(until));
+        if let Some(request) = self.requests.get_mut(id) {
+            request.retries += 1;
+            request.moves = 0;
+            request.delivery = request.delivery.max(error.delivery);
+        }
+        self.stats.retries += 1;
+        self.timers.insert((until, Timer::Retry(id)));
+    }
+
+    /// A pause as the server asks for it; `None` if it is too long for the caller.
+    pub(super) fn fit_pause(
+        &self,
+        mut pause: Duration,
         error: &RequestError,
-        retries: u32,
         deadline: Option<Timestamp>,
     ) -> Option<Duration> {
-        if !self.budget.allows() {
-            return None;
-        }
-        let random = self.rng.next_u64();
-        let mut pause = self.retry_policy.pause(error, retries, random)?;
         if let Some(asked) = error.status().and_then(|status| status.retry_after) {
             if asked > MAX_PAUSE {
                 // The caller may want to wait that long; a peer must not make it.
@@ -170,21 +205,13 @@ impl Dispatcher {
         in_time.then_some(pause)
     }
 
-    fn rest(&mut self, id: RequestId, pause: Duration, delivery: Delivery) {
-        let until = self.now + pause;
+    fn rest(&mut self, id: RequestId, until: Option<Timestamp>) {
         self.leave_place(id);
         let Some(request) = self.requests.get_mut(id) else { return };
-        request.retries += 1;
-        request.moves = 0;
-        if delivery == Delivery::Unknown {
-            request.delivery = delivery;
-        }
         request.place = Place::Resting { until };
         if let Some(route) = self.routes.get_mut(request.route) {
             route.resting += 1;
         }
-        self.stats.retries += 1;
-        self.timers.insert((until, Timer::Retry(id)));
     }
 
     /// The pause of a request is over.

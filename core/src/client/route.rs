@@ -27,6 +27,8 @@ pub(super) struct PeerUse {
     pub(super) idle: usize,
     /// Of those, streams about to be gone.
     pub(super) leaving: usize,
+    /// Of those, streams that carry a large body now.
+    pub(super) bulk: usize,
     /// A plain stream that has answered once, and is watched for whether the peer keeps it.
     pub(super) probe: Option<StreamId>,
 }
@@ -44,8 +46,6 @@ pub(super) struct Route {
     pub(super) leaving: usize,
     /// An open has failed; none is tried until then.
     pub(super) rests_until: Option<Timestamp>,
-    /// Streams that carry a large body now.
-    pub(super) bulk_streams: usize,
     /// Requests that rest until they are tried again.
     pub(super) resting: usize,
     /// Listed among the routes that `max_total_conns` keeps waiting.
@@ -60,10 +60,11 @@ pub(super) struct RouteName {
     pub(super) protocol: ProtocolName,
 }
 
+/// A [`RouteName`] to look for.
 #[derive(Hash)]
-struct RouteRef<'a> {
-    peer: &'a PeerId,
-    protocol: &'a str,
+pub(super) struct RouteRef<'a> {
+    pub(super) peer: &'a PeerId,
+    pub(super) protocol: &'a str,
 }
 
 impl Equivalent<RouteName> for RouteRef<'_> {
@@ -86,7 +87,6 @@ impl Dispatcher {
             opening: 0,
             leaving: 0,
             rests_until: None,
-            bulk_streams: 0,
             resting: 0,
             starved: false,
             small: Queue::default(),
@@ -98,8 +98,15 @@ impl Dispatcher {
     }
 
     pub(super) fn peer(&mut self, peer: &PeerId) -> PeerKey {
-        let unused =
-            PeerUse { id: *peer, routes: Vec::new(), streams: 0, idle: 0, leaving: 0, probe: None };
+        let unused = PeerUse {
+            id: *peer,
+            routes: Vec::new(),
+            streams: 0,
+            idle: 0,
+            leaving: 0,
+            bulk: 0,
+            probe: None,
+        };
         let peers = &mut self.peers;
         *self.by_peer.entry(*peer).or_insert_with(|| peers.insert(unused))
     }
@@ -110,7 +117,6 @@ impl Dispatcher {
             route.streams.is_empty()
                 && route.opening == 0
                 && route.leaving == 0
-                && route.bulk_streams == 0
                 && route.resting == 0
                 && route.small.live + route.bulk.live == 0
         });

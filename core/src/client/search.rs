@@ -1,17 +1,19 @@
 //! One call to the closest node: which node is asked when, and what the caller gets.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::closest::{
     Closest, ClosestError, ClosestOptions, Directory, Hedge, NodeAttempt, NodeOutcome,
 };
 use super::directive::{CallOptions, ClientEvent};
 use super::dispatch::{Dispatcher, Place, Timer};
+use super::question::Tried;
 use super::stopping::Stopping;
 use crate::compress::{Body, Payload};
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, StatusCode};
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId};
-use crate::nearest::{Attempt, Nodes, Point, Selection};
+use crate::nearest::{Attempt, Node, Nodes, Point, Selection};
 use crate::time::Timestamp;
 
 /// How many attempts a call remembers for its report.
@@ -51,6 +53,17 @@ pub(super) struct Search {
     due: Option<Timestamp>,
 }
 
+/// Why a node is asked.
+#[derive(Debug, Clone)]
+pub(super) enum Why {
+    /// A round begins.
+    Begin,
+    /// Another takes long.
+    Hedge,
+    /// Another has failed.
+    Failover(RequestError),
+}
+
 #[derive(Debug)]
 struct Try {
     request: RequestId,
@@ -58,6 +71,11 @@ struct Try {
 }
 
 impl Search {
+    /// Whether its deadline has passed.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.options.deadline.is_some_and(|due| due <= now)
+    }
+
     fn note(&mut self, attempt: &Attempt, outcome: NodeOutcome, now: Timestamp) {
         if self.log.len() < MAX_LOG {
             self.log.push(NodeAttempt {
@@ -127,7 +145,13 @@ impl Dispatcher {
         };
         search.begin_round(random);
         let id = self.calls.insert(search);
-        match self.ask_next(id) {
+        let begun = if self.directory.strategy.is_pure() {
+            let node = self.next_node(id);
+            self.ask_node(id, node)
+        } else {
+            Ok(self.choose(id, Why::Begin))
+        };
+        match begun {
             Ok(true) => Ok(id),
             Ok(false) => {
                 self.calls.remove(id);
@@ -148,13 +172,77 @@ impl Dispatcher {
         self.finish_drain();
     }
 
-    /// Asks the next node, if there is one.
-    fn ask_next(&mut self, id: ClosestId) -> Result<bool, SendError> {
+    /// Asks the next node, as soon as it is known which that is.
+    fn ask_next(&mut self, id: ClosestId, why: Why) {
+        if self.directory.strategy.is_pure() {
+            let node = self.next_node(id);
+            self.go_on(id, why, node);
+        } else if !self.choose(id, why.clone()) {
+            self.go_on(id, why, None);
+        }
+    }
+
+    /// What a pure strategy chooses.
+    fn next_node(&mut self, id: ClosestId) -> Option<PeerId> {
+        let search = self.calls.get_mut(id)?;
+        let Directory { nodes, strategy, .. } = &self.directory;
+        search.selection.next(nodes.get(&search.protocol)?, &**strategy, self.now)
+    }
+
+    /// Has the strategy choose; `false` if there is nothing to choose from.
+    fn choose(&mut self, id: ClosestId, why: Why) -> bool {
+        let Some(search) = self.calls.get(id) else { return false };
+        let Some(nodes) = self.directory.nodes.get(&search.protocol) else { return false };
+        let offered = search.selection.offered(nodes.iter(), self.now);
+        let offered: Vec<Node> = offered.cloned().collect();
+        let selection = search.selection.clone();
+        let any = !offered.is_empty();
+        if any {
+            self.ask_strategy(id, why, selection, offered);
+        }
+        any
+    }
+
+    /// A strategy has chosen among the nodes as they were when it was asked.
+    pub(super) fn node_chosen(&mut self, id: ClosestId, why: Why, node: Option<PeerId>) {
+        let Some(search) = self.calls.get(id) else { return };
+        if matches!(why, Why::Hedge) && search.tries.is_empty() {
+            return;
+        }
+        if let Some(peer) = node {
+            let known = self.directory.nodes.get(&search.protocol);
+            let known = known.and_then(|nodes| nodes.get(&peer));
+            if search.selection.offered(known.into_iter(), self.now).next().is_none() {
+                return self.ask_next(id, why);
+            }
+            if let Some(search) = self.calls.get_mut(id) {
+                search.selection.exclude(peer);
+            }
+        }
+        self.go_on(id, why, node);
+    }
+
+    /// Asks this node, and deals with what that leads to.
+    fn go_on(&mut self, id: ClosestId, why: Why, node: Option<PeerId>) {
+        let asked = self.ask_node(id, node);
+        match (why, asked) {
+            (Why::Begin, Ok(true)) | (Why::Hedge, Ok(false) | Err(_)) => {}
+            (Why::Begin, Ok(false)) => self.fail_call(id, SendError::NoNodes.into()),
+            (Why::Begin, Err(refused)) => self.fail_call(id, refused.into()),
+            (Why::Hedge, Ok(true)) => self.stats.hedges += 1,
+            (Why::Failover(_), Ok(true)) => self.stats.failovers += 1,
+            // Another node may still answer.
+            _ if self.calls.get(id).is_some_and(|search| !search.tries.is_empty()) => {}
+            (Why::Failover(last), Ok(false)) => self.end_round(id, last),
+            (Why::Failover(_), Err(refused)) => self.fail_call(id, refused.into()),
+        }
+    }
+
+    /// Asks a node, if there is one.
+    fn ask_node(&mut self, id: ClosestId, node: Option<PeerId>) -> Result<bool, SendError> {
         let now = self.now;
-        let Some(search) = self.calls.get_mut(id) else { return Ok(false) };
-        let Directory { nodes, strategy, .. } = &mut self.directory;
-        let Some(nodes) = nodes.get_mut(&search.protocol) else { return Ok(false) };
-        let Some(peer) = search.selection.next(nodes, &**strategy, now) else { return Ok(false) };
+        let (Some(search), Some(peer)) = (self.calls.get_mut(id), node) else { return Ok(false) };
+        let Some(nodes) = self.directory.nodes.get_mut(&search.protocol) else { return Ok(false) };
         let Some(attempt) = nodes.begin(&peer, now) else { return Ok(false) };
         let (protocol, body) = (search.protocol.clone(), search.body.clone());
         let options = search.options;
@@ -197,21 +285,14 @@ impl Dispatcher {
         let Some(search) = self.calls.get_mut(id) else { return };
         search.due = None;
         if search.tries.is_empty() {
-            match self.ask_next(id) {
-                Ok(true) => {}
-                Ok(false) => self.fail_call(id, SendError::NoNodes.into()),
-                Err(refused) => self.fail_call(id, refused.into()),
-            }
-            return;
+            return self.ask_next(id, Why::Begin);
         }
         if let Some(hedge) = &mut search.hedge
             && self.stopping == Stopping::No
             && self.budget.allows()
         {
             hedge.max = hedge.max.saturating_sub(1);
-            if self.ask_next(id) == Ok(true) {
-                self.stats.hedges += 1;
-            }
+            self.ask_next(id, Why::Hedge);
         }
     }
 
@@ -238,9 +319,7 @@ impl Dispatcher {
         let Some(attempt) = search.take_try(request) else { return };
         search.note(&attempt, NodeOutcome::Failed(error.clone()), now);
         search.attempts += error.attempts;
-        if error.delivery == Delivery::Unknown {
-            search.delivery = Delivery::Unknown;
-        }
+        search.delivery = search.delivery.max(error.delivery);
         if let Some(nodes) = self.directory.nodes.get_mut(&search.protocol) {
             judge(nodes, attempt, &error, now);
         }
@@ -252,21 +331,36 @@ impl Dispatcher {
         if !error.may_try_elsewhere(idempotent) || self.is_stopping() {
             return self.fail_call(id, error);
         }
-        match self.ask_next(id) {
-            Ok(true) => self.stats.failovers += 1,
-            // Another node may still answer.
-            _ if self.calls.get(id).is_some_and(|search| !search.tries.is_empty()) => {}
-            Ok(false) => self.end_round(id, error),
-            Err(refused) => self.fail_call(id, refused.into()),
-        }
+        self.ask_next(id, Why::Failover(error));
     }
 
     /// No node is left: the call rests until the next round, or fails.
     fn end_round(&mut self, id: ClosestId, last: RequestError) {
         let Some(search) = self.calls.get_mut(id) else { return };
-        let (retries, deadline) = (search.retries, search.options.deadline);
-        let passing = search.passing.take();
-        let pause = passing.as_ref().and_then(|error| self.pause(error, retries, deadline));
+        let retries = search.retries;
+        let Some(passing) = search.passing.take().filter(|_| self.budget.allows()) else {
+            return self.fail_call(id, last);
+        };
+        if self.retry_policy.is_pure() {
+            let random = self.rng.next_u64();
+            let pause = self.retry_policy.pause(&passing, retries, random);
+            self.rest_or_fail_call(id, last, &passing, pause);
+        } else {
+            self.ask_policy(Tried::Round(id, last), passing, retries);
+        }
+    }
+
+    /// The retry policy has said how long to wait before the next round, or that there is none.
+    pub(super) fn rest_or_fail_call(
+        &mut self,
+        id: ClosestId,
+        last: RequestError,
+        passing: &RequestError,
+        pause: Option<Duration>,
+    ) {
+        let Some(search) = self.calls.get(id) else { return };
+        let deadline = search.options.deadline;
+        let pause = pause.and_then(|pause| self.fit_pause(pause, passing, deadline));
         let Some(pause) = pause else { return self.fail_call(id, last) };
         let random = self.rng.next_u64();
         if let Some(search) = self.calls.get_mut(id) {
@@ -277,7 +371,7 @@ impl Dispatcher {
         self.set_call_due(id, Some(self.now + pause));
     }
 
-    fn fail_call(&mut self, id: ClosestId, mut error: RequestError) {
+    pub(super) fn fail_call(&mut self, id: ClosestId, mut error: RequestError) {
         let Some(search) = self.take_call(id) else { return };
         error.attempts = search.attempts;
         error.delivery = search.delivery;
@@ -293,9 +387,8 @@ impl Dispatcher {
             if let Some(request) = self.requests.get(request) {
                 search.attempts += request.attempts;
                 let sent = matches!(request.place, Place::On(_));
-                if sent || request.delivery == Delivery::Unknown {
-                    search.delivery = Delivery::Unknown;
-                }
+                let delivery = if sent { Delivery::Unknown } else { request.delivery };
+                search.delivery = search.delivery.max(delivery);
             }
             self.withdraw(request);
             search.note(&attempt, NodeOutcome::Cancelled, self.now);
@@ -337,6 +430,8 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
             StatusCode::DeadlineExceeded | StatusCode::Cancelled => nodes.given_up(attempt, now),
             _ => nodes.succeeded(attempt, now),
         },
+        // It is well, and accepts less.
+        Cause::CutShort { .. } => nodes.given_up(attempt, now),
         Cause::TimedOut(_)
         | Cause::Unreachable(_)
         | Cause::NoAddress

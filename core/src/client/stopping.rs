@@ -63,6 +63,12 @@ impl Dispatcher {
         self.finish_drain();
     }
 
+    /// Whether nothing is left to do, and nothing can come: [`ClientEvent::Drained`] was told.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.stopping == Stopping::Drained
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping != Stopping::No
     }

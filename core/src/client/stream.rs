@@ -4,9 +4,9 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use bytes::Bytes;
 use slab::Slab;
 
+use super::dispatch::BULK;
 use super::report::{Place, Report};
 use crate::compress::{Body, Payload};
 use crate::config::ClientConfig;
@@ -22,7 +22,7 @@ use crate::time::{Timestamp, earliest};
 
 /// The low bits of a wire id are the slot of its call; those above only ever increase.
 const SLOT_BITS: u32 = 20;
-const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+pub(super) const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
 /// So many frames in a row that answer nothing are a flood.
 const MAX_UNASKED: u32 = 10_000;
@@ -35,16 +35,18 @@ const BUFFER: usize = 4 * 1024;
 /// [`Dispatcher`](super::Dispatcher) what became of each. It knows nothing about other streams.
 #[derive(Debug)]
 pub struct ClientStream {
-    link: Link,
+    pub(super) link: Link,
     max_in_flight: usize,
-    read_timeout: Duration,
+    pub(super) read_timeout: Duration,
     peer: Settings,
-    calls: Slab<Call>,
+    pub(super) calls: Slab<Call>,
     seq: u64,
     /// Calls whose last byte is not known to have left: where it lies, and the wire id.
-    unsent: VecDeque<(u64, u64)>,
-    /// No call is due before this; it may be earlier than the truth.
-    due: Option<Timestamp>,
+    pub(super) unsent: VecDeque<(u64, u64)>,
+    /// No call is due before this, unless a message arrives; it may be earlier than the truth.
+    pub(super) due: Option<Timestamp>,
+    /// Calls that are due wait for the end of the message that arrives.
+    pub(super) held: bool,
     draining: bool,
     /// Frames since the last answer that are none.
     unasked: u32,
@@ -56,22 +58,18 @@ pub struct ClientStream {
 
 /// A request on its way.
 #[derive(Debug)]
-struct Call {
-    id: u64,
+pub(super) struct Call {
+    pub(super) id: u64,
     /// `None` once nobody waits for the answer; its slot stays taken until the server says that
     /// it has stopped.
-    request: Option<RequestId>,
-    deadline: Option<Timestamp>,
-    /// Set when the last byte has left.
-    read_due: Option<Timestamp>,
-    /// Where on the stream its last byte lies.
-    end: u64,
-}
-
-impl Call {
-    fn due(&self) -> Option<Timestamp> {
-        earliest(self.deadline, self.read_due)
-    }
+    pub(super) request: Option<RequestId>,
+    pub(super) deadline: Option<Timestamp>,
+    /// Set when the last byte has left, unless the caller has a deadline of its own.
+    pub(super) read_due: Option<Timestamp>,
+    /// Bytes of the request.
+    pub(super) len: u64,
+    /// Where on the stream its last byte lies, or that of its cancellation.
+    pub(super) end: u64,
 }
 
 impl ClientStream {
@@ -99,6 +97,7 @@ impl ClientStream {
             seq: 0,
             unsent: VecDeque::new(),
             due: None,
+            held: false,
             draining: false,
             unasked: 0,
             heard: false,
@@ -143,7 +142,7 @@ impl ClientStream {
             self.report_failed(request, cause, phase, delivery, Place::Free);
             return;
         }
-        let entry = self.calls.vacant_entry();
+        let (entry, begin) = (self.calls.vacant_entry(), self.link.queued());
         self.seq += 1;
         let id = self.seq << SLOT_BITS | entry.key() as u64;
         if native {
@@ -162,7 +161,8 @@ impl ClientStream {
             self.link.outbox.plain(body.raw().clone());
         }
         let end = self.link.queued();
-        entry.insert(Call { id, request: Some(request), deadline, read_due: None, end });
+        let len = end - begin;
+        entry.insert(Call { id, request: Some(request), deadline, read_due: None, len, end });
         self.unsent.push_back((end, id));
         self.due = earliest(self.due, deadline);
     }
@@ -230,7 +230,7 @@ impl ClientStream {
                 // be told: Yamux reads a reset as an end.
                 self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
             }
-            StreamEvent::Finished => self.end(&Cause::RemoteClosed),
+            StreamEvent::Finished => self.end(&self.cut_short().unwrap_or(Cause::RemoteClosed)),
             StreamEvent::Failed(error) => {
                 self.link.gone();
                 // What the peer has spoken on, it had taken.
@@ -315,7 +315,12 @@ impl ClientStream {
 
     fn take_frames(&mut self) {
         while !self.closed {
-            let result = match self.link.next_frame() {
+            let next = self.link.next_frame();
+            let slow = self.link.take_slow();
+            if slow.is_some() || self.held && !self.link.is_receiving() {
+                self.go_on_waiting(slow.unwrap_or_default());
+            }
+            let result = match next {
                 Ok(None) => return,
                 Ok(Some(frame)) if self.link.format == Format::Plain => self.take_plain(frame),
                 Ok(Some(frame)) => self.take_native(frame),
@@ -379,7 +384,7 @@ impl ClientStream {
         match answer.as_ref().map(|payload| payload.check(limit)) {
             Ok(Err(error)) => {
                 let phase = Phase::Answer;
-                self.report_failed(request, error.into(), phase, Delivery::Unknown, Place::Free);
+                self.report_failed(request, error.into(), phase, Delivery::Processed, Place::Free);
             }
             _ => self.reports.push_back(Report::Answered { request, answer, load }),
         }
@@ -410,63 +415,17 @@ impl ClientStream {
         }
     }
 
-    /// Starts the read timer of every call whose last byte has left.
-    fn arm_written(&mut self) {
-        let written = self.link.written();
-        let read_due = self.link.now + self.read_timeout;
-        while let Some(&(_, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
-            self.unsent.pop_front();
-            let call = self.calls.get_mut((id & SLOT_MASK) as usize);
-            if let Some(call) = call.filter(|call| call.id == id && call.read_due.is_none()) {
-                call.read_due = Some(read_due);
-                self.due = earliest(self.due, call.read_due);
-            }
-        }
+    /// Whether the peer, which speaks plain, ends the stream in the middle of a large request.
+    fn cut_short(&self) -> Option<Cause> {
+        let (_, call) = self.calls.iter().next()?;
+        let begun = self.link.may_have_left(call.end - call.len + 1);
+        let large = call.len > BULK as u64 && self.link.format == Format::Plain;
+        let header = self.link.format.header_len();
+        let cut = large && begun && !self.link.may_have_left(call.end);
+        cut.then(|| Cause::CutShort { len: call.len as usize - header })
     }
 
-    /// Fails what is due, and finds out when to look again.
-    fn expire(&mut self, now: Timestamp) {
-        let is_due = |call: &Call| call.due().is_some_and(|due| due <= now);
-        let due: alloc::vec::Vec<usize> =
-            self.calls.iter().filter(|(_, call)| is_due(call)).map(|(slot, _)| slot).collect();
-        for slot in due {
-            let call = &self.calls[slot];
-            let Some(request) = call.request else {
-                let cause = Cause::Lost(Arc::from("the peer does not confirm cancellation"));
-                return self.close_with(&cause);
-            };
-            if self.link.format == Format::Plain {
-                let deadline = call.deadline.is_some_and(|deadline| deadline <= now);
-                let read = Cause::TimedOut(self.read_timeout);
-                return self.close_with(&if deadline { Cause::Deadline } else { read });
-            }
-            // Even if no byte has left: what waits to be written is not taken back.
-            let ((phase, _), delivery) = (self.progress(call), Delivery::Unknown);
-            let cause = match call.deadline {
-                Some(deadline) if deadline <= now => Cause::Deadline,
-                _ => Cause::TimedOut(self.read_timeout),
-            };
-            self.abandon(slot);
-            self.report_failed(request, cause, phase, delivery, Place::Taken);
-        }
-        self.due = self.calls.iter().filter_map(|(_, call)| call.due()).min();
-    }
-
-    /// Tells the server that the answer is not wanted, and expects it to confirm in time.
-    fn abandon(&mut self, slot: usize) {
-        let confirm_by = self.link.now + self.read_timeout;
-        let call = &mut self.calls[slot];
-        call.request = None;
-        call.deadline = None;
-        call.read_due = Some(confirm_by);
-        let id = call.id;
-        self.due = earliest(self.due, Some(confirm_by));
-        if self.link.format == Format::Native {
-            self.link.outbox.native(Kind::Cancel, Flags::default(), id, Bytes::new(), |_| {});
-        }
-    }
-
-    fn progress(&self, call: &Call) -> (Phase, Delivery) {
+    pub(super) fn progress(&self, call: &Call) -> (Phase, Delivery) {
         if !self.link.may_have_left(call.end) {
             (Phase::Write, Delivery::NotProcessed)
         } else if call.end <= self.link.written() {
@@ -507,7 +466,7 @@ impl ClientStream {
         self.close();
     }
 
-    fn close_with(&mut self, cause: &Cause) {
+    pub(super) fn close_with(&mut self, cause: &Cause) {
         self.fail_calls(cause, false);
         self.link.reset();
         self.close();
@@ -535,7 +494,7 @@ impl ClientStream {
         self.reports.push_back(Report::Closed);
     }
 
-    fn report_failed(
+    pub(super) fn report_failed(
         &mut self,
         request: RequestId,
         cause: Cause,

@@ -33,9 +33,10 @@ options! {
     ///
     /// What costs a peer less than the server and leads to nothing draws on 10 000 points that
     /// each peer has: a frame without an effect 1 and 1 for each KiB, a request that is cancelled
-    /// while its handler is at work 10, a stream without a request 20, a message that does not end
-    /// within `read_timeout` or an answer that is not taken within `write_timeout` 200, a breach of
-    /// the format 500. A point comes back each millisecond, and 10 with each answer. A peer without
+    /// while its handler is at work 10, also if its stream breaks, but not more than 5000 for one that
+    /// breaks, a stream without a request 20, a message that does not move within `read_timeout` or
+    /// an answer that is not taken within `write_timeout` 200, a breach of the format 500. A point
+    /// comes back each millisecond, and 10 with each answer. A peer without
     /// points is cut off: its streams are reset, new ones too, until it has half of them again.
     /// `ServerStats::cut_off` counts how often that happens.
     ///
@@ -60,11 +61,12 @@ options! {
     /// assert_eq!(wrong.to_string(), "min_concurrent_conns is 51, allowed is 1 to 50");
     /// ```
     ServerConfig {
-        /// How long a new stream may take until its first request arrives, and how long one
-        /// message may take to arrive once its first byte has. Default 30 s; 1 ms to 24 h.
+        /// How long a new stream may take until its first request arrives, and the longest silence
+        /// in the middle of a message. One that takes longer than this in all must come with 4 KiB
+        /// a second on average from then on. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// The longest time that one write may take; a slower reader is cut off.
-        /// Default 30 s; 1 ms to 24 h.
+        /// The longest time that one write may take; a slower reader is cut off. A large answer is
+        /// many writes, of 65 000 bytes at most. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// How long a stream without a request in flight is kept. It is closed exactly then: there
         /// is no sweep. Default 5 min; 1 ms to 24 h.
@@ -83,9 +85,17 @@ options! {
         /// The most requests in flight on one native stream, announced to the peer; what comes
         /// beyond is answered `busy`. Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
-        /// The most streams that one connection may have open at us. Yamux ends a connection with
-        /// more than 512 streams of both sides together. Default 256; 1 to 256.
+        /// The most streams that one connection may have open at us. For one more, the one that has
+        /// been idle for the longest time is closed; if each is at work, or has not been used yet,
+        /// the new one is refused. Yamux ends a connection with more than 512 streams of both sides
+        /// together. Default 256; 1 to 256.
         with_max_streams_per_connection(max_streams_per_connection: usize) = 256, 1, 256;
+        /// The most raw streams that peers may have open at us, in all. Shares of it are fair: one
+        /// peer or protocol gets eight ninths at most while there are others, and who has none gets
+        /// a first one for as long as there is any. Beyond it they are reset. They are no requests,
+        /// and do not count in the limit of concurrency. Default 1000; 1 to 1 000 000. Worst-case
+        /// memory: this times the receive window of a stream, 256 KiB at first, if nobody reads.
+        with_max_raw_streams(max_raw_streams: usize) = 1000, 1, MOST;
         /// How long the limit of concurrency is watched before each of its moves.
         /// Default 1 s; 1 ms to 1 h.
         with_limit_window(limit_window: Duration) = Limit::WINDOW, MILLISECOND, HOUR;
@@ -141,9 +151,13 @@ impl ServerConfig {
         self.min_concurrent_conns.unwrap_or_else(default)
     }
 
-    /// The most that the limit of concurrency ever becomes. Default 10 000, or
-    /// [`max_concurrent_conns`](Self::max_concurrent_conns) if that is set;
-    /// `max_concurrent_conns` to 1 000 000.
+    /// The most that the limit of concurrency ever becomes, and the most handlers there ever are:
+    /// a peer or a protocol with nothing at work gets a first place beyond the limit, and one with
+    /// less than an equal part of it gets that, up to this number. Handlers that were told to stop
+    /// count here, and not in the limit.
+    ///
+    /// Default 10 000, or [`max_concurrent_conns`](Self::max_concurrent_conns) if that is set or
+    /// the limit is [`LimitPolicy::Fixed`]; `max_concurrent_conns` to 1 000 000.
     #[must_use]
     pub fn with_concurrency_ceiling(mut self, concurrency_ceiling: usize) -> Self {
         self.concurrency_ceiling = Some(concurrency_ceiling);
@@ -153,7 +167,11 @@ impl ServerConfig {
     /// The value set by [`with_concurrency_ceiling`](Self::with_concurrency_ceiling).
     #[must_use]
     pub fn concurrency_ceiling(&self) -> usize {
-        self.concurrency_ceiling.or(self.max_concurrent_conns).unwrap_or(Limit::MAX)
+        let default = || match self.limit_policy() {
+            LimitPolicy::Fixed => self.max_concurrent_conns(),
+            _ => Limit::MAX,
+        };
+        self.concurrency_ceiling.or(self.max_concurrent_conns).unwrap_or_else(default)
     }
 
     /// The rule by which the limit of concurrency moves. Default

@@ -201,6 +201,21 @@ impl Decoder {
         self.partial.len() + self.large.as_ref().map_or(0, |large| large.room)
     }
 
+    /// Bytes that have come of a frame that is not complete.
+    pub(crate) fn arrived(&self) -> usize {
+        self.partial.len() + self.large.as_ref().map_or(0, |large| large.filled)
+    }
+
+    /// The id of the frame that is not complete, if its header has come.
+    pub(crate) fn arriving_id(&self) -> Option<u64> {
+        let header = match &self.large {
+            Some(large) => Some(large.header),
+            None if self.partial.len() < self.format.header_len() => None,
+            None => self.parse_header(&self.partial).ok(),
+        };
+        header.map(|header| header.id)
+    }
+
     /// Forgets all bytes.
     pub(crate) fn clear(&mut self) {
         self.input = Bytes::new();

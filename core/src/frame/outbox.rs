@@ -12,17 +12,27 @@ const COPY: usize = 16 * 1024;
 /// A larger body's beginning fills up the write that carries its header.
 const FIRST_WRITE: usize = 16 * 1024;
 
+/// The largest write. More is handed out in slices, uncopied, so that it is seen whether the other
+/// end takes anything: a slow link needs minutes for a large body. As large as a frame of the muxer.
+const SLICE: usize = 65_000;
+
 /// The largest buffer that is allocated in advance of the frames that go into it.
 const BATCH: usize = 64 * 1024;
 
-/// Frames on their way out, as the fewest and largest writes that order allows.
+/// Frames on their way out, as the fewest and largest writes that order allows, of at most 65 000
+/// bytes each.
 ///
 /// Small frames gather in one buffer; a large body is handed out as it is, uncopied, except for
 /// the beginning that shares a write with its header.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Complete writes, in order, before `tail`.
+    /// Whole buffers, in order, before `tail`.
     ready: VecDeque<Bytes>,
+    /// The first of `ready` is the rest of a buffer, of which so much was handed out.
+    begun: Option<usize>,
+    /// Slices of the buffer written now that went before this one: while it is written, they are
+    /// not freed.
+    pinned: usize,
     /// Frames that gather. While it is empty it may hold a buffer of up to `keep` bytes, which is
     /// used again once the write that shares it is done.
     tail: BytesMut,
@@ -61,13 +71,28 @@ impl Outbox {
 
     /// The next bytes to write; `None` if there are none.
     pub fn next_write(&mut self) -> Option<Bytes> {
-        let write = match self.ready.pop_front() {
+        let mut write = match self.ready.pop_front() {
             Some(write) => write,
             None if self.tail.is_empty() => return None,
             None => self.take_tail(),
         };
+        self.pinned = self.begun.take().unwrap_or(0);
+        if write.len() > SLICE {
+            self.ready.push_front(write.split_off(SLICE));
+            self.begun = Some(self.pinned + SLICE);
+        }
         self.len -= write.len();
         Some(write)
+    }
+
+    /// The last write is done.
+    pub(crate) fn written(&mut self) {
+        self.pinned = self.begun.unwrap_or(0);
+    }
+
+    /// Bytes that were written and cannot be freed, because they are a part of what waits.
+    pub(crate) fn pinned(&self) -> usize {
+        self.pinned
     }
 
     /// Forgets everything that waits.

@@ -42,7 +42,7 @@ const HALVING: [u64; 17] = [
     2_147_483_648,
 ];
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Latency {
     smooth: Option<u64>,
     sampled: Timestamp,

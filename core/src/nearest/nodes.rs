@@ -50,7 +50,7 @@ pub struct Nodes {
 }
 
 /// One node: a server of the protocol.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     peer: PeerId,
     point: Point,

@@ -50,9 +50,28 @@ impl Selection {
         strategy: &dyn Strategy,
         now: Timestamp,
     ) -> Option<PeerId> {
-        let offered =
-            nodes.iter().filter(|node| node.is_usable(now) && !self.skipped.contains(node.peer()));
-        let best = match strategy.choices() {
+        let best = self.best(self.offered(nodes.iter(), now), strategy, now);
+        self.skipped.extend(best);
+        best
+    }
+
+    /// Of these nodes, those that may be named now.
+    pub(crate) fn offered<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a Node>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &'a Node> {
+        nodes.filter(move |node| node.is_usable(now) && !self.skipped.contains(node.peer()))
+    }
+
+    /// The best of the nodes that are offered.
+    pub(crate) fn best<'a>(
+        &self,
+        offered: impl Iterator<Item = &'a Node>,
+        strategy: &dyn Strategy,
+        now: Timestamp,
+    ) -> Option<PeerId> {
+        match strategy.choices() {
             Choices::All => offered
                 .map(|node| {
                     let candidate = self.candidate(node, now);
@@ -67,9 +86,7 @@ impl Selection {
                     _ => *first.peer(),
                 }
             }),
-        };
-        self.skipped.extend(best);
-        best
+        }
     }
 
     fn candidate<'a>(&self, node: &'a Node, now: Timestamp) -> Candidate<'a> {

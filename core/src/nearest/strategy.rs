@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 ///
 /// It sees one node at a time and says what that would cost; the cheapest is chosen, among equals
 /// the one at the least [distance](Distance) from the key, and among those the one with the least
-/// peer id. So the order is total, and the same whatever the order in which nodes were added.
+/// peer id. So the order is total, and the same whatever the order in which nodes were added. No lock
+/// is held meanwhile, so it may look at the client.
 ///
 /// ```
 /// use pointsub_core::nearest::{Candidate, Strategy};
@@ -26,7 +27,7 @@ use crate::time::Timestamp;
 ///     }
 /// }
 /// ```
-pub trait Strategy: Debug + Send {
+pub trait Strategy: Debug + Send + Sync {
     /// What it costs to send the request to this node, in any unit; less is better.
     ///
     /// Must depend on the candidate alone, and must not change from call to call.
@@ -35,6 +36,13 @@ pub trait Strategy: Debug + Send {
     /// Among which candidates the cheapest is chosen. Default: all.
     fn choices(&self) -> Choices {
         Choices::All
+    }
+
+    /// Whether [`cost`](Self::cost) and [`choices`](Self::choices) do nothing but compute: they
+    /// neither wait nor call anything that may lock, the client least of all. They are then called
+    /// with the client's lock held, which saves a copy of what is known of each node. Default: no.
+    fn is_pure(&self) -> bool {
+        false
     }
 }
 
@@ -71,6 +79,10 @@ impl Strategy for XorOrder {
     /// Nothing: equal costs are ordered by distance.
     fn cost(&self, _: &Candidate<'_>) -> u64 {
         0
+    }
+
+    fn is_pure(&self) -> bool {
+        true
     }
 }
 
@@ -158,6 +170,10 @@ impl Strategy for Weighted {
         let highest = weights.iter().map(|weight| u64::from(*weight)).sum::<u64>();
         highest * u64::from(BEST) - self.score(candidate)
     }
+
+    fn is_pure(&self) -> bool {
+        true
+    }
 }
 
 /// The power of two choices with peak latencies: of two nodes drawn at random, the one where less
@@ -177,5 +193,9 @@ impl Strategy for PeakEwma {
 
     fn choices(&self) -> Choices {
         Choices::Two
+    }
+
+    fn is_pure(&self) -> bool {
+        true
     }
 }

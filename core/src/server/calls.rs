@@ -2,6 +2,7 @@
 
 use super::gate::{Gate, Outcome};
 use super::limit::{Sample, SampleOutcome};
+use super::patience::Trouble;
 use super::stream::{ServerEvent, ServerStream};
 use crate::compress::{Body, Payload};
 use crate::error::{Delivery, Status, StatusCode};
@@ -48,10 +49,11 @@ impl ServerStream {
         now: Timestamp,
     ) {
         self.link.advance_clock(now);
+        let now = self.link.now;
         let Some(call) = self.remove(call) else { return };
         self.portion.add();
         if let Some(stop) = call.stopped {
-            self.release(&call, Outcome::Abandoned, stop.sample(), gate);
+            gate.release(self.key, Outcome::Abandoned, None, now);
             if stop == Stop::Cancel {
                 let status = Status::new(StatusCode::Cancelled, "");
                 self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
@@ -99,7 +101,7 @@ impl ServerStream {
     }
 
     /// The caller's remaining time is over: it is answered at once, whatever the handler does.
-    pub(super) fn expire(&mut self, gate: &Gate, now: Timestamp) {
+    pub(super) fn expire(&mut self, gate: &mut Gate, now: Timestamp) {
         let mut due = None;
         for slot in 0..self.calls.capacity() {
             let Some(call) = self.calls.get_mut(slot) else { continue };
@@ -107,8 +109,7 @@ impl ServerStream {
                 due = earliest(due, call.deadline);
                 continue;
             }
-            call.stopped = Some(Stop::Deadline);
-            call.deadline = None;
+            call.stop(Stop::Deadline, gate, now);
             let wire_id = call.wire_id;
             self.abandons.push_back(call.id);
             let status = Status::new(StatusCode::DeadlineExceeded, "");
@@ -125,18 +126,26 @@ impl ServerStream {
         Some(call)
     }
 
-    /// A handler has ended, and its place is free.
+    /// A handler that was not told to stop has ended, and its place is free.
     fn release(&self, call: &Call, outcome: Outcome, sample: SampleOutcome, gate: &mut Gate) {
         let now = self.link.now;
-        let sample = Sample { latency: now.since(call.started), outcome: sample };
-        gate.release(self.key, outcome, sample, now);
+        gate.release(self.key, outcome, Some(call.sample(sample, now)), now);
     }
 
-    pub(super) fn abandon_all(&mut self) {
+    /// The peer or the network has broken the stream.
+    pub(super) fn lose_all(&mut self, gate: &mut Gate) {
+        let lost = self.calls.iter().filter(|(_, call)| call.stopped.is_none()).count();
+        if lost > 0 {
+            gate.trouble(self.key, Trouble::Lost(lost), self.link.now);
+        }
+        self.abandon_all(gate);
+    }
+
+    /// Nobody waits any more: all handlers that are still at work are to stop.
+    pub(super) fn abandon_all(&mut self, gate: &mut Gate) {
         for (_, call) in &mut self.calls {
-            call.deadline = None;
             if call.stopped.is_none() {
-                call.stopped = Some(Stop::Lost);
+                call.stop(Stop::Lost, gate, self.link.now);
                 self.abandons.push_back(call.id);
             }
         }
@@ -146,10 +155,24 @@ impl ServerStream {
     /// All handlers have ended, and their places are free.
     pub(super) fn release_all(&mut self, gate: &mut Gate) {
         self.work = 0;
-        for (_, call) in core::mem::take(&mut self.calls) {
-            let sample = call.stopped.map_or(SampleOutcome::Cancelled, Stop::sample);
-            self.release(&call, Outcome::Abandoned, sample, gate);
+        self.lose_all(gate);
+        for _ in core::mem::take(&mut self.calls) {
+            gate.release(self.key, Outcome::Abandoned, None, self.link.now);
         }
+    }
+}
+
+impl Call {
+    /// Its handler is told to stop: it is no load any more, though it keeps its place until it
+    /// has stopped.
+    pub(super) fn stop(&mut self, why: Stop, gate: &mut Gate, now: Timestamp) {
+        self.stopped = Some(why);
+        self.deadline = None;
+        gate.stop(self.sample(why.sample(), now), now);
+    }
+
+    fn sample(&self, outcome: SampleOutcome, now: Timestamp) -> Sample {
+        Sample { latency: now.since(self.started), outcome }
     }
 }
 

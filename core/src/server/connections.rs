@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) requests: u64,
     pub(super) in_flight: usize,
     pub(super) memory: usize,
+    /// It has answered what it was asked, and nothing is on its way in or out.
+    pub(super) idle: bool,
 }
 
 /// What a peer has of everything, over all its streams.
@@ -38,7 +40,9 @@ pub(super) struct Connection {
 pub(super) struct Peer {
     id: PeerId,
     streams: usize,
-    pub(super) in_flight: usize,
+    /// Handlers at work, and those that were told to stop.
+    pub(super) requests: usize,
+    pub(super) raws: usize,
     pub(super) memory: usize,
     pub(super) patience: Patience,
 }
@@ -67,7 +71,7 @@ impl Connections {
     ) -> ConnectionKey {
         let peer = *self.by_id.entry(id).or_insert_with(|| {
             let patience = self.gone.take(&id, now);
-            self.peers.insert(Peer { id, streams: 0, in_flight: 0, memory: 0, patience })
+            self.peers.insert(Peer { id, streams: 0, requests: 0, raws: 0, memory: 0, patience })
         });
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.streams += 1;
@@ -83,7 +87,18 @@ impl Connections {
             requests: 0,
             in_flight: 0,
             memory: 0,
+            idle: false,
         })
+    }
+
+    /// Of these streams, the one that has been idle for the longest time.
+    pub(super) fn longest_idle(
+        &mut self,
+        among: impl IntoIterator<Item = ConnectionKey>,
+    ) -> Option<(ConnectionKey, &mut Connection)> {
+        let since = |key| self.open.get(key).filter(|c| c.idle).map(|c| (c.last_active, key));
+        let (_, key) = among.into_iter().filter_map(since).min()?;
+        Some((key, self.open.get_mut(key)?))
     }
 
     /// Forgets a stream, of which nothing may be counted any more.

@@ -9,10 +9,10 @@ use slotmap::{SlotMap, new_key_type};
 use thiserror::Error;
 
 use super::budget::Budget;
-use super::connections::{ConnectionKey, Connections};
+use super::connections::{Connection, ConnectionKey, Connections, Peer};
 use super::limit::{Limit, Sample};
 use super::patience::Trouble;
-use super::share;
+use super::share::{Flow, Places, Shares};
 use super::stats::{ServerStats, Timer};
 use crate::config::ServerConfig;
 use crate::connection::ConnectionInfo;
@@ -33,13 +33,28 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// many bytes are held, what is counted.
 ///
 /// A request is let in while fewer than the limit are at work, and while neither its peer nor its
-/// protocol has more than its fair share: a multiple of what is free, so that one that floods the
-/// server never keeps another from a first place. Above that it is answered `busy`.
+/// protocol has more than its fair share: a multiple of what is free. Whoever has less than an equal
+/// part of the limit, or nothing at all, is let in beyond it, as far as the ceiling leaves room: so
+/// what one peer holds keeps no other out, wherever it drives the limit. Everything else is answered
+/// `busy`.
+///
+/// A handler that was told to stop, because nobody waits for it, is no load any more: it does not
+/// move the limit, and leaves its place within the limit to others. Until it has stopped, it takes a
+/// place below the ceiling, and of its peer's and its protocol's share.
+///
+/// Raw streams are no load either: one that is open does nothing as a rule. They share a limit of
+/// their own by the same rules, which does not move.
 ///
 /// Everything per request takes constant time: streams, peers and protocols are known by keys.
 #[derive(Debug)]
 pub struct Gate {
     limit: Limit,
+    /// The most handlers there may be, those that were told to stop included.
+    ceiling: usize,
+    /// Handlers at work, those that were told to stop included.
+    requests: Shares,
+    max_raws: usize,
+    raws: Shares,
     budget: Budget,
     protocols: SlotMap<ProtocolKey, Protocol>,
     by_name: BTreeMap<ProtocolName, ProtocolKey>,
@@ -51,7 +66,8 @@ pub struct Gate {
 
 #[derive(Debug, Default)]
 struct Protocol {
-    in_flight: usize,
+    requests: usize,
+    raws: usize,
 }
 
 /// How a handler's work on a request ended.
@@ -85,6 +101,10 @@ impl Gate {
     pub fn new(config: &ServerConfig) -> Self {
         Self {
             limit: Limit::configured(config),
+            ceiling: config.concurrency_ceiling(),
+            requests: Shares::default(),
+            max_raws: config.max_raw_streams(),
+            raws: Shares::default(),
             budget: Budget::configured(config),
             protocols: SlotMap::with_key(),
             by_name: BTreeMap::new(),
@@ -114,7 +134,10 @@ impl Gate {
     /// finished. Returns whether it was open.
     pub fn unregister(&mut self, protocol: &str) -> bool {
         let key = self.by_name.remove(protocol);
-        key.is_some_and(|key| self.protocols.remove(key).is_some())
+        let Some(gone) = key.and_then(|key| self.protocols.remove(key)) else { return false };
+        self.requests.forget(gone.requests);
+        self.raws.forget(gone.raws);
+        true
     }
 
     /// Whether streams for this protocol are let in now.
@@ -139,7 +162,10 @@ impl Gate {
     pub fn drain(&mut self) {
         self.draining = true;
         self.by_name.clear();
-        self.protocols.clear();
+        for (_, gone) in self.protocols.drain() {
+            self.requests.forget(gone.requests);
+            self.raws.forget(gone.raws);
+        }
     }
 
     /// Ends a drain: protocols can be registered again.
@@ -151,7 +177,9 @@ impl Gate {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
-            in_flight: self.limit.active() as u64,
+            in_flight: self.requests.taken() as u64,
+            stopping: self.requests.taken().saturating_sub(self.limit.active()) as u64,
+            raw_streams: self.raws.taken() as u64,
             limit: self.limit.limit() as u64,
             load: self.limit.load(),
             streams: self.connections.open.len() as u64,
@@ -165,6 +193,21 @@ impl Gate {
     #[must_use]
     pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
         self.connections.info(now).collect()
+    }
+
+    /// Makes room for another stream on a connection that carries these and may carry no more:
+    /// [drain](super::ServerStream::drain) the one that is returned, which has been idle for the
+    /// longest time. `None` if none is: each is at work, in the middle of a message, or waits for
+    /// its first request, which may be on its way.
+    pub fn make_room(
+        &mut self,
+        among: impl IntoIterator<Item = ConnectionKey>,
+    ) -> Option<ConnectionKey> {
+        let (key, connection) = self.connections.longest_idle(among)?;
+        // It is not chosen again while it ends.
+        connection.idle = false;
+        self.counters.displaced += 1;
+        Some(key)
     }
 
     /// Notes a stream that a peer opened, until it is [closed](Self::close).
@@ -182,7 +225,7 @@ impl Gate {
 
     /// Forgets a stream, after the last of its requests.
     pub(super) fn close(&mut self, stream: ConnectionKey, now: Timestamp) {
-        self.charge(stream, 0);
+        self.charge(stream, 0, false);
         self.connections.close(stream, now);
     }
 
@@ -198,9 +241,11 @@ impl Gate {
         self.budget.fits(connection.memory, bytes, peer.memory)
     }
 
-    /// Notes how many bytes a stream holds. Says whether its peer is cut off.
-    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
+    /// Notes how many bytes a stream holds, and whether it is idle. Says whether its peer is cut
+    /// off.
+    pub(super) fn charge(&mut self, stream: ConnectionKey, bytes: usize, idle: bool) -> bool {
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
+        connection.idle = idle;
         let before = core::mem::replace(&mut connection.memory, bytes);
         if before != bytes {
             peer.memory = peer.memory - before + bytes;
@@ -218,27 +263,25 @@ impl Gate {
         now: Timestamp,
     ) -> Result<(), Status> {
         self.limit.handle_timeout(now);
-        let free = self.limit.limit().saturating_sub(self.limit.active());
-        let peers = self.connections.peers.len();
-        let protocols = self.protocols.len();
-        let known = self.connections.get_mut(stream);
-        let known = known.and_then(|(connection, peer)| {
-            let protocol = self.protocols.get_mut(connection.protocol)?;
-            Some((connection, peer, protocol))
-        });
-        let Some((connection, peer, protocol)) = known else {
-            self.refuse();
-            let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
-            return Err(Status::new(code, ""));
+        let limit = self.limit.limit();
+        let places = Places {
+            limit,
+            free: limit.saturating_sub(self.limit.active()),
+            room: self.ceiling.saturating_sub(self.requests.taken()),
+        };
+        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
+        let Some((connection, peer, protocol)) =
+            parties(&mut self.connections, &mut self.protocols, stream)
+        else {
+            return Err(self.refuse_unserved());
         };
         if peer.patience.is_lost() {
             self.refuse_busy();
             return Err(busy("too much trouble"));
         }
-        let fair = free > 0
-            && (peers == 1 || share::admits(peer.in_flight, free))
-            && (protocols == 1 || share::admits(protocol.in_flight, free));
-        if !fair {
+        let of_peer = Flow { has: peer.requests, known: peers };
+        let of_protocol = Flow { has: protocol.requests, known: protocols };
+        if !self.requests.admit(places, of_peer, of_protocol) {
             self.limit.refused(now);
             self.refuse_busy();
             return Err(busy(""));
@@ -250,19 +293,24 @@ impl Gate {
         connection.requests += 1;
         connection.in_flight += 1;
         connection.last_active = connection.last_active.max(now);
-        peer.in_flight += 1;
-        protocol.in_flight += 1;
+        self.requests.take(&mut peer.requests, &mut protocol.requests);
         self.counters.started += 1;
         self.limit.started(now);
         Ok(())
     }
 
-    /// The handler of an admitted request is done.
+    /// The handler of an admitted request was told to stop: what it does from now on is no load.
+    pub(super) fn stop(&mut self, sample: Sample, now: Timestamp) {
+        self.limit.ended(now, sample);
+    }
+
+    /// The handler of an admitted request is done. `sample` is `None` if it was told to
+    /// [stop](Self::stop).
     pub(super) fn release(
         &mut self,
         stream: ConnectionKey,
         outcome: Outcome,
-        sample: Sample,
+        sample: Option<Sample>,
         now: Timestamp,
     ) {
         match outcome {
@@ -270,18 +318,51 @@ impl Gate {
             Outcome::Failed => self.counters.failed += 1,
             Outcome::Abandoned => self.counters.abandoned += 1,
         }
-        self.limit.ended(now, sample);
+        if let Some(sample) = sample {
+            self.limit.ended(now, sample);
+        }
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
         connection.in_flight = connection.in_flight.saturating_sub(1);
         connection.last_active = connection.last_active.max(now);
-        peer.in_flight = peer.in_flight.saturating_sub(1);
         if outcome == Outcome::Ok {
             peer.patience.earn();
         }
         // Not there if it was unregistered meanwhile.
-        if let Some(protocol) = self.protocols.get_mut(connection.protocol) {
-            protocol.in_flight = protocol.in_flight.saturating_sub(1);
+        let protocol = self.protocols.get_mut(connection.protocol);
+        self.requests.give(&mut peer.requests, protocol.map(|protocol| &mut protocol.requests));
+    }
+
+    /// Lets a raw stream in, or says with which status a request would be refused.
+    pub(super) fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
+        let free = self.max_raws.saturating_sub(self.raws.taken());
+        let places = Places { limit: self.max_raws, free, room: free };
+        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
+        let Some((_, peer, protocol)) = parties(&mut self.connections, &mut self.protocols, stream)
+        else {
+            return Err(self.refuse_unserved());
+        };
+        let of_peer = Flow { has: peer.raws, known: peers };
+        let of_protocol = Flow { has: protocol.raws, known: protocols };
+        if peer.patience.is_lost() || !self.raws.admit(places, of_peer, of_protocol) {
+            self.refuse_busy();
+            return Err(busy(""));
         }
+        self.raws.take(&mut peer.raws, &mut protocol.raws);
+        Ok(())
+    }
+
+    /// A raw stream that was let in is not used any more.
+    pub(super) fn release_raw(&mut self, stream: ConnectionKey) {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        let protocol = self.protocols.get_mut(connection.protocol);
+        self.raws.give(&mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
+    }
+
+    /// Counts a request that nobody is registered for.
+    fn refuse_unserved(&mut self) -> Status {
+        self.refuse();
+        let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
+        Status::new(code, "")
     }
 
     /// Counts a request refused for a reason of its stream's.
@@ -324,6 +405,17 @@ impl Gate {
     pub(super) fn load(&self) -> u16 {
         u16::try_from(self.limit.load()).unwrap_or(u16::MAX)
     }
+}
+
+/// A stream, its peer and its protocol, if that is registered.
+fn parties<'a>(
+    connections: &'a mut Connections,
+    protocols: &'a mut SlotMap<ProtocolKey, Protocol>,
+    stream: ConnectionKey,
+) -> Option<(&'a mut Connection, &'a mut Peer, &'a mut Protocol)> {
+    let (connection, peer) = connections.get_mut(stream)?;
+    let protocol = protocols.get_mut(connection.protocol)?;
+    Some((connection, peer, protocol))
 }
 
 /// The status of what can be tried again in a moment.

@@ -10,6 +10,8 @@ use crate::time::Timestamp;
 const FULL: u32 = 10_000;
 /// What an answered request gives back.
 const EARNED: u32 = 10;
+/// What a handler that was started for nothing costs.
+const CANCELLED: u32 = 10;
 /// A peer that has used all its points is let in again when it has so many.
 const ENOUGH: u32 = FULL / 2;
 /// How many peers without streams are remembered for what they did.
@@ -23,6 +25,8 @@ pub(super) enum Trouble {
     Frame(usize),
     /// A request that was cancelled while its handler was at work.
     Cancel,
+    /// A stream that broke while so many handlers were at work for it.
+    Lost(usize),
     /// A stream that went away, or was left alone, without a request.
     EmptyStream,
     /// A message that did not end in time, or an answer that was not taken.
@@ -35,7 +39,12 @@ impl Trouble {
     fn points(self) -> u32 {
         match self {
             Self::Frame(len) => 1 + u32::try_from(len / 1024).unwrap_or(FULL),
-            Self::Cancel => 10,
+            Self::Cancel => CANCELLED,
+            // One break alone, which may be the network's fault, cuts nobody off.
+            Self::Lost(calls) => {
+                let calls = u32::try_from(calls).unwrap_or(FULL);
+                calls.saturating_mul(CANCELLED).min(FULL - ENOUGH)
+            }
             Self::EmptyStream => 20,
             Self::Timeout => 200,
             Self::Breach => 500,

@@ -1,18 +1,17 @@
-//! Raw streams that peers open: no frames, but the same limits.
+//! Raw streams that peers open: no frames, and a limit of their own.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use super::gate::{Gate, Outcome};
-use super::limit::{Sample, SampleOutcome};
+use super::gate::Gate;
 use super::{ConnectionKey, Server, ServerOutput};
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 
 impl Gate {
-    /// Lets in a raw stream. It counts as a request at work, from here until it is
-    /// [closed](Self::close_raw), so that limit and fair shares hold for it.
+    /// Lets in a raw stream. It has a place among
+    /// [`max_raw_streams`](crate::ServerConfig::max_raw_streams), from here until it is
+    /// [closed](Self::close_raw), and is no request: the limit of those and the load do not change.
     ///
     /// # Errors
     /// The [`Status`] that a request would be refused with. There is no way to tell the peer:
@@ -24,7 +23,7 @@ impl Gate {
         now: Timestamp,
     ) -> Result<ConnectionKey, Status> {
         let key = self.open(peer, protocol, None, now);
-        match self.admit(key, 0, now) {
+        match self.admit_raw(key) {
             Ok(()) => Ok(key),
             Err(status) => {
                 self.close(key, now);
@@ -35,16 +34,15 @@ impl Gate {
 
     /// A raw stream is not used any more. To be called once for each that was let in.
     pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
-        // How long a conversation lasts says nothing about the server's strength.
-        let sample = Sample { latency: Duration::ZERO, outcome: SampleOutcome::Cancelled };
-        self.release(key, Outcome::Ok, sample, now);
+        self.release_raw(key);
         self.close(key, now);
     }
 }
 
 impl Server {
-    /// Lets in a raw stream that a peer opened and negotiated. It counts as a request at work
-    /// until [`close_raw`](Self::close_raw). Its bytes do not pass through this machine.
+    /// Lets in a raw stream that a peer opened and negotiated. It has a place among
+    /// [`max_raw_streams`](crate::ServerConfig::max_raw_streams) until
+    /// [`close_raw`](Self::close_raw). Its bytes do not pass through this machine.
     ///
     /// # Errors
     /// The [`Status`] that a request would be refused with. There is no way to tell the peer:

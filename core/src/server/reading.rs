@@ -163,8 +163,7 @@ impl ServerStream {
             gate.trouble(self.key, Trouble::Frame(0), self.link.now);
             return None;
         };
-        call.stopped = Some(Stop::Cancel);
-        call.deadline = None;
+        call.stop(Stop::Cancel, gate, self.link.now);
         gate.trouble(self.key, Trouble::Cancel, self.link.now);
         Some(ServerEvent::Abandon { call: call.id })
     }

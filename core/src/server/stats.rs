@@ -13,19 +13,24 @@ pub struct ServerStats {
     pub failed: u64,
     /// Requests whose handler was stopped because nobody waited any more.
     pub abandoned: u64,
-    /// Requests whose handler is at work.
+    /// Requests whose handler is at work, or was told to stop and has not.
     pub in_flight: u64,
+    /// Those of `in_flight` whose handler was told to stop, because nobody waits for it any more.
+    pub stopping: u64,
     /// Requests and streams refused before any handler saw them, for whatever reason: busy,
     /// draining, not registered, too large.
     pub refused: u64,
     /// Those of `refused` for which there was no place or no memory.
     pub busy: u64,
-    /// How many requests may be at work, as the server last saw it.
+    /// How many requests may be at work, as the server last saw it. There are more if the limit
+    /// has shrunk, and first places of peers and protocols go beyond it.
     pub limit: u64,
-    /// The load factor: requests at work in thousandths of the limit. More than 1000 while a
-    /// limit that has shrunk is exceeded.
+    /// The load factor: requests at work, without the stopping ones, in thousandths of the limit.
+    /// More than 1000 while the limit is exceeded.
     pub load: u32,
-    /// Streams that are open.
+    /// Raw streams that peers have open.
+    pub raw_streams: u64,
+    /// Streams that are open, raw ones included.
     pub streams: u64,
     /// Peers with a stream that is open.
     pub peers: u64,
@@ -45,6 +50,8 @@ pub struct ServerStats {
     pub write_timeouts: u64,
     /// Streams closed because they were without a request for the cleanup interval.
     pub idle_timeouts: u64,
+    /// Idle streams closed to make room for another one on their connection.
+    pub displaced: u64,
 }
 
 /// A timer of a stream that ran out.

@@ -205,7 +205,7 @@ impl ServerStream {
             StreamEvent::Finished => self.finished = true,
             StreamEvent::Failed(_) => {
                 self.link.gone();
-                self.abandon_all();
+                self.lose_all(gate);
             }
         }
         self.settle(gate);
@@ -260,7 +260,7 @@ impl ServerStream {
     /// Aborts the stream; its handlers are to be stopped.
     pub fn reset(&mut self, gate: &mut Gate) {
         self.link.reset();
-        self.abandon_all();
+        self.abandon_all(gate);
         self.settle(gate);
     }
 
@@ -385,7 +385,7 @@ impl ServerStream {
         if self.calls.is_empty() && self.link.is_open() {
             if self.draining || self.deaf {
                 self.link.finish();
-            } else if self.idle_due.is_none() {
+            } else if self.idle_due.is_none() && self.link.unwritten() == 0 {
                 self.idle_due = Some(self.link.now + self.cleanup_interval);
             }
             if self.calls.capacity() > KEPT_CALLS {
@@ -398,11 +398,17 @@ impl ServerStream {
         if !self.is_listening() {
             self.link.decoder.clear();
         }
-        if gate.charge(self.key, self.held()) && self.link.is_open() {
+        if gate.charge(self.key, self.held(), self.is_idle()) && self.link.is_open() {
             self.link.reset();
-            self.abandon_all();
+            self.abandon_all(gate);
             self.settle(gate);
         }
+    }
+
+    /// Whether it has answered what it was asked, and nothing is on its way.
+    fn is_idle(&self) -> bool {
+        let at_rest = self.calls.is_empty() && !self.is_arriving() && self.link.unwritten() == 0;
+        at_rest && !self.is_unused() && !self.finished && !self.draining && self.is_listening()
     }
 
     /// Whether no request has come.

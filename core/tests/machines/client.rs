@@ -10,7 +10,8 @@ use crate::support::{
 use bytes::Bytes;
 use pointsub_core::client::Offer;
 use pointsub_core::{
-    Body, Cause, ClientConfig, ClientStats, Delivery, Format, Phase, SendError, Timestamp,
+    Body, Cause, ClientConfig, ClientStats, Delivery, Format, Phase, SendError, StreamError,
+    Timestamp,
 };
 
 /// Without retries: `client_retry.rs` is about those.
@@ -42,9 +43,37 @@ fn many_requests_at_first_contact_wait_for_one_stream() {
 
 #[test]
 fn later_streams_offer_only_what_worked_plain() {
-    let (mut c, _) = ClientScript::plain(config());
-    c.send_to(1, "/other", "hello");
-    c.expect_open_to(1, "/other", Offer::Only(Format::Plain));
+    let (mut c, s) = ClientScript::plain(config());
+    c.send("a");
+    c.expect_sent(s, [plain("a")]);
+    c.send("b");
+    c.expect_open(Offer::Only(Format::Plain));
+}
+
+/// A raw listener agrees to the plain format too, and says nothing about what else a peer serves.
+#[test]
+fn a_plain_protocol_says_nothing_about_another() {
+    let (mut c, s) = ClientScript::plain(config());
+    let a = c.send_to(1, "/other", "a");
+    let other = c.expect_open_to(1, "/other", Offer::Both);
+    c.opened(other, Format::Native);
+    c.expect_sent(other, [c.settings(), request(id(1, 0), "a")]);
+    c.receives(other, [response(id(1, 0), "A")]);
+    c.expect_response(a, "A");
+    // The peer speaks native: it may have learned that since.
+    c.finishes(s);
+    c.expect_finish(s);
+    c.send("b");
+    let guess = c.expect_open(Offer::Only(Format::Native));
+    c.open_fails(guess, StreamError::Unsupported);
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    c.expect_sent(s, [plain("b")]);
+    // It has not, and that is known now.
+    c.send("c");
+    c.expect_open(Offer::Only(Format::Plain));
+    c.send_to(1, "/third", "d");
+    c.expect_open_to(1, "/third", Offer::Only(Format::Native));
 }
 
 #[test]

@@ -29,10 +29,10 @@ fn beyond_max_idle_conns_per_peer_the_oldest_idle_stream_of_the_peer_is_closed()
     c.at(1);
     idle_stream(&mut c, 2, PROTOCOL, Offer::Both);
     c.at(60);
-    idle_stream(&mut c, 1, "/second", PLAIN);
+    idle_stream(&mut c, 1, "/second", Offer::Both);
     c.at(70);
     c.expect_quiet();
-    idle_stream(&mut c, 1, "/third", PLAIN);
+    idle_stream(&mut c, 1, "/third", Offer::Both);
     c.expect_finish(first);
     assert_eq!(c.stats().idle_streams, 3);
 }
@@ -107,7 +107,7 @@ fn at_the_cap_of_a_peer_no_protocol_starves_another() {
     let error = c.expect_error(a);
     assert_eq!(error.attempts, 1);
     c.expect_finish(only);
-    let other = c.expect_open_to(1, "/other", PLAIN);
+    let other = c.expect_open_to(1, "/other", Offer::Both);
     c.opened(other, Format::Plain);
     c.expect_sent(other, [plain("b")]);
     c.receives(other, [plain("B")]);

@@ -1,9 +1,12 @@
 //! The dispatcher as adapters drive it, which run its streams on tasks of their own: a request may
 //! be put on a stream that has closed already.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
-use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Report};
-use pointsub_core::nearest::Point;
+use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Question, Report, RetryPolicy};
+use pointsub_core::nearest::{Candidate, Point, Strategy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, ClientEvent, ClosestOptions, Delivery, Format, PeerId, Phase,
     ProtocolName, RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,
@@ -120,7 +123,7 @@ fn a_stream_that_is_leaving_is_room_for_a_dial() {
     let stream = expect_open(&mut d, Offer::Both);
     assert!(d.opened(stream, Format::Native, ms(0)));
     expect_start(&mut d, stream);
-    let full = Err(SendError::Overloaded { limit: 1 });
+    let full = Err(SendError::TooManyStreams { limit: 1 });
     assert_eq!(d.dial(&peer(1), "/raw", None, ms(0)), full);
     assert_eq!(d.dial(&peer(2), "/raw", None, ms(0)), full);
     d.report(stream, Report::Draining, ms(0));
@@ -196,20 +199,160 @@ fn learn(d: &mut Dispatcher, n: u32) {
 fn formats_are_remembered_up_to_the_stated_number_of_peers() {
     let mut d = dispatcher();
     (0..REMEMBERED).for_each(|n| learn(&mut d, n));
-    assert_eq!(d.format_of(&numbered(0)), Some(Format::Native));
+    assert_eq!(d.format_of(&numbered(0), PROTOCOL), Some(Format::Native));
     learn(&mut d, REMEMBERED);
-    assert_eq!(d.format_of(&numbered(0)), None);
-    assert_eq!(d.format_of(&numbered(1)), Some(Format::Native));
-    // One that changed is forgotten, and makes room for one.
+    assert_eq!(d.format_of(&numbered(0), PROTOCOL), None);
+    assert_eq!(d.format_of(&numbered(1), PROTOCOL), Some(Format::Native));
+    // One that changed is asked again, and keeps its place.
     let request = send(&mut d, &numbered(2), ms(0));
     let stream = expect_open(&mut d, Offer::Only(Format::Native));
     d.open_failed(stream, StreamError::Unsupported, ms(0));
-    assert_eq!(d.format_of(&numbered(2)), None);
+    assert_eq!(d.format_of(&numbered(2), PROTOCOL), None);
     d.cancel(request, ms(0));
     while d.poll_directive().is_some() {}
     learn(&mut d, REMEMBERED + 1);
-    assert_eq!(d.format_of(&numbered(1)), Some(Format::Native));
-    learn(&mut d, REMEMBERED + 2);
-    assert_eq!(d.format_of(&numbered(1)), None);
-    assert_eq!(d.format_of(&numbered(3)), Some(Format::Native));
+    assert_eq!(d.format_of(&numbered(1), PROTOCOL), None);
+    assert_eq!(d.format_of(&numbered(3), PROTOCOL), Some(Format::Native));
+}
+
+/// C16: a call that rests between two rounds is under way.
+#[test]
+fn a_dispatcher_with_a_call_that_rests_is_not_drained() {
+    let mut d = Dispatcher::new(ClientConfig::default().with_max_retries(1), None, 0);
+    let protocol = ProtocolName::new(PROTOCOL).expect("a protocol name");
+    d.add_server_node(&protocol, peer(1), ms(0)).expect("room");
+    let (key, body) = (Point::of_key(b"a"), Bytes::from_static(b"a").into());
+    d.send_closest(PROTOCOL, key, body, ClosestOptions::default(), ms(0)).expect("accepted");
+    for _ in 0..2 {
+        let stream = expect_open(&mut d, Offer::Both);
+        d.open_failed(stream, StreamError::Lost("gone".into()), ms(0));
+        d.drain(ms(0));
+        if let Some(due) = d.next_deadline() {
+            assert!(!d.is_drained());
+            d.handle_timeout(due);
+        }
+    }
+    assert!(d.is_drained());
+}
+
+/// A rule that is not pure.
+#[derive(Debug)]
+struct Own(Duration);
+
+impl RetryPolicy for Own {
+    fn pause(&self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
+        (retries == 0).then_some(self.0)
+    }
+}
+
+impl Strategy for Own {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        u64::from(candidate.node.peer() != &peer(2))
+    }
+}
+
+#[track_caller]
+fn expect_question(d: &mut Dispatcher) -> Question {
+    match d.poll_directive() {
+        Some(Directive::Ask(question)) => *question,
+        other => panic!("it was to ask, not {other:?}"),
+    }
+}
+
+/// A dispatcher with a policy of the user's, which is asked about a request.
+fn asked_for_a_pause() -> (Dispatcher, RequestId, Question) {
+    let mut d = dispatcher();
+    d.set_retry_policy(Arc::new(Own(Duration::from_millis(7))));
+    let a = send(&mut d, &peer(1), ms(0));
+    let stream = expect_open(&mut d, Offer::Both);
+    d.open_failed(stream, StreamError::Lost("gone".into()), ms(0));
+    let question = expect_question(&mut d);
+    assert_eq!((d.poll_directive(), d.next_deadline()), (None, None));
+    (d, a, question)
+}
+
+/// N7, C4: the driver asks, and until it has an answer the request rests.
+#[test]
+fn a_policy_of_the_users_is_asked_by_the_driver() {
+    let (mut d, a, question) = asked_for_a_pause();
+    d.decided(question.decide(), ms(3));
+    assert_eq!(d.next_deadline(), Some(ms(10)));
+    d.handle_timeout(ms(10));
+    let stream = expect_open(&mut d, Offer::Both);
+    d.open_failed(stream, StreamError::Lost("gone".into()), ms(10));
+    let question = expect_question(&mut d);
+    d.decided(question.decide(), ms(10));
+    match d.poll_directive() {
+        Some(Directive::Event(ClientEvent::Failed { request, .. })) => assert_eq!(request, a),
+        other => panic!("it was to fail, not {other:?}"),
+    }
+    assert_eq!((d.stats().routes, d.stats().peers, d.stats().retries), (0, 0, 1));
+}
+
+#[test]
+fn what_was_cancelled_or_closed_meanwhile_is_not_tried_again() {
+    let (mut d, a, question) = asked_for_a_pause();
+    d.cancel(a, ms(1));
+    d.decided(question.decide(), ms(1));
+    assert_eq!((d.poll_directive(), d.next_deadline()), (None, None));
+    assert_eq!((d.stats().cancelled, d.stats().routes), (1, 0));
+
+    let (mut d, a, question) = asked_for_a_pause();
+    d.close(ms(1));
+    assert!(matches!(
+        d.poll_directive(),
+        Some(Directive::Event(ClientEvent::Failed { request, .. })) if request == a
+    ));
+    assert!(d.is_drained());
+    d.decided(question.decide(), ms(1));
+    assert_eq!(d.poll_directive(), Some(Directive::Event(ClientEvent::Drained)));
+
+    // What drains is told at once, and no sooner.
+    let (mut d, a, question) = asked_for_a_pause();
+    d.drain(ms(1));
+    assert!(!d.is_drained());
+    d.decided(question.decide(), ms(1));
+    assert!(matches!(
+        d.poll_directive(),
+        Some(Directive::Event(ClientEvent::Failed { request, .. })) if request == a
+    ));
+    assert!(d.is_drained());
+}
+
+/// N7: the same for a strategy. What it chose may be gone by then.
+#[test]
+fn a_strategy_of_the_users_is_asked_by_the_driver() {
+    let mut d = dispatcher();
+    d.set_strategy(Arc::new(Own(Duration::ZERO)));
+    let protocol = ProtocolName::new(PROTOCOL).expect("a protocol name");
+    for n in 1..4 {
+        d.add_server_node(&protocol, peer(n), ms(0)).expect("room");
+    }
+    let ask = |d: &mut Dispatcher, exclude: Vec<PeerId>| {
+        let (key, body) = (Point::of_key(b"a"), Bytes::from_static(b"a").into());
+        d.send_closest(PROTOCOL, key, body, ClosestOptions::default().with_exclude(exclude), ms(0))
+    };
+    let nobody = ask(&mut d, (1..4).map(peer).collect());
+    assert_eq!((nobody, d.poll_directive()), (Err(SendError::NoNodes), None));
+
+    let call = ask(&mut d, Vec::new()).expect("accepted");
+    let question = expect_question(&mut d);
+    d.remove_server_node(PROTOCOL, &peer(2));
+    d.decided(question.decide(), ms(0));
+    let again = expect_question(&mut d);
+    d.decided(again.decide(), ms(0));
+    assert!(matches!(d.poll_directive(), Some(Directive::Open { peer: to, .. }) if to != peer(2)));
+    d.cancel_closest(call, ms(0));
+    while d.poll_directive().is_some() {}
+
+    ask(&mut d, Vec::new()).expect("accepted");
+    let question = expect_question(&mut d);
+    d.clear_server_nodes(PROTOCOL);
+    d.decided(question.decide(), ms(0));
+    match d.poll_directive() {
+        Some(Directive::Event(ClientEvent::Closest { outcome: Err(error), .. })) => {
+            assert_eq!(error.error.cause, Cause::Refused(SendError::NoNodes));
+        }
+        other => panic!("it was to fail, not {other:?}"),
+    }
 }

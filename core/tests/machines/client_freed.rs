@@ -24,7 +24,7 @@ fn body(alive: &Arc<()>, len: usize) -> Bytes {
 fn dropping_a_client_frees_all_it_holds() {
     let alive = Arc::new(());
     let (mut c, s) = ClientScript::native(ClientConfig::default());
-    c.client.set_strategy(Box::new(XorOrder));
+    c.client.set_strategy(XorOrder);
     c.add_node(2).expect("not itself");
     // Waiting for a stream, written, large, and tried at a node.
     c.send_to(3, "/other", body(&alive, 10));

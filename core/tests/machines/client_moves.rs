@@ -2,10 +2,13 @@
 
 use crate::support;
 use crate::support::{
-    ClientScript, KIB, body, drain, failure, id, plain, request, response, settings,
+    ClientScript, KIB, PROTOCOL, ServerScript, body, drain, failure, id, plain, request, response,
+    settings,
 };
 use pointsub_core::client::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
+use pointsub_core::{
+    Cause, ClientConfig, Delivery, Format, Phase, ServerConfig, StatusCode, StreamError, StreamId,
+};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
 const NATIVE: Offer = Offer::Only(Format::Native);
@@ -389,4 +392,132 @@ fn a_retired_stream_ends_with_its_last_request() {
         c.expect_finish(new);
         c.expect_rest();
     }
+}
+
+/// A client's request, sent with the opening of a stream that a server refuses as it drains, or because
+/// the protocol was unregistered meanwhile: it was not processed, and is tried again after a pause.
+#[test]
+fn a_request_on_a_refused_stream_is_tried_again_after_a_pause() {
+    for drains in [true, false] {
+        let (mut s, busy) = ServerScript::native(ServerConfig::default());
+        s.receives(busy, [request(1, "long")]);
+        let long = s.expect_request("long");
+        if drains {
+            s.drain(10_000);
+            s.expect_sent(busy, [drain(1)]);
+        } else {
+            s.server.unregister(PROTOCOL);
+        }
+        let mut c = ClientScript::new(ClientConfig::default());
+        let a = c.send("a");
+        for opened in 0..4 {
+            let both = [Offer::Both, NATIVE];
+            let stream = c.expect_open(both[usize::from(opened > 0)]);
+            c.opened(stream, Format::Native);
+            c.expect_sent(stream, [c.settings(), request(id(1, 0), "a")]);
+            assert_eq!(c.stats().retries, 0, "it is moved three times");
+            let late = s.accept(Format::Native);
+            let refusal = s.expect_some_write(late);
+            s.written(late);
+            s.expect_finish(late);
+            c.receives_bytes(stream, refusal);
+            c.expect_finish(stream);
+        }
+        assert_eq!(c.stats().retries, 1, "and then it rests");
+        c.expect_quiet();
+        s.respond(long, "");
+        s.flush(busy);
+        if drains {
+            s.expect_finish(busy);
+            s.expect_drained();
+        }
+        s.register(PROTOCOL);
+        c.until(1000);
+        let stream = c.expect_open(NATIVE);
+        c.opened(stream, Format::Native);
+        c.expect_sent(stream, [c.settings(), request(id(1, 0), "a")]);
+        let served = s.accept_native();
+        s.receives(served, [request(id(1, 0), "a")]);
+        let asked = s.expect_request("a");
+        s.respond(asked, "A");
+        c.receives_bytes(stream, s.expect_some_write(served));
+        s.written(served);
+        c.expect_response(a, "A");
+    }
+}
+
+/// Without another try, the caller is told that the server drains and has not looked at it.
+#[test]
+fn a_refusal_of_a_draining_server_says_so() {
+    let (mut s, busy) = ServerScript::native(ServerConfig::default());
+    s.receives(busy, [request(1, "long")]);
+    let long = s.expect_request("long");
+    s.drain(10_000);
+    s.expect_sent(busy, [drain(1)]);
+    let mut c = ClientScript::new(config());
+    let a = c.send("a");
+    for opened in 0..4 {
+        let both = [Offer::Both, NATIVE];
+        let stream = c.expect_open(both[usize::from(opened > 0)]);
+        c.opened(stream, Format::Native);
+        c.expect_sent(stream, [c.settings(), request(id(1, 0), "a")]);
+        // Whatever the protocol: none is served any more.
+        let late = s.accept_for(["/unknown", PROTOCOL][opened % 2], Format::Native);
+        c.receives_bytes(stream, s.expect_some_write(late));
+        s.written(late);
+        s.expect_finish(late);
+        c.expect_finish(stream);
+    }
+    let error = c.expect_error(a);
+    assert_eq!(error.delivery, Delivery::NotProcessed);
+    assert_eq!(error.status().map(|status| status.code), Some(StatusCode::Draining));
+    s.respond(long, "");
+    s.flush(busy);
+    s.expect_finish(busy);
+    s.expect_drained();
+}
+
+// Bodies that a plain peer refuses for their size.
+
+/// Writes a part of a large request on a plain stream, on which the peer ends.
+#[track_caller]
+fn cut_short(c: &mut ClientScript, s: StreamId) {
+    for _ in 0..2 {
+        c.expect_some_write(s);
+        c.written(s);
+    }
+    c.expect_some_write(s);
+    c.finishes(s);
+    c.expect_reset(s);
+}
+
+/// C6: the format cannot say why; that it was not processed is known, and what to look at.
+#[test]
+fn a_large_plain_request_that_is_cut_short_is_not_sent_again() {
+    let mut c = ClientScript::new(ClientConfig::default());
+    let a = c.send(body(300 * KIB));
+    let s = c.expect_open(Offer::Both);
+    c.opened(s, Format::Plain);
+    cut_short(&mut c, s);
+    let cause = Cause::CutShort { len: 300 * KIB };
+    c.expect_failed(a, cause, Phase::Write, Delivery::NotProcessed);
+    assert_eq!(c.stats().retries, 0);
+    c.expect_rest();
+}
+
+/// C9: a peer may close a stream that was idle by chance; it is tried once more.
+#[test]
+fn on_a_stream_that_was_used_before_it_is_sent_once_more() {
+    let (mut c, s) = ClientScript::plain(ClientConfig::default());
+    let a = c.send(body(300 * KIB));
+    cut_short(&mut c, s);
+    let fresh = c.expect_open(PLAIN);
+    c.opened(fresh, Format::Plain);
+    cut_short(&mut c, fresh);
+    let error = c.expect_error(a);
+    assert_eq!((error.delivery, error.attempts), (Delivery::NotProcessed, 2));
+    let words = "request failed while writing (not processed): the peer closed the stream in the \
+                 middle of the request: 307200 bytes may be more than it accepts";
+    assert_eq!(error.to_string(), words);
+    c.expect_rest();
 }

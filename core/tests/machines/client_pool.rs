@@ -60,7 +60,7 @@ fn an_idle_stream_of_another_protocol_makes_room() {
     let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
     c.send_to(1, "/other", "b");
     c.expect_finish(s);
-    let other = c.expect_open_to(1, "/other", PLAIN);
+    let other = c.expect_open_to(1, "/other", Offer::Both);
     c.opened(other, Format::Plain);
     c.expect_sent(other, [plain("b")]);
 }
@@ -81,7 +81,7 @@ fn the_stream_that_is_idle_for_the_longest_time_makes_room() {
     c.expect_response(a, "A");
     c.send_to(1, "/other", "c");
     c.expect_finish(new);
-    c.expect_open_to(1, "/other", PLAIN);
+    c.expect_open_to(1, "/other", Offer::Both);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_stream_of_another_protocol_that_falls_idle_makes_room() {
     c.receives(s, [plain("A")]);
     c.expect_response(a, "A");
     c.expect_finish(s);
-    c.expect_open_to(1, "/other", PLAIN);
+    c.expect_open_to(1, "/other", Offer::Both);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_stream_of_another_protocol_that_ends_makes_room() {
     c.send_to(1, "/other", "b");
     c.breaks(s);
     c.expect_failed(a, Cause::Lost("broken".into()), Phase::Wait, Delivery::Unknown);
-    c.expect_open_to(1, "/other", PLAIN);
+    c.expect_open_to(1, "/other", Offer::Both);
 }
 
 /// C9: the share of requests that found a pooled stream is told.
@@ -355,16 +355,74 @@ fn small_requests_pass_large_ones_that_wait() {
     assert_eq!(c.stats().waiting, 1);
 }
 
+/// Of either format.
 #[test]
-fn max_bulk_streams_does_not_limit_plain_streams() {
+fn max_bulk_streams_holds_for_plain_streams_too() {
     let (mut c, s) = ClientScript::plain(config().with_max_bulk_streams(1));
     let large = body(100 * KIB);
-    c.send(large.clone());
+    let a = c.send(large.clone());
     c.send(large.clone());
     c.expect_sent(s, [plain(large.clone())]);
+    c.send("small");
     let second = c.expect_open(PLAIN);
     c.opened(second, Format::Plain);
-    c.expect_sent(second, [plain(large)]);
+    c.expect_sent(second, [plain("small")]);
+    c.receives(s, [plain("A")]);
+    c.expect_response(a, "A");
+    c.expect_sent(s, [plain(large)]);
+}
+
+/// And over all protocols of a peer; whoever waits for the longest time is next.
+#[test]
+fn max_bulk_streams_holds_for_all_protocols_of_a_peer_together() {
+    let (mut c, s) = ClientScript::native(config().with_max_bulk_streams(1));
+    let large = body(100 * KIB);
+    let a = c.send(large.clone());
+    c.expect_sent(s, [request(id(2, 0), large.clone())]);
+    let b = c.send_to(1, "/b", large.clone());
+    c.send(large.clone());
+    c.send_to(1, "/c", large.clone());
+    c.expect_quiet();
+    c.receives(s, [response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    let other = c.expect_open_to(1, "/b", NATIVE);
+    // While that is opened, another has its place.
+    c.expect_sent(s, [request(id(3, 0), large.clone())]);
+    c.opened(other, Format::Native);
+    c.expect_sent(other, [c.settings()]);
+    c.expect_quiet();
+    c.receives(s, [response(id(3, 0), "")]);
+    c.expect_event();
+    c.expect_sent(other, [request(id(1, 0), large)]);
+    c.receives(other, [response(id(1, 0), "B")]);
+    c.expect_response(b, "B");
+    c.expect_open_to(1, "/c", NATIVE);
+}
+
+/// C9: a Go server closes a stream after 10 000 requests, and the next one may cross with that.
+#[test]
+fn a_plain_stream_carries_9000_requests() {
+    let (mut c, s) = ClientScript::plain(config());
+    for n in 1..9_000_u64 {
+        c.at(n);
+        let a = c.send("a");
+        if n == 8_999 {
+            // Who comes meanwhile waits for another.
+            c.send("b");
+        }
+        c.expect_sent(s, [plain("a")]);
+        if n == 8_999 {
+            let fresh = c.expect_open(PLAIN);
+            c.receives(s, [plain("A")]);
+            c.expect_response(a, "A");
+            c.expect_finish(s);
+            c.opened(fresh, Format::Plain);
+            c.expect_sent(fresh, [plain("b")]);
+            return;
+        }
+        c.receives(s, [plain("A")]);
+        c.expect_response(a, "A");
+    }
 }
 
 // Idle streams.

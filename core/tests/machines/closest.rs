@@ -242,12 +242,12 @@ fn after_a_round_the_retry_policy_decides() {
     #[derive(Debug)]
     struct Twice;
     impl RetryPolicy for Twice {
-        fn pause(&mut self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
+        fn pause(&self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
             (retries < 2).then(|| Duration::from_millis(100 * u64::from(retries + 1)))
         }
     }
     let mut c = farm(ClientConfig::default(), 1);
-    c.client.set_retry_policy(Box::new(Twice));
+    c.client.set_retry_policy(Twice);
     let call = c.send_closest("a", any());
     for at in [100, 300] {
         let open = c.expect_open_to(1, PROTOCOL, Offer::Both);
@@ -365,7 +365,7 @@ fn the_default_strategy_weighs_latency_load_and_connection() {
 #[test]
 fn with_two_choices_the_busy_node_is_avoided() {
     let mut c = ClientScript::new(config());
-    c.client.set_strategy(Box::new(PeakEwma));
+    c.client.set_strategy(PeakEwma);
     (1..=2).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
     let a = c.send_closest("a", any());
     let b = c.send_closest("a", any());
@@ -393,7 +393,7 @@ fn a_strategy_of_the_users_own_decides() {
     }
     for n in 1..=3 {
         let mut c = farm(config(), 3);
-        c.client.set_strategy(Box::new(Only(peer(n))));
+        c.client.set_strategy(Only(peer(n)));
         let call = c.send_closest("a", any());
         let s = asked(&mut c, n, "a");
         c.receives(s, [response(id(1, 0), "A")]);

@@ -1,7 +1,7 @@
 //! Which node is the closest, who rests, and who comes next.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use pointsub_core::nearest::{
@@ -92,12 +92,13 @@ impl Strategy for LeastBusy {
 
 /// Notes how often another strategy was asked, and its last answer.
 #[derive(Debug, Default)]
-struct Watched<S>(S, Cell<(u32, u64)>);
+struct Watched<S>(S, Mutex<(u32, u64)>);
 
 impl<S: Strategy> Strategy for Watched<S> {
     fn cost(&self, candidate: &Candidate<'_>) -> u64 {
-        self.1.set((self.1.get().0 + 1, self.0.cost(candidate)));
-        self.1.get().1
+        let (mut watched, cost) = (self.1.lock().expect("no panic"), self.0.cost(candidate));
+        *watched = (watched.0 + 1, cost);
+        cost
     }
 
     fn choices(&self) -> Choices {
@@ -407,7 +408,7 @@ fn the_score_is_the_weighted_sum() {
     let distance_part = Weighted::distance_part(&Distance::between(b"k", &peer(0)));
     let score = |nodes: &Nodes, now| {
         Selection::new(b"k", 0).next(nodes, &weighted, now).expect("it is usable");
-        1_000_000 - weighted.1.get().1 - 40 * u64::from(distance_part)
+        1_000_000 - weighted.1.lock().expect("no panic").1 - 40 * u64::from(distance_part)
     };
     assert_eq!(score(&nodes, START), 300_000, "nothing is known");
     answer(&mut nodes, 0, 300, START);
@@ -503,11 +504,11 @@ fn the_first_of_ten_thousand_needs_one_look_at_each() {
     let mut selection = Selection::new(b"key", 0);
     for asked in [10_000, 19_999, 29_997] {
         selection.next(&nodes, &weighted, START).expect("all are usable");
-        assert_eq!(weighted.1.get().0, asked);
+        assert_eq!(weighted.1.lock().expect("no panic").0, asked);
     }
     let two = Watched::<PeakEwma>::default();
     Selection::new(b"key", 0).next(&nodes, &two, START).expect("all are usable");
-    assert_eq!(two.1.get().0, 2);
+    assert_eq!(two.1.lock().expect("no panic").0, 2);
 }
 
 /// Of two that are idle, the faster one; the peak counts even if nothing waits.

@@ -37,6 +37,7 @@ fn every_option_has_its_default() {
     assert!(c.compression());
     assert_eq!(c.max_in_flight(), 1024);
     assert_eq!(c.max_streams_per_connection(), 256);
+    assert_eq!(c.max_raw_streams(), 1000);
     assert_eq!(c.max_memory(), 1024 * MIB);
     assert_eq!(c.max_memory_per_peer(), 512 * MIB);
     assert_eq!(c.max_memory_per_stream(), 64 * MIB);
@@ -55,6 +56,7 @@ fn limits_of_concurrency_follow_each_other() {
     assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (100, 1000, 20_000));
     assert_eq!(limits(config().with_concurrency_ceiling(70)), (70, 70, 70));
     assert_eq!(limits(config().with_min_concurrent_conns(3)), (3, 1000, 10_000));
+    assert_eq!(limits(config().with_limit_policy(LimitPolicy::Fixed)), (100, 1000, 1000));
     let all = config().with_min_concurrent_conns(3).with_max_concurrent_conns(7);
     assert_eq!(limits(all.with_concurrency_ceiling(9)), (3, 7, 9));
 }
@@ -114,6 +116,7 @@ fn every_range_is_exact() {
             config().with_max_streams_per_connection(257),
             "max_streams_per_connection is 257, allowed is 1 to 256",
         ),
+        (config().with_max_raw_streams(0), "max_raw_streams is 0, allowed is 1 to 1000000"),
         (
             config().with_limit_window(Duration::from_secs(3601)),
             "limit_window is 3601s, allowed is 1ms to 3600s",
@@ -153,7 +156,7 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 16] = [
+const SHOWN: [(&str, &str, &str); 17] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
@@ -162,6 +165,7 @@ const SHOWN: [(&str, &str, &str); 16] = [
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("max_streams_per_connection", E2E_LIMITS, "a_native_stream_too_many_is_drained"),
+    ("max_raw_streams", PLACES, "raw_streams_share_a_limit_of_their_own"),
     ("limit_window", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("limit_policy", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("max_concurrent_conns", LIMITS, "a_configured_limit_is_a_ceiling"),
@@ -174,6 +178,7 @@ const SHOWN: [(&str, &str, &str); 16] = [
 const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
+const PLACES: &str = include_str!("server_places.rs");
 const MEMORY: &str = include_str!("server_memory.rs");
 const BODIES: &str = include_str!("../../../tests/tests/e2e/bodies.rs");
 const E2E_LIMITS: &str = include_str!("../../../tests/tests/e2e/limits.rs");

@@ -6,8 +6,10 @@ use crate::support::{
     IDLE, PROTOCOL, ServerScript, body, drain, join, ms, peer, plain, request, response, settings,
 };
 use bytes::Bytes;
-use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
-use pointsub_core::{ConnectionInfo, Format, ProtocolName, ServerConfig, StreamEvent, StreamId};
+use pointsub_core::server::{CallId, Gate, ServerStream, ServerStreamEvent};
+use pointsub_core::{
+    ConnectionInfo, Format, ProtocolName, ServerConfig, StreamEvent, StreamId, StreamOp,
+};
 
 fn config() -> ServerConfig {
     ServerConfig::default()
@@ -164,4 +166,61 @@ fn a_stream_that_is_given_up_holds_nothing() {
     let stats = gate.stats();
     assert_eq!((stats.in_flight, stats.abandoned, stats.memory), (0, 2, 0));
     assert_eq!((stats.streams, stats.peers), (0, 0));
+}
+
+/// A stream of the server's, by itself.
+struct Alone {
+    stream: ServerStream,
+}
+
+impl Alone {
+    fn new(gate: &mut Gate) -> Self {
+        let name = ProtocolName::new(PROTOCOL).expect("a usable name");
+        let stream = ServerStream::new(peer(1), &name, Format::Plain, &config(), gate, ms(0));
+        Self { stream }
+    }
+
+    /// Bytes arrive; the request that they complete, if they do.
+    fn receives(&mut self, gate: &mut Gate, millis: u64, bytes: Bytes) -> Option<CallId> {
+        self.stream.handle(StreamEvent::Received(bytes), gate, ms(millis));
+        match self.stream.poll_event(gate, ms(millis)) {
+            Some(ServerStreamEvent::Request { call, .. }) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// A request comes, and its answer leaves.
+    fn answers(&mut self, gate: &mut Gate, millis: u64) {
+        let call = self.receives(gate, millis, plain("a").bytes()).expect("a request");
+        self.stream.respond(call, Ok(Bytes::new().into()), gate, ms(millis));
+        assert!(matches!(self.stream.poll_op(), Some(StreamOp::Write(_))));
+        self.stream.handle(StreamEvent::Written, gate, ms(millis));
+    }
+}
+
+/// The stream that ends for another one on its connection is the one that is idle for the longest
+/// time, and nothing is at work, on its way or yet to come on it.
+#[test]
+fn the_longest_idle_stream_makes_room() {
+    let mut gate = Gate::new(&config());
+    gate.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");
+    let mut streams: Vec<Alone> = (0..7).map(|_| Alone::new(&mut gate)).collect();
+    let [unused, working, arriving, unwritten, late, early, elsewhere] = &mut streams[..] else {
+        panic!("seven");
+    };
+    working.receives(&mut gate, 0, plain("a").bytes()).expect("a request");
+    arriving.answers(&mut gate, 0);
+    assert_eq!(arriving.receives(&mut gate, 0, plain("half").first(6)), None);
+    let call = unwritten.receives(&mut gate, 0, plain("a").bytes()).expect("a request");
+    unwritten.stream.respond(call, Ok(Bytes::from_static(b"A").into()), &mut gate, ms(0));
+    elsewhere.answers(&mut gate, 0);
+    early.answers(&mut gate, 1);
+    late.answers(&mut gate, 2);
+    let (late, early) = (late.stream.key(), early.stream.key());
+    let here = [&*unused, working, arriving, unwritten].map(|alone| alone.stream.key());
+    let here = here.into_iter().chain([late, early]);
+    assert_eq!(gate.make_room(here.clone()), Some(early), "idle for the longest time");
+    assert_eq!(gate.make_room(here.clone()), Some(late), "the other one ends already");
+    assert_eq!(gate.make_room(here), None);
+    assert_eq!(gate.stats().displaced, 2);
 }

@@ -59,6 +59,28 @@ fn what_is_held_is_counted_to_the_byte() {
     assert_eq!(memory(&mut s), 0);
 }
 
+/// S19: slices of an answer that were written are not freed before the last.
+#[test]
+fn an_answer_that_is_written_in_slices_is_counted_until_the_last() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a")]);
+    let call = s.expect_request("a");
+    s.respond(call, body(300 * KIB));
+    let mut left = 300 * KIB;
+    left -= s.expect_some_write(stream).len();
+    s.written(stream);
+    let rest = memory(&mut s);
+    while left > 65_000 {
+        left -= s.expect_some_write(stream).len();
+        s.written(stream);
+        assert_eq!(memory(&mut s), rest);
+    }
+    s.expect_some_write(stream);
+    assert_eq!(memory(&mut s), rest);
+    s.written(stream);
+    assert_eq!(memory(&mut s), 0);
+}
+
 /// S19: of a large body, what its buffer has; of a compressed one at work, both lengths.
 #[test]
 fn buffers_and_inflated_bodies_are_counted() {

@@ -85,6 +85,30 @@ fn requests_at_work_for_a_peer_that_is_cut_off_are_abandoned() {
     assert_eq!((s.stats().in_flight, s.stats().memory, s.stats().streams), (0, 0, 0));
 }
 
+/// S13: streams that are broken with handlers at work cost what cancelling those would, but a single
+/// one never all that a peer has.
+#[test]
+fn breaking_streams_is_no_cheaper_than_cancelling() {
+    let mut s = server();
+    for (broken, at_work, cut_off) in [(1, 100, 0), (2, 100, 0), (3, 1000, 0), (4, 300, 1)] {
+        let stream = s.native_from(1, PROTOCOL);
+        for id in 1..=at_work {
+            s.receives(stream, [request(id, "x")]);
+        }
+        let calls = s.take_requests();
+        assert_eq!(calls.len() as u64, at_work);
+        s.breaks(stream);
+        for call in calls {
+            s.expect_abandon(call);
+            s.abandoned(call);
+        }
+        assert_eq!(s.stats().cut_off, cut_off, "stream {broken}");
+    }
+    let next = s.accept_from(1, PROTOCOL, Format::Native);
+    s.expect_reset(next);
+    expect_others_are_served(&mut s);
+}
+
 /// S13: hedging clients cancel as much as they are answered, at any speed.
 #[test]
 fn answers_make_up_for_cancellations() {

@@ -14,10 +14,14 @@ use pointsub_core::{
 const BLOCK: usize = 100 * KIB;
 
 /// xorshift64*: the same on every run.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -82,7 +86,7 @@ fn server(rng: &mut Random) -> (Server, u64) {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut rng = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut rng = Random::new(seed);
         let (server, budget) = server(&mut rng);
         let now = Timestamp::from_nanos(1);
         let (streams, at_work) = (BTreeMap::new(), Vec::new());

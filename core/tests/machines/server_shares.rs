@@ -149,8 +149,9 @@ fn a_protocol_that_comes_back_has_a_share_of_its_own() {
     s.server.unregister(PROTOCOL);
     s.register(PROTOCOL);
     let mut new = Flow::new(&mut s, 1, PROTOCOL);
-    // The protocol could have more, but the peer's places are those that it has already.
+    // Its first place is sure. It could have more, but its peer has all that it may.
     s.native_from(2, QUIET);
+    assert!(new.ask(&mut s));
     assert!(!new.ask(&mut s));
     while !old.at_work.is_empty() {
         old.end_one(&mut s);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    IDLE, KIB, READ, ServerScript, WRITE, body, cancel, drain, failure, frame, ms, plain, request,
-    response, settings,
+    IDLE, KIB, MIB, READ, ServerScript, WRITE, body, cancel, drain, failure, frame, ms, plain,
+    request, response, settings,
 };
 use pointsub_core::{Format, ServerConfig};
 
@@ -84,19 +84,84 @@ fn the_first_request_ends_the_timer_of_the_first_request() {
 
 // While a message arrives.
 
-/// S1: A message has one from its first byte on.
+/// S1: A message has one from its first byte on, and 4 KiB of it are worth another second.
 #[test]
-fn a_message_must_arrive_within_read_timeout_of_its_first_byte() {
+fn a_message_must_arrive_within_read_timeout_unless_bytes_move() {
     let (mut s, stream) = ServerScript::native(config());
     let bytes = request(1, "hello").bytes();
     s.at(10_000);
     s.receives_bytes(stream, bytes.slice(..1));
     s.at(25_000);
     s.receives_bytes(stream, bytes.slice(1..20));
-    s.expires_at(10_000 + READ);
+    // 19 bytes are worth 4 ms.
+    s.expires_at(10_004 + READ);
     s.expect_reset(stream);
     s.expect_rest();
     assert_eq!(s.server.buffered(), 0);
+}
+
+/// S1: 128 KiB every 20 s, longer than an idle stream lives.
+#[test]
+fn a_large_request_may_take_long_while_its_bytes_move() {
+    for format in [Format::Native, Format::Plain] {
+        let started =
+            if format == Format::Native { ServerScript::native } else { ServerScript::plain };
+        let (mut s, stream) = started(config());
+        let asked = match format {
+            Format::Native => request(1, body(3 * MIB)),
+            Format::Plain => plain(body(3 * MIB)),
+        };
+        let bytes = asked.bytes();
+        for (n, part) in bytes.chunks(128 * KIB).enumerate() {
+            s.at(20_000 * n as u64);
+            s.receives_bytes(stream, bytes.slice_ref(part));
+        }
+        s.expect_request(body(3 * MIB));
+    }
+}
+
+/// S1: but not for ever.
+#[test]
+fn a_large_request_that_trickles_or_stops_is_cut_off() {
+    let (mut s, stream) = ServerScript::native(config());
+    let bytes = request(1, body(3 * MIB)).bytes();
+    s.receives_bytes(stream, bytes.slice(..64 * KIB));
+    s.at(READ - 1);
+    s.receives_bytes(stream, bytes.slice(64 * KIB..64 * KIB + 8192));
+    s.expires_at(READ + 2000);
+    s.expect_reset(stream);
+    assert_eq!(s.server.buffered(), 0);
+
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives_bytes(stream, bytes.slice(..64 * KIB));
+    s.at(READ - 1);
+    s.receives_bytes(stream, bytes.slice(64 * KIB..MIB));
+    s.expires_at(2 * READ - 1);
+    s.expect_reset(stream);
+}
+
+/// S2: each slice of a large answer has the whole time.
+#[test]
+fn a_large_answer_is_written_while_its_bytes_move() {
+    let (mut s, stream) = ServerScript::native(config());
+    s.receives(stream, [request(1, "a")]);
+    let a = s.expect_request("a");
+    s.respond(a, body(MIB));
+    let (mut at, mut sent) = (0, 0);
+    while sent < MIB {
+        let write = s.expect_some_write(stream);
+        assert!(write.len() <= 65_000);
+        sent += write.len();
+        at += WRITE - 1;
+        s.at(at);
+        s.written(stream);
+    }
+    s.receives(stream, [request(2, "b")]);
+    let b = s.expect_request("b");
+    s.respond(b, body(MIB));
+    s.expect_some_write(stream);
+    s.expires_at(at + WRITE);
+    s.expect_reset(stream);
 }
 
 #[test]
@@ -170,6 +235,7 @@ fn a_message_that_waits_behind_unread_answers_is_not_timed() {
     s.written(stream);
     s.expect_some_write(stream);
     s.written(stream);
+    s.flush(stream);
     s.expires_at(3 * READ);
     s.expect_reset(stream);
 }

@@ -13,7 +13,7 @@ use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName,
 use thiserror::Error;
 
 use super::hub::ClientHub;
-use super::{Cancel, Client, InFlight, compresses, gone, inflate, options};
+use super::{Client, InFlight, InHub, compresses, gone, inflate, options};
 use crate::{compress, peer};
 
 /// The answer to a [`Client::send_closest`].
@@ -136,9 +136,11 @@ impl Client {
     }
 
     /// Replaces the strategy that chooses among the servers, for all clones of this client.
-    /// Default: [`Weighted`](pointsub_core::nearest::Weighted).
+    /// Default: [`Weighted`](pointsub_core::nearest::Weighted). It may use the client: no lock is held
+    /// while it is asked.
     pub fn set_strategy(&self, strategy: impl Strategy + 'static) {
-        self.hub.with_dispatcher(|d| d.set_strategy(Box::new(strategy)));
+        // The one before is dropped without the lock.
+        let _before = self.hub.with_dispatcher(|d| d.set_strategy(Arc::new(strategy)));
     }
 
     /// A request to the closest usable server of the protocol. Await it for the response; set
@@ -242,14 +244,15 @@ impl<'a> IntoFuture for ClosestCall<'a> {
 
 async fn send(call: ClosestCall<'_>) -> Result<Closest, ClosestError> {
     let ClosestCall { hub, protocol, body, key, timeout, idempotent, options: closest } = call;
-    let closest = closest.with_call(options(&hub, timeout, idempotent));
+    let options = options(&hub, timeout, idempotent);
+    let closest = closest.with_call(options);
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
     let body =
         if compresses(&hub, None, &body) { compress::deflate(body).await } else { body.into() };
     let sent = hub.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
-    let outcome = InFlight { hub, id, outcome, done: false }.await;
+    let outcome = InFlight::new(hub, id, outcome, options.deadline).await;
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
@@ -280,8 +283,12 @@ const fn failed(error: RequestError) -> ClosestError {
     ClosestError { error, attempts: Vec::new() }
 }
 
-impl Cancel for ClosestId {
+impl InHub for ClosestId {
     fn cancel(self, hub: &Arc<ClientHub>) {
         hub.cancel_closest(self);
+    }
+
+    fn expire(self, hub: &Arc<ClientHub>) {
+        hub.expire_closest(self);
     }
 }

@@ -10,7 +10,7 @@ use libp2p_identity::PeerId;
 use pointsub_core::{DialId, ProtocolName, RequestError};
 
 use super::hub::ClientHub;
-use super::{Cancel, Client, InFlight, gone};
+use super::{Client, InFlight, InHub, gone};
 use crate::peer;
 use crate::raw::RawStream;
 
@@ -25,7 +25,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestError`]: [`Unsupported`](crate::Cause::Unsupported) if the peer does not listen
-    /// for the protocol, [`Overloaded`](crate::SendError::Overloaded) if as many streams as are
+    /// for the protocol, [`TooManyStreams`](crate::SendError::TooManyStreams) if as many streams as are
     /// allowed are in use, and whatever else can go wrong with connecting.
     pub fn dial<'a>(&self, peer: PeerId, protocol: &'a ProtocolName) -> Dial<'a> {
         Dial { hub: self.hub.clone(), peer, protocol, timeout: None }
@@ -57,16 +57,20 @@ impl<'a> IntoFuture for Dial<'a> {
     fn into_future(self) -> Self::IntoFuture {
         async move {
             let Self { hub, peer, protocol, timeout } = self;
-            let (id, outcome) = hub.dial(&peer::to_core(&peer), protocol.as_str(), timeout)?;
-            let outcome = InFlight { hub, id, outcome, done: false }.await;
-            outcome.unwrap_or_else(|| Err(gone()))
+            let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
+            let (id, outcome) = hub.dial(&peer::to_core(&peer), protocol.as_str(), deadline)?;
+            InFlight::new(hub, id, outcome, deadline).await.ok_or_else(gone)?
         }
         .boxed()
     }
 }
 
-impl Cancel for DialId {
+impl InHub for DialId {
     fn cancel(self, hub: &Arc<ClientHub>) {
         hub.hang_up(self);
+    }
+
+    fn expire(self, hub: &Arc<ClientHub>) {
+        hub.expire_dial(self);
     }
 }

@@ -109,7 +109,17 @@ impl Future for ClientDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
+        let polled = self.advance(cx);
+        let due = self.machine.in_flight() > 0;
+        self.deferral.note_due(due);
+        polled
+    }
+}
+
+impl ClientDriver {
+    /// Moves what can be moved; ready when the stream has ended.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self;
         // Where many ask, more are about to: one write for all of them.
         let in_flight = this.machine.in_flight();
         let mut left = false;

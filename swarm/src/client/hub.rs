@@ -7,13 +7,12 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
-use libp2p_swarm::Stream;
+use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
-use pointsub_core::client::{ClientStream, Directive, Dispatcher, Report, portion};
+use pointsub_core::client::{ClientStream, Directive, Dispatcher, Question, Report, portion};
 use pointsub_core::nearest::Point;
 use pointsub_core::{
     Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
@@ -22,6 +21,7 @@ use pointsub_core::{
 };
 use slotmap::SecondaryMap;
 
+use super::expiry::Deadlines;
 use super::ticket::{OpenTicket, Wanted};
 use crate::clock::Clock;
 use crate::raw::{Line, Place, RawStream};
@@ -40,6 +40,7 @@ pub(crate) type DialOutcome = Result<RawStream, RequestError>;
 pub(crate) struct ClientHub {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    pub(super) deadlines: Arc<Deadlines>,
     local: libp2p_identity::PeerId,
     state: Mutex<State>,
     /// The task that polls the behaviour.
@@ -62,10 +63,12 @@ struct State {
 }
 
 /// What waits for one stream's driver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     commands: Vec<Command>,
     driver: Option<Waker>,
+    /// On which connection it is.
+    connection: Option<ConnectionId>,
 }
 
 /// What the dispatcher wants of one stream.
@@ -101,6 +104,8 @@ struct Effects {
     hang_up: Vec<Arc<Line>>,
     wake_swarm: bool,
     drained: Vec<oneshot::Sender<()>>,
+    /// For rules of the user's, which may use the client.
+    questions: Vec<Question>,
 }
 
 impl ClientHub {
@@ -112,6 +117,7 @@ impl ClientHub {
         Arc::new(Self {
             clock,
             config: config.clone(),
+            deadlines: Deadlines::new(clock),
             local,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
@@ -150,10 +156,9 @@ impl ClientHub {
         self: &Arc<Self>,
         peer: &PeerId,
         protocol: &str,
-        timeout: Option<Duration>,
+        deadline: Option<Timestamp>,
     ) -> Result<(DialId, oneshot::Receiver<DialOutcome>), SendError> {
         let now = self.clock.now();
-        let deadline = timeout.map(|timeout| now + timeout);
         let (sender, receiver) = oneshot::channel();
         let id = self.update(|state| {
             let id = state.dispatcher.dial(peer, protocol, deadline, now)?;
@@ -205,10 +210,12 @@ impl ClientHub {
         self: &Arc<Self>,
         stream: StreamId,
         format: Format,
+        connection: Option<ConnectionId>,
     ) -> Option<ClientStream> {
         let now = self.clock.now();
         self.update(|state| {
-            state.lanes.insert(stream, Lane::default());
+            let lane = Lane { commands: Vec::new(), driver: None, connection };
+            state.lanes.insert(stream, lane);
             if state.dispatcher.opened(stream, format, now) {
                 let machine = ClientStream::new(format, state.dispatcher.config(), now);
                 Some(machine.with_buffers(spares::shared()))
@@ -219,15 +226,28 @@ impl ClientHub {
         })
     }
 
-    /// There is a better connection than that of these streams.
+    /// There is a better connection than that of these streams: they take no further requests.
     pub(crate) fn retire(self: &Arc<Self>, streams: impl IntoIterator<Item = StreamId>) {
+        let now = self.clock.now();
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         for stream in streams {
             state.command(stream, Command::Retire, &mut effects);
+            // From this moment on, not from when its driver has heard of it.
+            state.dispatcher.report(stream, Report::Draining, now);
         }
+        state.apply(self, &mut effects);
         drop(state);
         self.fire(effects);
+    }
+
+    /// There is a better connection than this one.
+    pub(crate) fn retire_connection(self: &Arc<Self>, connection: ConnectionId) {
+        let state = self.state.lock();
+        let on_it = state.lanes.iter().filter(|(_, lane)| lane.connection == Some(connection));
+        let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
+        drop(state);
+        self.retire(streams);
     }
 
     /// A stream could not be opened.
@@ -245,6 +265,28 @@ impl ClientHub {
             state.waiters.remove(request);
             state.dispatcher.cancel(request, now);
         });
+    }
+
+    /// The deadline of a request has passed, and nobody has said so.
+    pub(crate) fn expire(self: &Arc<Self>, request: RequestId) {
+        let now = self.clock.now();
+        self.update(|State { dispatcher, lanes, .. }| {
+            let waits = |command: &Command| matches!(command, Command::Start { request: waiting, .. } if *waiting == request);
+            let begun = |stream| {
+                !lanes.get(stream).is_some_and(|lane: &Lane| lane.commands.iter().any(waits))
+            };
+            dispatcher.expire(request, begun, now);
+        });
+    }
+
+    pub(crate) fn expire_closest(self: &Arc<Self>, call: ClosestId) {
+        let now = self.clock.now();
+        self.update(|state| state.dispatcher.expire_closest(call, now));
+    }
+
+    pub(crate) fn expire_dial(self: &Arc<Self>, dial: DialId) {
+        let now = self.clock.now();
+        self.update(|state| state.dispatcher.expire_dial(dial, now));
     }
 
     pub(crate) fn send_closest(
@@ -277,14 +319,19 @@ impl ClientHub {
         f(&mut self.state.lock().dispatcher)
     }
 
-    /// Whether it makes sense to compress a body for this peer: not if the peer is known to be
-    /// plain, nor if the body will be refused. `None` if it is not known who will get it.
-    pub(crate) fn compresses_for(&self, peer: Option<&PeerId>, len: usize) -> bool {
+    /// Whether it makes sense to compress a body for this peer: not if the peer is known to serve
+    /// the protocol in the plain format, nor if the body will be refused. `None` if it is not known who will get it.
+    pub(crate) fn compresses_for(
+        &self,
+        whom: Option<(&PeerId, &ProtocolName)>,
+        len: usize,
+    ) -> bool {
         let dispatcher = &self.state.lock().dispatcher;
         let config = dispatcher.config();
         config.compression()
             && len <= config.max_block_size()
-            && peer.and_then(|peer| dispatcher.format_of(peer)) != Some(Format::Plain)
+            && whom.and_then(|(peer, protocol)| dispatcher.format_of(peer, protocol.as_str()))
+                != Some(Format::Plain)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
@@ -321,8 +368,7 @@ impl ClientHub {
         self.update(|state| {
             state.drained.push(sender);
             how(&mut state.dispatcher, now);
-            let stats = state.dispatcher.stats();
-            if stats.streams + stats.raw_streams == 0 && stats.in_flight == 0 {
+            if state.dispatcher.is_drained() {
                 notify(&mut state.drained);
             }
         });
@@ -412,7 +458,7 @@ impl ClientHub {
         result
     }
 
-    fn fire(&self, mut effects: Effects) {
+    fn fire(self: &Arc<Self>, mut effects: Effects) {
         for (waiter, outcome) in effects.answer.drain(..) {
             // The caller may have gone; its cancellation is on the way then.
             let _gone = waiter.send(outcome);
@@ -429,6 +475,11 @@ impl ClientHub {
             self.swarm.wake();
         }
         notify(&mut effects.drained);
+        for question in effects.questions {
+            let decision = question.decide();
+            let now = self.clock.now();
+            self.update(|state| state.dispatcher.decided(decision, now));
+        }
     }
 }
 
@@ -456,6 +507,7 @@ impl State {
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
+                Directive::Ask(question) => effects.questions.push(*question),
                 Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
                 Directive::Event(ClientEvent::DialFailed { dial, error }) => {
                     let waiter = self.dial_waiters.remove(dial);

@@ -3,6 +3,7 @@
 mod closest;
 mod dial;
 pub(crate) mod driver;
+mod expiry;
 pub(crate) mod hub;
 pub(crate) mod ticket;
 
@@ -22,11 +23,12 @@ use pointsub_core::client::RetryPolicy;
 use pointsub_core::compress::{InflateError, MIN_SIZE};
 use pointsub_core::{
     Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
-    RequestId,
+    RequestId, Timestamp,
 };
 
 pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt, NodeInfo};
 pub use self::dial::Dial;
+use self::expiry::Expiry;
 use self::hub::{ClientHub, Outcome};
 use crate::connection::ConnectionInfo;
 use crate::{compress, peer};
@@ -68,9 +70,10 @@ impl Client {
     }
 
     /// Replaces the policy that decides whether and when a failed request is tried again, for all
-    /// clones of this client.
+    /// clones of this client. It may use the client: no lock is held while it is asked.
     pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
-        self.hub.with_dispatcher(|d| d.set_retry_policy(Box::new(policy)));
+        // The one before is dropped without the lock.
+        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(Arc::new(policy)));
     }
 
     /// Counters so far.
@@ -119,7 +122,9 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// The longest time the whole request may take, connecting included. The server is told how
-    /// much of it is left. Without it, the client's own timeouts limit each phase.
+    /// much of it is left, and its answer is waited for until then, even for longer than
+    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
+    /// own timeouts limit each phase.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -143,7 +148,8 @@ impl<'a> IntoFuture for Call<'a> {
     }
 }
 
-/// The future of a [`Call`].
+/// The future of a [`Call`]. The call's [`timeout`](Call::timeout) holds even while nobody polls the
+/// swarm, or its runtime is blocked; then it is noticed 50 ms late.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sending<'a>(State<'a>);
@@ -168,7 +174,7 @@ impl Future for Sending<'_> {
         if let State::Sent(sent) = &mut self.0 {
             let outcome = ready!(sent.poll_unpin(cx));
             self.0 = State::Done;
-            let payload = outcome.unwrap_or_else(|| Err(gone()))?;
+            let payload = outcome.ok_or_else(gone)??;
             if !payload.is_compressed() {
                 return Poll::Ready(payload.into_bytes().map_err(broken));
             }
@@ -197,13 +203,13 @@ fn begin(call: Call<'_>) -> Result<State<'_>, RequestError> {
     let Call { hub, peer, protocol, body, timeout, idempotent } = call;
     let options = options(&hub, timeout, idempotent);
     let peer = peer::to_core(&peer);
-    if !compresses(&hub, Some(&peer), &body) {
+    if !compresses(&hub, Some((&peer, protocol)), &body) {
         return Ok(State::Sent(start(hub, &peer, protocol, body.into(), options)?));
     }
     let rest = async move {
         let body = compress::deflate(body).await;
         let outcome = start(hub, &peer, protocol, body, options)?.await;
-        inflate(outcome.unwrap_or_else(|| Err(gone()))?).await
+        inflate(outcome.ok_or_else(gone)??).await
     };
     Ok(State::InSteps(rest.boxed()))
 }
@@ -216,7 +222,7 @@ fn start(
     options: CallOptions,
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
     let (id, outcome) = hub.send(peer, protocol.as_str(), body, options)?;
-    Ok(InFlight { hub, id, outcome, done: false })
+    Ok(InFlight::new(hub, id, outcome, options.deadline))
 }
 
 fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
@@ -226,8 +232,12 @@ fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> Call
 }
 
 /// Whether to try to compress a body.
-fn compresses(hub: &ClientHub, peer: Option<&pointsub_core::PeerId>, body: &Bytes) -> bool {
-    body.len() >= MIN_SIZE && hub.compresses_for(peer, body.len())
+fn compresses(
+    hub: &ClientHub,
+    whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
+    body: &Bytes,
+) -> bool {
+    body.len() >= MIN_SIZE && hub.compresses_for(whom, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.
@@ -236,7 +246,7 @@ async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
 }
 
 fn broken(error: InflateError) -> RequestError {
-    RequestError::new(error.into(), Phase::Answer, Delivery::Unknown)
+    RequestError::new(error.into(), Phase::Answer, Delivery::Processed)
 }
 
 fn gone() -> RequestError {
@@ -245,36 +255,67 @@ fn gone() -> RequestError {
 
 /// Something that was sent and whose outcome is waited for. Dropping it before cancels it.
 #[derive(Debug)]
-struct InFlight<Id: Cancel, T> {
+struct InFlight<Id: InHub, T> {
     hub: Arc<ClientHub>,
     id: Id,
     outcome: oneshot::Receiver<T>,
+    /// Of a caller with a deadline.
+    expiry: Option<Expiry>,
     done: bool,
 }
 
-/// The name of something that can be cancelled.
-trait Cancel: Copy + Unpin {
+/// The name of something that the hub can be told to end.
+trait InHub: Copy + Unpin {
+    /// Nobody waits for it any more.
     fn cancel(self, hub: &Arc<ClientHub>);
+
+    /// Its deadline has passed: the outcome follows at once.
+    fn expire(self, hub: &Arc<ClientHub>);
 }
 
-impl Cancel for RequestId {
+impl InHub for RequestId {
     fn cancel(self, hub: &Arc<ClientHub>) {
         hub.cancel(self);
     }
+
+    fn expire(self, hub: &Arc<ClientHub>) {
+        hub.expire(self);
+    }
 }
 
-impl<Id: Cancel, T> Future for InFlight<Id, T> {
+impl<Id: InHub, T> InFlight<Id, T> {
+    fn new(
+        hub: Arc<ClientHub>,
+        id: Id,
+        outcome: oneshot::Receiver<T>,
+        deadline: Option<Timestamp>,
+    ) -> Self {
+        let expiry = deadline.map(|deadline| Expiry::new(&hub.deadlines, deadline));
+        Self { hub, id, outcome, expiry, done: false }
+    }
+}
+
+impl<Id: InHub, T> Future for InFlight<Id, T> {
     /// `None` if nobody is left to tell the outcome.
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let outcome = ready!(self.outcome.poll_unpin(cx));
+        let mut outcome = self.outcome.poll_unpin(cx);
+        if outcome.is_pending()
+            && let Some(expiry) = &mut self.expiry
+            && expiry.poll_passed(cx)
+        {
+            self.expiry = None;
+            self.id.expire(&self.hub);
+            outcome = self.outcome.poll_unpin(cx);
+        }
+        let outcome = ready!(outcome);
         self.done = true;
         Poll::Ready(outcome.ok())
     }
 }
 
-impl<Id: Cancel, T> Drop for InFlight<Id, T> {
+impl<Id: InHub, T> Drop for InFlight<Id, T> {
     fn drop(&mut self) {
         if !self.done {
             self.id.cancel(&self.hub);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p_swarm::Stream;
+use libp2p_swarm::{ConnectionId, Stream};
 use pointsub_core::{DialId, PeerId, ProtocolName, StreamError, StreamId};
 
 use super::driver::ClientDriver;
@@ -26,6 +26,8 @@ pub struct OpenTicket {
     pub(crate) timeout: Duration,
     /// The connection goes through a relay.
     pub(crate) relayed: bool,
+    /// On which it is opened.
+    pub(crate) connection: Option<ConnectionId>,
 }
 
 /// What is opened.
@@ -45,7 +47,16 @@ impl OpenTicket {
         names: Names,
     ) -> Self {
         let timeout = hub.config.connect_timeout();
-        Self { hub: Some(hub.clone()), wanted, peer, protocol, names, timeout, relayed: false }
+        Self {
+            hub: Some(hub.clone()),
+            wanted,
+            peer,
+            protocol,
+            names,
+            timeout,
+            relayed: false,
+            connection: None,
+        }
     }
 
     /// The stream is there, and this was agreed on. Returns what is to run in the task of its
@@ -60,7 +71,7 @@ impl OpenTicket {
         match (self.wanted, speaks) {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
                 let hub = self.hub.take()?;
-                let machine = hub.opened(id, format)?;
+                let machine = hub.opened(id, format, self.connection)?;
                 Some(ClientDriver::new(id, hub, machine, io, format, self.relayed, deferral))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {

@@ -1,6 +1,6 @@
 //! How the streams of a Yamux connection end: in good order, broken off, or with the connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -19,6 +19,9 @@ use super::headers::Said;
 pub(super) struct Ends {
     streams: Mutex<HashMap<u32, Arc<StreamEnd>>>,
     gone_away: AtomicBool,
+    /// Streams that were dropped here without being closed, after the peer had finished its side.
+    broken: Mutex<HashSet<u32>>,
+    any_broken: AtomicBool,
     /// Why the connection is over.
     reason: Mutex<Option<Arc<str>>>,
 }
@@ -57,6 +60,12 @@ impl Ends {
         self.reason.lock().get_or_insert_with(|| Arc::from(reason));
     }
 
+    /// Whether this is a stream that was broken off here, and of which the peer is yet to hear. Yamux
+    /// would tell it that the stream was finished.
+    pub(super) fn take_broken(&self, id: u32) -> bool {
+        self.any_broken.load(Ordering::Relaxed) && self.broken.lock().remove(&id)
+    }
+
     /// A stream that the peer has opened.
     pub(super) fn inbound(self: &Arc<Self>, stream: yamux::Stream) -> MuxedStream {
         let stream = self.outbound(stream);
@@ -67,7 +76,7 @@ impl Ends {
     /// A stream that we open.
     pub(super) fn outbound(self: &Arc<Self>, stream: yamux::Stream) -> MuxedStream {
         let end = self.streams.lock().entry(stream.id().val()).or_default().clone();
-        MuxedStream { stream, end, ends: self.clone() }
+        MuxedStream { stream, end, ends: self.clone(), closed: false }
     }
 }
 
@@ -88,6 +97,8 @@ pub(crate) struct MuxedStream {
     stream: yamux::Stream,
     end: Arc<StreamEnd>,
     ends: Arc<Ends>,
+    /// This side was finished.
+    closed: bool,
 }
 
 impl MuxedStream {
@@ -119,7 +130,12 @@ impl fmt::Debug for MuxedStream {
 
 impl Drop for MuxedStream {
     fn drop(&mut self) {
-        self.ends.streams.lock().remove(&self.stream.id().val());
+        let id = self.stream.id().val();
+        self.ends.streams.lock().remove(&id);
+        if !self.closed && self.end.finished.load(Ordering::Relaxed) {
+            self.ends.broken.lock().insert(id);
+            self.ends.any_broken.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -150,6 +166,8 @@ impl AsyncWrite for MuxedStream {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+        let closed = Pin::new(&mut self.stream).poll_close(cx);
+        self.closed |= closed.is_ready();
+        closed
     }
 }

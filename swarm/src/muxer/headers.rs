@@ -11,6 +11,20 @@ const ACK: u16 = 2;
 const FIN: u16 = 4;
 const RST: u16 = 8;
 
+/// A frame that says what `header` does, but breaks the stream off instead of finishing it; `None` if
+/// it does not finish a stream that `breaks`.
+pub(super) fn reset_instead(header: &[u8], breaks: impl FnOnce(u32) -> bool) -> Option<[u8; LEN]> {
+    let mut header: [u8; LEN] = header.try_into().ok()?;
+    let [_, kind, f, g, a, b, c, d, length @ ..] = header;
+    let flags = u16::from_be_bytes([f, g]);
+    let finishes = kind == DATA && length == [0; 4] && flags & FIN != 0;
+    if !finishes || !breaks(u32::from_be_bytes([a, b, c, d])) {
+        return None;
+    }
+    header[2..4].copy_from_slice(&(flags & !FIN | RST).to_be_bytes());
+    Some(header)
+}
+
 /// What a frame says about its stream, or about the connection. A frame can say several things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
@@ -38,6 +52,11 @@ pub(super) struct Headers {
 }
 
 impl Headers {
+    /// Whether the next byte begins a frame.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.have == 0 && self.body == 0
+    }
+
     /// Takes in what was read next, and says what frames that are there as a whole mean.
     pub(super) fn read(&mut self, mut bytes: &[u8], mut say: impl FnMut(Said)) {
         while !bytes.is_empty() {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p_core::upgrade::NegotiationError;
 use yamux::{Config, Connection, Mode};
 
 use self::ends::Ends;
@@ -107,7 +108,7 @@ where
             self.control.flush.store(false, Ordering::Relaxed);
         }
         polled.map(|stream| match stream {
-            Some(stream) => stream.map_err(io::Error::other),
+            Some(stream) => stream.map_err(why),
             None => Err(io::Error::other(yamux::ConnectionError::Closed)),
         })
     }
@@ -121,6 +122,20 @@ where
             *self.control.activity.lock() = Some(activity);
         }
     }
+}
+
+/// Why a connection ended. A peer without Yamux says so when the first of it has gone out already.
+fn why(error: yamux::ConnectionError) -> io::Error {
+    let inner = match &error {
+        yamux::ConnectionError::Io(error)
+        | yamux::ConnectionError::Decode(yamux::FrameDecodeError::Io(error)) => error.get_ref(),
+        _ => None,
+    };
+    if let Some(NegotiationError::Failed) = inner.and_then(|e| e.downcast_ref()) {
+        let text = "the peer does not support Yamux, the one muxer of this library";
+        return io::Error::new(io::ErrorKind::Unsupported, text);
+    }
+    io::Error::other(error)
 }
 
 impl<C> StreamMuxer for Muxer<C>

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::FRAME;
 use super::ends::Ends;
-use super::headers::Headers;
+use super::headers::{Headers, reset_instead};
 use crate::activity::Activity;
 
 /// Bytes of a frame beside its body.
@@ -57,7 +57,12 @@ pub(super) struct Socket<C> {
     io: C,
     control: Arc<Control>,
     ends: Arc<Ends>,
+    /// Of what is read.
     headers: Headers,
+    /// Of what is written.
+    outgoing: Headers,
+    /// What goes out in place of the header that is being written, and how much of it has.
+    replaced: Option<([u8; HEADER], usize)>,
     /// What was written and the connection has not taken.
     overflow: VecDeque<u8>,
     /// The last write had to wait.
@@ -74,6 +79,8 @@ impl<C> Socket<C> {
             control,
             ends,
             headers: Headers::default(),
+            outgoing: Headers::default(),
+            replaced: None,
             overflow: VecDeque::new(),
             waited: false,
             activity: None,
@@ -124,6 +131,35 @@ impl<C: AsyncWrite + Unpin> Socket<C> {
         ready!(self.poll_overflow(cx))?;
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
+
+    /// Writes, or puts aside what the connection does not take, if that is to be done.
+    fn poll_write_or_keep(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.poll_write_through(cx, buf);
+        let waited = std::mem::replace(&mut self.waited, written.is_pending());
+        match &written {
+            Poll::Ready(Ok(n)) => {
+                let n = *n;
+                if let Some(activity) = self.activity() {
+                    if waited {
+                        // Room that was made: the peer's machine takes what we send.
+                        activity.note_heard();
+                    }
+                    activity.note_written(n);
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                self.control.blocked.store(true, Ordering::Relaxed);
+                let room = OVERFLOW.saturating_sub(self.overflow.len());
+                if room > 0 && self.control.overflow.load(Ordering::Relaxed) {
+                    let n = room.min(buf.len());
+                    self.overflow.extend(&buf[..n]);
+                    return Poll::Ready(Ok(n));
+                }
+            }
+        }
+        written
+    }
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<C> {
@@ -134,29 +170,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<C> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.control.written.store(true, Ordering::Relaxed);
-        let written = this.poll_write_through(cx, buf);
-        let waited = std::mem::replace(&mut this.waited, written.is_pending());
-        match &written {
-            Poll::Ready(Ok(n)) => {
-                let n = *n;
-                if let Some(activity) = this.activity() {
-                    if waited {
-                        // Room that was made: the peer's machine takes what we send.
-                        activity.note_heard();
-                    }
-                    activity.note_written(n);
-                }
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                this.control.blocked.store(true, Ordering::Relaxed);
-                let room = OVERFLOW.saturating_sub(this.overflow.len());
-                if room > 0 && this.control.overflow.load(Ordering::Relaxed) {
-                    let n = room.min(buf.len());
-                    this.overflow.extend(&buf[..n]);
-                    return Poll::Ready(Ok(n));
-                }
-            }
+        if this.outgoing.is_between_frames() && this.replaced.is_none() {
+            let header = reset_instead(buf, |stream| this.ends.take_broken(stream));
+            this.replaced = header.map(|header| (header, 0));
+        }
+        let replaced = this.replaced;
+        let buf = replaced.as_ref().map_or(buf, |(header, gone)| &header[*gone..]);
+        let written = this.poll_write_or_keep(cx, buf);
+        if let Poll::Ready(Ok(n)) = written {
+            this.outgoing.read(&buf[..n], |_| {});
+            this.replaced = replaced.map(|(header, gone)| (header, gone + n));
+            this.replaced.take_if(|(_, gone)| *gone == HEADER);
         }
         written
     }

@@ -7,6 +7,7 @@ use futures::future::{poll_fn, select};
 use futures::task::LocalSpawnExt;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use libp2p_core::muxing::StreamMuxerExt;
+use multistream_select::{Version, dialer_select_proto, listener_select_proto};
 use parking_lot::Mutex;
 
 use super::*;
@@ -134,7 +135,11 @@ impl Connection {
         };
         for muxer in [&connection.client, &connection.server] {
             let muxer = muxer.clone();
-            let over = poll_fn(move |cx| muxer.lock().poll_unpin(cx).map(drop));
+            // Always: a muxer that has given a stream expects to be polled by whoever asked for it.
+            let over = poll_fn(move |cx| {
+                cx.waker().wake_by_ref();
+                muxer.lock().poll_unpin(cx).map(drop)
+            });
             connection.pool.spawner().spawn_local(over).expect("the pool is there");
         }
         connection
@@ -201,6 +206,29 @@ fn only_what_the_peer_has_finished_ends_in_good_order() {
         let error = read_end(near).await.expect_err("reset");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     });
+}
+
+/// Yamux answers an end with an end when a stream is dropped.
+#[test]
+fn a_stream_that_is_dropped_after_the_peer_has_finished_is_no_end() {
+    for capacity in [1, 5, 1024] {
+        let mut connection = Connection::new(capacity);
+        let (client, server) = (connection.client.clone(), connection.server.clone());
+        connection.run(async {
+            let (mut near, far) = greet(&client, &server).await;
+            let (mut other, mut whole) = greet(&client, &server).await;
+            near.close().await.expect("open");
+            other.close().await.expect("open");
+            let mut byte = [0];
+            assert_eq!(whole.read(&mut byte).await.expect("finished"), 0);
+            drop(far);
+            let error = read_end(near).await.expect_err("reset");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{capacity}");
+            // Others are not taken for it.
+            whole.close().await.expect("open");
+            assert_eq!(read_end(other).await.expect("finished"), 0);
+        });
+    }
 }
 
 #[test]
@@ -288,4 +316,28 @@ fn two_ends_that_write_and_answer_pings_go_on() {
             futures::future::Either::Right(_) => panic!("nothing moves any more"),
         }
     });
+}
+
+/// Its proposal goes out with what follows it, so that the connection is there before it is refused.
+#[test]
+fn a_peer_without_the_muxer_is_told_apart() {
+    let (near, far) = pipe(1024);
+    let mut pool = LocalPool::new();
+    let theirs = async move {
+        let refused = listener_select_proto(far, ["/mplex/6.7.0"]).await;
+        refused.expect_err("the other end has given up");
+    };
+    pool.spawner().spawn_local(theirs).expect("the pool is there");
+    let error = pool.run_until(async move {
+        let negotiated = dialer_select_proto(near, ["/yamux/1.0.0"], Version::V1Lazy).await;
+        let (_, io) = negotiated.expect("it is assumed");
+        let mut muxer = Muxer::new(io, Mode::Client, Way::Short);
+        let mut stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("it is open");
+        let write = async { stream.write_all(b"?").await.and(stream.read(&mut [0]).await) };
+        let over = poll_fn(|cx| muxer.poll_unpin(cx).map_ok(drop));
+        let (outcome, over) = futures::join!(write, over);
+        over.expect_err("refused");
+        outcome.expect_err("refused")
+    });
+    assert!(error.to_string().contains("does not support Yamux"), "{error}");
 }

@@ -9,6 +9,7 @@ use futures::io::Cursor;
 use futures::task::AtomicWaker;
 use libp2p_core::muxing::{StreamMuxerEvent, StreamMuxerExt, SubstreamBox};
 use parking_lot::Mutex;
+use pointsub_core::server::ConnectionKey;
 
 use super::*;
 use crate::streams::tests::{Task, streams};
@@ -31,7 +32,11 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         self.0.polls.fetch_add(1, Ordering::SeqCst);
         self.0.waker.register(cx.waker());
-        if self.0.end.load(Ordering::SeqCst) { Poll::Ready(Ended::Inbound) } else { Poll::Pending }
+        if self.0.end.load(Ordering::SeqCst) {
+            Poll::Ready(Ended::Inbound(ConnectionKey::default()))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -333,8 +338,7 @@ fn the_swarm_is_told_once_that_something_is_due() {
         connection.wakes().0
     };
     assert_eq!(pump(&mut connection), 0);
-    let waker = Waker::noop();
-    deferral.defers(1, 100, &Context::from_waker(waker));
+    deferral.note_due(true);
     assert_eq!(pump(&mut connection), 1, "a request has begun");
     assert_eq!(pump(&mut connection), 0);
     connection.swarm(|streams, _, _| streams.watch());

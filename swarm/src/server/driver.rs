@@ -13,7 +13,7 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::compress::{InflateError, ONE_STEP, is_futile};
-use pointsub_core::server::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::server::{CallId, ConnectionKey, ServerStream, ServerStreamEvent};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
@@ -86,6 +86,11 @@ impl ServerDriver {
         }
     }
 
+    /// The stream's name at the gate.
+    pub(crate) fn key(&self) -> ConnectionKey {
+        self.machine.key()
+    }
+
     /// Tells the machine what has happened and carries out what was commanded, then runs the
     /// handlers of what has arrived, as far as they come without waiting.
     ///
@@ -125,7 +130,8 @@ impl ServerDriver {
                     self.spawned.remove(&call);
                     self.machine.abandoned(call, gate, now);
                 }
-                Command::Drain => {
+                Command::Drain { stop: false } => self.machine.drain(gate, now),
+                Command::Drain { stop: true } => {
                     self.machine.drain(gate, now);
                     self.stopping = true;
                     // A plain peer need not end its side.

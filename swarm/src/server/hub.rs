@@ -1,6 +1,6 @@
 //! Where handlers, streams and the swarm meet on the serving side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -101,7 +101,10 @@ pub(crate) enum Command {
     Abandoned {
         call: CallId,
     },
-    Drain,
+    Drain {
+        /// The server stops, and is to know that the peer has got everything.
+        stop: bool,
+    },
     Reset,
 }
 
@@ -243,6 +246,15 @@ impl ServerHub {
         Accepted { machine, handler, lane }
     }
 
+    /// Ends an idle one of these streams, if there is one, in favour of another.
+    pub(crate) fn make_room(&self, among: &HashSet<ConnectionKey>) -> bool {
+        let mut state = self.state.lock();
+        let key = state.gate.make_room(among.iter().copied());
+        let lane = key.and_then(|key| state.lanes.get(key).cloned());
+        drop(state);
+        lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()
+    }
+
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
     pub(crate) fn close(&self, machine: &mut ServerStream, unconfirmed: bool) {
@@ -307,7 +319,7 @@ impl ServerHub {
         state.finish_stop();
         drop(state);
         drop(services);
-        lanes.iter().for_each(|lane| lane.push(Command::Drain));
+        lanes.iter().for_each(|lane| lane.push(Command::Drain { stop: true }));
         self.swarm.wake();
         // Whoever asked for it may not wait for its end.
         let hub = Arc::downgrade(self);
@@ -375,7 +387,7 @@ impl State {
             };
             speaks.iter().map(move |speaks| WireName::new(protocol, *speaks))
         });
-        self.names = names.collect();
+        self.names = std::iter::once(WireName::mark()).chain(names).collect();
     }
 
     /// To be told something when the state is not locked any more: that wakes tasks.

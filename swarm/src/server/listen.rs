@@ -19,8 +19,10 @@ impl Server {
     /// Takes raw streams under a protocol from now on, on connections that are open already too:
     /// the counterpart of [`Client::dial`](crate::Client::dial).
     ///
-    /// Each stream counts as one request at work, from when it comes until it is dropped, so that
-    /// limit and fair shares hold for it; beyond them it is reset.
+    /// Each stream has a place among
+    /// [`max_raw_streams`](pointsub_core::ServerConfig::max_raw_streams), from when it comes until it
+    /// is dropped, with fair shares for peers and protocols; beyond them it is reset. It is no
+    /// request: the limit of those does not hold for it, and does not change with it.
     ///
     /// # Errors
     /// [`RegisterError`] if the protocol has a handler or listener already, or the server is
@@ -36,7 +38,7 @@ impl Server {
 /// streams that were accepted go on.
 ///
 /// Streams that come while nobody accepts wait. Nothing of them is read meanwhile, so their senders
-/// wait too, and there are no more of them than the server's limit allows.
+/// wait too, and there are no more of them than `max_raw_streams`.
 #[must_use = "the service ends when the listener is dropped"]
 pub struct Listener {
     hub: Arc<ServerHub>,

@@ -72,7 +72,13 @@ fn assert_broken(error: &RequestError) {
 
 async fn request_too_large_for_the_peer(peer: &Peer) {
     let node = client(peer, once()).await;
-    assert_broken(&fails(&node, peer, "echo", &Body::new(LIMIT + 1, "large,")).await);
+    let error = fails(&node, peer, "echo", &Body::new(LIMIT + 1, "large,")).await;
+    // It depends on the transport's queues whether the last byte has left by then.
+    if error.cause == (Cause::CutShort { len: LIMIT + 1 }) {
+        assert_eq!(error.delivery, Delivery::NotProcessed, "{error}");
+    } else {
+        assert_broken(&error);
+    }
     check_echo(&node, peer, "echo", &Body::text("small")).await;
 }
 

@@ -34,9 +34,10 @@ impl Check for Limits {
                 }
             }
             Event::Admitted { peer, .. } => {
-                let Some(server) = &world.peers[*peer].server else { return Ok(()) };
-                let stats = server.stats();
-                ensure!(stats.in_flight <= stats.limit, "let in beyond the limit: {stats:?}");
+                let peer = &world.peers[*peer];
+                let Some(server) = &peer.server else { return Ok(()) };
+                let (stats, ceiling) = (server.stats(), peer.config.concurrency_ceiling() as u64);
+                ensure!(stats.in_flight <= ceiling, "let in beyond the ceiling: {stats:?}");
             }
             _ => {}
         }

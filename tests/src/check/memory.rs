@@ -19,7 +19,7 @@ impl Check for Memory {
     }
 
     fn observe(&mut self, event: &Event<'_>, world: &World) -> Result<(), String> {
-        let Event::Admitted { peer, from } = event else { return Ok(()) };
+        let Event::Admitted { peer, from, .. } = event else { return Ok(()) };
         let Some(server) = &world.peers[*peer].server else { return Ok(()) };
         // What is let in was asked whether it fits.
         let (held, config) = (server.stats().memory, &world.peers[*peer].config);

@@ -99,6 +99,7 @@ impl World {
             Op::Stop { peer, grace_ms } => self.stop(self.peer(peer), millis(grace_ms)),
             Op::Unregister { peer, protocol, for_ms } => {
                 let peer = self.peer(peer);
+                self.peers[peer].unregistered = true;
                 if let Some(server) = &mut self.peers[peer].server {
                     server.unregister(protocol_of(protocol));
                 }
@@ -355,7 +356,7 @@ impl World {
         self.record(sent.number, Err(error.to_string()));
         self.hit(match error.delivery {
             Delivery::NotProcessed => Situation::NotProcessed,
-            Delivery::Unknown => Situation::Unknown,
+            Delivery::Unknown | Delivery::Processed => Situation::Unknown,
         });
         let situation = match &error.cause {
             Cause::Deadline if error.phase == Phase::Connect => Situation::DeadlineWaiting,

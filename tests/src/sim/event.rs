@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use pointsub_core::nearest::Point;
 use pointsub_core::{
-    Closest, ClosestError, Format, NodeAttempt, PeerId, RequestError, SendError, StreamOp,
-    Timestamp,
+    Closest, ClosestError, Format, NodeAttempt, PeerId, ProtocolName, RequestError, SendError,
+    StreamOp, Timestamp,
 };
 
 use super::calls::{Asked, Sent};
@@ -78,6 +78,8 @@ pub enum Event<'a> {
         peer: usize,
         /// Who asks.
         from: PeerId,
+        /// Under which protocol.
+        protocol: &'a ProtocolName,
     },
     /// The client opens a stream.
     Opening {

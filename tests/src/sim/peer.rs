@@ -78,6 +78,8 @@ pub struct Peer {
     pub down: bool,
     /// It was asked to stop.
     pub(super) stopping: bool,
+    /// A protocol of its was unregistered in this life.
+    pub unregistered: bool,
     /// What its handlers are at.
     pub at_work: BTreeMap<InboundId, Work>,
     /// Streams by the server's name for them.
@@ -105,6 +107,7 @@ impl Peer {
             streams: Vec::new(),
             down: false,
             stopping: false,
+            unregistered: false,
             at_work: BTreeMap::new(),
             links: BTreeMap::new(),
             opened: 0,
@@ -123,6 +126,7 @@ impl Peer {
     pub(super) fn start(&mut self) {
         self.down = false;
         self.stopping = false;
+        self.unregistered = false;
         self.at_work.clear();
         self.links.clear();
         self.excused = 0;

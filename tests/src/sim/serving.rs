@@ -62,10 +62,10 @@ impl World {
 
     fn on_server_event(&mut self, number: usize, event: ServerEvent) {
         match event {
-            ServerEvent::Request { request, peer, payload, .. } => {
+            ServerEvent::Request { request, peer, protocol, payload, .. } => {
                 let compressed = payload.is_compressed();
                 let body = payload.into_bytes();
-                self.emit(&Event::Admitted { peer: number, from: peer });
+                self.emit(&Event::Admitted { peer: number, from: peer, protocol: &protocol });
                 let Ok(body) = body else {
                     // Only a stranger compresses wrongly.
                     if peer == peer_id(CLIENT) {

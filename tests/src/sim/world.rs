@@ -109,11 +109,11 @@ impl World {
         let config = scenario.client.config();
         let client = Client::new(config.clone(), Some(peer_id(CLIENT)), scenario.seed);
         let mut client = client.expect("options within their ranges");
-        client.set_strategy(match scenario.client.strategy {
-            Strategy::Xor => Box::new(XorOrder),
-            Strategy::Peak => Box::new(PeakEwma),
-            Strategy::Score => Box::new(Weighted::default()),
-        });
+        match scenario.client.strategy {
+            Strategy::Xor => client.set_strategy(XorOrder),
+            Strategy::Peak => client.set_strategy(PeakEwma),
+            Strategy::Score => client.set_strategy(Weighted::default()),
+        }
         let peers = scenario.peers.iter().enumerate().map(|(n, plan)| Peer::new(n, plan)).collect();
         Self {
             options,

@@ -1,12 +1,15 @@
 //! Requests to the closest of several nodes.
 
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pointsub_swarm::nearest::{NodeError, PeakEwma, XorOrder};
+use pointsub_swarm::nearest::{Candidate, NodeError, PeakEwma, Strategy, XorOrder};
 use pointsub_swarm::{
-    Cause, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
+    Cause, Client, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
 };
 
 use crate::common::*;
@@ -243,5 +246,61 @@ fn two_choices_spread_the_load() {
         for answer in join_all(calls).await {
             answer.expect("an answer");
         }
+    });
+}
+
+/// C16: a drain waits for calls that rest between two rounds.
+#[test]
+fn a_drain_waits_for_a_call_that_rests() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let gone = address(&server).await;
+        let peer = server.peer_id();
+        server.shutdown(Duration::ZERO).await;
+        let config = ClientConfig::default().with_max_retries(1);
+        let node = client(config.with_retry_interval(Duration::from_millis(500))).await;
+        node.add_address(peer, gone).await;
+        let (client, echo) = (node.client(), echo_name());
+        assert_eq!(client.add_server_node(&echo, peer), Ok(true));
+        let mut call = pin!(client.send_closest(&echo, "x").into_future());
+        while client.stats().retries == 0 || client.stats().in_flight > 0 {
+            assert!(futures::poll!(&mut call).is_pending(), "there is one more round");
+            yield_now().await;
+        }
+        client.drain().await;
+        let Poll::Ready(outcome) = futures::poll!(&mut call) else { panic!("still under way") };
+        assert_eq!(outcome.expect_err("nobody is there").attempts.len(), 2);
+    });
+}
+
+/// N7: a strategy may look at the client that asks it.
+#[test]
+fn a_strategy_may_use_the_client() {
+    #[derive(Debug)]
+    struct Curious(Client);
+    impl Strategy for Curious {
+        fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+            assert_eq!(self.0.server_nodes(&echo_name()).len(), 3);
+            assert!(self.0.stats().in_flight <= 1);
+            u64::from(candidate.node.in_flight())
+        }
+    }
+    run(async {
+        let (servers, node) = farm(3).await;
+        let client = node.client();
+        client.set_strategy(Curious(client.clone()));
+        let echo = echo_name();
+        let answer = client.send_closest(&echo, "x").await.expect("an answer");
+        // Those that are gone are passed over.
+        let (gone, _others): (Vec<Node>, Vec<Node>) =
+            servers.into_iter().partition(|server| server.peer_id() == answer.node);
+        for server in gone {
+            server.shutdown(Duration::ZERO).await;
+        }
+        let other = client.send_closest(&echo, "x").await.expect("an answer");
+        assert_ne!(other.node, answer.node);
+        let all = client.server_nodes(&echo);
+        let none = client.send_closest(&echo, "x").exclude(all).await.expect_err("none is left");
+        assert_eq!(none.error.cause, Cause::Refused(SendError::NoNodes));
     });
 }

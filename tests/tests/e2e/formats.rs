@@ -1,11 +1,14 @@
 //! The plain format, which every Go PointSub speaks, beside the native one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::AsyncWriteExt;
 use futures::future::join_all;
 use libp2p_swarm::Stream;
-use pointsub_swarm::{Cause, ClientConfig, Delivery, HandlerError, PeerId, Request, ServerConfig};
+use pointsub_swarm::{
+    Cause, ClientConfig, Delivery, Format, HandlerError, PeerId, Request, ServerConfig, StatusCode,
+};
 
 use crate::common::*;
 use crate::raw::*;
@@ -224,5 +227,28 @@ fn old_and_new_clients_share_a_server() {
             );
             assert_eq!(answer.as_deref(), Some(body.as_bytes()));
         }
+    });
+}
+
+/// W1: a raw listener agrees to the plain format too. Who asks it by mistake spoils nothing else.
+#[test]
+fn a_request_to_a_raw_listener_does_not_make_the_peer_a_plain_one() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let failing = |_| async { Err::<String, _>(HandlerError::new(404, "no such thing")) };
+        server.server().register(&echo_name(), failing).expect("first");
+        let _listener = server.server().listen(&name("/raw")).expect("first");
+        let node = client_of(&server, once()).await;
+        let (client, peer) = (node.client(), server.peer_id());
+        let raw = name("/raw");
+        let mistake = client.send(peer, &raw, "x").timeout(Duration::from_millis(200));
+        assert_eq!(mistake.await.expect_err("nobody accepts").cause, Cause::Deadline);
+        let (status, error) = status(client.send(peer, &echo_name(), "x").await);
+        assert_eq!(
+            (status.code, error.delivery),
+            (StatusCode::Application(404), Delivery::Processed)
+        );
+        let formats: Vec<_> = client.connections_info().iter().map(|info| info.format).collect();
+        assert_eq!(formats, [Some(Format::Native)]);
     });
 }

@@ -27,7 +27,7 @@ async fn check_panics((server, client): (Node, Node)) {
         check_echo(&client, peer, "before").await;
         let (status, error) = status(client.client().send(peer, &echo, body).await);
         assert_eq!(status.code, StatusCode::Internal);
-        assert_eq!(error.delivery, Delivery::Unknown);
+        assert_eq!(error.delivery, Delivery::Processed);
         check_echo(&client, peer, "after").await;
     }
     assert_eq!(client.client().stats().opens, 1, "the stream goes on");
@@ -76,7 +76,7 @@ fn a_handlers_error_arrives_with_code_message_and_detail() {
         assert_eq!(status.code, StatusCode::Application(404));
         assert_eq!(status.message, "no such room");
         assert_eq!(status.detail, &b"\x00room 7\xff"[..]);
-        assert_eq!((error.phase, error.delivery), (Phase::Answer, Delivery::Unknown));
+        assert_eq!((error.phase, error.delivery), (Phase::Answer, Delivery::Processed));
         assert_eq!(server.server().stats().failed, 1);
     });
 }

@@ -170,6 +170,35 @@ fn a_plain_stream_too_many_is_closed() {
     });
 }
 
+/// A peer with more plain streams than a connection may have, as a Go client has after many requests
+/// at a time: each is served, and the ones that are idle for the longest time end.
+#[test]
+fn a_stream_too_many_displaces_an_idle_one() {
+    run(async {
+        const OTHER: &str = "/other/1.0.0";
+        let server = echo_server(ServerConfig::default()).await;
+        server.server().register(&name(OTHER), echo).expect("first");
+        let rude = RawPeer::client().await;
+        let peer = rude.dial(address(&server).await).await;
+        let mut streams = Vec::new();
+        for n in 0..280_usize {
+            let mut stream = rude.open(peer, [PLAIN, OTHER][n % 2]).await.expect("announced");
+            write(&mut stream, &plain(&n.to_be_bytes())).await.expect("the server reads");
+            assert_eq!(read_plain(&mut stream).await.as_deref(), Some(&n.to_be_bytes()[..]), "{n}");
+            streams.push(stream);
+        }
+        let stats = server.server().stats();
+        assert_eq!((stats.displaced, stats.refused), (24, 0));
+        for stream in &mut streams[..24] {
+            assert_eq!(read_to_end(stream).await, b"", "it is closed in good order");
+        }
+        for stream in &mut streams[24..] {
+            write(stream, &plain(b"again")).await.expect("the server reads");
+            assert_eq!(read_plain(stream).await.as_deref(), Some(&b"again"[..]));
+        }
+    });
+}
+
 /// A server that allows fewer streams than the client would like fails some calls, by name, and
 /// the stream that there is goes on.
 #[test]

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures::future::join_all;
 use pointsub_swarm::{
-    Cause, Delivery, HandlerError, Phase, RegisterError, Request, RequestError, ServerConfig,
-    StatusCode,
+    Cause, Delivery, Format, HandlerError, Phase, RegisterError, Request, RequestError,
+    ServerConfig, StatusCode,
 };
 
 use crate::common::*;
@@ -196,5 +196,29 @@ fn protocols_of_one_server_are_kept_apart() {
         });
         join_all(calls).await;
         assert_eq!(client.stats().opens, 20);
+    });
+}
+
+/// A raw stream and a plain request have the same name; what the peer lists tells them apart.
+#[test]
+fn a_listener_is_not_taken_for_a_handler_nor_the_other_way_round() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let _listener = server.server().listen(&name("/raw")).expect("first");
+        let node = client_of(&server, once()).await;
+        let (client, peer) = (node.client(), server.peer_id());
+        // The peer says soon after the connection is there what it serves.
+        loop {
+            match client.dial(peer, &echo_name()).await {
+                Ok(stream) => drop(stream),
+                Err(error) => break assert_eq!(error.cause, Cause::Unsupported, "{error}"),
+            }
+        }
+        let error = client.send(peer, &name("/raw"), "?").await.expect_err("it only listens");
+        assert_eq!(error.cause, Cause::Unsupported);
+        // And nothing was learned that is wrong.
+        check_echo(&node, peer, "x").await;
+        let formats = client.connections_info().into_iter().map(|info| info.format);
+        assert!(formats.clone().all(|format| format == Some(Format::Native)), "{formats:?}");
     });
 }

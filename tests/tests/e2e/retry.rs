@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, RequestError, RetryPolicy, ServerConfig, StatusCode,
+    Cause, Client, ClientConfig, Delivery, RequestError, RetryPolicy, ServerConfig, StatusCode,
 };
 
 use crate::common::*;
@@ -109,7 +109,7 @@ fn a_policy_of_ones_own_decides() {
     #[derive(Debug)]
     struct Never(Arc<AtomicU64>);
     impl RetryPolicy for Never {
-        fn pause(&mut self, error: &RequestError, retries: u32, _: u64) -> Option<Duration> {
+        fn pause(&self, error: &RequestError, retries: u32, _: u64) -> Option<Duration> {
             assert_eq!(error.status().map(|status| status.code), Some(StatusCode::Busy));
             assert_eq!(retries, 0);
             self.0.fetch_add(1, Ordering::SeqCst);
@@ -129,5 +129,33 @@ fn a_policy_of_ones_own_decides() {
         let outcome = node.client().send(peer, &echo_name(), "second").await;
         assert_eq!(status(outcome).0.code, StatusCode::Busy);
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// N7: a policy may look at the client that asks it, and use it.
+#[test]
+fn a_policy_may_use_the_client() {
+    #[derive(Debug)]
+    struct Curious(Client);
+    impl RetryPolicy for Curious {
+        fn pause(&self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
+            assert_eq!(self.0.stats().in_flight, 1);
+            assert!(self.0.connections_info().is_empty());
+            (retries < 2).then(|| {
+                self.0.set_retry_policy(Curious(self.0.clone()));
+                Duration::from_millis(1)
+            })
+        }
+    }
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let (peer, gone) = (server.peer_id(), address(&server).await);
+        server.shutdown(Duration::ZERO).await;
+        let node = client(ClientConfig::default()).await;
+        node.add_address(peer, gone).await;
+        let client = node.client();
+        client.set_retry_policy(Curious(client.clone()));
+        client.send(peer, &echo_name(), "x").await.expect_err("nobody is there");
+        assert_eq!(client.stats().retries, 2);
     });
 }

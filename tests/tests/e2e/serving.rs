@@ -65,6 +65,7 @@ fn a_flooded_protocol_does_not_starve_a_quiet_one() {
         let flooded = name("/flooded");
         server.server().register(&echo_name(), echo).expect("first");
         server.server().register(&flooded, |_| hang(Alive::default())).expect("first");
+        server.server().register(&name("/other"), |_| hang(Alive::default())).expect("first");
         let loud = client_of(&server, once()).await;
         let quiet = client_of(&server, once()).await;
         for _ in 0..300 {
@@ -77,8 +78,12 @@ fn a_flooded_protocol_does_not_starve_a_quiet_one() {
             check_echo(&quiet, server.peer_id(), format!("{n}")).await;
         }
         assert_eq!(server.server().stats().busy, 220);
-        // Whoever floods has used up a share of everything.
-        let outcome = loud.client().send(server.peer_id(), &echo_name(), "x").await;
+        // Whoever floods has used up a share of everything, but for a protocol's first place.
+        check_echo(&loud, server.peer_id(), "the first").await;
+        let (client, peer) = (loud.client(), server.peer_id());
+        drop(spawn(async move { client.send(peer, &name("/other"), "the first").await }));
+        until(|| server.server().stats().in_flight == 81).await;
+        let outcome = loud.client().send(peer, &name("/other"), "x").await;
         assert_eq!(status(outcome).0.code, StatusCode::Busy);
     });
 }

@@ -71,7 +71,7 @@ fn both_ends_speak_at_once_and_know_each_other() {
             talk(two, to_client, to_server)
         );
         until(|| node.client().stats().raw_streams == 0).await;
-        until(|| server.server().stats().in_flight == 0).await;
+        until(|| server.server().stats().raw_streams == 0).await;
     });
 }
 
@@ -204,7 +204,7 @@ fn a_protocol_is_served_in_one_way() {
 #[test]
 fn the_limit_holds_for_raw_streams() {
     run(async {
-        let config = ServerConfig::default().with_max_concurrent_conns(2);
+        let config = ServerConfig::default().with_max_raw_streams(2);
         let (server, mut listener, node) = pair(config, once()).await;
         let mut first = dial(&node, &server).await;
         let second = dial(&node, &server).await;
@@ -212,16 +212,17 @@ fn the_limit_holds_for_raw_streams() {
         let mut end = Vec::new();
         let _either = AsyncReadExt::read_to_end(&mut third, &mut end).await;
         let stats = server.server().stats();
-        assert_eq!((stats.in_flight, stats.busy, stats.streams), (2, 1, 2));
+        assert_eq!((stats.raw_streams, stats.busy, stats.streams), (2, 1, 2));
+        assert_eq!((stats.in_flight, stats.load), (0, 0), "they are no requests");
         let report = server.server().connections_info();
-        assert!(report.iter().all(|info| info.format.is_none() && info.in_flight == 1));
+        assert!(report.iter().all(|info| info.format.is_none() && info.in_flight == 0));
         // Those that wait to be accepted count too, and are not lost.
         say(&mut first, b"1").await;
         let mut accepted = accept(&mut listener).await;
         assert_eq!(hear(&mut accepted, 1).await, b"1");
         drop((accepted, first, second));
         drop(accept(&mut listener).await);
-        until(|| server.server().stats().in_flight == 0).await;
+        until(|| server.server().stats().raw_streams == 0).await;
         let mut fourth = dial(&node, &server).await;
         say(&mut fourth, b"4").await;
         assert_eq!(hear(&mut accept(&mut listener).await, 1).await, b"4");
@@ -236,7 +237,7 @@ fn the_clients_cap_holds_for_raw_streams() {
         let (server, mut listener, node) = pair(ServerConfig::default(), config).await;
         let streams = join_all((0..3).map(|_| dial(&node, &server))).await;
         let error = node.client().dial(server.peer_id(), &name(RAW)).await.expect_err("full");
-        assert_eq!(error.cause, Cause::Refused(SendError::Overloaded { limit: 3 }));
+        assert_eq!(error.cause, Cause::Refused(SendError::TooManyStreams { limit: 3 }));
         for _ in 0..3 {
             accept(&mut listener).await;
         }

@@ -4,6 +4,8 @@
 mod addresses;
 #[path = "../e2e/bodies.rs"]
 mod bodies;
+#[path = "../e2e/breaks.rs"]
+mod breaks;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]
@@ -18,12 +20,20 @@ mod connecting;
 mod crash;
 #[path = "../e2e/crowds.rs"]
 mod crowds;
+#[path = "../e2e/delivery.rs"]
+mod delivery;
+#[path = "../e2e/draining.rs"]
+mod draining;
+#[path = "../e2e/dropping.rs"]
+mod dropping;
 #[path = "../e2e/duplex.rs"]
 mod duplex;
 #[path = "../e2e/formats.rs"]
 mod formats;
 #[path = "../e2e/handlers.rs"]
 mod handlers;
+#[path = "../e2e/held_up.rs"]
+mod held_up;
 #[path = "../e2e/hostile.rs"]
 mod hostile;
 #[path = "../e2e/limits.rs"]
@@ -46,6 +56,10 @@ mod retry;
 mod security;
 #[path = "../e2e/serving.rs"]
 mod serving;
+#[path = "../e2e/silence.rs"]
+mod silence;
+#[path = "../e2e/slow_links.rs"]
+mod slow_links;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
 #[path = "../e2e/streams.rs"]

@@ -39,7 +39,7 @@ pub(super) async fn program() -> Result<(), Box<dyn Error>> {
     let call = client.send(peer, &name, "stressed").timeout(Duration::from_secs(30));
     assert_eq!(call.await?, "desserts");
     let error: RequestError = client.send(peer, &name, "").await.expect_err("it is empty");
-    assert_eq!(error.delivery, Delivery::Unknown, "the handler saw it");
+    assert_eq!(error.delivery, Delivery::Processed, "the handler saw it");
 
     client.add_server_node(&name, peer)?;
     let answer = client.send_closest(&name, "live").hedge(Hedge::after(Duration::from_secs(1)));

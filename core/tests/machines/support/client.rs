@@ -332,6 +332,14 @@ impl ClientScript {
         );
     }
 
+    /// One write, whatever it is; it stays outstanding.
+    #[track_caller]
+    pub(crate) fn expect_some_write(&mut self, stream: StreamId) -> Bytes {
+        self.pump();
+        let write = self.streams.get_mut(&stream).and_then(|io| io.write.take());
+        write.expect("a write")
+    }
+
     /// Exactly these frames, in as many writes as it takes, each confirmed at once.
     #[track_caller]
     pub(crate) fn expect_sent<const N: usize>(&mut self, stream: StreamId, frames: [Wire; N]) {

@@ -19,7 +19,7 @@ pub(crate) fn any() -> ClosestOptions {
 /// A client that knows nodes 1 to `count` and orders them by distance.
 pub(crate) fn farm(config: ClientConfig, count: u8) -> ClientScript {
     let mut c = ClientScript::new(config);
-    c.client.set_strategy(Box::new(XorOrder));
+    c.client.set_strategy(XorOrder);
     (1..=count).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
     c
 }

@@ -252,6 +252,12 @@ impl ServerScript {
         self.requests.drain(..).filter_map(id).collect()
     }
 
+    /// The requests whose handlers are told to stop now, whatever they are.
+    pub(crate) fn take_abandons(&mut self) -> Vec<InboundId> {
+        self.pump();
+        self.abandons.drain(..).collect()
+    }
+
     #[track_caller]
     pub(crate) fn expect_event(&mut self) -> ServerEvent {
         self.pump();

@@ -1,0 +1,161 @@
+//! What connections are made with.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p_identity::{Keypair, PeerId};
+use libp2p_tls::certificate::{self, GenError, ParseError};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::rustls;
+use quinn::rustls::pki_types::CertificateDer;
+use quinn::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+
+use super::Error;
+
+/// How many streams a peer may have open on a QUIC connection.
+const STREAMS: u32 = 256;
+/// How much a peer may send on a stream of QUIC beyond what was read from it.
+const WINDOW: u32 = 512 * 1024;
+/// How much may be on its way to the peer of a QUIC connection, on all its streams together.
+const SEND: u64 = 4 * 1024 * 1024;
+/// How long a QUIC connection lives on without a sign of the peer. The peer's own time counts if that
+/// is shorter, and three probe timeouts if these are longer, as they are on a slow way.
+const IDLE: Duration = Duration::from_secs(4);
+/// How long nothing is sent before the peer is asked for a sign. A peer that vanishes is noticed after
+/// this and [`IDLE`] together. Three quarters of the latter remain for asking again, which goes on with
+/// pauses that begin at a little more than the round trip and double: four times over 200 ms.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long a handshake of QUIC may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How many handshakes of others may be under way at a QUIC listener before further ones have to prove
+/// that they come from where they say they do. That takes them one round trip.
+const UNPROVEN: usize = 128;
+/// How many attempts to connect wait at a QUIC listener until it is polled.
+const WAITING: usize = 1024;
+/// What each of them may send meanwhile.
+const EARLY: u64 = 16 * 1024;
+
+/// Handlers of a client that was killed do not run for longer.
+const _: () = assert!(IDLE.as_millis() + KEEP_ALIVE.as_millis() <= 5_000);
+
+/// What both ends have to agree on to understand each other at all.
+#[derive(Clone, Copy)]
+pub(super) struct Dialect {
+    /// The protocol's name in the handshake.
+    alpn: &'static [u8],
+    /// TLS for who dials, and who is expected to answer.
+    client: fn(&Keypair, Option<PeerId>) -> Result<rustls::ClientConfig, GenError>,
+    /// TLS for who is dialled.
+    server: fn(&Keypair) -> Result<rustls::ServerConfig, GenError>,
+    /// Whom a certificate belongs to.
+    peer: fn(&CertificateDer<'_>) -> Result<PeerId, ParseError>,
+}
+
+impl Dialect {
+    /// That of libp2p: <https://github.com/libp2p/specs/blob/master/quic/README.md>.
+    const LIBP2P: Self = Self {
+        alpn: b"libp2p",
+        client: libp2p_tls::make_client_config,
+        server: libp2p_tls::make_server_config,
+        peer: |certificate| Ok(certificate::parse(certificate)?.peer_id()),
+    };
+
+    /// Who is at the other end of a connection.
+    pub(super) fn peer(&self, connection: &quinn::Connection) -> Result<PeerId, Error> {
+        let identity = connection.peer_identity();
+        let chain = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let certificate = chain.as_ref().and_then(|chain| chain.first());
+        let certificate = certificate.ok_or(Error::Anonymous)?;
+        (self.peer)(certificate).map_err(|_| Error::Anonymous)
+    }
+}
+
+/// What the connections of one node are made with.
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) dialect: Dialect,
+    pub(super) endpoint: EndpointConfig,
+    pub(super) server: ServerConfig,
+    /// See [`HANDSHAKE`].
+    pub(super) handshake: Duration,
+    /// See [`UNPROVEN`].
+    pub(super) unproven: usize,
+    keypair: Keypair,
+    transport: Arc<TransportConfig>,
+}
+
+impl Config {
+    pub(super) fn new(keypair: &Keypair) -> io::Result<Self> {
+        let dialect = Dialect::LIBP2P;
+        let transport = Arc::new(transport());
+        let mut tls = (dialect.server)(keypair).map_err(io::Error::other)?;
+        tls.alpn_protocols = vec![dialect.alpn.to_vec()];
+        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        let mut server = ServerConfig::with_crypto(Arc::new(tls));
+        server
+            .transport_config(transport.clone())
+            // The swarm would have to learn of new addresses.
+            .migration(false)
+            .max_incoming(WAITING)
+            .incoming_buffer_size(EARLY)
+            .incoming_buffer_size_total(EARLY * WAITING as u64);
+        // They are found again by the server's name, which says nothing in libp2p.
+        server.validation_token.sent(0);
+        let mut endpoint = endpoint(keypair);
+        endpoint.supported_versions(vec![1]);
+        Ok(Self {
+            dialect,
+            endpoint,
+            server,
+            handshake: HANDSHAKE,
+            unproven: UNPROVEN,
+            keypair: keypair.clone(),
+            transport,
+        })
+    }
+
+    /// For one dial. Whoever answers and is not the expected peer does not learn who dialled.
+    pub(super) fn client(&self, expected: Option<PeerId>) -> io::Result<ClientConfig> {
+        let tls = (self.dialect.client)(&self.keypair, expected);
+        let mut tls = tls.map_err(io::Error::other)?;
+        tls.alpn_protocols = vec![self.dialect.alpn.to_vec()];
+        let tls = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
+        let mut client = ClientConfig::new(Arc::new(tls));
+        client.transport_config(self.transport.clone());
+        Ok(client)
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        // libp2p has no use for these.
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(WINDOW))
+        // Streams that nobody reads take no room from others.
+        .receive_window(VarInt::from_u32(STREAMS * WINDOW))
+        .send_window(SEND)
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE.as_millis() as u32).into()))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        // Tells anybody on the way how long it is.
+        .allow_spin(false);
+    transport
+}
+
+/// A node that starts again with the same key can tell peers of its former life that this is over: it
+/// knows the ids of connections that it has given out, and answers with the tokens that belong to them.
+fn endpoint(keypair: &Keypair) -> EndpointConfig {
+    let Some(secret) = keypair.derive_secret(b"pointsub quic stateless reset") else {
+        return EndpointConfig::default();
+    };
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret);
+    let ids = ring::hmac::sign(&key, b"connection ids");
+    let ids = ids.as_ref().iter().fold(0, |ids: u64, byte| ids.rotate_left(8) ^ u64::from(*byte));
+    let mut endpoint = EndpointConfig::new(Arc::new(key));
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    endpoint
+}

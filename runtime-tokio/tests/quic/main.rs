@@ -1,0 +1,7 @@
+//! The QUIC transport alone, over real sockets of the loopback interface.
+
+mod connections;
+mod ends;
+mod listening;
+mod negotiation;
+mod support;
