@@ -193,7 +193,8 @@ impl<R: Runtime> NodeBuilder<R> {
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let mut life = Life::new(swarm, inbox);
+        // A swarm is large, and callers have this future on their stacks.
+        let mut life = Box::new(Life::new(swarm, inbox));
         life.listen(self.listen).await?;
         R::spawn(Box::pin(life.run()));
         Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })

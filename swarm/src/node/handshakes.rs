@@ -4,6 +4,7 @@
 //! as one host opens as many connections and says nothing. Here newcomers are let in, and one that
 //! has said nothing makes room.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use futures::{FutureExt, ready};
 use futures_timer::Delay;
+use libp2p_core::multiaddr::Protocol;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p_core::{Multiaddr, Transport};
@@ -32,6 +34,17 @@ pub(super) struct Handshakes {
     places: Arc<Mutex<Places<Arc<Eviction>>>>,
     inbound: Duration,
     outbound: Duration,
+}
+
+thread_local! {
+    /// What is polled on this thread has heard from its peer.
+    static HEARD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The handshake that is being polled has heard from its peer. Transports are nested and hide each
+/// other's futures, so that it cannot be told by what they return.
+pub(crate) fn heard() {
+    HEARD.set(true);
 }
 
 /// Tells a handshake that it has to make room.
@@ -55,7 +68,8 @@ impl Handshakes {
             evicted.evicted.store(true, Ordering::Release);
             evicted.waker.wake();
         }
-        Place { id, eviction, places: self.places.clone(), polls: 0 }
+        let quic = remote.iter().any(|part| part == Protocol::QuicV1);
+        Place { id, eviction, places: self.places.clone(), quic, polled: false, heard: false }
     }
 }
 
@@ -108,7 +122,9 @@ struct Place {
     id: PlaceId,
     eviction: Arc<Eviction>,
     places: Arc<Mutex<Places<Arc<Eviction>>>>,
-    polls: u8,
+    quic: bool,
+    polled: bool,
+    heard: bool,
 }
 
 impl Place {
@@ -118,12 +134,18 @@ impl Place {
         if self.eviction.evicted.load(Ordering::Acquire) {
             return Err(io::Error::other("too many handshakes at a time: it made room"));
         }
-        // It is polled when it begins, and then only when something has come from its peer.
-        self.polls = self.polls.saturating_add(1);
-        if self.polls == 2 {
-            self.places.lock().progressed(self.id);
-        }
+        HEARD.set(false);
         Ok(())
+    }
+
+    /// It was polled. A handshake of QUIC is when it begins, and then when its peer has spoken.
+    fn polled(&mut self) {
+        let heard = HEARD.take() || (self.polled && self.quic);
+        if !self.heard {
+            self.places.lock().had_turn(self.id, heard);
+        }
+        self.polled = true;
+        self.heard |= heard;
     }
 }
 
@@ -146,7 +168,11 @@ impl Future for Handshake {
         if let Some(place) = &mut self.place {
             place.poll(cx)?;
         }
-        self.upgrade.poll_unpin(cx)
+        let outcome = self.upgrade.poll_unpin(cx);
+        if let Some(place) = &mut self.place {
+            place.polled();
+        }
+        outcome
     }
 }
 

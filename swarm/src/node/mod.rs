@@ -22,6 +22,7 @@ use libp2p_identity::PeerId;
 use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
+pub(crate) use handshakes::heard;
 use life::Command;
 
 use crate::client::Client;

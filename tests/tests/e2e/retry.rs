@@ -142,7 +142,7 @@ fn a_policy_may_use_the_client() {
             assert_eq!(self.0.stats().in_flight, 1);
             assert!(self.0.connections_info().is_empty());
             (retries < 2).then(|| {
-                self.0.set_retry_policy(Curious(self.0.clone()));
+                self.0.set_retry_policy(Self(self.0.clone()));
                 Duration::from_millis(1)
             })
         }
