@@ -123,6 +123,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/pump/mod.rs", "CLOSING", "the connection is dropped"),
     ("swarm/src/server/driver.rs", "PLAIN_END", "the server does not wait for it any longer"),
     ("swarm/src/ip.rs", "MULTIPLE", "as beyond the limit that is shared"),
+    ("swarm/src/node/handshakes.rs", "UNHEARD", "further ones wait until it had"),
     ("swarm/src/node/limits.rs", "PER_PEER", "the oldest is closed"),
     ("swarm/src/node/limits.rs", "PER_PEER_AT_ONCE", "the connection is closed"),
     ("swarm/src/node/limits.rs", "PER_NETWORK", "the connection is closed"),

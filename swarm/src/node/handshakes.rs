@@ -25,6 +25,9 @@ use parking_lot::Mutex;
 use super::places::{PlaceId, Places};
 use crate::ip::prefix;
 
+/// How many connections are accepted before the first of them had its turn.
+const UNHEARD: usize = 32;
+
 type Muxed = (PeerId, StreamMuxerBox);
 type Inner = Boxed<Muxed>;
 
@@ -32,6 +35,8 @@ type Inner = Boxed<Muxed>;
 pub(super) struct Handshakes {
     inner: Inner,
     places: Arc<Mutex<Places<Arc<Eviction>>>>,
+    /// Who accepts, to go on when those who have come had their turn.
+    accepts: Arc<AtomicWaker>,
     inbound: Duration,
     outbound: Duration,
 }
@@ -58,7 +63,8 @@ impl Handshakes {
     /// At most `limit` handshakes that others begin, each of which may take `inbound`. Those that
     /// this node begins may take `outbound`.
     pub(super) fn new(inner: Inner, limit: usize, inbound: Duration, outbound: Duration) -> Self {
-        Self { inner, places: Arc::new(Mutex::new(Places::new(limit))), inbound, outbound }
+        let (places, accepts) = (Arc::new(Mutex::new(Places::new(limit))), Arc::default());
+        Self { inner, places, accepts, inbound, outbound }
     }
 
     fn place(&self, remote: &Multiaddr) -> Place {
@@ -69,7 +75,8 @@ impl Handshakes {
             evicted.waker.wake();
         }
         let quic = remote.iter().any(|part| part == Protocol::QuicV1);
-        Place { id, eviction, places: self.places.clone(), quic, polled: false, heard: false }
+        let (places, accepts) = (self.places.clone(), self.accepts.clone());
+        Place { id, eviction, places, accepts, quic, polled: false, heard: false }
     }
 }
 
@@ -104,6 +111,12 @@ impl Transport for Handshakes {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Handshake, io::Error>> {
+        // Further ones wait in the system's queue, so that those who have come can speak before they
+        // have to make room.
+        self.accepts.register(cx.waker());
+        if self.places.lock().new_ones() >= UNHEARD {
+            return Poll::Pending;
+        }
         let event = ready!(Pin::new(&mut self.inner).poll(cx));
         let place = match &event {
             TransportEvent::Incoming { send_back_addr, .. } => Some(self.place(send_back_addr)),
@@ -122,6 +135,7 @@ struct Place {
     id: PlaceId,
     eviction: Arc<Eviction>,
     places: Arc<Mutex<Places<Arc<Eviction>>>>,
+    accepts: Arc<AtomicWaker>,
     quic: bool,
     polled: bool,
     heard: bool,
@@ -144,6 +158,9 @@ impl Place {
         if !self.heard {
             self.places.lock().had_turn(self.id, heard);
         }
+        if !self.polled {
+            self.accepts.wake();
+        }
         self.polled = true;
         self.heard |= heard;
     }
@@ -152,6 +169,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.lock().leave(self.id);
+        self.accepts.wake();
     }
 }
 

@@ -80,6 +80,11 @@ impl<T> Places<T> {
         Some(taken.tell)
     }
 
+    /// How many are yet to have their turn.
+    pub(super) fn new_ones(&self) -> usize {
+        self.taken.values().filter(|taken| taken.standing == Standing::New).count()
+    }
+
     fn evict(&mut self, prefix: Prefix) -> Option<T> {
         let of_prefix = self.taken.iter().filter(|(_, taken)| taken.prefix == prefix);
         let (id, _) = of_prefix.min_by_key(|(id, taken)| (taken.standing, **id))?;
@@ -159,6 +164,7 @@ mod tests {
         for n in 0..79 {
             assert_ne!(places.enter(net(1), LIMIT + n).1, Some(0));
         }
+        assert!(places.new_ones() > 0);
         assert_eq!(places.leave(honest), Some(0));
     }
 
