@@ -51,7 +51,7 @@ async fn expose(service: &str) -> Result<()> {
     let node = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).server_config(config);
     let node = node.build().await?;
     let mut listener = node.server().listen(&ProtocolName::new(PROTOCOL)?)?;
-    println!("forward to {} 127.0.0.1:0", node.addresses().await.remove(0));
+    println!("forward to {} 127.0.0.1:0", node.address().await.ok_or("it listens nowhere")?);
     while let Some(stream) = listener.accept().await {
         let service = service.to_owned();
         tokio::spawn(async move {

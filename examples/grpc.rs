@@ -31,7 +31,7 @@ async fn main() -> Result<(), Failure> {
     tokio::spawn(Server::builder().add_service(health).serve_with_incoming(incoming));
 
     let node = Node::builder().build().await?;
-    let peer = node.connect(server.addresses().await.remove(0)).await?;
+    let peer = node.connect(server.address().await.ok_or("it listens nowhere")?).await?;
     let client = node.client();
     let connector = tower::service_fn(move |_| {
         let (client, grpc) = (client.clone(), grpc.clone());

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
 
     // A client: any HTTP client that takes a connection.
     let client = Node::builder().build().await?;
-    let peer = client.connect(server.addresses().await.remove(0)).await?;
+    let peer = client.connect(server.address().await.ok_or("it listens nowhere")?).await?;
     let stream = client.client().dial(peer, &http).await?;
     let (mut requests, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -56,7 +56,7 @@ async fn run(
         tokio::time::sleep(WORK).await;
         Ok::<_, std::io::Error>(request.body)
     })?;
-    let address = node.addresses().await.remove(0).to_string();
+    let address = node.address().await.ok_or("it listens nowhere")?.to_string();
     let before = resident_mib();
     let share = streams.div_ceil(processes).to_string();
     let children: std::io::Result<Vec<Child>> = (0..processes)

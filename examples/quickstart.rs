@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     })?;
 
-    let address = alice.addresses().await.remove(0);
+    let address = alice.address().await.ok_or("it listens nowhere")?;
     println!("Bob connects once, to {address}");
     bob.connect(address).await?;
     println!("From here on, all he needs is her Peer ID.\n");

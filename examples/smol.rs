@@ -35,7 +35,7 @@ async fn talk() -> Result<(), Box<dyn Error>> {
     })
     .detach();
 
-    bob.connect(alice.addresses().await.remove(0)).await?;
+    bob.connect(alice.address().await.ok_or("it listens nowhere")?).await?;
     let answer = bob.client().send(alice.peer_id(), &shout, "hello from smol").await?;
     println!("a request: {}", String::from_utf8_lossy(&answer));
 

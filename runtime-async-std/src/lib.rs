@@ -16,7 +16,7 @@
 //!     })?;
 //!
 //!     let client = Node::builder().build().await?;
-//!     client.connect(server.addresses().await.remove(0)).await?;
+//!     client.connect(server.address().await.ok_or("it listens nowhere")?).await?;
 //!     let answer = client.client().send(server.peer_id(), &double, "ab").await?;
 //!     assert_eq!(answer, "abab");
 //!     Ok(())

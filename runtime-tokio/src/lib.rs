@@ -15,7 +15,7 @@
 //! })?;
 //!
 //! let client = Node::builder().build().await?;
-//! client.connect(server.addresses().await.remove(0)).await?;
+//! client.connect(server.address().await.ok_or("it listens nowhere")?).await?;
 //! let answer = client.client().send(server.peer_id(), &double, "ab").await?;
 //! assert_eq!(answer, "abab");
 //! # Ok(())
@@ -48,10 +48,15 @@ use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 
+use exclusive::Exclusive;
+use names::WithoutNames;
+
 pub use pointsub_swarm::*;
 
 #[cfg(feature = "axum")]
 pub mod axum;
+mod exclusive;
+mod names;
 pub mod quic;
 
 /// A libp2p node on tokio: TCP with TLS or Noise, and Yamux, QUIC, and DNS names.
@@ -74,8 +79,12 @@ impl Runtime for Tokio {
         // Names resolve as the system says; where it says nothing, addresses can still be dialled.
         Ok(match libp2p_dns::tokio::Transport::system(tcp_and_quic(keypair)?) {
             Ok(with_names) => with_names.boxed(),
-            Err(_) => tcp_and_quic(keypair)?.boxed(),
+            Err(why) => WithoutNames::new(tcp_and_quic(keypair)?.boxed(), why).boxed(),
         })
+    }
+
+    fn is_running() -> bool {
+        tokio::runtime::Handle::try_current().is_ok()
     }
 }
 
@@ -92,7 +101,8 @@ fn tcp_and_quic(
     + 'static,
 > {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
-    let tcp = establish(libp2p_tcp::tokio::Transport::new(tcp), keypair)?;
+    let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
+    let tcp = establish(tcp, keypair)?;
     let quic = quic::Transport::new(keypair)?
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()))

@@ -283,6 +283,11 @@ impl Behaviour {
         self.events.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
     }
 
+    /// The names that peers are told, two for each protocol.
+    pub(crate) fn announced(&self) -> Arc<[WireName]> {
+        self.listening.clone()
+    }
+
     fn announce(&mut self) {
         let names = self.server.names();
         if Arc::ptr_eq(&names, &self.listening) {

@@ -15,6 +15,7 @@ use yamux::Mode;
 
 use crate::clock::Clock;
 use crate::muxer::{Muxer, Way};
+use crate::node::heard;
 use crate::security::Security;
 
 /// What libp2p calls the muxer.
@@ -67,6 +68,7 @@ where
     };
     let clock = Clock::start();
     let (name, bytes) = negotiate(bytes, mode, Security::NAMES).await?;
+    heard();
     let (peer, bytes) = match mode {
         Mode::Client => security.connect(bytes, name).await?,
         Mode::Server => security.accept(bytes, name).await?,

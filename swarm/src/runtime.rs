@@ -16,6 +16,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a future to its end on a task of its own.
     fn spawn(future: BoxFuture<'static, ()>);
 
+    /// Whether tasks can be run here and now. [`NodeBuilder::build`](crate::NodeBuilder::build) fails
+    /// if not. A runtime that runs wherever it is called keeps the default, `true`.
+    fn is_running() -> bool {
+        true
+    }
+
     /// The transports that a [`Node`](crate::Node) uses.
     ///
     /// # Errors

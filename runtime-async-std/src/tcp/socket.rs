@@ -32,7 +32,14 @@ fn open(address: SocketAddr, port: Port) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Listens where nobody else does. A port that is shared, so that connections can start from it, is
+/// shared among programs as well, each of which gets a part of the connections. So it is tried
+/// without that before. Of two programs that start at the same moment both may find it free.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    #[cfg(unix)]
+    if address.port() != 0 {
+        open(address, Port::Own)?.bind(&address.into())?;
+    }
     let socket = open(address, Port::Shared)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -60,7 +60,16 @@ pub enum NodeError {
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
     Transport(#[from] std::io::Error),
-    /// A listen address cannot be used. Is another program listening there, or is the peer no relay?
+    /// A node runs on the runtime in which it is built, and there is none here.
+    #[error("a node has to be built inside of its runtime, and none is running here")]
+    NoRuntime,
+    /// Somebody listens there already.
+    #[error("cannot listen on {address}: it is in use. Is another program listening there?")]
+    AddressInUse {
+        /// The address.
+        address: Multiaddr,
+    },
+    /// A listen address cannot be used. Is it one of this machine, or a relay that does relay?
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
@@ -165,6 +174,9 @@ impl<R: Runtime> NodeBuilder<R> {
     }
 
     async fn start(self) -> Result<Node<R>, NodeError> {
+        if !R::is_running() {
+            return Err(NodeError::NoRuntime);
+        }
         let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();

@@ -4,6 +4,7 @@
 //! as one host opens as many connections and says nothing. Here newcomers are let in, and one that
 //! has said nothing makes room.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use futures::{FutureExt, ready};
 use futures_timer::Delay;
+use libp2p_core::multiaddr::Protocol;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p_core::{Multiaddr, Transport};
@@ -23,6 +25,9 @@ use parking_lot::Mutex;
 use super::places::{PlaceId, Places};
 use crate::ip::prefix;
 
+/// How many connections are accepted before the first of them had its turn.
+const UNHEARD: usize = 32;
+
 type Muxed = (PeerId, StreamMuxerBox);
 type Inner = Boxed<Muxed>;
 
@@ -30,8 +35,21 @@ type Inner = Boxed<Muxed>;
 pub(super) struct Handshakes {
     inner: Inner,
     places: Arc<Mutex<Places<Arc<Eviction>>>>,
+    /// Who accepts, to go on when those who have come had their turn.
+    accepts: Arc<AtomicWaker>,
     inbound: Duration,
     outbound: Duration,
+}
+
+thread_local! {
+    /// What is polled on this thread has heard from its peer.
+    static HEARD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The handshake that is being polled has heard from its peer. Transports are nested and hide each
+/// other's futures, so that it cannot be told by what they return.
+pub(crate) fn heard() {
+    HEARD.set(true);
 }
 
 /// Tells a handshake that it has to make room.
@@ -45,7 +63,8 @@ impl Handshakes {
     /// At most `limit` handshakes that others begin, each of which may take `inbound`. Those that
     /// this node begins may take `outbound`.
     pub(super) fn new(inner: Inner, limit: usize, inbound: Duration, outbound: Duration) -> Self {
-        Self { inner, places: Arc::new(Mutex::new(Places::new(limit))), inbound, outbound }
+        let (places, accepts) = (Arc::new(Mutex::new(Places::new(limit))), Arc::default());
+        Self { inner, places, accepts, inbound, outbound }
     }
 
     fn place(&self, remote: &Multiaddr) -> Place {
@@ -55,7 +74,9 @@ impl Handshakes {
             evicted.evicted.store(true, Ordering::Release);
             evicted.waker.wake();
         }
-        Place { id, eviction, places: self.places.clone(), polls: 0 }
+        let quic = remote.iter().any(|part| part == Protocol::QuicV1);
+        let (places, accepts) = (self.places.clone(), self.accepts.clone());
+        Place { id, eviction, places, accepts, quic, polled: false, heard: false }
     }
 }
 
@@ -90,6 +111,12 @@ impl Transport for Handshakes {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Handshake, io::Error>> {
+        // Further ones wait in the system's queue, so that those who have come can speak before they
+        // have to make room.
+        self.accepts.register(cx.waker());
+        if self.places.lock().new_ones() >= UNHEARD {
+            return Poll::Pending;
+        }
         let event = ready!(Pin::new(&mut self.inner).poll(cx));
         let place = match &event {
             TransportEvent::Incoming { send_back_addr, .. } => Some(self.place(send_back_addr)),
@@ -108,28 +135,41 @@ struct Place {
     id: PlaceId,
     eviction: Arc<Eviction>,
     places: Arc<Mutex<Places<Arc<Eviction>>>>,
-    polls: u8,
+    accepts: Arc<AtomicWaker>,
+    quic: bool,
+    polled: bool,
+    heard: bool,
 }
 
 impl Place {
     /// Whether the handshake may go on.
-    fn poll(&mut self, cx: &Context<'_>) -> io::Result<()> {
+    fn poll(&self, cx: &Context<'_>) -> io::Result<()> {
         self.eviction.waker.register(cx.waker());
         if self.eviction.evicted.load(Ordering::Acquire) {
             return Err(io::Error::other("too many handshakes at a time: it made room"));
         }
-        // It is polled when it begins, and then only when something has come from its peer.
-        self.polls = self.polls.saturating_add(1);
-        if self.polls == 2 {
-            self.places.lock().progressed(self.id);
-        }
+        HEARD.set(false);
         Ok(())
+    }
+
+    /// It was polled. A handshake of QUIC is when it begins, and then when its peer has spoken.
+    fn polled(&mut self) {
+        let heard = HEARD.take() || (self.polled && self.quic);
+        if !self.heard {
+            self.places.lock().had_turn(self.id, heard);
+        }
+        if !self.polled {
+            self.accepts.wake();
+        }
+        self.polled = true;
+        self.heard |= heard;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.lock().leave(self.id);
+        self.accepts.wake();
     }
 }
 
@@ -146,7 +186,11 @@ impl Future for Handshake {
         if let Some(place) = &mut self.place {
             place.poll(cx)?;
         }
-        self.upgrade.poll_unpin(cx)
+        let outcome = self.upgrade.poll_unpin(cx);
+        if let Some(place) = &mut self.place {
+            place.polled();
+        }
+        outcome
     }
 }
 

@@ -20,6 +20,7 @@ use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multistream_select::NegotiationError;
 
+use super::announced::excess;
 use super::limits::{Limits, TooMany};
 use super::reservations::Reservations;
 use super::seen::Seen;
@@ -98,13 +99,15 @@ pub(super) struct Life {
     reservations: Reservations<ListenerId>,
     clock: Clock,
     timer: Timer,
+    /// What is announced was found too long.
+    warned: bool,
 }
 
 impl Life {
     pub(super) fn new(swarm: Swarm<Parts>, inbox: mpsc::Receiver<Command>) -> Self {
         let (clock, reservations) = (Clock::start(), Reservations::new());
         let timer = Timer::new(clock);
-        Self { swarm, inbox, seen: Seen::default(), reservations, clock, timer }
+        Self { swarm, inbox, seen: Seen::default(), reservations, clock, timer, warned: false }
     }
 
     /// Waits until every address is listened on, and until every relay has answered or failed once.
@@ -145,6 +148,22 @@ impl Life {
             Some(address) => Err(cannot_listen(address, NO_INTERFACE.to_owned())),
             None => Ok(()),
         }
+    }
+
+    /// Says so once if peers cannot learn what this node serves and where it is reached.
+    fn check_announced(&mut self) {
+        let names = self.swarm.behaviour().pointsub.announced();
+        let addresses = self.swarm.listeners().chain(self.swarm.external_addresses());
+        let excess = excess(&*names, addresses);
+        if let Some(excess) = excess.filter(|_| !self.warned) {
+            tracing::warn!(
+                excess,
+                protocols = names.len() / 2,
+                "the names of protocols and the addresses do not fit into identify's message, so that \
+                 peers learn none of them: shorten or merge protocols"
+            );
+        }
+        self.warned = excess.is_some();
     }
 
     /// Asks the relays that are due for a place.
@@ -263,6 +282,9 @@ impl Life {
             SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);
             }
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Sent { .. })) => {
+                self.check_announced();
+            }
             // With the relay's limits, which explain how such connections end.
             SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {
                 tracing::debug!(?event);
@@ -288,7 +310,11 @@ fn random() -> u64 {
 }
 
 fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
-    NodeError::Listen { address, reason }
+    // Transports wrap the errors of the system, and hide what kind they are.
+    match reason.to_ascii_lowercase().contains("address already in use") {
+        true => NodeError::AddressInUse { address },
+        false => NodeError::Listen { address, reason },
+    }
 }
 
 fn peer_of(address: &Multiaddr) -> Option<PeerId> {

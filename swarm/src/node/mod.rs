@@ -1,5 +1,6 @@
 //! A ready-made libp2p node for programs that have no swarm of their own.
 
+mod announced;
 mod builder;
 mod handshakes;
 mod life;
@@ -21,6 +22,7 @@ use libp2p_identity::PeerId;
 use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
+pub(crate) use handshakes::heard;
 use life::Command;
 
 use crate::client::Client;
@@ -34,6 +36,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// An identity, transports, a server and a client, running on the runtime `R`.
 ///
 /// Dropping it ends its connections; [`shutdown`](Self::shutdown) does so in good order.
+#[must_use = "a node ends when it is dropped"]
 pub struct Node<R> {
     peer: PeerId,
     client: Client,
@@ -106,6 +109,12 @@ impl<R: Runtime> Node<R> {
         let (done, answer) = oneshot::channel();
         self.command(Command::Addresses { done }).await;
         answer.await.unwrap_or_default()
+    }
+
+    /// The first of [`addresses`](Self::addresses); `None` if the node listens nowhere, or was shut
+    /// down.
+    pub async fn address(&self) -> Option<Multiaddr> {
+        self.addresses().await.into_iter().next()
     }
 
     /// The addresses at which others reach this node, each with its peer id: those given to

@@ -24,8 +24,18 @@ pub(super) struct Places<T> {
 #[derive(Debug)]
 struct Taken<T> {
     prefix: Prefix,
-    silent: bool,
+    standing: Standing,
     tell: T,
+}
+
+/// Those with less make room first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// It had its turn, and has said nothing.
+    Silent,
+    /// It is yet to have its turn.
+    New,
+    Heard,
 }
 
 impl<T> Places<T> {
@@ -46,15 +56,15 @@ impl<T> Places<T> {
         };
         let id = PlaceId(self.next);
         self.next += 1;
-        self.taken.insert(id, Taken { prefix, silent: true, tell });
+        self.taken.insert(id, Taken { prefix, standing: Standing::New, tell });
         *self.by_prefix.entry(prefix).or_default() += 1;
         (id, evicted)
     }
 
-    /// Whoever has this place has said something.
-    pub(super) fn progressed(&mut self, id: PlaceId) {
+    /// Whoever has this place had its turn; `heard` if it has said something.
+    pub(super) fn had_turn(&mut self, id: PlaceId, heard: bool) {
         if let Some(taken) = self.taken.get_mut(&id) {
-            taken.silent = false;
+            taken.standing = if heard { Standing::Heard } else { Standing::Silent };
         }
     }
 
@@ -70,9 +80,14 @@ impl<T> Places<T> {
         Some(taken.tell)
     }
 
+    /// How many are yet to have their turn.
+    pub(super) fn new_ones(&self) -> usize {
+        self.taken.values().filter(|taken| taken.standing == Standing::New).count()
+    }
+
     fn evict(&mut self, prefix: Prefix) -> Option<T> {
         let of_prefix = self.taken.iter().filter(|(_, taken)| taken.prefix == prefix);
-        let (id, _) = of_prefix.min_by_key(|(id, taken)| (!taken.silent, **id))?;
+        let (id, _) = of_prefix.min_by_key(|(id, taken)| (taken.standing, **id))?;
         self.leave(*id)
     }
 
@@ -80,7 +95,7 @@ impl<T> Places<T> {
     fn largest(&self) -> Option<Prefix> {
         let most = self.by_prefix.values().max()?;
         let of_most = self.taken.iter().filter(|(_, taken)| self.by_prefix[&taken.prefix] == *most);
-        of_most.min_by_key(|(id, taken)| (!taken.silent, **id)).map(|(_, taken)| taken.prefix)
+        of_most.min_by_key(|(id, taken)| (taken.standing, **id)).map(|(_, taken)| taken.prefix)
     }
 }
 
@@ -131,11 +146,26 @@ mod tests {
     fn who_says_something_is_not_driven_out_by_who_does_not() {
         let mut places = flooded();
         let (honest, _) = places.enter(net(1), 10_000);
-        places.progressed(honest);
+        places.had_turn(honest, true);
         for n in 0..10 * LIMIT {
             assert_ne!(places.enter(net(1), n).1, Some(10_000));
         }
         assert_eq!(places.leave(honest), Some(10_000));
+    }
+
+    #[test]
+    fn who_has_had_no_turn_yet_stays_while_others_are_silent() {
+        let mut places = Places::new(LIMIT);
+        let (honest, _) = places.enter(net(1), 0);
+        for n in 1..LIMIT {
+            let (id, _) = places.enter(net(1), n);
+            places.had_turn(id, false);
+        }
+        for n in 0..79 {
+            assert_ne!(places.enter(net(1), LIMIT + n).1, Some(0));
+        }
+        assert!(places.new_ones() > 0);
+        assert_eq!(places.leave(honest), Some(0));
     }
 
     #[test]
@@ -144,7 +174,7 @@ mod tests {
         let (first, _) = places.enter(net(1), 1);
         let (second, _) = places.enter(net(2), 2);
         assert_eq!(places.enter(net(3), 3).1, Some(1));
-        places.progressed(second);
+        places.had_turn(second, true);
         assert_eq!(places.enter(net(4), 4).1, Some(3));
         assert_eq!(places.leave(first), None);
     }

@@ -39,6 +39,7 @@ impl Server {
 ///
 /// Streams that come while nobody accepts wait. Nothing of them is read meanwhile, so their senders
 /// wait too, and there are no more of them than `max_raw_streams`.
+#[must_use = "the service ends when the listener is dropped"]
 pub struct Listener {
     hub: Arc<ServerHub>,
     protocol: ProtocolName,

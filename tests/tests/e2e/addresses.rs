@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{join, join_all};
 
@@ -251,6 +252,6 @@ fn a_peer_that_was_connected_may_come_back() {
                 }
             }
         };
-        join(back, asks).await;
+        let _back = join(back.boxed(), asks.boxed()).await;
     });
 }

@@ -9,7 +9,10 @@ use futures::channel::oneshot;
 use futures::future::{Either, join, select};
 use libp2p_identity::PeerId;
 
-use pointsub_swarm::{Cause, ConnectError, Delivery, Multiaddr, Phase, SendError, ServerConfig};
+use libp2p_core::multiaddr::Protocol;
+use pointsub_swarm::{
+    Cause, ConnectError, Delivery, Multiaddr, NodeError, Phase, SendError, ServerConfig,
+};
 
 use crate::common::*;
 
@@ -250,5 +253,39 @@ fn a_node_limits_how_many_connect_to_it() {
                 break;
             }
         }
+    });
+}
+
+/// Two programs at one port would each get a part of the connections.
+#[test]
+fn nobody_listens_where_somebody_listens() {
+    run(async {
+        let one = echo_server(ServerConfig::default()).await;
+        let mut at = address(&one).await;
+        at.pop();
+        let two = Node::builder().listen(at.clone()).build().await;
+        match two.expect_err("it is in use") {
+            NodeError::AddressInUse { address } => assert_eq!(address, at),
+            error => panic!("{error:?}"),
+        }
+        check_echo(&client_of(&one, once()).await, one.peer_id(), "alone").await;
+        one.shutdown(Duration::ZERO).await;
+        // Connections that are being forgotten are no obstacle.
+        let _again = Node::builder().listen(at).build().await.expect("it is free");
+    });
+}
+
+/// A node can be reached at all kinds of addresses of one port.
+#[test]
+fn both_families_share_a_port() {
+    run(async {
+        let one = start(ServerConfig::default(), once()).await;
+        let at = address(&one).await;
+        one.shutdown(Duration::ZERO).await;
+        let Some(Protocol::Tcp(port)) = at.iter().nth(1) else { panic!("{at}") };
+        let wildcards = ["/ip4/0.0.0.0", "/ip6/::"].map(|ip| format!("{ip}/tcp/{port}"));
+        let [four, six] = wildcards.map(|at| at.parse().expect("an address"));
+        let node = Node::builder().listen(four).listen(six).build().await.expect("both are free");
+        assert!(!node.addresses().await.is_empty());
     });
 }
