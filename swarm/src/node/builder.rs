@@ -46,6 +46,7 @@ pub struct NodeBuilder<R> {
     server: ServerConfig,
     relay: Option<RelayConfig>,
     max_incoming: u32,
+    idle_connection_timeout: Duration,
     handshake_timeout: Duration,
     runtime: PhantomData<fn() -> R>,
 }
@@ -89,6 +90,7 @@ impl<R: Runtime> NodeBuilder<R> {
             server: ServerConfig::default(),
             relay: None,
             max_incoming: INCOMING,
+            idle_connection_timeout: IDLE_CONNECTION,
             handshake_timeout: HANDSHAKE,
             runtime: PhantomData,
         }
@@ -135,7 +137,8 @@ impl<R: Runtime> NodeBuilder<R> {
     /// The most connections that others may have to this node; further ones are closed. Default
     /// 10 000. A network (an IPv4 /24 or an IPv6 /48) may have eight times what is left of them, and 8
     /// in any case. Of one peer there are at most 8, of which one makes room for a further one.
-    /// Those without a stream are closed after 60 s.
+    /// Those without a stream are closed after
+    /// [`idle_connection_timeout`](Self::idle_connection_timeout).
     ///
     /// At most 256 connections may be in the middle of their handshake. One that has said nothing
     /// makes room for a further one.
@@ -148,6 +151,14 @@ impl<R: Runtime> NodeBuilder<R> {
     /// client's `connect_timeout` is for those that this node makes.
     pub fn handshake_timeout(mut self, handshake_timeout: Duration) -> Self {
         self.handshake_timeout = handshake_timeout;
+        self
+    }
+
+    /// How long a connection without streams is kept, counted by each end for itself. Default 60 s.
+    /// Streams that wait for further requests count, so that the client's
+    /// [`idle_conn_timeout`](ClientConfig::with_idle_conn_timeout) comes first.
+    pub fn idle_connection_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_connection_timeout = timeout;
         self
     }
 
@@ -186,7 +197,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let limits = Limits::new(self.max_incoming as usize);
         let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)
-            .with_idle_connection_timeout(IDLE_CONNECTION)
+            .with_idle_connection_timeout(self.idle_connection_timeout)
             .with_max_negotiating_inbound_streams(NEGOTIATING)
             // A sole proposal goes out with the first request, without waiting for the answer.
             .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);

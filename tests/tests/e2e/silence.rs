@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::AsyncReadExt;
+use futures::future::join_all;
 use libp2p_identity::Keypair;
-use pointsub_swarm::{ClientConfig, ServerConfig};
+use pointsub_swarm::{ClientConfig, Delivery, ServerConfig};
 
 use crate::common::*;
 use crate::proxy::Proxy;
@@ -153,5 +154,38 @@ fn corpses_do_not_keep_the_living_out() {
         let ninth = ninth.build().await.expect("a node");
         let peer = connect(&ninth, &server).await;
         check_echo(&ninth, peer, "alive").await;
+    });
+}
+
+/// Both ends close a connection that nobody uses, each by its own clock. A request that is put on it at
+/// that moment is answered, or was surely not processed.
+#[test]
+fn a_request_on_a_connection_that_is_closing_is_never_in_doubt() {
+    run(async {
+        let idle = Duration::from_millis(300);
+        let server = Node::builder().listen(loopback()).idle_connection_timeout(idle).build().await;
+        let server = server.expect("a node");
+        server.server().register(&echo_name(), echo).expect("first");
+        let way = Proxy::to(address(&server).await).delay(Duration::from_millis(40)).start();
+        let races = (0..16).map(|race| {
+            let at = way.address();
+            async move {
+                let config = once().with_idle_conn_timeout(Duration::from_millis(1));
+                let node = Node::builder().client_config(config).idle_connection_timeout(2 * idle);
+                let node = node.build().await.expect("a node");
+                let peer = node.connect(at).await.expect("it listens");
+                for round in 0..10 {
+                    let send = node.client().send(peer, &echo_name(), "?").idempotent(false).await;
+                    if let Err(error) = send {
+                        assert_eq!(error.delivery, Delivery::NotProcessed, "{error}");
+                    }
+                    until(|| node.client().stats().streams == 0).await;
+                    // The server has let go of it some 40 ms later, and closes after 300 ms more.
+                    let pause = Duration::from_millis(260 + (race * 10 + round) % 160);
+                    futures_timer::Delay::new(pause).await;
+                }
+            }
+        });
+        join_all(races).await;
     });
 }
