@@ -1,6 +1,6 @@
 //! The network behaviour: connects, picks the connection for each new stream.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -41,6 +41,8 @@ pub struct Behaviour {
     connections: HashMap<PeerId, Vec<Connection>>,
     dialing: Dialing,
     doubts: Doubts,
+    /// Peers whose connections are looked after although nothing is due on them.
+    watched: HashSet<PeerId>,
     listening: Arc<[WireName]>,
     events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
 }
@@ -86,6 +88,7 @@ impl Behaviour {
             connections: HashMap::new(),
             dialing,
             doubts: Doubts::new(clock),
+            watched: HashSet::new(),
             events: VecDeque::new(),
         })
     }
@@ -118,6 +121,16 @@ impl Behaviour {
     /// Remembers an address that a peer says is its own.
     pub(crate) fn learn_address(&mut self, peer: PeerId, address: Multiaddr) {
         self.dialing.learn(peer, address);
+    }
+
+    /// From now on, the silence of this peer is noticed although it owes nothing: it does something for
+    /// this node, as a relay does.
+    pub(crate) fn watch(&mut self, peer: PeerId) {
+        self.watched.insert(peer);
+        let connections = self.connections.get(&peer).into_iter().flatten();
+        for id in connections.map(|one| one.id).collect::<Vec<_>>() {
+            self.notify(peer, id, ToHandler::Watch);
+        }
     }
 
     /// Connects to `peer` at an address, to whoever is there if that is `None`. If there is a
@@ -380,6 +393,9 @@ impl NetworkBehaviour for Behaviour {
                 connections.push(connection);
                 if connections.len() == 1 {
                     self.set_online(&peer_id, true);
+                }
+                if self.watched.contains(&peer_id) {
+                    self.notify(peer_id, connection_id, ToHandler::Watch);
                 }
                 self.retire_others(peer_id);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());

@@ -70,6 +70,8 @@ pub struct Handler {
     look: Option<Delay>,
     verdicts: VecDeque<Verdict>,
     remote: Remote,
+    /// Its silence means something although nothing is due.
+    watched: bool,
 }
 
 /// What the behaviour tells a connection.
@@ -85,6 +87,8 @@ pub enum ToHandler {
     Resume,
     /// See whether the peer is there.
     Probe,
+    /// Look after it although nothing is due on it.
+    Watch,
     /// The connection is dead: end it without waiting for anything.
     Abort,
 }
@@ -129,13 +133,14 @@ impl Handler {
             look: None,
             verdicts: VecDeque::new(),
             remote: Remote::default(),
+            watched: false,
         }
     }
 
     /// Whether the peer owes us something, so that its silence means something.
     fn is_due(&self) -> bool {
         let raw = [&self.raws, &self.dialled].iter().any(|raws| Arc::strong_count(raws) > 1);
-        raw || self.opening > 0 || self.streams.is_due()
+        self.watched || raw || self.opening > 0 || self.streams.is_due()
     }
 
     /// Watches for silence while something is due.
@@ -252,6 +257,7 @@ impl ConnectionHandler for Handler {
                 let verdict = self.liveness.probe(heard, self.client.clock.now());
                 self.verdicts.extend(verdict);
             }
+            ToHandler::Watch => self.watched = true,
             ToHandler::Abort => self.streams.abort(),
         }
     }

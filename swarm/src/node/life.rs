@@ -115,6 +115,9 @@ impl Life {
     pub(super) async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
         let mut waiting = HashMap::new();
         for address in addresses {
+            if let Some(relay) = relay_of(&address) {
+                self.swarm.behaviour_mut().pointsub.watch(relay);
+            }
             match self.swarm.listen_on(address.clone()) {
                 Ok(id) if is_relayed(&address) => self.reservations.want(address, id),
                 Ok(id) => drop(waiting.insert(id, address)),
@@ -315,6 +318,19 @@ fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
         true => NodeError::AddressInUse { address },
         false => NodeError::Listen { address, reason },
     }
+}
+
+/// The relay that an address leads through.
+fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let mut relay = None;
+    for part in address {
+        match part {
+            Protocol::P2p(peer) => relay = Some(peer),
+            Protocol::P2pCircuit => return relay,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn peer_of(address: &Multiaddr) -> Option<PeerId> {

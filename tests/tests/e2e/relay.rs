@@ -230,6 +230,24 @@ fn a_place_is_taken_again_when_the_way_to_the_relay_broke() {
     });
 }
 
+/// Nothing is due from a relay that keeps a place, and so its silence has to be looked for.
+#[test]
+fn a_place_is_taken_again_when_the_way_to_the_relay_froze() {
+    run(async {
+        let (at, keypair) = (free_port(), Keypair::generate_ed25519());
+        let _relay = relay_at(&at, &keypair).await;
+        let proxy = Proxy::to(at).start();
+        let server = Node::builder().listen(place(&proxy.address(), &keypair)).build().await;
+        let server = server.expect("a reservation");
+        server.server().register(&echo_name(), echo).expect("first");
+        proxy.freeze();
+        until_placed(&server, false).await;
+        proxy.thaw();
+        until_placed(&server, true).await;
+        check_reached(&server).await;
+    });
+}
+
 /// A relay that is down does not keep a node from starting.
 #[test]
 fn a_node_starts_before_its_relay() {
