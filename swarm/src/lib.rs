@@ -89,7 +89,7 @@ pub use client::{
 pub use connection::ConnectionInfo;
 pub use establish::establish;
 pub use handler::{Judged, Open, ToHandler};
-pub use node::{ConnectError, Node, NodeBuilder, NodeError};
+pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypair};
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};

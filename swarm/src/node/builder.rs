@@ -96,7 +96,8 @@ impl<R: Runtime> NodeBuilder<R> {
         }
     }
 
-    /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start.
+    /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start. A key that
+    /// is kept in a file is read with [`read_keypair`](crate::read_keypair).
     pub fn keypair(mut self, keypair: Keypair) -> Self {
         self.keypair = Some(keypair);
         self

@@ -3,6 +3,7 @@
 mod announced;
 mod builder;
 mod handshakes;
+mod key;
 mod life;
 mod limits;
 mod places;
@@ -23,6 +24,7 @@ use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
 pub(crate) use handshakes::heard;
+pub use key::{KeyError, read_keypair};
 use life::Command;
 
 use crate::client::Client;
