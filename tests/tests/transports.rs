@@ -289,3 +289,39 @@ async fn a_node_finds_out_over_quic_that_it_can_be_reached() {
     let found = tokio::time::timeout(HUNG, found).await.expect("an address");
     assert_eq!(found, node.addresses().await);
 }
+
+/// QUIC's own close throws away what has not left yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_over_quic_arrive_although_the_node_ends() {
+    for len in [1000, 4 * MIB] {
+        for _ in 0..10 {
+            let server = Node::builder().listen(QUIC.parse().expect("an address")).build().await;
+            let server = server.expect("a node");
+            let (begun, mut at_work) = tokio::sync::mpsc::unbounded_channel();
+            let (open, gate) = tokio::sync::watch::channel(false);
+            let handler = move |_: Request| {
+                let (begun, mut gate) = (begun.clone(), gate.clone());
+                async move {
+                    begun.send(()).expect("the test waits for it");
+                    gate.wait_for(|open| *open).await.expect("the test opens it");
+                    Ok::<_, std::io::Error>(vec![7; len])
+                }
+            };
+            server.server().register(&echo(), handler).expect("first");
+            let node = Node::builder().build().await.expect("a node");
+            let peer = node.connect(server.addresses().await.remove(0)).await.expect("it listens");
+            let client = node.client();
+            let call = tokio::spawn(async move { client.send(peer, &echo(), "?").await });
+            at_work.recv().await.expect("the handler is there");
+            let handle = server.server();
+            let end = tokio::spawn(server.shutdown(Duration::from_secs(30)));
+            while handle.is_running() {
+                tokio::task::yield_now().await;
+            }
+            open.send(true).expect("the handler waits for it");
+            let answer = call.await.expect("it does not panic").expect("it was answered");
+            assert_eq!(answer.len(), len);
+            end.await.expect("it does not panic");
+        }
+    }
+}
