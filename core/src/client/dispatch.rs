@@ -343,7 +343,8 @@ impl Dispatcher {
                 }
                 self.serve(route);
             }
-            Report::Draining => {
+            Report::Draining | Report::Retired => {
+                pooled.drained |= report == Report::Draining;
                 self.leave(stream);
                 self.open_needed(route);
             }

@@ -168,6 +168,7 @@ impl Dispatcher {
             in_flight: 0,
             capacity: 1,
             capacity_known: false,
+            drained: false,
             bulk: false,
             suspect: false,
             signs: 0,

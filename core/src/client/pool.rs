@@ -1,6 +1,5 @@
 //! Streams kept for reuse: when to open one, which to use, when to close it.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -11,8 +10,9 @@ use super::dispatch::{Dispatcher, Place, Timer};
 use super::memory::Habit;
 use super::route::{PeerKey, RouteKey};
 use super::stopping::Stopping;
+use super::stream::closing;
 use crate::connection::ConnectionInfo;
-use crate::error::{Cause, Delivery, Phase, RequestError};
+use crate::error::{Delivery, Phase, RequestError};
 use crate::frame::Format;
 use crate::id::{ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
@@ -44,6 +44,8 @@ pub(super) struct Pooled {
     pub(super) capacity: usize,
     /// Whether the peer has said how much it takes.
     pub(super) capacity_known: bool,
+    /// The server takes no further requests on it.
+    pub(super) drained: bool,
     /// Carries a large body now.
     pub(super) bulk: bool,
     /// A request timed out here, or its caller's deadline passed without any sign of life, and there
@@ -355,7 +357,7 @@ impl Dispatcher {
         peer.leaving -= 1;
         self.leaving -= 1;
         if pooled.in_flight > 0 {
-            self.rescue(stream);
+            self.rescue(stream, pooled.drained);
         }
         if pooled.bulk {
             self.serve_bulk_of(pooled.peer);
@@ -368,7 +370,7 @@ impl Dispatcher {
     }
 
     /// Requests that were put on a stream when it had closed already: it reported all others.
-    fn rescue(&mut self, stream: StreamId) {
+    fn rescue(&mut self, stream: StreamId, drained: bool) {
         let on_it = self.requests.iter().filter(|(_, r)| r.place == Place::On(stream));
         let mut stranded: Vec<(u64, RequestId)> = on_it.map(|(id, r)| (r.seq, id)).collect();
         // Each goes to the front of its queue, so the oldest goes last.
@@ -379,7 +381,7 @@ impl Dispatcher {
                 request.attempts -= 1;
             }
             if !self.requeue(id, Delivery::NotProcessed) {
-                let cause = Cause::Lost(Arc::from("the stream was closing"));
+                let cause = closing(drained);
                 let unsent = Delivery::NotProcessed;
                 self.fail_try(id, RequestError::new(cause, Phase::Connect, unsent));
             }

@@ -29,8 +29,10 @@ pub enum Report {
     Vacated,
     /// The server said how many requests it takes at a time.
     Limit(usize),
-    /// The stream takes no further requests.
+    /// The server takes no further requests on the stream.
     Draining,
+    /// The stream takes no further requests, since there is a better way to the peer.
+    Retired,
     /// The stream is gone. The last report; every request on it was reported before.
     Closed,
 }

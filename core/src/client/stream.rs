@@ -48,6 +48,8 @@ pub struct ClientStream {
     /// Calls that are due wait for the end of the message that arrives.
     pub(super) held: bool,
     draining: bool,
+    /// Because the server said so.
+    drained: bool,
     /// Frames since the last answer that are none.
     unasked: u32,
     /// The peer has said something: it has taken the stream.
@@ -99,6 +101,7 @@ impl ClientStream {
             due: None,
             held: false,
             draining: false,
+            drained: false,
             unasked: 0,
             heard: false,
             closed: false,
@@ -123,8 +126,8 @@ impl ClientStream {
     ) {
         self.link.advance_clock(now);
         if self.closed || self.draining {
-            let cause = Cause::Lost(Arc::from("the stream was closing"));
             let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+            let cause = closing(self.drained);
             self.report_failed(request, cause, phase, delivery, Place::Gone);
             return;
         }
@@ -186,7 +189,7 @@ impl ClientStream {
         self.link.advance_clock(now);
         if !self.closed && !self.draining {
             self.draining = true;
-            self.reports.push_back(Report::Draining);
+            self.reports.push_back(Report::Retired);
             self.finish_drain();
         }
     }
@@ -395,6 +398,7 @@ impl ClientStream {
     /// The server takes nothing beyond `last`: those requests were surely not processed.
     fn take_drain(&mut self, last: u64) {
         self.draining = true;
+        self.drained = true;
         self.reports.push_back(Report::Draining);
         let beyond: alloc::vec::Vec<usize> =
             self.calls.iter().filter(|(_, call)| call.id > last).map(|(slot, _)| slot).collect();
@@ -504,5 +508,14 @@ impl ClientStream {
     ) {
         let error = RequestError::new(cause, phase, delivery);
         self.reports.push_back(Report::Failed { request, error, place });
+    }
+}
+
+/// Why a request cannot be put on a stream that takes no more, which the server may have `drained`.
+pub(super) fn closing(drained: bool) -> Cause {
+    if drained {
+        Cause::Remote(Status::new(StatusCode::Draining, ""))
+    } else {
+        Cause::Lost(Arc::from("the stream was closing"))
     }
 }

@@ -133,6 +133,29 @@ fn a_stream_that_is_leaving_is_room_for_a_dial() {
     d.dial(&peer(2), "/raw", None, ms(0)).expect("there is room");
 }
 
+/// S14: it was put on each stream in the moment when the server said that it takes no more.
+#[test]
+fn a_request_that_comes_too_late_for_a_draining_server_says_so() {
+    for (report, draining) in [(Report::Draining, true), (Report::Retired, false)] {
+        let mut d = dispatcher();
+        let a = send(&mut d, &peer(1), ms(0));
+        let mut offer = Offer::Both;
+        for _ in 0..4 {
+            let stream = expect_open(&mut d, offer);
+            assert!(d.opened(stream, Format::Native, ms(0)));
+            assert_eq!(expect_start(&mut d, stream), a);
+            d.report(stream, report.clone(), ms(0));
+            d.report(stream, Report::Closed, ms(0));
+            offer = Offer::Only(Format::Native);
+        }
+        let Some(Directive::Event(ClientEvent::Failed { error, .. })) = d.poll_directive() else {
+            panic!("it was to fail")
+        };
+        assert_eq!(error.delivery, Delivery::NotProcessed);
+        assert_eq!(error.status().is_some(), draining, "{error}");
+    }
+}
+
 /// However many peers there are, each gets what was sent to it.
 #[test]
 fn requests_go_to_the_peer_that_they_are_for() {

@@ -234,7 +234,7 @@ impl ClientHub {
         for stream in streams {
             state.command(stream, Command::Retire, &mut effects);
             // From this moment on, not from when its driver has heard of it.
-            state.dispatcher.report(stream, Report::Draining, now);
+            state.dispatcher.report(stream, Report::Retired, now);
         }
         state.apply(self, &mut effects);
         drop(state);
