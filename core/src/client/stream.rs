@@ -235,10 +235,11 @@ impl ClientStream {
             }
             StreamEvent::Finished => self.end(&self.cut_short().unwrap_or(Cause::RemoteClosed)),
             StreamEvent::Failed(error) => {
-                self.link.gone();
                 // What the peer has spoken on, it had taken.
                 let untaken = matches!(error, StreamError::NotAccepted(_)) && !self.heard;
-                self.fail_calls(&error.into(), untaken);
+                let cut = (error == StreamError::Reset).then(|| self.cut_short()).flatten();
+                self.link.gone();
+                self.fail_calls(&cut.unwrap_or_else(|| error.into()), untaken);
                 self.close();
             }
         }

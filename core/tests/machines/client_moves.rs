@@ -481,12 +481,15 @@ fn a_refusal_of_a_draining_server_says_so() {
 
 /// Writes a part of a large request on a plain stream, on which the peer ends.
 #[track_caller]
-fn cut_short(c: &mut ClientScript, s: StreamId) {
+fn cut_short(c: &mut ClientScript, s: StreamId, resets: bool) {
     for _ in 0..2 {
         c.expect_some_write(s);
         c.written(s);
     }
     c.expect_some_write(s);
+    if resets {
+        return c.breaks_with(s, StreamError::Reset);
+    }
     c.finishes(s);
     c.expect_reset(s);
 }
@@ -494,15 +497,17 @@ fn cut_short(c: &mut ClientScript, s: StreamId) {
 /// C6: the format cannot say why; that it was not processed is known, and what to look at.
 #[test]
 fn a_large_plain_request_that_is_cut_short_is_not_sent_again() {
-    let mut c = ClientScript::new(ClientConfig::default());
-    let a = c.send(body(300 * KIB));
-    let s = c.expect_open(Offer::Both);
-    c.opened(s, Format::Plain);
-    cut_short(&mut c, s);
-    let cause = Cause::CutShort { len: 300 * KIB };
-    c.expect_failed(a, cause, Phase::Write, Delivery::NotProcessed);
-    assert_eq!(c.stats().retries, 0);
-    c.expect_rest();
+    for resets in [false, true] {
+        let mut c = ClientScript::new(ClientConfig::default());
+        let a = c.send(body(300 * KIB));
+        let s = c.expect_open(Offer::Both);
+        c.opened(s, Format::Plain);
+        cut_short(&mut c, s, resets);
+        let cause = Cause::CutShort { len: 300 * KIB };
+        c.expect_failed(a, cause, Phase::Write, Delivery::NotProcessed);
+        assert_eq!(c.stats().retries, 0);
+        c.expect_rest();
+    }
 }
 
 /// C9: a peer may close a stream that was idle by chance; it is tried once more.
@@ -510,10 +515,10 @@ fn a_large_plain_request_that_is_cut_short_is_not_sent_again() {
 fn on_a_stream_that_was_used_before_it_is_sent_once_more() {
     let (mut c, s) = ClientScript::plain(ClientConfig::default());
     let a = c.send(body(300 * KIB));
-    cut_short(&mut c, s);
+    cut_short(&mut c, s, false);
     let fresh = c.expect_open(PLAIN);
     c.opened(fresh, Format::Plain);
-    cut_short(&mut c, fresh);
+    cut_short(&mut c, fresh, false);
     let error = c.expect_error(a);
     assert_eq!((error.delivery, error.attempts), (Delivery::NotProcessed, 2));
     let words = "request failed while writing (not processed): the peer closed the stream in the \
