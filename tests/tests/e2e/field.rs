@@ -93,8 +93,10 @@ fn a_silent_relay_does_not_keep_a_node_from_starting() {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = silent.local_addr().expect("it is bound").port();
         let relay = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}/p2p-circuit", PeerId::random());
+        // Twice this is the time of a handshake.
+        let config = once().with_connect_timeout(Duration::from_millis(100));
         let node = Node::builder().listen(relay.parse().expect("an address"));
-        let node = node.handshake_timeout(Duration::from_millis(200)).build().await;
+        let node = node.client_config(config).build().await;
         assert!(node.expect("it starts").addresses().await.is_empty());
     });
 }
