@@ -325,3 +325,24 @@ async fn answers_over_quic_arrive_although_the_node_ends() {
         }
     }
 }
+
+/// Each byte that is written alone would be a frame of its own, if nobody gathered them.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_single_bytes_arrive_over_quic() {
+    const LEN: usize = 200_000;
+    let (node, server, mut listener) = raw_over_quic().await;
+    let mut one = dial_raw(&node, &server).await;
+    let bytes = async {
+        one.write_all(&[0]).await.expect("written");
+        let mut two = listener.accept().await.expect("it runs");
+        for n in 1..LEN {
+            one.write_all(&[n as u8]).await.expect("written");
+        }
+        one.shutdown().await.expect("closed");
+        let mut bytes = Vec::new();
+        two.read_to_end(&mut bytes).await.expect("an end");
+        bytes
+    };
+    let bytes = tokio::time::timeout(HUNG, bytes).await.expect("all of them come");
+    assert!(bytes.iter().copied().eq((0..LEN).map(|n| n as u8)), "{} bytes came", bytes.len());
+}

@@ -18,6 +18,7 @@ mod delivery;
 mod draining;
 mod dropping;
 mod duplex;
+mod field;
 mod formats;
 mod handlers;
 mod held_up;

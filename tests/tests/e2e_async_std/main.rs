@@ -28,6 +28,8 @@ mod draining;
 mod dropping;
 #[path = "../e2e/duplex.rs"]
 mod duplex;
+#[path = "../e2e/field.rs"]
+mod field;
 #[path = "../e2e/formats.rs"]
 mod formats;
 #[path = "../e2e/handlers.rs"]
