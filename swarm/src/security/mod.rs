@@ -1,6 +1,7 @@
 //! Encrypts connections, and proves who is at their other end.
 
 mod buffer;
+mod dialect;
 mod gathered;
 mod read_ahead;
 mod tls;
@@ -15,6 +16,7 @@ use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_noise as noise;
 
+pub use self::dialect::Dialect;
 use self::gathered::Gathered;
 use self::read_ahead::ReadAhead;
 use self::tls::{Tls, TlsStream};
