@@ -9,8 +9,8 @@ use libp2p_core::{Endpoint, Multiaddr};
 use libp2p_identity::PeerId;
 use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p_swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, NetworkBehaviour,
+    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig, Verdict};
 
@@ -20,9 +20,10 @@ use crate::client::Client;
 use crate::client::hub::{ClientHub, OpenCommand};
 use crate::client::ticket::OpenTicket;
 use crate::clock::Clock;
-use crate::dialing::{Connect, Dialing};
-use crate::doubts::{Doubt, Doubts};
+use crate::confirmation::{Confirmation, Confirmations, Origin};
+use crate::dialing::{Connect, Dialing, reason};
 use crate::handler::{Handler, Judged, ToHandler};
+use crate::node::ConnectError;
 use crate::peer;
 use crate::pointsub::PointSub;
 use crate::runtime::Executor;
@@ -40,7 +41,7 @@ pub struct Behaviour {
     clock: Clock,
     connections: HashMap<PeerId, Vec<Connection>>,
     dialing: Dialing,
-    doubts: Doubts,
+    confirmations: Confirmations,
     /// Peers whose connections are looked after although nothing is due on them.
     watched: HashSet<PeerId>,
     listening: Arc<[WireName]>,
@@ -87,7 +88,7 @@ impl Behaviour {
             clock,
             connections: HashMap::new(),
             dialing,
-            doubts: Doubts::new(clock),
+            confirmations: Confirmations::new(clock),
             watched: HashSet::new(),
             events: VecDeque::new(),
         })
@@ -149,8 +150,35 @@ impl Behaviour {
         let alive = connected.filter(|(peer, id)| self.is_alive(peer, *id));
         let Some((found, id)) = alive else { return self.dialing.connect(peer, connect) };
         // A connection may be dead although nobody has said so.
-        self.doubts.add(found, id, connect, self.clock.now());
-        self.notify(found, id, ToHandler::Probe);
+        self.confirm(found, id, connect, Origin::Found);
+    }
+
+    /// Asks the peer for a sign of life, for somebody who wants to be connected.
+    fn confirm(&mut self, peer: PeerId, id: ConnectionId, connect: Connect, origin: Origin) {
+        self.confirmations.add(peer, id, connect, origin, self.clock.now());
+        self.notify(peer, id, ToHandler::Probe);
+    }
+
+    /// A peer did not give a sign of life in time.
+    fn unconfirmed(&mut self, waiting: Confirmation) {
+        match waiting.origin {
+            // It is slow; a moment ago it was there.
+            Origin::Dialled => drop(waiting.connect.done.send(Ok(waiting.peer))),
+            Origin::Found => self.dial_anyway(waiting),
+        }
+    }
+
+    /// A connection has ended on which a sign of life was waited for.
+    fn ended(&mut self, waiting: Confirmation, why: Option<&ConnectionError>) {
+        let Confirmation { peer, connect, origin, .. } = waiting;
+        if origin == Origin::Found || self.connections.contains_key(&peer) {
+            return self.connect(Some(peer), connect);
+        }
+        // A further dial would lead to the same.
+        let closed = || "the peer closed the connection at once".to_owned();
+        let reason = why.map_or_else(closed, |error| reason::root(error));
+        let address = connect.address;
+        let _gone = connect.done.send(Err(ConnectError::Unreachable { address, reason }));
     }
 
     fn connection(&self, peer: &PeerId, id: ConnectionId) -> Option<&Connection> {
@@ -158,10 +186,10 @@ impl Behaviour {
     }
 
     /// A connection is not what somebody hopes for who wants to be connected.
-    fn dial_anyway(&mut self, doubt: Doubt) {
-        let connections = self.connections.get_mut(&doubt.peer).into_iter().flatten();
-        connections.filter(|c| c.id == doubt.connection).for_each(|c| c.doubtful = true);
-        self.dialing.connect(Some(doubt.peer), doubt.connect);
+    fn dial_anyway(&mut self, waiting: Confirmation) {
+        let connections = self.connections.get_mut(&waiting.peer).into_iter().flatten();
+        connections.filter(|c| c.id == waiting.connection).for_each(|c| c.doubtful = true);
+        self.dialing.connect(Some(waiting.peer), waiting.connect);
     }
 
     /// Whether a connection may be relied on.
@@ -256,15 +284,15 @@ impl Behaviour {
             Verdict::Probe => {}
             Verdict::Answered => {
                 connection.doubtful = false;
-                for doubt in self.doubts.resolve(id) {
-                    let _gone = doubt.connect.done.send(Ok(peer));
+                for waiting in self.confirmations.resolve(id) {
+                    let _gone = waiting.connect.done.send(Ok(peer));
                 }
             }
             Verdict::Suspect => {
                 connection.suspect = true;
                 self.retire(peer, id);
-                for doubt in self.doubts.resolve(id) {
-                    self.dial_anyway(doubt);
+                for waiting in self.confirmations.resolve(id) {
+                    self.dial_anyway(waiting);
                 }
                 if self.best_connection(&peer).is_some_and(|best| !best.suspect) {
                     self.end_dead(peer, id);
@@ -277,8 +305,10 @@ impl Behaviour {
                 if self.best_connection(&peer).is_some_and(|best| best.id == id) {
                     self.notify(peer, id, ToHandler::Resume);
                 }
-                for ticket in self.dialing.stop_waiting(peer) {
-                    self.open(ticket);
+                let waiting = self.dialing.stop_waiting(peer);
+                waiting.opens.into_iter().for_each(|ticket| self.open(ticket));
+                for connect in waiting.connects {
+                    let _gone = connect.done.send(Ok(peer));
                 }
             }
             Verdict::Dead => self.end_dead(peer, id),
@@ -399,11 +429,16 @@ impl NetworkBehaviour for Behaviour {
                 }
                 self.retire_others(peer_id);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
-                for ticket in self.dialing.connected(peer_id, connection_id, dialled) {
-                    self.open(ticket);
+                let waiting = self.dialing.connected(peer_id, connection_id, dialled);
+                waiting.opens.into_iter().for_each(|ticket| self.open(ticket));
+                let origin = if dialled.is_some() { Origin::Dialled } else { Origin::Found };
+                for connect in waiting.connects {
+                    self.confirm(peer_id, connection_id, connect, origin);
                 }
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id, connection_id, cause, ..
+            }) => {
                 if let Some(connections) = self.connections.get_mut(&peer_id) {
                     connections.retain(|connection| connection.id != connection_id);
                     if connections.is_empty() {
@@ -413,8 +448,8 @@ impl NetworkBehaviour for Behaviour {
                         self.notify(peer_id, best, ToHandler::Resume);
                     }
                 }
-                for doubt in self.doubts.resolve(connection_id) {
-                    self.dial_anyway(doubt);
+                for waiting in self.confirmations.resolve(connection_id) {
+                    self.ended(waiting, cause);
                 }
                 let last = !self.connections.contains_key(&peer_id);
                 self.dialing.closed(peer_id, connection_id, last);
@@ -457,8 +492,8 @@ impl NetworkBehaviour for Behaviour {
                 Poll::Pending => break,
             }
         }
-        for doubt in self.doubts.poll(now, cx) {
-            self.dial_anyway(doubt);
+        for waiting in self.confirmations.poll(now, cx) {
+            self.unconfirmed(waiting);
         }
         self.dialing.poll(now, cx).map(|opts| ToSwarm::Dial { opts })
     }

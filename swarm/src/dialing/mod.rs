@@ -61,6 +61,13 @@ struct Waiting {
     due: Option<Timestamp>,
 }
 
+/// Those who have waited for a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    pub(crate) opens: Vec<OpenTicket>,
+    pub(crate) connects: Vec<Connect>,
+}
+
 /// Whose dial this is.
 #[derive(Debug)]
 struct Dial {
@@ -227,26 +234,28 @@ impl Dialing {
         peer: PeerId,
         id: ConnectionId,
         dialled: Option<&Multiaddr>,
-    ) -> Vec<OpenTicket> {
+    ) -> Waiters {
         let dialled = dialled.and_then(|address| of_peer(&peer, address.clone()));
         self.book.connected(peer, dialled.as_ref(), self.clock.now());
+        let mut connects = Vec::new();
         if let Some(Target::Address(address)) = self.dials.remove(&id).map(|dial| dial.target) {
-            self.found(address, peer);
+            connects = self.found(address, peer);
         }
         if let Some(address) = dialled {
             self.found.insert(address.clone(), peer);
             self.ours.entry(peer).or_default().push(Ours { id, address });
         }
-        self.stop_waiting(peer)
+        let mut waiters = self.stop_waiting(peer);
+        waiters.connects.extend(connects);
+        waiters
     }
 
     /// There is a connection to the peer that serves. Returns who waits for it.
-    pub(crate) fn stop_waiting(&mut self, peer: PeerId) -> Vec<OpenTicket> {
-        let Some(waiting) = self.end(&Target::Peer(peer)) else { return Vec::new() };
-        for connect in waiting.connects {
-            let _gone = connect.done.send(Ok(peer));
-        }
-        waiting.opens
+    pub(crate) fn stop_waiting(&mut self, peer: PeerId) -> Waiters {
+        let waiting = self.end(&Target::Peer(peer));
+        waiting
+            .map(|Waiting { opens, connects, .. }| Waiters { opens, connects })
+            .unwrap_or_default()
     }
 
     /// A connection has ended; `last` if there is no other one to the peer.
@@ -279,7 +288,11 @@ impl Dialing {
             return;
         }
         match (&target, &place, error, surplus(error)) {
-            (Target::Address(address), .., Some(peer)) => self.found(address.clone(), peer),
+            (Target::Address(address), .., Some(peer)) => {
+                for connect in self.found(address.clone(), peer) {
+                    let _gone = connect.done.send(Ok(peer));
+                }
+            }
             (Target::Address(_), _, DialError::LocalPeerId { .. }, _) => {
                 for connect in self.end(&target).into_iter().flat_map(|waiting| waiting.connects) {
                     let _gone = connect.done.send(Err(ConnectError::SelfDial));
@@ -293,13 +306,11 @@ impl Dialing {
         self.drive(target);
     }
 
-    /// It is known who is at an address.
-    fn found(&mut self, address: Multiaddr, peer: PeerId) {
+    /// It is known who is at an address. Returns who waits for that.
+    fn found(&mut self, address: Multiaddr, peer: PeerId) -> Vec<Connect> {
         let target = Target::Address(address.clone());
         self.pin(peer, address);
-        for connect in self.end(&target).into_iter().flat_map(|waiting| waiting.connects) {
-            let _gone = connect.done.send(Ok(peer));
-        }
+        self.end(&target).map(|waiting| waiting.connects).unwrap_or_default()
     }
 
     /// What to dial next. `now` is a time at which nobody who waits was late.

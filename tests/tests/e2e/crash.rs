@@ -2,13 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use bytes::Bytes;
+use futures::channel::oneshot;
 use futures::future::join_all;
 use libp2p_identity::Keypair;
-use pointsub_swarm::{Cause, Delivery, Multiaddr, ServerConfig};
+use pointsub_swarm::{Cause, ClientConfig, Delivery, Multiaddr, ServerConfig};
 
 use crate::common::*;
+use crate::draining::Load;
 
 /// Tells this test, when it runs in a child process, to be the server: its key and address.
 const ROLE: &str = "POINTSUB_TEST_SERVER";
@@ -35,6 +38,11 @@ impl Server {
             .find_map(|line| line.split_once("LISTENS ").map(|(_, address)| address.to_owned()))
             .expect("the server listens");
         Self { process, address: address.parse().expect("an address") }
+    }
+
+    /// Where it listens, without its name.
+    fn place(&self) -> Multiaddr {
+        self.address.iter().take(2).collect()
     }
 
     fn kill(&mut self) {
@@ -146,11 +154,34 @@ fn calls_end_when_the_server_is_killed() {
         let error = client.send(peer, &echo_name(), "to nobody").await.expect_err("it is dead");
         assert_eq!(error.delivery, Delivery::NotProcessed, "{error:?}");
 
-        let port_taken = server
-            .address
-            .iter()
-            .filter(|part| !matches!(part, libp2p_core::multiaddr::Protocol::P2p(_)));
-        let _server = Server::start(&key, &port_taken.collect());
+        let _server = Server::start(&key, &server.place());
         check_echo(&node, peer, "after").await;
+    });
+}
+
+/// Kills each of three servers in turn and starts it again, under calls that may be made twice.
+#[test]
+fn a_rolling_restart_by_kill_fails_no_call() {
+    run(async {
+        let key = || Keypair::generate_ed25519().to_protobuf_encoding().expect("an ed25519 key");
+        let keys = [key(), key(), key()];
+        let mut servers = keys.each_ref().map(|key| Server::start(key, &loopback()));
+        let node = client(ClientConfig::default()).await;
+        let mut peers = Vec::new();
+        for server in &servers {
+            peers.push(node.connect(server.address.clone()).await.expect("it listens"));
+        }
+        let load = Load::start(&node, &peers);
+        for (server, key) in servers.iter_mut().zip(&keys) {
+            load.goes_on().await;
+            server.kill();
+            // The calls go on meanwhile.
+            let (key, place) = (key.clone(), server.place());
+            let (started, again) = oneshot::channel();
+            thread::spawn(move || drop(started.send(Server::start(&key, &place))));
+            *server = again.await.expect("it starts again");
+        }
+        load.goes_on().await;
+        load.end().await;
     });
 }

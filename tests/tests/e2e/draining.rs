@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
-use libp2p_identity::Keypair;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use libp2p_identity::{Keypair, PeerId};
 use pointsub_swarm::{Cause, ClientConfig, Delivery, Multiaddr, ServerConfig, StatusCode};
 
 use crate::common::*;
@@ -86,6 +87,54 @@ async fn serve(keypair: &Keypair, at: Multiaddr) -> Node {
     }
 }
 
+/// Calls that go on until told otherwise: to each peer by its name, and to the closest of them.
+pub(crate) struct Load {
+    answered: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+    calls: Vec<BoxFuture<'static, Result<(), String>>>,
+}
+
+impl Load {
+    pub(crate) fn start(node: &Node, peers: &[PeerId]) -> Self {
+        let (answered, over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        for peer in peers {
+            node.client().add_server_node(&echo_name(), *peer).expect("another");
+        }
+        let calls = (0..16).map(|caller| {
+            let (client, answered, over) = (node.client(), answered.clone(), over.clone());
+            let to = peers[caller % peers.len()];
+            spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    if caller < 8 {
+                        client.send_closest(&echo_name(), "?").await.map_err(|e| e.to_string())?;
+                    } else {
+                        client.send(to, &echo_name(), "?").await.map_err(|e| e.to_string())?;
+                    }
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            })
+            .boxed()
+        });
+        let calls = calls.collect();
+        Self { answered, over, calls }
+    }
+
+    /// Waits until 200 more calls were answered.
+    pub(crate) async fn goes_on(&self) {
+        let before = self.answered.load(Ordering::Relaxed);
+        until(|| self.answered.load(Ordering::Relaxed) > before + 200).await;
+    }
+
+    /// Ends it. No call may have failed.
+    pub(crate) async fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        for call in join_all(self.calls).await {
+            call.expect("a server was there all the time, or back soon");
+        }
+    }
+}
+
 /// Restarts each of three servers in turn, at its address and under its identity.
 async fn rolling_restart(drains: bool) {
     let keypairs: Vec<Keypair> = (0..3).map(|_| Keypair::generate_ed25519()).collect();
@@ -97,28 +146,11 @@ async fn rolling_restart(drains: bool) {
     let node = client(config).await;
     for server in &servers {
         connect(&node, server).await;
-        node.client().add_server_node(&echo_name(), server.peer_id()).expect("another");
     }
-    let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let calls = (0..16).map(|caller| {
-        let (client, answered, over) = (node.client(), answered.clone(), over.clone());
-        let to = servers[caller % 3].peer_id();
-        spawn(async move {
-            while !over.load(Ordering::Relaxed) {
-                if caller < 8 {
-                    client.send_closest(&echo_name(), "?").await.map_err(|e| e.to_string())?;
-                } else {
-                    client.send(to, &echo_name(), "?").await.map_err(|e| e.to_string())?;
-                }
-                answered.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok::<_, String>(())
-        })
-    });
-    let calls: Vec<_> = calls.collect();
+    let peers: Vec<PeerId> = servers.iter().map(Node::peer_id).collect();
+    let load = Load::start(&node, &peers);
     for (at, keypair) in keypairs.iter().enumerate() {
-        let before = answered.load(Ordering::Relaxed);
-        until(|| answered.load(Ordering::Relaxed) > before + 200).await;
+        load.goes_on().await;
         let server = servers.remove(at);
         let address = address(&server).await;
         let address = address.iter().take(2).collect();
@@ -129,12 +161,8 @@ async fn rolling_restart(drains: bool) {
         }
         servers.insert(at, serve(keypair, address).await);
     }
-    let before = answered.load(Ordering::Relaxed);
-    until(|| answered.load(Ordering::Relaxed) > before + 200).await;
-    over.store(true, Ordering::Relaxed);
-    for call in join_all(calls).await {
-        call.expect("a server was there all the time, or back soon");
-    }
+    load.goes_on().await;
+    load.end().await;
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc;
-use futures::{FutureExt, StreamExt};
+use futures::future::Ready;
+use futures::{AsyncRead, AsyncWrite, FutureExt, StreamExt};
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
-use libp2p_core::upgrade::Version;
+use libp2p_core::upgrade::{
+    InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version,
+};
 use libp2p_core::{Multiaddr, Transport};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::{Config, DialError, Swarm, SwarmEvent};
@@ -29,6 +32,48 @@ fn tls_alone(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
     let tls = libp2p_tls::Config::new(keypair).expect("the key can sign");
     let secured = tcp().upgrade(Version::V1).authenticate(tls);
     secured.multiplex(libp2p_yamux::Config::default()).boxed()
+}
+
+/// A muxer under a name that no node knows.
+#[derive(Debug, Clone)]
+struct OtherMuxer;
+
+impl UpgradeInfo for OtherMuxer {
+    type Info = &'static str;
+    type InfoIter = [&'static str; 1];
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        ["/mplex/6.7.0"]
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrade<C>
+    for OtherMuxer
+{
+    type Output = libp2p_yamux::Muxer<C>;
+    type Error = std::io::Error;
+    type Future = Ready<Result<Self::Output, Self::Error>>;
+
+    fn upgrade_inbound(self, io: C, _: &'static str) -> Self::Future {
+        libp2p_yamux::Config::default().upgrade_inbound(io, "/yamux/1.0.0")
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgrade<C>
+    for OtherMuxer
+{
+    type Output = libp2p_yamux::Muxer<C>;
+    type Error = std::io::Error;
+    type Future = Ready<Result<Self::Output, Self::Error>>;
+
+    fn upgrade_outbound(self, io: C, _: &'static str) -> Self::Future {
+        libp2p_yamux::Config::default().upgrade_outbound(io, "/yamux/1.0.0")
+    }
+}
+
+fn without_yamux(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+    let tls = libp2p_tls::Config::new(keypair).expect("the key can sign");
+    tcp().upgrade(Version::V1).authenticate(tls).multiplex(OtherMuxer).boxed()
 }
 
 /// A swarm that answers every echo.
@@ -154,5 +199,24 @@ fn somebody_else_than_was_dialled_is_refused_whoever_dials() {
             // The same addresses are good for who is there.
             assert_eq!(node.connect(peer.address.clone()).await.expect("it listens"), peer.id);
         }
+    });
+}
+
+/// A node proposes its muxer along with the first bytes that it sends, so that it learns late that the
+/// peer does not have it.
+#[test]
+fn connecting_to_a_peer_without_yamux_says_so() {
+    run(async {
+        let peer = Peer::start(without_yamux).await;
+        let node = client(once()).await;
+        for _ in 0..3 {
+            let error = node.connect(peer.address.clone()).await.expect_err("no muxer in common");
+            let ConnectError::Unreachable { reason, .. } = &error else { panic!("{error:?}") };
+            assert!(reason.contains("does not support Yamux"), "{reason}");
+        }
+        // Whoever does not connect first is told as well.
+        let error = node.client().send(peer.id, &echo_name(), "hello").await;
+        let text = error.expect_err("no muxer in common").to_string();
+        assert!(text.contains("does not support Yamux"), "{text}");
     });
 }
