@@ -119,7 +119,7 @@ options! {
         /// those behind it too. One that takes longer than this in all must come with 4 KiB a second
         /// on average from then on. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
-        /// The longest time that one write may take. A large request is many writes, of 65 000
+        /// The longest time that one write may take. A large request is many writes, of 260 000
         /// bytes at most. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// The longest time for dialling, opening a stream and negotiating its protocol, all

@@ -66,7 +66,7 @@ options! {
         /// a second on average from then on. Default 30 s; 1 ms to 24 h.
         with_read_timeout(read_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// The longest time that one write may take; a slower reader is cut off. A large answer is
-        /// many writes, of 65 000 bytes at most. Default 30 s; 1 ms to 24 h.
+        /// many writes, of 260 000 bytes at most. Default 30 s; 1 ms to 24 h.
         with_write_timeout(write_timeout: Duration) = Duration::from_secs(30), MILLISECOND, DAY;
         /// How long a stream without a request in flight is kept. It is closed exactly then: there
         /// is no sweep. Default 5 min; 1 ms to 24 h.

@@ -13,13 +13,14 @@ const COPY: usize = 16 * 1024;
 const FIRST_WRITE: usize = 16 * 1024;
 
 /// The largest write. More is handed out in slices, uncopied, so that it is seen whether the other
-/// end takes anything: a slow link needs minutes for a large body. As large as a frame of the muxer.
-const SLICE: usize = 65_000;
+/// end takes anything: a slow link needs minutes for a large body. Each write costs a turn of the
+/// machine, so that a slice has four frames of the muxer.
+const SLICE: usize = 260_000;
 
 /// The largest buffer that is allocated in advance of the frames that go into it.
 const BATCH: usize = 64 * 1024;
 
-/// Frames on their way out, as the fewest and largest writes that order allows, of at most 65 000
+/// Frames on their way out, as the fewest and largest writes that order allows, of at most 260 000
 /// bytes each.
 ///
 /// Small frames gather in one buffer; a large body is handed out as it is, uncopied, except for

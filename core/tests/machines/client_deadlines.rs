@@ -320,7 +320,7 @@ fn a_large_request_is_written_and_answered_while_bytes_move() {
         let bytes = frame.bytes();
         let (mut at, mut sent) = (0, 0);
         while sent < bytes.len() {
-            let len = if sent == 0 { 16 * KIB } else { 65_000.min(bytes.len() - sent) };
+            let len = if sent == 0 { 16 * KIB } else { 260_000.min(bytes.len() - sent) };
             c.expect_write_bytes(s, &bytes[sent..sent + len]);
             at += WRITE - 1;
             c.at(at);
@@ -343,7 +343,7 @@ fn a_large_request_of_which_a_slice_is_not_taken_in_time_was_not_processed() {
     for native in [false, true] {
         let started = if native { ClientScript::native } else { ClientScript::plain };
         let (mut c, s) = started(config());
-        let a = c.send(body(200 * KIB));
+        let a = c.send(body(600 * KIB));
         for _ in 0..3 {
             c.expect_some_write(s);
             c.written(s);
@@ -356,7 +356,7 @@ fn a_large_request_of_which_a_slice_is_not_taken_in_time_was_not_processed() {
         c.expect_reset(s);
 
         let (mut c, s) = started(config());
-        let a = c.send(body(200 * KIB));
+        let a = c.send(body(600 * KIB));
         c.expect_some_write(s);
         c.written(s);
         c.expect_some_write(s);

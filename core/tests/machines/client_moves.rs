@@ -2,8 +2,8 @@
 
 use crate::support;
 use crate::support::{
-    ClientScript, KIB, PROTOCOL, ServerScript, body, drain, failure, id, plain, request, response,
-    settings,
+    ClientScript, KIB, MIB, PROTOCOL, ServerScript, body, drain, failure, id, plain, request,
+    response, settings,
 };
 use pointsub_core::client::Offer;
 use pointsub_core::{
@@ -499,11 +499,11 @@ fn cut_short(c: &mut ClientScript, s: StreamId, resets: bool) {
 fn a_large_plain_request_that_is_cut_short_is_not_sent_again() {
     for resets in [false, true] {
         let mut c = ClientScript::new(ClientConfig::default());
-        let a = c.send(body(300 * KIB));
+        let a = c.send(body(MIB));
         let s = c.expect_open(Offer::Both);
         c.opened(s, Format::Plain);
         cut_short(&mut c, s, resets);
-        let cause = Cause::CutShort { len: 300 * KIB };
+        let cause = Cause::CutShort { len: MIB };
         c.expect_failed(a, cause, Phase::Write, Delivery::NotProcessed);
         assert_eq!(c.stats().retries, 0);
         c.expect_rest();
@@ -514,7 +514,7 @@ fn a_large_plain_request_that_is_cut_short_is_not_sent_again() {
 #[test]
 fn on_a_stream_that_was_used_before_it_is_sent_once_more() {
     let (mut c, s) = ClientScript::plain(ClientConfig::default());
-    let a = c.send(body(300 * KIB));
+    let a = c.send(body(MIB));
     cut_short(&mut c, s, false);
     let fresh = c.expect_open(PLAIN);
     c.opened(fresh, Format::Plain);
@@ -522,7 +522,7 @@ fn on_a_stream_that_was_used_before_it_is_sent_once_more() {
     let error = c.expect_error(a);
     assert_eq!((error.delivery, error.attempts), (Delivery::NotProcessed, 2));
     let words = "request failed while writing (not processed): the peer closed the stream in the \
-                 middle of the request: 307200 bytes may be more than it accepts";
+                 middle of the request: 1048576 bytes may be more than it accepts";
     assert_eq!(error.to_string(), words);
     c.expect_rest();
 }

@@ -446,7 +446,7 @@ fn a_large_body_is_handed_out_uncopied_but_for_its_beginning() {
         while at < large.len() {
             let slice = outbox.next_write().expect("the rest of the body");
             assert_eq!(slice.as_ptr(), large[at..].as_ptr());
-            assert_eq!(slice.len(), 65_000.min(large.len() - at));
+            assert_eq!(slice.len(), 260_000.min(large.len() - at));
             at += slice.len();
         }
         let third = outbox.next_write().expect("small");
