@@ -11,7 +11,7 @@ use pointsub_swarm::ServerConfig;
 use crate::common::*;
 
 /// Far less than the bodies need, and far more than a slice of one.
-const LIMIT: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(2);
 /// Bytes per second, each way.
 const RATE: usize = MIB;
 
