@@ -93,7 +93,7 @@ pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypai
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
-pub use security::Dialect;
+pub use security::{Dialect, DialectError, Dialects, Security, certificate};
 pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
 
 pub use libp2p_core::Multiaddr;
