@@ -2,6 +2,8 @@
 //! the core does not hold. They live here so that they are compiled, linted, and replayed over
 //! the committed corpora by `cargo test`.
 
+#[cfg(any(test, feature = "certificate"))]
+mod certificate;
 mod client;
 mod scenario;
 mod server;
@@ -18,6 +20,8 @@ use pointsub_core::{
     StreamEvent, StreamOp, Timestamp,
 };
 
+#[cfg(any(test, feature = "certificate"))]
+pub use certificate::certificate;
 pub use client::client_inputs;
 pub use scenario::scenario;
 pub use server::server_inputs;
@@ -356,5 +360,6 @@ mod tests {
         client_inputs
         server_inputs
         scenario
+        certificate
     }
 }

@@ -7,6 +7,8 @@ mod error;
 mod gathered;
 mod memory;
 mod read_ahead;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::fmt;

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
+use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::oid_registry as oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
@@ -241,8 +242,9 @@ fn of_curve(
     key: &AlgorithmIdentifier<'_>,
     signature: &AlgorithmIdentifier<'_>,
 ) -> Result<Option<SignatureScheme>, CertificateError> {
-    let curve = key.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
-    let curve = curve.ok_or(CertificateError::UnnamedCurve)?;
+    let named = key.parameters.as_ref().filter(|curve| curve.tag() == Tag::Oid);
+    let curve =
+        named.and_then(|curve| curve.as_oid().ok()).ok_or(CertificateError::UnnamedCurve)?;
     let is = |named, signed| curve == named && signature.algorithm == signed;
     Ok(if is(oid::OID_EC_P256, oid::OID_SIG_ECDSA_WITH_SHA256) {
         Some(SignatureScheme::ECDSA_NISTP256_SHA256)

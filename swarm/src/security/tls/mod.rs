@@ -16,6 +16,7 @@ use rustls::server::{Acceptor, ClientHello};
 use rustls::{AlertDescription, CommonState, Error};
 
 pub(super) use self::config::Configs;
+use self::verifier::Wrong;
 use super::certificate::{self, CertificateError};
 use super::{Dialect, DialectError};
 
@@ -98,7 +99,8 @@ fn explained(error: io::Error) -> io::Error {
     let tls = error.get_ref().and_then(|error| error.downcast_ref());
     match tls {
         Some(Error::InvalidCertificate(rustls::CertificateError::Other(other))) => {
-            other.0.downcast_ref::<CertificateError>().cloned().map_or(error, invalid)
+            let wrong = other.0.downcast_ref::<Wrong>().map(|Wrong(why)| why.clone());
+            wrong.map_or(error, invalid)
         }
         Some(Error::NoCertificatesPresented) => invalid(CertificateError::Missing),
         _ => error,

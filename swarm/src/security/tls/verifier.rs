@@ -1,6 +1,7 @@
 //! Has rustls check the certificates of libp2p: one, signed with its own key, in which the key of the
 //! peer vouches for it. See <https://github.com/libp2p/specs/blob/master/tls/tls.md>.
 
+use std::fmt;
 use std::sync::Arc;
 
 use libp2p_identity::PeerId;
@@ -15,9 +16,21 @@ use rustls::{
 use crate::security::Dialect;
 use crate::security::certificate::{self, CertificateError, SCHEMES, Unverified};
 
+/// What is wrong with a certificate, within an error of rustls, which prints it as it is debugged.
+#[derive(thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Wrong(pub(super) CertificateError);
+
+impl fmt::Debug for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 impl From<CertificateError> for Error {
     fn from(error: CertificateError) -> Self {
-        Self::InvalidCertificate(rustls::CertificateError::Other(OtherError(Arc::new(error))))
+        let wrong = OtherError(Arc::new(Wrong(error)));
+        Self::InvalidCertificate(rustls::CertificateError::Other(wrong))
     }
 }
 
