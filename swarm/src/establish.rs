@@ -124,15 +124,15 @@ where
             }
             .boxed());
         }
-        let (bytes, mut dial) = (self.bytes.clone(), Some(dial));
+        // A dial does not keep the listeners of a node that has ended.
+        let (bytes, mut dial) = (Arc::downgrade(&self.bytes), Some(dial));
         Ok(async move {
             let attempt = |dialect| {
-                let dial = match dial.take() {
-                    Some(dial) => Ok(dial),
-                    None => bytes.lock().dial(address.clone(), options),
-                };
+                let again = || Some(bytes.upgrade()?.lock().dial(address.clone(), options));
+                let dial = dial.take().map(Ok).or_else(again);
                 let security = &security;
                 async move {
+                    let dial = dial.ok_or(io::ErrorKind::NotConnected)?;
                     let bytes = dial.map_err(io::Error::other)?.await;
                     connect(bytes.map_err(io::Error::other)?, dialect, security).await
                 }

@@ -131,6 +131,11 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/seen.rs", "LOOKED_AT", "the rest is not looked at"),
     ("swarm/src/pump/mod.rs", "ROUNDS", "other connections come first"),
     ("swarm/src/security/gathered.rs", "PIECE", "the rest goes with the next write"),
+    (
+        "swarm/src/security/memory.rs",
+        "MOST",
+        "the oldest is forgotten, and costs a second connection when it is dialled again",
+    ),
     ("swarm/src/security/read_ahead.rs", "TURN", "the rest is read next"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),

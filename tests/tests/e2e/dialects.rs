@@ -1,9 +1,11 @@
 //! Peers that sign other texts inside their handshakes, as the hosts of the Go library do.
 
+use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{ConnectError, Dialect, Dialects, Multiaddr};
 
 use crate::common::*;
 use crate::proxy::Proxy;
+use crate::relay::{generous, relay};
 
 const LIBP2P: Dialects = Dialects::Only(Dialect::Libp2p);
 const DEP2P: Dialects = Dialects::Only(Dialect::Dep2p);
@@ -139,5 +141,21 @@ fn somebody_else_than_was_dialled_is_refused_in_dep2p_too() {
         let somebody = somebody.with_p2p(pointsub_swarm::PeerId::random()).expect("no peer yet");
         let reason = unreachable(&node, somebody).await;
         assert_eq!(reason, format!("another peer answers, {}", peer.peer_id()));
+    });
+}
+
+/// The relay speaks to each end in its dialect, and the two ends to each other in that of the one.
+#[test]
+fn a_peer_that_speaks_dep2p_is_reached_through_a_relay() {
+    run(async {
+        let relay = relay(generous()).await;
+        let circuit = address(&relay).await.with(Protocol::P2pCircuit);
+        let peer = Node::builder().listen(circuit).client_config(once()).dialects(DEP2P);
+        let peer = peer.build().await.expect("a reservation");
+        peer.server().register(&echo_name(), echo).expect("nothing is registered yet");
+        let node = client(once()).await;
+        let connected = node.connect(address(&peer).await).await;
+        assert_eq!(connected.expect("the relay connects them"), peer.peer_id());
+        check_echo(&node, peer.peer_id(), "there").await;
     });
 }

@@ -28,7 +28,7 @@ use libp2p_swarm::{
 };
 use pointsub_swarm::Runtime;
 
-use crate::common::loopback;
+use crate::common::{loopback, transport};
 use crate::support::Rt;
 
 /// The names of `echo` on the wire.
