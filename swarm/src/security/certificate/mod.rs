@@ -6,7 +6,7 @@
 //! <https://github.com/libp2p/specs/blob/master/tls/tls.md> has checked of it is checked here.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use libp2p_identity::{Keypair, PeerId, PublicKey};
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};

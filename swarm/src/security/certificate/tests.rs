@@ -93,6 +93,15 @@ impl Made {
     }
 }
 
+/// A certificate that is signed with PKCS #1, as no handshake of TLS 1.3 is.
+pub(in crate::security) fn of_pkcs1(
+    dialect: Dialect,
+) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let key = PrivatePkcs8KeyDer::from(&include_bytes!("rsa2048.pk8")[..]);
+    let own = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_RSA_SHA256);
+    (Made::of(own.expect("a key"), dialect).add_peer().sign(), key.into())
+}
+
 /// A certificate in which something else stands, in every place where it stands.
 fn replaced(certificate: &[u8], what: &[u8], by: &[u8]) -> CertificateDer<'static> {
     assert_eq!(what.len(), by.len());

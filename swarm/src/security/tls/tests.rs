@@ -305,6 +305,16 @@ fn the_certificate_of_somebody_else_is_refused() {
     }
 }
 
+#[test]
+fn a_handshake_that_is_signed_in_another_way_than_the_certificate_is_refused() {
+    for dialect in Dialect::ALL {
+        let (certificate, key) = certificate::tests::of_pkcs1(dialect);
+        let why = CertificateError::SchemeMismatch.to_string();
+        let refused = refusals(&presenting(vec![certificate], &key), dialect);
+        assert_eq!(refused, [why.clone(), why]);
+    }
+}
+
 /// A certificate of one dialect where the handshake speaks the other one.
 #[test]
 fn a_certificate_of_the_other_dialect_is_refused() {
