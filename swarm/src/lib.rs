@@ -94,6 +94,9 @@ pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
 pub use security::Dialect;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use security::noise_payload;
 pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
 
 pub use libp2p_core::Multiaddr;

@@ -3,6 +3,7 @@
 mod buffer;
 mod dialect;
 mod gathered;
+mod noise;
 mod read_ahead;
 mod tls;
 
@@ -12,12 +13,13 @@ use std::task::{Context, Poll};
 
 use futures::future::Either;
 use futures::{AsyncRead, AsyncWrite};
-use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p_identity::{Keypair, PeerId};
-use libp2p_noise as noise;
 
 pub use self::dialect::Dialect;
 use self::gathered::Gathered;
+use self::noise::NoiseStream;
+#[cfg(any(test, fuzzing))]
+pub use self::noise::fuzz::noise_payload;
 use self::read_ahead::ReadAhead;
 use self::tls::{Tls, TlsStream};
 
@@ -29,7 +31,7 @@ const NOISE: &str = "/noise";
 #[derive(Clone)]
 pub(crate) struct Security {
     tls: Tls,
-    noise: noise::Config,
+    noise: noise::Keys,
 }
 
 impl Security {
@@ -38,8 +40,7 @@ impl Security {
 
     /// For a node with this key.
     pub(crate) fn new(keypair: &Keypair) -> io::Result<Self> {
-        let noise = noise::Config::new(keypair).map_err(io::Error::other)?;
-        Ok(Self { tls: Tls::new(keypair)?, noise })
+        Ok(Self { tls: Tls::new(keypair)?, noise: noise::Keys::new(keypair)? })
     }
 
     /// Encrypts what we have dialled, with one of [`NAMES`](Self::NAMES).
@@ -51,8 +52,9 @@ impl Security {
         Ok(if name == TLS {
             Secured::with_tls(self.tls.connect(io).await?)
         } else {
-            let secured = self.noise.upgrade_outbound(io, NOISE).await;
-            Secured::with_noise(secured.map_err(io::Error::other)?)
+            let allowed = [Dialect::Libp2p];
+            let (peer, _, stream) = noise::connect(io, &self.noise, &allowed).await?;
+            Secured::with_noise((peer, stream))
         })
     }
 
@@ -65,8 +67,7 @@ impl Security {
         Ok(if name == TLS {
             Secured::with_tls(self.tls.accept(io).await?)
         } else {
-            let secured = self.noise.upgrade_inbound(io, NOISE).await;
-            Secured::with_noise(secured.map_err(io::Error::other)?)
+            Secured::with_noise(noise::accept(io, &self.noise, Dialect::Libp2p).await?)
         })
     }
 }
@@ -75,15 +76,15 @@ impl Security {
 pub(crate) struct Secured<C>(Either<WithTls<C>, WithNoise<C>>);
 
 type WithTls<C> = Gathered<TlsStream<ReadAhead<C>>>;
-type WithNoise<C> = noise::Output<ReadAhead<C>>;
+type WithNoise<C> = Gathered<NoiseStream<ReadAhead<C>>>;
 
 impl<C> Secured<C> {
     fn with_tls((peer, stream): (PeerId, TlsStream<ReadAhead<C>>)) -> (PeerId, Self) {
         (peer, Self(Either::Left(Gathered::new(stream))))
     }
 
-    fn with_noise((peer, stream): (PeerId, WithNoise<C>)) -> (PeerId, Self) {
-        (peer, Self(Either::Right(stream)))
+    fn with_noise((peer, stream): (PeerId, NoiseStream<ReadAhead<C>>)) -> (PeerId, Self) {
+        (peer, Self(Either::Right(Gathered::new(stream))))
     }
 }
 
