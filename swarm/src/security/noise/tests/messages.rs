@@ -131,7 +131,7 @@ fn the_longest_message_is_read_whatever_is_asked_for() {
             io.write_all(&frames).await.expect("somebody reads");
             io.close().await.expect("it can always be closed");
         };
-        let (mut heard, mut buf) = (Vec::new(), vec![0; room]);
+        let (mut heard, mut buf) = (Vec::<u8>::new(), vec![0; room]);
         let read = async {
             loop {
                 match stream.read(&mut buf).await.expect("all of it is good") {
@@ -157,7 +157,7 @@ fn a_write_is_a_message_and_a_long_one_is_several() {
         let mut arrived = Vec::new();
         let (_, read) = block_on(join(write, io.read_to_end(&mut arrived)));
         read.expect("it ends");
-        let (mut rest, mut count, mut heard) = (&arrived[..], 0, Vec::new());
+        let (mut rest, mut count, mut heard) = (&arrived[..], 0, Vec::<u8>::new());
         while let Some((len, message)) = rest.split_first_chunk() {
             let (message, others) = message.split_at(usize::from(u16::from_be_bytes(*len)));
             let mut plain = vec![0; message.len()];
