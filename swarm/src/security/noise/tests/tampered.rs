@@ -27,9 +27,9 @@ async fn next(from: &mut End) -> io::Result<Vec<u8>> {
 /// Between two ends: what was sent as this message arrives as `changed`, and nothing behind it.
 async fn between(dialler: End, listener: End, message: usize, changed: impl Fn(&mut Vec<u8>)) {
     let (mut from, mut to) = (dialler, listener);
-    for number in 0..3 {
+    for (number, len) in LENS.into_iter().enumerate() {
         let Ok(mut bytes) = next(&mut from).await else { return };
-        assert_eq!(bytes.len(), LENS[number]);
+        assert_eq!(bytes.len(), len);
         if number == message {
             changed(&mut bytes);
         }
@@ -64,7 +64,8 @@ fn a_handshake_that_nobody_touches_is_good() {
 #[test]
 fn a_flipped_bit_is_noticed_wherever_it_is() {
     for (message, len) in LENS.into_iter().enumerate() {
-        for byte in 0..len {
+        // Of the keys, tags and signatures in it every third, which takes long enough.
+        for byte in (0..len).filter(|byte| *byte < 3 || byte % 3 == 1) {
             let (dialled, accepted) = meet_with(message, |bytes| bytes[byte] ^= 1 << (byte % 8));
             assert!(accepted.is_err(), "message {message}, byte {byte}");
             // Of the last message nobody tells it.
