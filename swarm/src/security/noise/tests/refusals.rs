@@ -144,10 +144,11 @@ fn what_does_not_concern_us_is_ignored() {
     assert_eq!([accepted(&payload.encode_to_vec()), accepted(&unknown)], [peer(3); 2]);
 }
 
-/// What each end makes of these first bytes of a peer.
+/// What each end makes of these first bytes of a peer, if there are no others.
 fn hearing(first: &[u8]) -> [Error; 2] {
     let say = async |mut io: End| {
         io.write_all(first).await.expect("somebody is there");
+        io.close().await.expect("it can always be closed");
         io
     };
     let (dialled, _) = meet(|io| dial(io, &BOTH), say);
