@@ -6,8 +6,8 @@ use snow::{HandshakeState, TransportState};
 use super::dh::LEN;
 use super::error::Error;
 
-/// The longest message of a peer's handshake, without its length. A stranger has us keep no more. What
-/// libp2p's peers say of themselves has some 200 bytes, and 3 KiB with the largest key of RSA.
+/// The longest message of a peer in the handshake of Noise. What libp2p's peers say of themselves has
+/// some 200 bytes, and 3 KiB with the largest key of RSA.
 pub(super) const MAX_HANDSHAKE: usize = 8 * 1024;
 /// What a message has beside its payload at most: two keys, one of them encrypted, and two tags.
 const OVERHEAD: usize = 2 * LEN + 2 * TAG;

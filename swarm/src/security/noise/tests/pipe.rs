@@ -10,7 +10,7 @@ use futures::{AsyncRead, AsyncWrite};
 use parking_lot::Mutex;
 
 /// What a direction takes before somebody reads.
-const CAPACITY: usize = 100_000;
+const ROOM: usize = 100_000;
 
 #[derive(Default)]
 struct Way {
@@ -71,7 +71,7 @@ impl AsyncWrite for End {
         if way.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let n = buf.len().min(CAPACITY - way.bytes.len()).min(self.piece);
+        let n = buf.len().min(ROOM - way.bytes.len()).min(self.piece);
         if n == 0 {
             return way.wait(cx);
         }
