@@ -93,6 +93,9 @@ pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypai
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use security::noise_payload;
 pub use security::{Dialect, DialectError, Dialects, Security, certificate};
 pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
 

@@ -136,6 +136,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "MOST",
         "the oldest is forgotten, and costs a second connection when it is dialled again",
     ),
+    ("swarm/src/security/noise/handshake.rs", "MAX_HANDSHAKE", "the connection is dropped"),
     ("swarm/src/security/read_ahead.rs", "TURN", "the rest is read next"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
@@ -208,12 +209,14 @@ const NO_LIMITS: &[&str] = &[
     "LOOK",
     "LOOKS",
     "MAX_LEN",
+    "MAX_PLAIN",
     "MIB",
     "MILLISECOND",
     "MINUTE",
     "MIN_SIZE",
     "NO_INTERFACE",
     "OTHERS",
+    "OVERHEAD",
     "NO_RELAY",
     "MOST",
     "NATIVE_PREFIX",
@@ -242,6 +245,7 @@ const NO_LIMITS: &[&str] = &[
     "SLOT_MASK",
     "SPARE",
     "STEP",
+    "TAG",
     "WARM_UP",
     "WHOLE",
 ];
@@ -343,8 +347,8 @@ fn page() -> String {
          concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
          if 10 000 requests are at work and each pins the block that it was read in. A connection \
-         whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
-         at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
+         whose peer stops in the middle holds two buffers of 64 KiB, with Noise four, beside what \
+         libp2p holds; one at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
          128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Buffers of large bodies that are used \
          again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
          is open. To compress answers takes some 300 KiB for each core and each thread, however \

@@ -6,6 +6,7 @@ mod dialect;
 mod error;
 mod gathered;
 mod memory;
+mod noise;
 mod read_ahead;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,7 @@ use std::task::{Context, Poll};
 use futures::future::Either;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::Multiaddr;
-use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p_identity::{Keypair, PeerId};
-use libp2p_noise as noise;
 use rustls::pki_types::CertificateDer;
 
 use self::certificate::CertificateError;
@@ -30,6 +29,9 @@ pub use self::dialect::{Dialect, Dialects};
 pub use self::error::DialectError;
 use self::gathered::Gathered;
 use self::memory::Memory;
+use self::noise::NoiseStream;
+#[cfg(any(test, fuzzing))]
+pub use self::noise::fuzz::noise_payload;
 use self::read_ahead::ReadAhead;
 use self::tls::TlsStream;
 use crate::dialing::reason::{innermost, root};
@@ -48,7 +50,7 @@ struct Shared {
     keypair: Keypair,
     dialects: Dialects,
     tls: tls::Configs,
-    noise: noise::Config,
+    noise: noise::Keys,
     memory: Memory,
 }
 
@@ -73,7 +75,7 @@ impl Security {
             keypair: keypair.clone(),
             dialects,
             tls: tls::Configs::new(keypair, dialects)?,
-            noise: noise::Config::new(keypair).map_err(io::Error::other)?,
+            noise: noise::Keys::new(keypair)?,
             memory: Memory::default(),
         })))
     }
@@ -201,10 +203,9 @@ impl Security {
             let (peer, stream) = tls::connect(&self.0.tls, io, dialect).await?;
             return Ok((peer, dialect, Secured::with_tls(stream)));
         }
-        self.check_noise()?;
-        let secured = self.0.noise.clone().upgrade_outbound(io, NOISE).await;
-        let (peer, stream) = secured.map_err(io::Error::other)?;
-        Ok((peer, Dialect::Libp2p, Secured(Either::Right(stream))))
+        let allowed: Vec<_> = self.0.dialects.iter().collect();
+        let (peer, dialect, stream) = noise::connect(io, &self.0.noise, &allowed).await?;
+        Ok((peer, dialect, Secured::with_noise(stream)))
     }
 
     /// Encrypts what the peer has dialled, likewise, in the dialect of the peer.
@@ -221,18 +222,9 @@ impl Security {
             let (peer, dialect, stream) = tls::accept(&self.0.tls, io).await?;
             return Ok((peer, dialect, Secured::with_tls(stream)));
         }
-        self.check_noise()?;
-        let secured = self.0.noise.clone().upgrade_inbound(io, NOISE).await;
-        let (peer, stream) = secured.map_err(io::Error::other)?;
-        Ok((peer, Dialect::Libp2p, Secured(Either::Right(stream))))
-    }
-
-    /// The Noise of libp2p speaks its own dialect alone.
-    fn check_noise(&self) -> io::Result<()> {
-        match self.0.dialects.contain(Dialect::Libp2p) {
-            true => Ok(()),
-            false => Err(DialectError::NotServed(Dialect::Libp2p).into()),
-        }
+        let dialect = self.0.dialects.noise();
+        let (peer, stream) = noise::accept(io, &self.0.noise, dialect).await?;
+        Ok((peer, dialect, Secured::with_noise(stream)))
     }
 }
 
@@ -251,11 +243,15 @@ impl fmt::Debug for Security {
 pub(crate) struct Secured<C>(Either<WithTls<C>, WithNoise<C>>);
 
 type WithTls<C> = Gathered<TlsStream<ReadAhead<C>>>;
-type WithNoise<C> = noise::Output<ReadAhead<C>>;
+type WithNoise<C> = Gathered<NoiseStream<ReadAhead<C>>>;
 
 impl<C> Secured<C> {
     fn with_tls(stream: TlsStream<ReadAhead<C>>) -> Self {
         Self(Either::Left(Gathered::new(stream)))
+    }
+
+    fn with_noise(stream: NoiseStream<ReadAhead<C>>) -> Self {
+        Self(Either::Right(Gathered::new(stream)))
     }
 }
 
