@@ -22,6 +22,9 @@ const NAMELESS: &str = "0.0.0.0";
 const TLS: std::ops::Range<u64> = 0x100..0x200;
 /// TLS's alert that nothing that is offered in ALPN is served (RFC 7301, section 3.2).
 const NO_APPLICATION_PROTOCOL: u8 = 120;
+/// TLS's alert that the other end failed by itself. The QUIC listeners of go-libp2p and go-dep2p look for
+/// a name of the hello before TLS does, and say this if they find none.
+const INTERNAL_ERROR: u8 = 80;
 
 /// Dials from the socket of `endpoint`, in one dialect after the other if need be.
 pub(super) async fn connect(
@@ -57,7 +60,8 @@ async fn connect_in(
 fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Connection(ConnectionError::ConnectionClosed(closed)) => {
-            closed.error_code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL)
+            let refusals = [NO_APPLICATION_PROTOCOL, INTERNAL_ERROR];
+            refusals.map(TransportErrorCode::crypto).contains(&closed.error_code)
         }
         _ => false,
     }
