@@ -61,6 +61,7 @@ mod connection;
 mod dialing;
 mod doubts;
 mod establish;
+pub mod go12;
 mod handler;
 mod ip;
 mod muxer;
