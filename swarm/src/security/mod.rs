@@ -11,6 +11,8 @@ mod read_ahead;
 #[cfg(test)]
 mod tests;
 mod tls;
+#[cfg(test)]
+mod wire;
 
 use std::fmt;
 use std::io;

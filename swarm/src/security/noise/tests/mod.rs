@@ -5,6 +5,7 @@ mod pipe;
 mod refusals;
 mod tampered;
 mod vectors;
+mod wire;
 mod with_libp2p;
 
 use std::future::Future;

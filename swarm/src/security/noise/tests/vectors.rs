@@ -11,13 +11,13 @@ use super::*;
 /// |---|---|---|---|
 /// | dials | `01` | `11` | `21` |
 /// | listens | `02` | `12` | `22` |
-struct Vector {
-    dialect: Dialect,
+pub(super) struct Vector {
+    pub(super) dialect: Dialect,
     /// The payload of each.
-    dialler: &'static str,
-    listener: &'static str,
+    pub(super) dialler: &'static str,
+    pub(super) listener: &'static str,
     /// The handshake, with lengths.
-    messages: [&'static str; 3],
+    pub(super) messages: [&'static str; 3],
 }
 
 /// The static keys that belong to the secret ones.
@@ -29,7 +29,7 @@ const LISTENER: &str = "052a50773ac8d91773f2dc9662e12f0defe915e415b8a1c8e20a5a3d
 const HELLO: &str = "00156fb01eae16a96b9243b416088f89f7d16f524e2920";
 const WORLD: &str = "0015232b94d8d6d8d6b7cb021cd311d2af263064252dbf";
 
-const VECTORS: [Vector; 2] = [
+pub(super) const VECTORS: [Vector; 2] = [
     Vector {
         dialect: Dialect::Libp2p,
         dialler: "0a24080112208a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c1240d70f\
@@ -80,7 +80,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+pub(super) fn unhex(text: &str) -> Vec<u8> {
     let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
     (0..text.len()).step_by(2).map(digits).collect()
 }
