@@ -13,6 +13,9 @@ use crate::time::{Timestamp, earliest};
 /// `read_timeout`: whoever trickles holds memory. A tenth of what a slow mobile connection has.
 const MIN_RATE: u64 = 4 * 1024;
 
+/// How long a peer may be silent behind bytes that are a whole message of Go `PointSub` 1.2.
+const OTHER_FORMAT: Duration = Duration::from_secs(1);
+
 /// A message that takes so long to arrive keeps others waiting behind it.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -46,11 +49,16 @@ struct Arrival {
     /// Bytes of it that have come, and when the last of them did.
     bytes: usize,
     last: Timestamp,
+    /// What has come is a whole message in another format.
+    other_format: bool,
 }
 
 impl Arrival {
     /// When it is given up: nothing came for too long, or too little since it began.
     fn due(&self, read_timeout: Duration) -> Timestamp {
+        if self.other_format {
+            return self.last + read_timeout.min(OTHER_FORMAT);
+        }
         let since = self.bytes.saturating_sub(self.first) as u64;
         let earned = Duration::from_millis(since.saturating_mul(1000) / MIN_RATE);
         (self.last + read_timeout).min(self.began + read_timeout + earned)
@@ -171,11 +179,13 @@ impl Link {
 
     fn note_arrival(&mut self) {
         let (now, bytes) = (self.now, self.decoder.arrived());
-        let new = || Arrival { began: now, first: bytes, bytes, last: now };
+        let last = self.message.map(|message| message.bytes);
+        let new = || Arrival { began: now, first: bytes, bytes, last: now, other_format: false };
         let message = self.message.get_or_insert_with(new);
-        if message.bytes != bytes {
+        if last != Some(bytes) {
             message.bytes = bytes;
             message.last = now;
+            message.other_format = self.decoder.looks_like_go12();
         }
     }
 
@@ -257,7 +267,9 @@ impl Link {
         if self.write_due.is_some_and(|due| due <= now) {
             Some(Overdue::Write(self.write_timeout))
         } else if self.message_due().is_some_and(|due| due <= now) {
-            Some(Overdue::Message(self.read_timeout))
+            let other_format = self.message.is_some_and(|message| message.other_format);
+            let message = Overdue::Message(self.read_timeout);
+            Some(if other_format { Overdue::OtherFormat } else { message })
         } else {
             None
         }
@@ -279,4 +291,6 @@ pub(crate) enum Overdue {
     Write(Duration),
     /// A message began to arrive and did not go on, or too slowly.
     Message(Duration),
+    /// The same, and what has come is a whole message of Go `PointSub` 1.2.
+    OtherFormat,
 }

@@ -62,6 +62,7 @@
 
 pub mod tcp;
 
+#[cfg(any(feature = "async-std", feature = "smol"))]
 use std::io;
 
 use libp2p_core::muxing::StreamMuxerBox;
@@ -84,8 +85,8 @@ impl Runtime for AsyncStd {
         async_std::task::spawn(future);
     }
 
-    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        transport(keypair)
+    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        Ok(transport(security))
     }
 }
 
@@ -105,19 +106,16 @@ impl Runtime for Smol {
         smol::spawn(future).detach();
     }
 
-    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        transport(keypair)
+    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        Ok(transport(security))
     }
 }
 
-/// What a node of this crate reaches others with: [`tcp::Transport`], and [`establish()`]. It runs on
-/// every executor, for a [`Runtime`] or a swarm of your own.
+/// What a node of this crate reaches others with: [`tcp::Transport`], and [`Security::establish`]. It
+/// runs on every executor, for a [`Runtime`] or a swarm of your own.
 ///
 /// A handshake that leads nowhere is not ended: [`Node`] does that, a swarm of your own should too
 /// (`TransportTimeout`).
-///
-/// # Errors
-/// If the key cannot sign.
-pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    establish(tcp::Transport::new(), keypair)
+pub fn transport(security: &Security) -> Boxed<(PeerId, StreamMuxerBox)> {
+    security.establish(tcp::Transport::new())
 }

@@ -75,11 +75,11 @@ impl Runtime for Tokio {
         tokio::spawn(future);
     }
 
-    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         // Names resolve as the system says; where it says nothing, addresses can still be dialled.
-        Ok(match libp2p_dns::tokio::Transport::system(tcp_and_quic(keypair)?) {
+        Ok(match libp2p_dns::tokio::Transport::system(tcp_and_quic(security)?) {
             Ok(with_names) => with_names.boxed(),
-            Err(why) => WithoutNames::new(tcp_and_quic(keypair)?.boxed(), why).boxed(),
+            Err(why) => WithoutNames::new(tcp_and_quic(security)?.boxed(), why).boxed(),
         })
     }
 
@@ -89,7 +89,7 @@ impl Runtime for Tokio {
 }
 
 fn tcp_and_quic(
-    keypair: &Keypair,
+    security: &Security,
 ) -> io::Result<
     impl Transport<
         Output = (PeerId, StreamMuxerBox),
@@ -102,8 +102,8 @@ fn tcp_and_quic(
 > {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
-    let tcp = establish(tcp, keypair)?;
-    let quic = quic::Transport::new(keypair)?
+    let tcp = security.establish(tcp);
+    let quic = quic::Transport::with_security(security)?
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()))
 }

@@ -61,6 +61,7 @@ mod confirmation;
 mod connection;
 mod dialing;
 mod establish;
+pub mod go12;
 mod handler;
 mod ip;
 mod muxer;
@@ -93,7 +94,10 @@ pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypai
 pub use pointsub::PointSub;
 pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
-pub use security::Dialect;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use security::noise_payload;
+pub use security::{Dialect, DialectError, Dialects, Security, certificate};
 pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
 
 pub use libp2p_core::Multiaddr;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
-use libp2p_identity::{Keypair, PeerId};
+use libp2p_identity::PeerId;
+
+use crate::security::Security;
 
 /// Runs a future to its end on a task of its own.
 pub type Executor = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
@@ -22,9 +24,10 @@ pub trait Runtime: Send + Sync + 'static {
         true
     }
 
-    /// The transports that a [`Node`](crate::Node) uses.
+    /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:
+    /// [`Security::establish`] adds it to one of plain bytes.
     ///
     /// # Errors
     /// Any I/O error of setting them up.
-    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>;
+    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>;
 }

@@ -2,6 +2,8 @@
 //! the core does not hold. They live here so that they are compiled, linted, and replayed over
 //! the committed corpora by `cargo test`.
 
+#[cfg(any(test, feature = "certificate"))]
+mod certificate;
 mod client;
 mod scenario;
 mod server;
@@ -11,13 +13,17 @@ use std::sync::Arc;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
 use pointsub_core::client::ClientStream;
-use pointsub_core::frame::{Buffers, Decoder, Flags, Frame, Head, Kind, MAX_HEAD, Outbox, tag};
+use pointsub_core::frame::{
+    Buffers, Decoder, Flags, Frame, Go12Error, Go12Header, Head, Kind, MAX_HEAD, Outbox, tag,
+};
 use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
 use pointsub_core::{
     Body, ClientConfig, Format, FrameError, Payload, PeerId, ProtocolName, RequestId, ServerConfig,
     StreamEvent, StreamOp, Timestamp,
 };
 
+#[cfg(any(test, feature = "certificate"))]
+pub use certificate::certificate;
 pub use client::client_inputs;
 pub use scenario::scenario;
 pub use server::server_inputs;
@@ -95,6 +101,24 @@ fn take(decoder: &mut Decoder, frames: &mut Vec<Frame>) -> Result<(), FrameError
 /// Bytes against the plain decoder.
 pub fn decode_plain(data: &[u8]) {
     decode(Format::Plain, data);
+}
+
+/// Bytes against the header of Go 1.2, and as a message in its format.
+pub fn decode_go12(data: &[u8]) {
+    if let Some(header) = Go12Header::parse(data) {
+        assert!([4, 12].contains(&header.wire_len()) && header.wire_len() <= data.len());
+        assert_eq!(Go12Header::parse(&data[..header.wire_len()]), Some(header));
+        assert_eq!(Go12Header::parse(&data[..header.wire_len() - 1]), None, "it was not whole");
+        // Any body at all: only the answer is known to be one of two.
+        let _another_body = header.check(data);
+    }
+    match Go12Header::of(data) {
+        Ok(header) => {
+            assert_eq!(Go12Header::parse(&header.to_bytes()), Some(header));
+            assert_eq!((header.body_len(), header.check(data)), (data.len(), Ok(())));
+        }
+        Err(error) => assert_eq!(error, Go12Error::Misread { len: data.len() }),
+    }
 }
 
 /// Bytes against the native decoder.
@@ -349,6 +373,7 @@ mod tests {
 
     replays! {
         decode_plain
+        decode_go12
         decode_native
         split_invariance
         round_trip
@@ -356,5 +381,6 @@ mod tests {
         client_inputs
         server_inputs
         scenario
+        certificate
     }
 }

@@ -31,6 +31,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/frame/outbox.rs", "SLICE", "the rest goes with the next write"),
     ("core/src/frame/outbox.rs", "BATCH", "the rest goes with the next write"),
     ("core/src/link.rs", "MIN_RATE", "the stream is reset"),
+    ("core/src/link.rs", "OTHER_FORMAT", "the stream is reset, if what has come is of Go 1.2"),
     ("core/src/id.rs", "MAX_PEER_ID", "no such peer id is accepted"),
     ("core/src/status.rs", "MAX_MESSAGE", "the text is cut"),
     ("core/src/client/dispatch.rs", "BULK", "the request travels on a stream for large ones"),
@@ -131,6 +132,12 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/seen.rs", "LOOKED_AT", "the rest is not looked at"),
     ("swarm/src/pump/mod.rs", "ROUNDS", "other connections come first"),
     ("swarm/src/security/gathered.rs", "PIECE", "the rest goes with the next write"),
+    (
+        "swarm/src/security/memory.rs",
+        "MOST",
+        "the oldest is forgotten, and costs a second connection when it is dialled again",
+    ),
+    ("swarm/src/security/noise/handshake.rs", "MAX_HANDSHAKE", "the connection is dropped"),
     ("swarm/src/security/read_ahead.rs", "TURN", "the rest is read next"),
     ("swarm/src/stream_io.rs", "BLOCK", "the rest is read next"),
     ("swarm/src/stream_io.rs", "READS_PER_POLL", "other streams of the connection come first"),
@@ -181,6 +188,11 @@ const NO_LIMITS: &[&str] = &[
     "HEAD_START",
     "HEAD_START_BEFORE_LAST",
     "HEADER_LEN",
+    "SHORT_LEN",
+    "LONG_LEN",
+    "LONG",
+    "COMPRESSED",
+    "TOGETHER",
     "HELD",
     "HOUR",
     // Defaults of options.
@@ -203,12 +215,14 @@ const NO_LIMITS: &[&str] = &[
     "LOOK",
     "LOOKS",
     "MAX_LEN",
+    "MAX_PLAIN",
     "MIB",
     "MILLISECOND",
     "MINUTE",
     "MIN_SIZE",
     "NO_INTERFACE",
     "OTHERS",
+    "OVERHEAD",
     "NO_RELAY",
     "MOST",
     "NATIVE_PREFIX",
@@ -237,6 +251,7 @@ const NO_LIMITS: &[&str] = &[
     "SLOT_MASK",
     "SPARE",
     "STEP",
+    "TAG",
     "WARM_UP",
     "WHOLE",
 ];
@@ -338,8 +353,8 @@ fn page() -> String {
          concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
          first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
          if 10 000 requests are at work and each pins the block that it was read in. A connection \
-         whose peer stops in the middle holds two buffers of 64 KiB, beside what libp2p holds; one \
-         at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
+         whose peer stops in the middle holds two buffers of 64 KiB, with Noise four, beside what \
+         libp2p holds; one at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
          128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Buffers of large bodies that are used \
          again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
          is open. To compress answers takes some 300 KiB for each core and each thread, however \

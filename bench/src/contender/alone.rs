@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use libp2p_identity::Keypair;
 use libp2p_swarm::{NetworkBehaviour, Swarm};
-use pointsub_tokio::{Behaviour, ClientConfig, ProtocolName, Runtime, ServerConfig, Tokio};
+use pointsub_tokio::{
+    Behaviour, ClientConfig, ProtocolName, Runtime, Security, ServerConfig, Tokio,
+};
 
 use super::pointsub::{Connected, echo};
 use super::{ECHO, Failure, stack};
@@ -13,7 +15,7 @@ use super::{ECHO, Failure, stack};
 type Transport = fn(&Keypair) -> Result<stack::Transport, Failure>;
 
 fn ours(keypair: &Keypair) -> Result<stack::Transport, Failure> {
-    Ok(Tokio::transport(keypair)?)
+    Ok(Tokio::transport(&Security::new(keypair)?)?)
 }
 
 /// Serves on tokio; `wrap` makes something else of the behaviour.

@@ -253,6 +253,9 @@ impl ClientStream {
             Some(Overdue::Write(limit) | Overdue::Message(limit)) if !self.closed => {
                 self.close_with(&Cause::TimedOut(limit));
             }
+            Some(Overdue::OtherFormat) if !self.closed => {
+                self.close_with(&FrameError::OtherFormat.into());
+            }
             Some(_) => self.link.reset(),
             None if self.due.is_some_and(|due| due <= now) => self.expire(now),
             None => {}

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::buffers::{Buffers, body};
+use super::go12;
 use super::native::{HEADER_LEN, Header, Kind};
 use super::{Flags, Format, FrameError};
 
@@ -204,6 +205,15 @@ impl Decoder {
     /// Bytes that have come of a frame that is not complete.
     pub(crate) fn arrived(&self) -> usize {
         self.partial.len() + self.large.as_ref().map_or(0, |large| large.filled)
+    }
+
+    /// Whether what has come of a plain frame is a whole message of Go `PointSub` 1.2.
+    pub(crate) fn looks_like_go12(&self) -> bool {
+        let large = self.large.as_ref().filter(|_| self.format == Format::Plain);
+        large.is_some_and(|large| {
+            let arrived = large.buffer.get(..large.filled).unwrap_or_default();
+            go12::looks_whole(large.header.body, arrived)
+        })
     }
 
     /// The id of the frame that is not complete, if its header has come.

@@ -6,11 +6,13 @@
 
 mod buffers;
 mod decode;
+mod go12;
 mod native;
 mod outbox;
 
 pub use buffers::{Buffers, Spares};
 pub use decode::{Decoder, Frame};
+pub use go12::{Go12Error, Go12Header};
 pub(crate) use native::HeadReader;
 pub use native::{Flags, Head, Header, Kind, Settings, tag};
 pub use outbox::Outbox;
@@ -20,7 +22,7 @@ use thiserror::Error;
 /// The two ways in which messages lie on a stream.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// `WIRE.md` section 1: what every Go `PointSub` speaks. A length and a payload; one request
+    /// `WIRE.md` section 1: what Go `PointSub` speaks up to 1.1.7. A length and a payload; one request
     /// at a time, then its response.
     Plain,
     /// `WIRE.md` section 2: many requests in flight on one stream, typed outcomes, deadlines,
@@ -93,6 +95,9 @@ pub enum FrameError {
     /// request id used before.
     #[error("unexpected frame: {0}")]
     Unexpected(&'static str),
+    /// A whole message of Go `PointSub` 1.2 came, and nothing after it.
+    #[error("a message of Go PointSub 1.2, which has no requests: use raw streams with that peer")]
+    OtherFormat,
     /// The stream ended in the middle of a frame.
     #[error("the stream ended inside a frame")]
     Truncated,

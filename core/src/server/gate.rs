@@ -386,7 +386,9 @@ impl Gate {
     pub(super) fn timed_out(&mut self, stream: ConnectionKey, timer: Timer, now: Timestamp) {
         self.counters.timed_out(timer);
         match timer {
-            Timer::Message | Timer::Write => self.trouble(stream, Trouble::Timeout, now),
+            Timer::Message | Timer::OtherFormat | Timer::Write => {
+                self.trouble(stream, Trouble::Timeout, now);
+            }
             // An empty stream is seen when it is closed.
             Timer::FirstByte | Timer::Idle => {}
         }

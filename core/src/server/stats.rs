@@ -46,6 +46,9 @@ pub struct ServerStats {
     pub first_byte_timeouts: u64,
     /// Streams closed because a message began and did not end within the read timeout.
     pub message_timeouts: u64,
+    /// Streams closed because the peer wrote a message of Go `PointSub` 1.2, which is not the format
+    /// of requests, and then nothing for a second.
+    pub other_format: u64,
     /// Streams closed because the peer did not take a write within the write timeout.
     pub write_timeouts: u64,
     /// Streams closed because they were without a request for the cleanup interval.
@@ -59,6 +62,7 @@ pub struct ServerStats {
 pub(super) enum Timer {
     FirstByte,
     Message,
+    OtherFormat,
     Write,
     Idle,
 }
@@ -68,6 +72,7 @@ impl ServerStats {
         *match timer {
             Timer::FirstByte => &mut self.first_byte_timeouts,
             Timer::Message => &mut self.message_timeouts,
+            Timer::OtherFormat => &mut self.other_format,
             Timer::Write => &mut self.write_timeouts,
             Timer::Idle => &mut self.idle_timeouts,
         } += 1;

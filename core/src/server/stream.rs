@@ -14,7 +14,7 @@ use super::portion::Portion;
 use super::stats::Timer;
 use crate::compress::Payload;
 use crate::config::ServerConfig;
-use crate::frame::{Buffers, Flags, Format, Kind, Settings};
+use crate::frame::{Buffers, Flags, Format, FrameError, Kind, Settings};
 use crate::id::{PeerId, ProtocolName};
 use crate::link::{Link, Overdue};
 use crate::port::{StreamEvent, StreamOp};
@@ -62,6 +62,8 @@ pub struct ServerStream {
     pub(super) portion: Portion,
     /// It was closed from the beginning.
     refused: bool,
+    /// It was reset because of a message in another format.
+    other_format: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
     pub(super) finished: bool,
     /// Nothing of what the peer sends is looked at any more.
@@ -156,6 +158,7 @@ impl ServerStream {
             due: None,
             idle_due: Some(now + config.read_timeout),
             draining: false,
+            other_format: false,
             portion: Portion::new(),
             refused: false,
             finished: false,
@@ -216,9 +219,11 @@ impl ServerStream {
         self.link.advance_clock(now);
         let now = self.link.now;
         if let Some(overdue) = self.link.overdue(now) {
+            self.other_format = matches!(overdue, Overdue::OtherFormat);
             let timer = match overdue {
                 Overdue::Write(_) => Timer::Write,
                 Overdue::Message(_) => Timer::Message,
+                Overdue::OtherFormat => Timer::OtherFormat,
             };
             gate.timed_out(self.key, timer, now);
             self.reset(gate);
@@ -327,6 +332,12 @@ impl ServerStream {
     /// Where the next bytes of a large request belong; see [`StreamEvent::Filled`].
     pub fn space(&mut self) -> Option<&mut [u8]> {
         if self.wants_read() { self.link.decoder.space() } else { None }
+    }
+
+    /// Why the stream was reset, if the peer takes it for one of another format.
+    #[must_use]
+    pub fn misunderstood(&self) -> Option<FrameError> {
+        self.other_format.then_some(FrameError::OtherFormat)
     }
 
     /// Whether the last operation was handed out and every handler has ended: the machine can be

@@ -21,6 +21,7 @@ mod closest_ends;
 mod closest_hedging;
 mod compress;
 mod frames;
+mod go12;
 mod limit;
 mod liveness;
 mod nearest;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_identity::{Keypair, PeerId};
-use libp2p_tls::certificate::{self, GenError, ParseError};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::rustls;
+use pointsub_swarm::{Dialect, Security};
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
@@ -40,59 +39,23 @@ const EARLY: u64 = 16 * 1024;
 /// Handlers of a client that was killed do not run for longer.
 const _: () = assert!(IDLE.as_millis() + KEEP_ALIVE.as_millis() <= 5_000);
 
-/// What both ends have to agree on to understand each other at all.
-#[derive(Clone, Copy)]
-pub(super) struct Dialect {
-    /// The protocol's name in the handshake.
-    alpn: &'static [u8],
-    /// TLS for who dials, and who is expected to answer.
-    client: fn(&Keypair, Option<PeerId>) -> Result<rustls::ClientConfig, GenError>,
-    /// TLS for who is dialled.
-    server: fn(&Keypair) -> Result<rustls::ServerConfig, GenError>,
-    /// Whom a certificate belongs to.
-    peer: fn(&CertificateDer<'_>) -> Result<PeerId, ParseError>,
-}
-
-impl Dialect {
-    /// That of libp2p: <https://github.com/libp2p/specs/blob/master/quic/README.md>.
-    const LIBP2P: Self = Self {
-        alpn: b"libp2p",
-        client: libp2p_tls::make_client_config,
-        server: libp2p_tls::make_server_config,
-        peer: |certificate| Ok(certificate::parse(certificate)?.peer_id()),
-    };
-
-    /// Who is at the other end of a connection.
-    pub(super) fn peer(&self, connection: &quinn::Connection) -> Result<PeerId, Error> {
-        let identity = connection.peer_identity();
-        let chain = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let certificate = chain.as_ref().and_then(|chain| chain.first());
-        let certificate = certificate.ok_or(Error::Anonymous)?;
-        (self.peer)(certificate).map_err(|_| Error::Anonymous)
-    }
-}
-
 /// What the connections of one node are made with.
 #[derive(Clone)]
 pub(super) struct Config {
-    pub(super) dialect: Dialect,
+    pub(super) security: Security,
     pub(super) endpoint: EndpointConfig,
     pub(super) server: ServerConfig,
     /// See [`HANDSHAKE`].
     pub(super) handshake: Duration,
     /// See [`UNPROVEN`].
     pub(super) unproven: usize,
-    keypair: Keypair,
     transport: Arc<TransportConfig>,
 }
 
 impl Config {
-    pub(super) fn new(keypair: &Keypair) -> io::Result<Self> {
-        let dialect = Dialect::LIBP2P;
+    pub(super) fn new(security: &Security) -> io::Result<Self> {
         let transport = Arc::new(transport());
-        let mut tls = (dialect.server)(keypair).map_err(io::Error::other)?;
-        tls.alpn_protocols = vec![dialect.alpn.to_vec()];
-        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        let tls = QuicServerConfig::try_from(security.tls_server()).map_err(io::Error::other)?;
         let mut server = ServerConfig::with_crypto(Arc::new(tls));
         server
             .transport_config(transport.clone())
@@ -103,28 +66,40 @@ impl Config {
             .incoming_buffer_size_total(EARLY * WAITING as u64);
         // They are found again by the server's name, which says nothing in libp2p.
         server.validation_token.sent(0);
-        let mut endpoint = endpoint(keypair);
+        let mut endpoint = endpoint(security.keypair());
         endpoint.supported_versions(vec![1]);
         Ok(Self {
-            dialect,
+            security: security.clone(),
             endpoint,
             server,
             handshake: HANDSHAKE,
             unproven: UNPROVEN,
-            keypair: keypair.clone(),
             transport,
         })
     }
 
     /// For one dial. Whoever answers and is not the expected peer does not learn who dialled.
-    pub(super) fn client(&self, expected: Option<PeerId>) -> io::Result<ClientConfig> {
-        let tls = (self.dialect.client)(&self.keypair, expected);
-        let mut tls = tls.map_err(io::Error::other)?;
-        tls.alpn_protocols = vec![self.dialect.alpn.to_vec()];
+    pub(super) fn client(
+        &self,
+        dialect: Dialect,
+        expected: Option<PeerId>,
+    ) -> io::Result<ClientConfig> {
+        let tls = self.security.tls_client(dialect, expected)?;
         let tls = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
         let mut client = ClientConfig::new(Arc::new(tls));
         client.transport_config(self.transport.clone());
         Ok(client)
+    }
+
+    /// Who is at the other end of a connection, and in which dialect it says so.
+    pub(super) fn peer(&self, connection: &quinn::Connection) -> Result<(PeerId, Dialect), Error> {
+        let data = connection.handshake_data().and_then(|any| any.downcast::<HandshakeData>().ok());
+        let agreed = data.and_then(|data| data.protocol);
+        let dialect = Dialect::of_alpn(agreed.as_deref()).ok_or(Error::Unknown)?;
+        let identity = connection.peer_identity();
+        let chain = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let peer = self.security.identify(&chain.unwrap_or_default(), dialect)?;
+        Ok((peer, dialect))
     }
 }
 

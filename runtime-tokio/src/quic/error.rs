@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use libp2p_identity::PeerId;
+use pointsub_swarm::DialectError;
+use pointsub_swarm::certificate::CertificateError;
 use thiserror::Error;
 
 /// Why something could not be listened on, or a connection not be made.
@@ -31,9 +33,15 @@ pub enum Error {
         /// What the handshake says.
         reason: String,
     },
-    /// The other end has no certificate of libp2p.
-    #[error("the other end does not say who it is")]
-    Anonymous,
+    /// The handshake has agreed on something else than was offered.
+    #[error("the handshake does not say what the other end speaks")]
+    Unknown,
+    /// The other end does not prove who it is.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The other end and this node have no dialect in common.
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     /// A hole is being punched towards this address. Wait for that.
     #[error("a hole is being punched towards {0} already")]
     PunchingAlready(SocketAddr),

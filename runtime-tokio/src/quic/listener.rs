@@ -17,7 +17,7 @@ use quinn::{Endpoint, Incoming};
 use super::Error;
 use super::address::multiaddr;
 use super::config::Config;
-use super::dial::{Upgrade, complete};
+use super::dial::{self, Upgrade};
 use super::punch::Punches;
 use super::socket;
 
@@ -179,9 +179,10 @@ impl<W> Listener<W> {
         };
         let local = connecting.local_ip().unwrap_or(self.address.ip());
         let (place, config) = (self.handshakes.clone(), self.config.clone());
+        let at = multiaddr(remote);
         let upgrade = async {
             let _place = place;
-            complete(connecting, config).await
+            dial::accept(connecting, at, config).await
         };
         let upgrade = self.punches.hand_over(remote, upgrade.boxed())?;
         Some(TransportEvent::Incoming {
@@ -265,13 +266,15 @@ mod tests {
     use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
     use if_watch::IpNet;
     use libp2p_identity::Keypair;
+    use pointsub_swarm::Security;
 
     use super::*;
 
     type Told = UnboundedReceiver<io::Result<IfEvent>>;
 
     fn new<W>(address: SocketAddr, interfaces: Option<W>) -> Listener<W> {
-        let config = Config::new(&Keypair::generate_ed25519()).expect("it can sign");
+        let security = Security::new(&Keypair::generate_ed25519()).expect("it can sign");
+        let config = Config::new(&security).expect("its TLS will do");
         let listener =
             Listener::new(ListenerId::next(), address, interfaces, config, Punches::default());
         listener.expect("a listener")
@@ -334,7 +337,7 @@ mod tests {
         let at = ([127, 0, 0, 1], listener.address.port()).into();
         let target = super::super::address::Target { socket: at, peer: None };
         let endpoint = new::<Told>(([127, 0, 0, 1], 0).into(), None).endpoint();
-        let dial = super::super::dial::connect(endpoint, target, listener.config.clone());
+        let dial = dial::connect(endpoint, multiaddr(at), target, listener.config.clone());
         let accepted = async {
             match listener.next().await {
                 Some(TransportEvent::Incoming { upgrade, .. }) => upgrade.await,

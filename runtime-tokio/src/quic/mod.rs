@@ -32,6 +32,7 @@ use futures::{FutureExt, StreamExt};
 use libp2p_core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
 use libp2p_core::{Endpoint as Role, Multiaddr};
 use libp2p_identity::{Keypair, PeerId};
+use pointsub_swarm::Security;
 
 use self::config::Config;
 use self::dial::Upgrade;
@@ -66,12 +67,22 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport without listeners.
+    /// A transport without listeners, for a node with this key that speaks
+    /// [`Dialects::default`](crate::Dialects).
     ///
     /// # Errors
     /// If the key cannot sign.
     pub fn new(keypair: &Keypair) -> io::Result<Self> {
-        Ok(Self::with(Config::new(keypair)?))
+        Self::with_security(&Security::new(keypair)?)
+    }
+
+    /// A transport without listeners, which shares what is remembered of peers with other transports
+    /// of the node.
+    ///
+    /// # Errors
+    /// If there is no TLS for it.
+    pub fn with_security(security: &Security) -> io::Result<Self> {
+        Ok(Self::with(Config::new(security)?))
     }
 
     fn with(config: Config) -> Self {
@@ -163,11 +174,13 @@ impl libp2p_core::Transport for Transport {
         Ok(match opts.port_use {
             PortUse::Reuse => {
                 let endpoint = self.shared_endpoint(remote).map_err(failed)?;
-                dial::connect(endpoint, to, config).boxed()
+                dial::connect(endpoint, address, to, config).boxed()
             }
             PortUse::New => {
-                async move { dial::connect(new_endpoint(remote, &config)?, to, config).await }
-                    .boxed()
+                let connect = async move {
+                    dial::connect(new_endpoint(remote, &config)?, address, to, config).await
+                };
+                connect.boxed()
             }
         })
     }

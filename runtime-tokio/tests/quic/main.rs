@@ -1,6 +1,7 @@
 //! The QUIC transport alone, over real sockets of the loopback interface.
 
 mod connections;
+mod dialects;
 mod ends;
 mod listening;
 mod negotiation;

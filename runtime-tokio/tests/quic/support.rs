@@ -15,6 +15,7 @@ use libp2p_core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p_core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent};
 use libp2p_core::{Endpoint, Multiaddr, Transport as _};
 use libp2p_identity::{Keypair, PeerId};
+use pointsub_tokio::Security;
 use pointsub_tokio::quic::Transport;
 use tokio::net::UdpSocket;
 
@@ -52,9 +53,13 @@ impl Node {
     }
 
     pub(crate) fn of(keypair: &Keypair) -> Self {
-        let transport = Transport::new(keypair).expect("the key can sign");
+        Self::secured(&Security::new(keypair).expect("the key can sign"))
+    }
+
+    pub(crate) fn secured(security: &Security) -> Self {
+        let transport = Transport::with_security(security).expect("its TLS will do");
         let transport = transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-        Self { peer: keypair.public().to_peer_id(), transport: transport.boxed() }
+        Self { peer: security.keypair().public().to_peer_id(), transport: transport.boxed() }
     }
 
     /// One of the other implementation.

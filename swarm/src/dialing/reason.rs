@@ -42,18 +42,22 @@ pub(crate) fn of_transport(error: &TransportError<io::Error>) -> String {
 }
 
 /// The innermost cause: transports wrap each other, and each repeats what is within.
-pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut cause = error;
     loop {
         // An I/O error does not count what it wraps among its sources.
         let within = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
         match within.map(|within| within as &(dyn Error + 'static)).or_else(|| cause.source()) {
             Some(within) => cause = within,
-            None => break,
+            None => return cause,
         }
     }
+}
+
+/// What the innermost cause says, in one line.
+pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
     // Several addresses of a name fail in as many lines.
-    let text = cause.to_string();
+    let text = innermost(error).to_string();
     let last = text.lines().last().unwrap_or_default();
     last.trim_start_matches([' ', '-']).to_owned()
 }

@@ -19,9 +19,9 @@ use super::life::{Life, Parts};
 use super::limits::Limits;
 use crate::RelayConfig;
 use crate::behaviour::Behaviour;
-use crate::establish::establish;
 use crate::pump::Pumped;
 use crate::runtime::Runtime;
+use crate::security::{Dialects, Security};
 
 /// How long a connection without streams is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
@@ -48,6 +48,7 @@ pub struct NodeBuilder<R> {
     max_incoming: u32,
     idle_connection_timeout: Duration,
     handshake_timeout: Duration,
+    dialects: Dialects,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -92,6 +93,7 @@ impl<R: Runtime> NodeBuilder<R> {
             max_incoming: INCOMING,
             idle_connection_timeout: IDLE_CONNECTION,
             handshake_timeout: HANDSHAKE,
+            dialects: Dialects::default(),
             runtime: PhantomData,
         }
     }
@@ -155,6 +157,15 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// The texts that peers sign inside their handshakes: libp2p's, or those of go-dep2p, the host of
+    /// the Go library. Default: both are served and dialled, and a peer that speaks neither libp2p's
+    /// nor is remembered costs a second connection. [`Dialects::Only`] refuses the other one; the log
+    /// then says of each peer that was refused for it that this option would let it in.
+    pub fn dialects(mut self, dialects: Dialects) -> Self {
+        self.dialects = dialects;
+        self
+    }
+
     /// How long a connection without streams is kept, counted by each end for itself. Default 60 s.
     /// Streams that wait for further requests count, so that the client's
     /// [`idle_conn_timeout`](ClientConfig::with_idle_conn_timeout) comes first.
@@ -204,7 +215,8 @@ impl<R: Runtime> NodeBuilder<R> {
             .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
-        let transport = with_circuits::<R>(circuits, &keypair)?;
+        let security = Security::with_dialects(&keypair, self.dialects)?;
+        let transport = with_circuits::<R>(circuits, &security)?;
         let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
         let transport = Handshakes::new(transport, HANDSHAKES, inbound, outbound).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
@@ -223,9 +235,9 @@ type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
 /// all others; each with a pump.
 fn with_circuits<R: Runtime>(
     circuits: relay::client::Transport,
-    keypair: &Keypair,
+    security: &Security,
 ) -> std::io::Result<Muxed> {
-    let both = establish(circuits, keypair)?.or_transport(R::transport(keypair)?);
+    let both = security.establish(circuits).or_transport(R::transport(security)?);
     let both = both.map(|either, _| either.into_inner());
     Ok(both.map(|(peer, muxer), _| (peer, Pumped::wrap(muxer, R::spawn))).boxed())
 }

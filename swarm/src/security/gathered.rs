@@ -6,14 +6,15 @@ use std::task::{Context, Poll, ready};
 
 use futures::{AsyncRead, AsyncWrite};
 
-use super::buffer;
+use super::buffer::Lent;
 
-/// What is written at once, at most: two full records. The peer decrypts one piece while the next is
-/// encrypted.
+/// What is written at once, at most: two full records of TLS, half a message of Noise. The peer decrypts
+/// one piece while the next is encrypted.
 const PIECE: usize = 32 * 1024;
 
 /// A stream whose writes wait for each other until it is flushed or there are many bytes: TLS makes
-/// a record and a system call of each, and Yamux writes the header of a frame by itself.
+/// a record and a system call of each, Noise a message and a system call, and Yamux writes the header
+/// of a frame by itself.
 pub(super) struct Gathered<S> {
     stream: S,
     /// What waits. Without a buffer if nothing does.
@@ -21,7 +22,7 @@ pub(super) struct Gathered<S> {
 }
 
 struct Waiting {
-    buffer: Box<[u8]>,
+    buffer: Lent,
     start: usize,
     end: usize,
 }
@@ -40,10 +41,8 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => *start += n,
             }
-            if start == end
-                && let Some(Waiting { buffer, .. }) = self.waiting.take()
-            {
-                buffer::give(buffer);
+            if start == end {
+                self.waiting = None;
             }
         }
         Poll::Ready(Ok(()))
@@ -75,7 +74,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         if self.waiting.is_none() && buf.len() >= PIECE {
             return Pin::new(&mut self.stream).poll_write(cx, &buf[..PIECE]);
         }
-        let empty = || Waiting { buffer: buffer::take(), start: 0, end: 0 };
+        let empty = || Waiting { buffer: Lent::take(), start: 0, end: 0 };
         let Waiting { buffer, end, .. } = self.waiting.get_or_insert_with(empty);
         let n = buf.len().min(PIECE - *end);
         buffer[*end..*end + n].copy_from_slice(&buf[..n]);

@@ -2,30 +2,24 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures::{AsyncRead, AsyncWrite};
+use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
 
-use super::buffer;
+use super::buffer::{Filled, Lent, SIZE};
 
 /// Bytes that are read from a connection before what they brought is worked on. Yamux reads for as
 /// long as anything comes, which would have the peer wait for answers until it stops sending.
 const TURN: usize = 64 * 1024;
 
-/// A connection that is read in large pieces: TLS asks for 4 KiB at a time and Noise for 8, each
-/// of which would be a system call.
+/// A connection that is read in large pieces: TLS asks for 4 KiB at a time, and Noise for two bytes
+/// and then for a message, each of which would be a system call.
 pub(super) struct ReadAhead<C> {
     io: C,
     /// Bytes read since the reader last had to wait.
     turn: usize,
     /// What was read and not asked for. Without a buffer if there is nothing.
-    ahead: Option<Ahead>,
-}
-
-struct Ahead {
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
+    ahead: Option<Filled>,
 }
 
 impl<C> ReadAhead<C> {
@@ -49,6 +43,16 @@ impl<C: AsyncRead + Unpin> ReadAhead<C> {
         }
         read
     }
+
+    /// What was read and not asked for. Reads if there is nothing.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.ahead.is_none() {
+            let mut buffer = Lent::take();
+            let n = ready!(self.poll_io(cx, &mut buffer))?;
+            self.ahead = Filled::new(buffer, n);
+        }
+        Poll::Ready(Ok(self.ahead.as_ref().map_or(&[], Filled::bytes)))
+    }
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for ReadAhead<C> {
@@ -57,29 +61,24 @@ impl<C: AsyncRead + Unpin> AsyncRead for ReadAhead<C> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let mut ahead = match this.ahead.take() {
-            Some(ahead) => ahead,
-            None if buf.len() >= buffer::SIZE => return this.poll_io(cx, buf),
-            None => {
-                let mut buffer = buffer::take();
-                let read = this.poll_io(cx, &mut buffer);
-                let Poll::Ready(Ok(end)) = read else {
-                    buffer::give(buffer);
-                    return read;
-                };
-                Ahead { buffer, start: 0, end }
-            }
-        };
-        let n = buf.len().min(ahead.end - ahead.start);
-        buf[..n].copy_from_slice(&ahead.buffer[ahead.start..ahead.start + n]);
-        ahead.start += n;
-        if ahead.start == ahead.end {
-            buffer::give(ahead.buffer);
-        } else {
-            this.ahead = Some(ahead);
+        if self.ahead.is_none() && buf.len() >= SIZE {
+            return self.poll_io(cx, buf);
         }
+        let ahead = ready!(self.poll_ahead(cx))?;
+        let n = buf.len().min(ahead.len());
+        buf[..n].copy_from_slice(&ahead[..n]);
+        Filled::consume(&mut self.ahead, n);
         Poll::Ready(Ok(n))
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncBufRead for ReadAhead<C> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().poll_ahead(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, n: usize) {
+        Filled::consume(&mut self.ahead, n);
     }
 }
 
@@ -164,9 +163,9 @@ mod tests {
     #[test]
     fn the_same_bytes_come_whatever_is_asked_for() {
         let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n ^ (n >> 8)) as u8).collect();
-        for asked in [1, 5, 4096, 8192, buffer::SIZE - 1, buffer::SIZE, 100_000] {
+        for asked in [1, 5, 4096, 8192, SIZE - 1, SIZE, 100_000] {
             let (mut pieces, mut rest) = (Vec::new(), &bytes[..]);
-            for len in [1, 5, 16_401, 64, buffer::SIZE, 100_000, 3].into_iter().cycle() {
+            for len in [1, 5, 16_401, 64, SIZE, 100_000, 3].into_iter().cycle() {
                 let (piece, others) = rest.split_at(rest.len().min(len));
                 if piece.is_empty() {
                     break;
@@ -203,7 +202,7 @@ mod tests {
         let woken = std::sync::Arc::new(Woken::default());
         let waker = woken.clone().into();
         let mut cx = Context::from_waker(&waker);
-        for (asked, pieces) in [(1000, 30_000), (buffer::SIZE, buffer::SIZE)] {
+        for (asked, pieces) in [(1000, 30_000), (SIZE, SIZE)] {
             let mut ahead = Pieces::ahead((0..10).map(|_| some(vec![7; pieces])));
             let (mut buf, mut turns) = (vec![0; asked], vec![0]);
             loop {

@@ -114,6 +114,14 @@ impl ServerDriver {
         }
     }
 
+    fn time_passes(&mut self) {
+        let now = self.hub.clock.now();
+        self.machine.handle_timeout(&mut self.hub.state.lock().gate, now);
+        if let Some(reason) = self.machine.misunderstood() {
+            tracing::info!(peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
+        }
+    }
+
     /// What the machine wants of a handler next.
     fn advance(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
         let gate = &mut self.hub.state.lock().gate;
@@ -297,8 +305,7 @@ impl Future for ServerDriver {
             if !this.timer.poll_due(this.machine.next_deadline(), cx) {
                 return Poll::Pending;
             }
-            let now = this.hub.clock.now();
-            this.machine.handle_timeout(&mut this.hub.state.lock().gate, now);
+            this.time_passes();
         }
         Poll::Ready(())
     }

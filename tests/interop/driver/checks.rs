@@ -4,9 +4,14 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use pointsub_tokio::{ClientConfig, Multiaddr, Node, ProtocolName, ServerConfig};
+use libp2p_core::multiaddr::Protocol;
+use pointsub_tokio::{
+    ClientConfig, Multiaddr, Node, NodeBuilder, ProtocolName, ServerConfig, Tokio,
+};
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
+
+use crate::peer::Peer;
 
 pub(crate) const MIB: usize = 1024 * 1024;
 /// What Go's reader accepts, and the JavaScript peer as well.
@@ -88,10 +93,16 @@ pub(crate) fn once() -> ClientConfig {
     ClientConfig::default().with_max_retries(0)
 }
 
-pub(crate) async fn node(client: ClientConfig, server: ServerConfig) -> Node {
-    let loopback = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
-    let node = Node::builder().listen(loopback).client_config(client).server_config(server);
+pub(crate) async fn node(peer: &Peer, client: ClientConfig, server: ServerConfig) -> Node {
+    let node = builder(peer).client_config(client).server_config(server);
     node.build().await.expect("a node")
+}
+
+/// A node that listens where the peer, which has one transport, can dial it.
+pub(crate) fn builder(peer: &Peer) -> NodeBuilder<Tokio> {
+    let quic = peer.address.iter().any(|part| part == Protocol::QuicV1);
+    let address = if quic { "/ip4/127.0.0.1/udp/0/quic-v1" } else { "/ip4/127.0.0.1/tcp/0" };
+    Node::builder().dialects(peer.dialects).listen(address.parse().expect("an address"))
 }
 
 pub(crate) async fn address(node: &Node) -> Multiaddr {

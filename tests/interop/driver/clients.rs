@@ -44,7 +44,7 @@ pub(crate) async fn check(checks: &mut Checks, language: &str, program: &Program
 
 /// A node that serves the peer, which has connected to it.
 async fn server(peer: &Peer, config: ServerConfig) -> Node {
-    let node = node(once(), config).await;
+    let node = node(peer, once(), config).await;
     let server = node.server();
     let echo = |request: Request| async { Ok::<_, HandlerError>(request.body) };
     let large = |request: Request| async move { Ok::<_, HandlerError>(vec![0; number(&request)]) };

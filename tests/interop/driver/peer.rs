@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use pointsub_tokio::{Multiaddr, PeerId};
+use pointsub_tokio::{Dialect, Dialects, Multiaddr, PeerId};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,8 @@ pub(crate) type Answer = Result<String, String>;
 pub(crate) const END: &str = "end";
 
 pub(crate) struct Peer {
+    /// What the peer expects of a node that it dials with Noise.
+    pub(crate) dialects: Dialects,
     pub(crate) id: PeerId,
     pub(crate) address: Multiaddr,
     child: Child,
@@ -56,7 +58,9 @@ impl Program {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (outbox, events) = mpsc::unbounded_channel();
         tokio::spawn(talk(input, lines, inbox, outbox));
-        Peer { id, address, child, commands, events }
+        let dep2p = self.0.contains("--dialect dep2p");
+        let noise = if dep2p { Dialect::Dep2p } else { Dialect::Libp2p };
+        Peer { dialects: Dialects::Both { noise }, id, address, child, commands, events }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn check(checks: &mut Checks, language: &str, program: &Program
 }
 
 async fn client(peer: &Peer, config: ClientConfig) -> Node {
-    let node = node(config, ServerConfig::default()).await;
+    let node = node(peer, config, ServerConfig::default()).await;
     assert_eq!(node.connect(peer.address.clone()).await.expect("the peer listens"), peer.id);
     node
 }

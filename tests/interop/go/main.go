@@ -1,5 +1,7 @@
 // A PointSub peer for tests, on go-libp2p and go-msgio: the plain format and nothing else.
 //
+// With --dialect dep2p its handshakes have the texts of go-dep2p v0.0.2.
+//
 // It serves the protocols below and, told by lines on standard input, acts as a client. Each line
 // is a number, a command and its arguments; the answer bears the same number. The Rust side
 // decides and checks everything.
@@ -12,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,6 +30,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-msgio"
 )
@@ -238,12 +243,42 @@ func say(line string) {
 	fmt.Println(line)
 }
 
-func start() (*node, error) {
-	h, err := libp2p.New(
-		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"),
+const (
+	overTCP  = "/ip4/127.0.0.1/tcp/0"
+	overQUIC = "/ip4/127.0.0.1/udp/0/quic-v1"
+)
+
+// tcpWith is Yamux over TCP, encrypted like this.
+func tcpWith(security libp2p.Option) libp2p.Option {
+	return libp2p.ChainOptions(
+		libp2p.ListenAddrStrings(overTCP),
 		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Security(noise.ID, noise.New),
+		security,
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+	)
+}
+
+func quicWith(transport any) libp2p.Option {
+	return libp2p.ChainOptions(libp2p.ListenAddrStrings(overQUIC), libp2p.Transport(transport))
+}
+
+// transports are all that there is, by the name of a dialect and of a handshake.
+var transports = map[string]libp2p.Option{
+	"libp2p noise": tcpWith(libp2p.Security(noise.ID, noise.New)),
+	"libp2p tls":   tcpWith(libp2p.Security(libp2ptls.ID, libp2ptls.New)),
+	"libp2p quic":  quicWith(libp2pquic.NewTransport),
+	"dep2p noise":  tcpWith(libp2p.Security(noise.ID, newDep2pNoise)),
+	"dep2p tls":    tcpWith(libp2p.Security(libp2ptls.ID, newDep2pTLS)),
+	"dep2p quic":   quicWith(newDep2pQUIC),
+}
+
+func start(dialect, handshake string) (*node, error) {
+	transport, known := transports[dialect+" "+handshake]
+	if !known {
+		return nil, fmt.Errorf("unknown: --dialect %s --handshake %s", dialect, handshake)
+	}
+	h, err := libp2p.New(
+		transport,
 		libp2p.ResourceManager(&network.NullResourceManager{}),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
@@ -259,7 +294,10 @@ func start() (*node, error) {
 }
 
 func main() {
-	n, err := start()
+	dialect := flag.String("dialect", "libp2p", "the texts inside the handshakes: libp2p or dep2p")
+	handshake := flag.String("handshake", "noise", "noise or tls over TCP, or quic")
+	flag.Parse()
+	n, err := start(*dialect, *handshake)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -47,7 +47,7 @@ impl Check for Calm {
         for peer in world.peers.iter().filter(|_| self.0) {
             let Some(server) = &peer.server else { continue };
             let stats = server.stats();
-            let late = stats.message_timeouts + stats.write_timeouts;
+            let late = stats.message_timeouts + stats.other_format + stats.write_timeouts;
             ensure!(late == 0, "nothing went wrong, but {late} streams were too slow");
         }
         Ok(())

@@ -12,9 +12,12 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, Shared, select};
 use futures_timer::Delay;
+use libp2p_core::muxing::StreamMuxerBox;
+use libp2p_core::transport::Boxed;
+use libp2p_identity::Keypair;
 use pointsub_swarm::{
     ClientConfig, Handler, HandlerError, Multiaddr, PeerId, ProtocolName, Request, RequestError,
-    Runtime, ServerConfig, Status,
+    Runtime, Security, ServerConfig, Status,
 };
 
 use crate::support::{Rt, block_on};
@@ -151,6 +154,12 @@ pub(crate) async fn hang(alive: Alive) -> Result<Bytes, HandlerError> {
 
 pub(crate) fn loopback() -> Multiaddr {
     "/ip4/127.0.0.1/tcp/0".parse().expect("an address")
+}
+
+/// What a node with this key reaches others with.
+pub(crate) fn transport(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+    let security = Security::new(keypair).expect("the key can sign");
+    Rt::transport(&security).expect("a transport")
 }
 
 /// A node that listens.

@@ -49,7 +49,7 @@ impl Composed {
         };
         let config =
             Config::with_executor(Rt::spawn).with_idle_connection_timeout(Duration::from_secs(600));
-        let transport = Rt::transport(&keypair).expect("a transport");
+        let transport = transport(&keypair);
         let mut swarm = Swarm::new(transport, mine, peer, config);
         swarm.listen_on(loopback()).expect("loopback can be listened on");
         let address = loop {

@@ -17,7 +17,7 @@ use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
 use libp2p_swarm::{Config, Swarm};
 use pointsub_swarm::{
-    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Runtime, ServerConfig,
+    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Runtime, Security, ServerConfig,
 };
 
 use crate::common::*;
@@ -34,7 +34,7 @@ fn own_swarm() -> (Swarm<Behaviour>, Client) {
     let behaviour = Behaviour::new(peer, once(), ServerConfig::default(), Arc::new(Rt::spawn));
     let behaviour = behaviour.expect("defaults are valid");
     let client = behaviour.client();
-    let transport = Rt::transport(&keypair).expect("a transport");
+    let transport = transport(&keypair);
     (Swarm::new(transport, behaviour, peer, Config::without_executor()), client)
 }
 
@@ -146,8 +146,8 @@ impl Runtime for Blocking {
         })));
     }
 
-    fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        Rt::transport(keypair)
+    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        Rt::transport(security)
     }
 }
 

@@ -15,6 +15,7 @@ mod connecting;
 mod crash;
 mod crowds;
 mod delivery;
+mod dialects;
 mod draining;
 mod dropping;
 mod duplex;

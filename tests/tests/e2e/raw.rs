@@ -28,7 +28,7 @@ use libp2p_swarm::{
 };
 use pointsub_swarm::Runtime;
 
-use crate::common::loopback;
+use crate::common::{loopback, transport};
 use crate::support::Rt;
 
 /// The names of `echo` on the wire.
@@ -80,7 +80,7 @@ impl RawPeer {
         let config = Config::with_executor(Rt::spawn)
             .with_idle_connection_timeout(Duration::from_secs(600))
             .with_max_negotiating_inbound_streams(512);
-        let transport = Rt::transport(&keypair).expect("a transport");
+        let transport = transport(&keypair);
         let mut swarm = Swarm::new(transport, behaviour, id, config);
         swarm.listen_on(loopback()).expect("loopback can be listened on");
         let address = loop {

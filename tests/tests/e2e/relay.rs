@@ -11,7 +11,7 @@ use crate::common::*;
 use crate::proxy::Proxy;
 
 /// A relay at a port of loopback that it tells others about.
-async fn relay(config: RelayConfig) -> Node {
+pub(crate) async fn relay(config: RelayConfig) -> Node {
     // The address must be known before the node is: take a free port, and give it back.
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
     let port = port.expect("it is bound").port();
@@ -28,7 +28,7 @@ async fn behind(relay: &Node) -> Node {
     node
 }
 
-fn generous() -> RelayConfig {
+pub(crate) fn generous() -> RelayConfig {
     RelayConfig {
         max_circuit_bytes: 100 * MIB as u64,
         max_circuit_duration: Duration::from_secs(600),

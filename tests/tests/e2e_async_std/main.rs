@@ -22,6 +22,8 @@ mod crash;
 mod crowds;
 #[path = "../e2e/delivery.rs"]
 mod delivery;
+#[path = "../e2e/dialects.rs"]
+mod dialects;
 #[path = "../e2e/draining.rs"]
 mod draining;
 #[path = "../e2e/dropping.rs"]
