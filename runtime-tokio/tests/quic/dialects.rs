@@ -161,18 +161,11 @@ fn a_hole_is_punched_towards_a_peer_that_speaks_dep2p() {
         let (_, back) = peer.listen(LOOPBACK).await;
         let punched = node.dial(&back, PUNCH);
         let dialled = peer.dial(&there, REUSE);
-        let drive = async {
-            loop {
-                futures::select! {
-                    event = node.next().fuse() => panic!("it was expected: {event:?}"),
-                    event = peer.next().fuse() => panic!("nobody dials it: {event:?}"),
-                }
-            }
-        };
         let both = futures::future::join(punched, dialled);
         let (punched, dialled) = futures::select! {
             both = both.fuse() => both,
-            () = drive.fuse() => unreachable!("it does not end"),
+            event = node.next().fuse() => panic!("it was expected: {event:?}"),
+            event = peer.next().fuse() => panic!("nobody dials it: {event:?}"),
         };
         assert_eq!(punched.expect("a connection").0, peer.peer);
         assert_eq!(dialled.expect("a connection").0, node.peer);
