@@ -141,6 +141,16 @@ fn a_plain_request_that_begins_like_a_message_of_go_1_2_is_served() {
 }
 
 #[test]
+fn a_request_that_has_gone_on_has_read_timeout_again() {
+    let (mut s, stream) = received(ServerConfig::default(), message(b"hello"));
+    s.at(SOON - 1);
+    s.receives_bytes(stream, vec![0]);
+    s.expires_at(READ);
+    s.expect_reset(stream);
+    assert_eq!((s.stats().other_format, s.stats().message_timeouts), (0, 1));
+}
+
+#[test]
 fn other_beginnings_of_a_plain_request_have_read_timeout() {
     let whole = message(b"hello");
     let mut another_checksum = whole.to_vec();
