@@ -26,9 +26,9 @@ use libp2p_swarm::{
     Stream, StreamProtocol, SubstreamProtocol, Swarm, SwarmEvent, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
-use pointsub_swarm::Runtime;
+use pointsub_swarm::{Runtime, Security};
 
-use crate::common::{loopback, transport};
+use crate::common::loopback;
 use crate::support::Rt;
 
 /// The names of `echo` on the wire.
@@ -80,7 +80,8 @@ impl RawPeer {
         let config = Config::with_executor(Rt::spawn)
             .with_idle_connection_timeout(Duration::from_secs(600))
             .with_max_negotiating_inbound_streams(512);
-        let transport = transport(&keypair);
+        let security = Security::new(&keypair).expect("the key can sign");
+        let transport = Rt::transport(&security).expect("a transport");
         let mut swarm = Swarm::new(transport, behaviour, id, config);
         swarm.listen_on(loopback()).expect("loopback can be listened on");
         let address = loop {

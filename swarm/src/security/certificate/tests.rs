@@ -344,13 +344,19 @@ fn a_weak_hash_is_refused() {
 /// libp2p-tls reads the key as what the signature says that it is.
 #[test]
 fn a_key_that_does_not_go_with_the_signature_is_refused() {
-    let mut bytes = Made::with(&rcgen::PKCS_ED25519, Dialect::Libp2p).add_peer().sign().to_vec();
-    // The second place is that of the key, between those of the signature.
-    let places = bytes.windows(5).enumerate().filter(|(_, oid)| *oid == [6, 3, 0x2b, 0x65, 0x70]);
-    let (key, _) = places.collect::<Vec<_>>()[1];
-    bytes[key + 4] = 0x6e;
-    let error = parse(&bytes.into(), Dialect::Libp2p);
-    assert_eq!(error, Err(CertificateError::Algorithm("1.3.101.112".to_owned())));
+    let certificate = Made::with(&rcgen::PKCS_ED25519, Dialect::Libp2p).add_peer().sign();
+    let ed25519 = [6, 3, 0x2b, 0x65, 0x70];
+    let places = certificate.windows(5).enumerate().filter(|(_, oid)| *oid == ed25519);
+    // The first one is that of the signature, as far as it is signed itself.
+    let [_, key, signature] = places.map(|(at, _)| at).collect::<Vec<_>>()[..] else {
+        panic!("an algorithm is named three times");
+    };
+    for (place, told) in [(key, "1.3.101.112"), (signature, "1.3.101.110")] {
+        let mut bytes = certificate.to_vec();
+        bytes[place + 4] = 0x6e;
+        let error = parse(&bytes.into(), Dialect::Libp2p);
+        assert_eq!(error, Err(CertificateError::Algorithm(told.to_owned())));
+    }
 }
 
 #[test]

@@ -19,7 +19,9 @@ use super::*;
 use crate::security::Dialects;
 
 type Io = Channel<Vec<u8>>;
-type Secured = (PeerId, TlsStream<Io>);
+/// What comes of a handshake, at the end that dials and at the other one.
+type Dialled = io::Result<(PeerId, TlsStream<Io>)>;
+type Accepted = io::Result<(PeerId, Dialect, TlsStream<Io>)>;
 
 /// Both ends of a connection in memory.
 fn connection() -> (Io, Io) {
@@ -77,11 +79,7 @@ fn keys() -> (Keypair, Keypair) {
 }
 
 /// What comes of a dial in a dialect at both ends.
-fn meet(
-    dials: &Configs,
-    dialect: Dialect,
-    listens: &Configs,
-) -> (io::Result<Secured>, io::Result<(PeerId, Dialect, TlsStream<Io>)>) {
+fn meet(dials: &Configs, dialect: Dialect, listens: &Configs) -> (Dialled, Accepted) {
     let (dialler, listener) = connection();
     block_on(join(connect(dials, dialler, dialect), accept(listens, listener)))
 }
