@@ -116,7 +116,11 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/liveness.rs", "ANSWER", "the connection is suspect: what is new goes elsewhere"),
     ("core/src/liveness.rs", "LONGEST_ANSWER", "the connection is suspect"),
     ("core/src/liveness.rs", "SUSPECT", "the connection is closed"),
-    ("swarm/src/doubts.rs", "ANSWER", "the peer is dialled again"),
+    (
+        "swarm/src/confirmation.rs",
+        "ANSWER",
+        "the peer is dialled again, unless it has just been dialled",
+    ),
     ("swarm/src/muxer/socket.rs", "LINGER", "the connection is dropped"),
     ("swarm/src/muxer/socket.rs", "OVERFLOW", "the connection is read when the peer reads"),
     ("swarm/src/muxer/socket.rs", "READS", "other connections come first"),

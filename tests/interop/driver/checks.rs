@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use libp2p_core::multiaddr::Protocol;
-use pointsub_tokio::{
-    ClientConfig, Multiaddr, Node, NodeBuilder, ProtocolName, ServerConfig, Tokio,
-};
+use pointsub_swarm::{ClientConfig, Multiaddr, NodeBuilder, ProtocolName, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
 
 use crate::peer::Peer;
+use crate::{Node, Rt};
 
 pub(crate) const MIB: usize = 1024 * 1024;
 /// What Go's reader accepts, and the JavaScript peer as well.
@@ -99,7 +98,7 @@ pub(crate) async fn node(peer: &Peer, client: ClientConfig, server: ServerConfig
 }
 
 /// A node that listens where the peer, which has one transport, can dial it.
-pub(crate) fn builder(peer: &Peer) -> NodeBuilder<Tokio> {
+pub(crate) fn builder(peer: &Peer) -> NodeBuilder<Rt> {
     let quic = peer.address.iter().any(|part| part == Protocol::QuicV1);
     let address = if quic { "/ip4/127.0.0.1/udp/0/quic-v1" } else { "/ip4/127.0.0.1/tcp/0" };
     Node::builder().dialects(peer.dialects).listen(address.parse().expect("an address"))

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use pointsub_tokio::{HandlerError, Node, Request, ServerConfig};
+use pointsub_swarm::{HandlerError, Request, ServerConfig};
 use tokio::time::{sleep, timeout};
 
+use crate::Node;
 use crate::checks::{Body, Checks, LIMIT, MIB, SIZES, address, name, node, once, until};
 use crate::peer::{END, Peer, Program, Stream};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use pointsub_tokio::{Dialect, Dialects, Multiaddr, PeerId};
+use pointsub_swarm::{Dialect, Dialects, Multiaddr, PeerId};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};

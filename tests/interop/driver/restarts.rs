@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pointsub_tokio::{HandlerError, Keypair, Node, Request};
+use pointsub_swarm::{HandlerError, Keypair, Request};
 
+use crate::Node;
 use crate::checks::{Body, Checks, MIB, address, builder, name};
 use crate::peer::{Peer, Program};
 

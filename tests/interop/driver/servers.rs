@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use pointsub_tokio::{
-    Cause, ClientConfig, Delivery, Format, Node, Phase, RequestError, SendError, ServerConfig,
+use pointsub_swarm::{
+    Cause, ClientConfig, Delivery, Format, Phase, RequestError, SendError, ServerConfig,
 };
 
+use crate::Node;
 use crate::checks::{Body, Checks, LIMIT, SIZES, name, node, once};
 use crate::peer::{Peer, Program};
 
