@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures_timer::Delay;
 use pointsub_swarm::{HandlerError, Request, ServerConfig};
 use tokio::time::{sleep, timeout};
 
@@ -51,7 +52,8 @@ async fn server(peer: &Peer, config: ServerConfig) -> Node {
     let large = |request: Request| async move { Ok::<_, HandlerError>(vec![0; number(&request)]) };
     let fail = |_: Request| async { Err::<&[u8], _>(HandlerError::new(7, "no")) };
     let slow = |request: Request| async move {
-        sleep(Duration::from_millis(number(&request) as u64)).await;
+        // On whatever runtime the node is.
+        Delay::new(Duration::from_millis(number(&request) as u64)).await;
         Ok::<_, HandlerError>(request.body)
     };
     server.register(&name("echo"), echo).expect("the first");
