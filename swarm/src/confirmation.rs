@@ -66,8 +66,10 @@ impl Confirmations {
 
     /// Those who have waited long enough.
     pub(crate) fn poll(&mut self, now: Timestamp, cx: &mut Context<'_>) -> Vec<Confirmation> {
-        let over = self.waiting.extract_if(.., |waiting| waiting.until <= now).collect();
-        let next = self.waiting.iter().map(|waiting| waiting.until).min();
+        // All wait equally long, so that they are in the order of their ends.
+        let due = self.waiting.partition_point(|waiting| waiting.until <= now);
+        let over = self.waiting.drain(..due).collect();
+        let next = self.waiting.first().map(|waiting| waiting.until);
         if self.timer.poll_due(next, cx) {
             cx.waker().wake_by_ref();
         }

@@ -182,9 +182,7 @@ impl Security {
     /// Says that whoever has dialled was refused, and says so in the log if that is for its dialect.
     pub fn refused(&self, remote: &Multiaddr, why: &(dyn std::error::Error + 'static)) {
         let why = innermost(why);
-        let other_dialect = why.is::<DialectError>()
-            || matches!(why.downcast_ref(), Some(CertificateError::OtherDialect { .. }));
-        if other_dialect {
+        if is_other_dialect(why) {
             tracing::info!(%remote, "a peer was refused: {why}");
         }
     }
@@ -228,6 +226,13 @@ impl Security {
         let (peer, stream) = noise::accept(io, &self.0.noise, dialect).await?;
         Ok((peer, dialect, Secured::with_noise(stream)))
     }
+}
+
+/// Whether this, which has no cause, says that a peer speaks another dialect than it may.
+fn is_other_dialect(why: &(dyn std::error::Error + 'static)) -> bool {
+    why.is::<DialectError>()
+        || matches!(why.downcast_ref(), Some(CertificateError::OtherDialect { .. }))
+        || matches!(why.downcast_ref(), Some(noise::Error::OtherDialect(_)))
 }
 
 /// Whether an attempt to dial failed because the peer does not speak its dialect.

@@ -31,7 +31,7 @@ pub(crate) enum Error {
     #[error("the signature of the peer's static key does not verify: it is not who it says it is")]
     Signature,
     /// The peer has proved who it is.
-    #[error("the peer speaks {}'s handshakes, which are not allowed here", name(*.0))]
+    #[error("the peer speaks {}'s handshakes, which NodeBuilder::dialects would allow", name(*.0))]
     OtherDialect(Dialect),
     #[error("our identity key cannot sign")]
     Signing(#[from] SigningError),

@@ -3,6 +3,7 @@
 use futures::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::dialing::reason::innermost;
 
 /// Says something in both directions.
 async fn talk(mut one: Secured, mut two: Secured) {
@@ -65,7 +66,10 @@ fn who_listens_wants_its_own_dialect() {
 fn a_log_line_can_say_what_the_peer_speaks() {
     let (dialled, _) = meet(|io| dial(io, &BOTH[..1]), |io| listen(io, Dialect::Dep2p));
     let error = std::io::Error::from(why(dialled));
-    assert_eq!(error.to_string(), "the peer speaks dep2p's handshakes, which are not allowed here");
+    let why = "the peer speaks dep2p's handshakes, which NodeBuilder::dialects would allow";
+    assert_eq!(error.to_string(), why);
+    // As it reaches whoever writes the log.
+    assert!(crate::security::is_other_dialect(innermost(&error)), "{error:?}");
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     assert!(matches!(inner, Some(Error::OtherDialect(Dialect::Dep2p))), "{inner:?}");
 }
