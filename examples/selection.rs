@@ -6,7 +6,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use pointsub_core::nearest::{Distance, Nodes, PeakEwma, Selection, Strategy, Weighted, XorOrder};
+use pointsub_core::endpoint::closest::{
+    Distance, Nodes, PeakEwma, Selection, Strategy, Weighted, XorOrder,
+};
 use pointsub_core::{PeerId, Timestamp};
 
 const ROUNDS: u32 = 200;

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use pointsub_core::frame::{Decoder, Flags, Kind, Outbox};
+use pointsub_core::wire::{Decoder, Flags, Kind, Outbox};
 use pointsub_core::{Format, Timestamp};
 use pointsub_tests::pair::Pair;
 

@@ -8,9 +8,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::compress::InflateError;
-use crate::frame::FrameError;
 use crate::id::ProtocolNameError;
+use crate::wire::FrameError;
+use crate::wire::compress::InflateError;
 
 /// Whether the handler at the other end may have seen a failed request. Ordered: of several tries,
 /// the greatest counts.

@@ -105,8 +105,8 @@
 //! # Two planes
 //!
 //! [`Client`] and [`Server`] compose parts that are public too: the wire machines
-//! [`client::ClientStream`] and [`server::ServerStream`], one per stream, and the policy in
-//! [`client::Dispatcher`] and [`server::Gate`]. The libp2p half drives the parts, because a wire
+//! [`connection::ClientStream`] and [`connection::ServerStream`], one per stream, and the policy in
+//! [`endpoint::Dispatcher`] and [`endpoint::Gate`]. The libp2p half drives the parts, because a wire
 //! machine runs fastest in the task that owns its connection. The parts carry all the logic, so
 //! what is simulated with the whole is what runs in production.
 //!
@@ -114,43 +114,36 @@
 //!
 //! Whatever costs more for a larger body is kept out of the machines: [`Body::compressed`] before
 //! a request or answer is handed over, [`Payload::into_bytes`] after one was taken. Both can be done
-//! in steps: [`compress`].
+//! in steps: [`wire::compress`].
 
 #![no_std]
 
 extern crate alloc;
 
-pub mod client;
-pub mod compress;
+mod client;
 mod config;
-mod connection;
+pub mod connection;
+pub mod endpoint;
 mod error;
-pub mod frame;
 mod hash;
 mod id;
-mod link;
-mod liveness;
-pub mod nearest;
-mod port;
 mod rng;
-pub mod server;
-mod status;
+mod server;
 mod time;
-mod timers;
+pub mod wire;
 
-pub use client::{
-    CallOptions, Client, ClientEvent, ClientInput, ClientOutput, ClientStats, Closest,
-    ClosestError, ClosestOptions, DialId, Hedge, NodeAttempt, NodeOutcome,
-};
-pub use compress::{Body, Payload};
+pub use client::{Client, ClientInput, ClientOutput};
 pub use config::{ClientConfig, ConfigError, ServerConfig};
-pub use connection::ConnectionInfo;
+pub use connection::{Liveness, StreamEvent, StreamOp, Verdict};
+pub use endpoint::{
+    CallOptions, ClientEvent, ClientStats, Closest, ClosestError, ClosestOptions, ConnectionInfo,
+    DialId, Hedge, NodeAttempt, NodeOutcome, ServerStats,
+};
 pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError};
-pub use frame::{Format, FrameError};
 pub use id::{
     ClosestId, PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId,
 };
-pub use liveness::{Liveness, Verdict};
-pub use port::{StreamEvent, StreamOp};
-pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput, ServerStats};
+pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput};
 pub use time::Timestamp;
+pub use wire::compress::{Body, Payload};
+pub use wire::{Format, FrameError};

@@ -1,4 +1,4 @@
-//! See `swarm/src/security/noise/fuzz.rs`.
+//! See `swarm/src/transport/security/noise/fuzz.rs`.
 #![no_main]
 #![forbid(unsafe_code)]
 

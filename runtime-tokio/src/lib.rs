@@ -27,7 +27,7 @@
 //! | start a node, connect, learn its addresses, shut it down | [`Node`], [`NodeBuilder`] |
 //! | serve a protocol, stop serving it, stop in good order | [`Server`], [`Handler`] |
 //! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
-//! | send it to the closest of several servers | [`Client::send_closest`], [`nearest`] |
+//! | send it to the closest of several servers | [`Client::send_closest`], [`closest`] |
 //! | do both with one handle | [`PointSub`] |
 //! | have a stream of bytes instead of messages | [`Client::dial`], [`Server::listen`], [`RawStream`] |
 //! | see who is connected and what was counted | [`Server::connections_info`], [`Server::stats`], [`Client::stats`] |

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use pointsub_core::compress::{Deflate, Inflate, InflateError};
+use pointsub_core::wire::compress::{Deflate, Inflate, InflateError};
 use pointsub_core::{Body, Payload};
 /// Pending once. Whatever waits for a socket has its turn too, for which tokio would wait until 61
 /// tasks have run, if the one that is pending had merely woken itself.
@@ -52,7 +52,7 @@ mod tests {
 
     use bytes::Bytes;
     use pointsub_core::Body;
-    use pointsub_core::compress::ONE_STEP;
+    use pointsub_core::wire::compress::ONE_STEP;
 
     use super::deflate;
 

@@ -50,62 +50,39 @@
 
 pub mod migration;
 
-mod activity;
-mod address_book;
-mod autonat;
-mod behaviour;
-mod client;
+mod api;
 mod clock;
 mod compress;
-mod confirmation;
 mod connection;
-mod dialing;
-mod establish;
-pub mod go12;
-mod handler;
-mod ip;
-mod muxer;
 mod node;
 mod peer;
-mod pointsub;
-mod probe;
-mod pump;
-mod raw;
-#[cfg(feature = "tokio")]
-mod raw_tokio;
-mod remote;
 mod runtime;
-mod security;
-mod server;
-mod spares;
-mod stream_io;
-mod streams;
 mod timer;
-mod upgrade;
+mod transport;
 
-pub use behaviour::Behaviour;
-pub use client::{
+pub use api::client::{
     Call, Client, Closest, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo, Sending,
 };
-pub use connection::ConnectionInfo;
-pub use establish::establish;
-pub use handler::{Judged, Open, ToHandler};
+pub use api::go12;
+pub use api::pointsub::PointSub;
+pub use api::raw::RawStream;
+pub use api::server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
+pub use api::stream_info::ConnectionInfo;
+pub use connection::handler::{Judged, Open, ToHandler};
+pub use node::behaviour::Behaviour;
 pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypair};
-pub use pointsub::PointSub;
-pub use raw::RawStream;
 pub use runtime::{Executor, Runtime};
+pub use transport::establish::establish;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub use security::noise_payload;
-pub use security::{Dialect, DialectError, Dialects, Security, certificate};
-pub use server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
+pub use transport::security::noise_payload;
+pub use transport::security::{Dialect, DialectError, Dialects, Security, certificate};
 
 pub use libp2p_core::Multiaddr;
 pub use libp2p_identity::{Keypair, PeerId};
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::client::{Backoff, RetryPolicy};
-pub use pointsub_core::nearest;
-pub use pointsub_core::server::{LimitPolicy, RegisterError};
+pub use pointsub_core::endpoint::closest;
+pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
     ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,

@@ -8,7 +8,7 @@ use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_identity::PeerId;
 
-use crate::security::Security;
+use crate::transport::security::Security;
 
 /// Runs a future to its end on a task of its own.
 pub type Executor = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
-use pointsub_core::client::ClientStream;
-use pointsub_core::frame::{
+use pointsub_core::connection::ClientStream;
+use pointsub_core::connection::{ServerStream, ServerStreamEvent};
+use pointsub_core::endpoint::Gate;
+use pointsub_core::wire::{
     Buffers, Decoder, Flags, Frame, Go12Error, Go12Header, Head, Kind, MAX_HEAD, Outbox, tag,
 };
-use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
 use pointsub_core::{
     Body, ClientConfig, Format, FrameError, Payload, PeerId, ProtocolName, RequestId, ServerConfig,
     StreamEvent, StreamOp, Timestamp,

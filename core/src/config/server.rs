@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::{ConfigError, DAY, GIB, MILLISECOND, check, options};
-use crate::server::{Limit, LimitPolicy};
+use crate::endpoint::{Limit, LimitPolicy};
 
 const MIB: usize = 1024 * 1024;
 const HOUR: Duration = Duration::from_secs(60 * 60);

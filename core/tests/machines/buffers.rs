@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use pointsub_core::frame::{Buffers, Decoder, Flags, Kind, Outbox, Spares};
-use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{ServerStream, ServerStreamEvent};
+use pointsub_core::endpoint::Gate;
+use pointsub_core::wire::{Buffers, Decoder, Flags, Kind, Outbox, Spares};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, StreamEvent};
 
 use crate::support::{PROTOCOL, ms, peer};

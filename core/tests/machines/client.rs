@@ -8,7 +8,7 @@ use crate::support::{
     settings,
 };
 use bytes::Bytes;
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{
     Body, Cause, ClientConfig, ClientStats, Delivery, Format, Phase, SendError, StreamError,
     Timestamp,

@@ -7,8 +7,8 @@ use crate::support::{
     ClientScript, Wire, drain, failure, frame, id, plain, request, response, settings,
 };
 use bytes::Bytes;
-use pointsub_core::client::Offer;
-use pointsub_core::compress::InflateError;
+use pointsub_core::endpoint::Offer;
+use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
     Cause, ClientConfig, ClientEvent, Delivery, Format, FrameError, Phase, RequestId, Status,
     StatusCode, StreamId,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support;
 use crate::support::{ClientScript, KIB, READ, body, cancel, drain, id, plain, request, response};
 use bytes::Bytes;
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
 
 /// Without retries: `client_retry.rs` is about those.

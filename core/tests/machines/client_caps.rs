@@ -2,7 +2,7 @@
 
 use crate::support;
 use crate::support::{ClientScript, IDLE, PROTOCOL, id, plain, request, response};
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{ClientConfig, Format, StreamError, StreamId};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);

@@ -8,7 +8,7 @@ use crate::support::{
     response, settings,
 };
 use bytes::Bytes;
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{
     Cause, ClientConfig, Delivery, Format, Phase, RequestId, StreamError, StreamId,
 };

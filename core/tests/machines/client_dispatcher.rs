@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::client::{Directive, Dispatcher, Offer, Place, Question, Report, RetryPolicy};
-use pointsub_core::nearest::{Candidate, Point, Strategy};
+use pointsub_core::connection::{Place, Report};
+use pointsub_core::endpoint::closest::{Candidate, Point, Strategy};
+use pointsub_core::endpoint::{Directive, Dispatcher, Offer, Question, RetryPolicy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, ClientEvent, ClosestOptions, Delivery, Format, PeerId, Phase,
     ProtocolName, RequestError, RequestId, SendError, StreamError, StreamId, Timestamp,

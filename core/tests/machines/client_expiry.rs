@@ -2,8 +2,8 @@
 //! dispatcher.
 
 use bytes::Bytes;
-use pointsub_core::client::{Directive, Dispatcher};
-use pointsub_core::nearest::Point;
+use pointsub_core::endpoint::closest::Point;
+use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, ClientEvent, ClosestOptions, Delivery, Format, Phase,
     ProtocolName, RequestError, RequestId, StreamId, Timestamp,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::support::{ClientScript, KIB, id, peer, plain, request, response};
 use bytes::Bytes;
-use pointsub_core::client::Offer;
-use pointsub_core::nearest::XorOrder;
+use pointsub_core::endpoint::Offer;
+use pointsub_core::endpoint::closest::XorOrder;
 use pointsub_core::{Cause, ClientConfig, ClientOutput, Format, ProtocolName, StreamError};
 
 /// A body that holds a share of `alive` for as long as anybody holds it.

@@ -5,7 +5,7 @@ use crate::support::{
     ClientScript, KIB, MIB, PROTOCOL, ServerScript, body, drain, failure, id, plain, request,
     response, settings,
 };
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{
     Cause, ClientConfig, Delivery, Format, Phase, ServerConfig, StatusCode, StreamError, StreamId,
 };

@@ -1,7 +1,7 @@
 //! The client: opens that fail, formats that are refused.
 
 use crate::support::{CONNECT, ClientScript, id, plain, request, response, settings};
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamError, StreamId};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);

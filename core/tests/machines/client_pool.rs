@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{
     ClientScript, IDLE, KIB, PROTOCOL, body, id, ms, peer, plain, request, response,
 };
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);

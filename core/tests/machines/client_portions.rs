@@ -1,6 +1,6 @@
 //! The client: requests leave in portions, so that the peer has work while the next ones are written.
 
-use pointsub_core::client::portion;
+use pointsub_core::connection::portion;
 
 /// What is written, one portion after the other, if so many wait and nothing is answered meanwhile.
 fn portions(mut waiting: usize) -> Vec<usize> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{ClientScript, drain, failure, id, request, response, settings};
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
 
 const BUSY: u8 = 3;

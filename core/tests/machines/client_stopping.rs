@@ -2,7 +2,7 @@
 
 use crate::support;
 use crate::support::{CONNECT, ClientScript, PROTOCOL, READ, id, plain, request, response};
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{Body, Cause, ClientConfig, Delivery, Format, Phase, SendError};
 
 /// Without retries: `client_retry.rs` is about those.

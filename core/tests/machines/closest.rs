@@ -6,8 +6,8 @@ use crate::support::nodes::{any, asked, expect_answer, farm, order, trail, unrea
 use crate::support::{
     ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
 };
-use pointsub_core::client::{Offer, RetryPolicy};
-use pointsub_core::nearest::{Candidate, NodeError, PeakEwma, Strategy};
+use pointsub_core::endpoint::closest::{Candidate, NodeError, PeakEwma, Strategy};
+use pointsub_core::endpoint::{Offer, RetryPolicy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, RequestError, SendError,
     StatusCode, StreamError,

@@ -2,8 +2,8 @@
 
 use crate::support::nodes::{any, asked, expect_answer, farm, hedged, order, unreachable};
 use crate::support::{CONNECT, PROTOCOL, cancel, failure, id, ms, peer, request, response};
-use pointsub_core::client::Offer;
-use pointsub_core::nearest::Node;
+use pointsub_core::endpoint::Offer;
+use pointsub_core::endpoint::closest::Node;
 use pointsub_core::{CallOptions, Cause, ClientConfig, Delivery, Format, SendError};
 
 /// One round only, unless a test is about more.

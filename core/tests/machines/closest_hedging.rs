@@ -2,7 +2,7 @@
 
 use crate::support::nodes::{any, asked, expect_answer, farm, hedged, order, trail, unreachable};
 use crate::support::{PROTOCOL, READ, cancel, failure, id, peer, response};
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{CallOptions, ClientConfig};
 
 const APPLICATION: u8 = 1;

@@ -6,9 +6,9 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec;
-use pointsub_core::client::ClientStream;
-use pointsub_core::compress::{Deflate, Inflate, InflateError, ONE_STEP, is_futile};
-use pointsub_core::frame::{Decoder, Kind};
+use pointsub_core::connection::ClientStream;
+use pointsub_core::wire::compress::{Deflate, Inflate, InflateError, ONE_STEP, is_futile};
+use pointsub_core::wire::{Decoder, Kind};
 use pointsub_core::{
     Body, ClientConfig, Format, Payload, RequestId, ServerConfig, ServerEvent, StreamEvent,
     StreamOp, Timestamp,

@@ -1,7 +1,7 @@
 //! The codec: bytes split anywhere, limits to the byte, memory, copies.
 
 use bytes::{Bytes, BytesMut};
-use pointsub_core::frame::{Decoder, Flags, Frame, Kind, MAX_HEAD, Outbox};
+use pointsub_core::wire::{Decoder, Flags, Frame, Kind, MAX_HEAD, Outbox};
 use pointsub_core::{Format, FrameError};
 
 const KIB: usize = 1024;

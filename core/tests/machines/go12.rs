@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::client::Offer;
-use pointsub_core::frame::{Go12Error, Go12Header};
+use pointsub_core::endpoint::Offer;
+use pointsub_core::wire::{Go12Error, Go12Header};
 use pointsub_core::{
     Cause, ClientConfig, Delivery, Format, FrameError, Phase, ServerConfig, StreamId,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pointsub_core::Timestamp;
-use pointsub_core::server::{Limit, LimitPolicy, Sample, SampleOutcome};
+use pointsub_core::endpoint::{Limit, LimitPolicy, Sample, SampleOutcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use pointsub_core::nearest::{
+use pointsub_core::endpoint::closest::{
     Attempt, Candidate, Choices, Distance, INITIAL_PEAK, LATENCY_FRESH, LOAD_FRESH, MAX_NODES,
     Node, NodeError, Nodes, PEAK_HALF_LIFE, PeakEwma, Point, REST_BASE, REST_MAX, Selection,
     Strategy, Weighted, XorOrder,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{
     CONNECT, ClientScript, PROTOCOL, ServerScript, id, ms, peer, plain, request, response,
 };
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{
     Cause, ClientConfig, ClientEvent, ClientInput, ClientOutput, Delivery, DialId, Format, Phase,
     ProtocolName, SendError, ServerConfig, StatusCode, StreamError,

@@ -6,7 +6,7 @@ use crate::support::{
     KIB, PROTOCOL, ServerScript, body, cancel, failure, ms, plain, request, response, settings,
 };
 use bytes::Bytes;
-use pointsub_core::server::RegisterError;
+use pointsub_core::endpoint::RegisterError;
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, ServerStats, Status, StatusCode};
 
 fn config() -> ServerConfig {

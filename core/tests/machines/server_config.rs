@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{MIB, ServerScript, drain, failure, plain, request, settings};
-use pointsub_core::server::LimitPolicy;
+use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{Format, Server, ServerConfig};
 
 const MS: Duration = Duration::from_millis(1);

@@ -6,7 +6,8 @@ use crate::support::{
     IDLE, PROTOCOL, ServerScript, body, drain, join, ms, peer, plain, request, response, settings,
 };
 use bytes::Bytes;
-use pointsub_core::server::{CallId, Gate, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::endpoint::Gate;
 use pointsub_core::{
     ConnectionInfo, Format, ProtocolName, ServerConfig, StreamEvent, StreamId, StreamOp,
 };

@@ -3,7 +3,7 @@
 use crate::support::{
     KIB, PROTOCOL, READ, ServerScript, body, cancel, drain, failure, plain, request, response,
 };
-use pointsub_core::server::RegisterError;
+use pointsub_core::endpoint::RegisterError;
 use pointsub_core::{Format, ProtocolName, ServerConfig};
 
 const LATE: u64 = 10_000;

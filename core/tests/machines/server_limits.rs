@@ -3,7 +3,7 @@
 use crate::support::{
     PROTOCOL, ServerScript, WRITE, cancel, drain, failure, join, ms, peer, plain, request, response,
 };
-use pointsub_core::server::LimitPolicy;
+use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{
     Format, InboundId, Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, StatusCode,
     StreamEvent, StreamId, StreamOp,

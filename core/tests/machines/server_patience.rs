@@ -3,7 +3,8 @@
 use crate::support;
 use crate::support::{PROTOCOL, ServerScript, cancel, frame, request};
 use bytes::Bytes;
-use pointsub_core::server::{Gate, ServerStream};
+use pointsub_core::connection::ServerStream;
+use pointsub_core::endpoint::Gate;
 use pointsub_core::{
     Format, PeerId, ProtocolName, ServerConfig, StatusCode, StreamEvent, StreamId, Timestamp,
 };

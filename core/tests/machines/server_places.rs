@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::support::{PROTOCOL, ServerScript, cancel, failure, ms, peer, request};
-use pointsub_core::server::LimitPolicy;
+use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{
     Format, InboundId, PeerId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, ServerStats, StatusCode, StreamEvent, StreamId, StreamOp,

@@ -2,7 +2,7 @@
 
 use crate::support::{ServerScript, Wire, cancel, drain, failure, frame, plain, request, response};
 use bytes::Bytes;
-use pointsub_core::compress::InflateError;
+use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{Format, ServerConfig, ServerEvent};
 
 fn config() -> ServerConfig {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{KIB, body, cancel, check_counters, peer, plain, request};
 use bytes::Bytes;
-use pointsub_core::server::LimitPolicy;
+use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{
     Body, Format, InboundId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,

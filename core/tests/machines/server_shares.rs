@@ -1,7 +1,7 @@
 //! The server: fair shares between peers and between protocols.
 
 use crate::support::{PROTOCOL, ServerScript, failure, request};
-use pointsub_core::server::LimitPolicy;
+use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{InboundId, ServerConfig, StreamId};
 
 const QUIET: &str = "/quiet";

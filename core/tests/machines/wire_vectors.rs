@@ -1,9 +1,10 @@
 //! Every test vector of `WIRE.md`, in both directions.
 
 use bytes::Bytes;
-use pointsub_core::client::{ClientStream, Report};
-use pointsub_core::frame::{Decoder, Flags, Frame, Kind, Outbox, Settings, tag};
-use pointsub_core::server::{Gate, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{ClientStream, Report};
+use pointsub_core::connection::{ServerStream, ServerStreamEvent};
+use pointsub_core::endpoint::Gate;
+use pointsub_core::wire::{Decoder, Flags, Frame, Kind, Outbox, Settings, tag};
 use pointsub_core::{
     Body, ClientConfig, Format, FrameError, PeerId, ProtocolName, RequestId, ServerConfig,
     StreamEvent, StreamOp, Timestamp,

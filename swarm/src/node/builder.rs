@@ -14,14 +14,14 @@ use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
 use super::Node;
-use super::handshakes::Handshakes;
-use super::life::{Life, Parts};
+use super::behaviour::Behaviour;
+use super::event_loop::{Life, Parts};
 use super::limits::Limits;
+use super::limits::handshakes::Handshakes;
 use crate::RelayConfig;
-use crate::behaviour::Behaviour;
-use crate::pump::Pumped;
+use crate::connection::driver::Pumped;
 use crate::runtime::Runtime;
-use crate::security::{Dialects, Security};
+use crate::transport::security::{Dialects, Security};
 
 /// How long a connection without streams is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);

@@ -43,7 +43,7 @@ pub fn read_keypair(bytes: &[u8]) -> Result<Keypair, KeyError> {
     }
     let broken = |reason| KeyError::Broken { len: bytes.len(), reason };
     Keypair::from_protobuf_encoding(bytes)
-        .map_err(|error| broken(crate::dialing::reason::root(&error)))
+        .map_err(|error| broken(super::dialing::reason::root(&error)))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! A ready-made libp2p node for programs that have no swarm of their own.
 
-mod announced;
+pub(crate) mod addresses;
+mod autonat;
+pub(crate) mod behaviour;
 mod builder;
-mod handshakes;
+mod confirmation;
+pub(crate) mod dialing;
+mod event_loop;
 mod key;
-mod life;
 mod limits;
-mod places;
 mod reservations;
-mod seen;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,14 +24,14 @@ use libp2p_identity::PeerId;
 use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
-pub(crate) use handshakes::heard;
+use event_loop::Command;
 pub use key::{KeyError, read_keypair};
-use life::Command;
+pub(crate) use limits::handshakes::heard;
 
-use crate::client::Client;
-use crate::pointsub::PointSub;
+use crate::api::client::Client;
+use crate::api::pointsub::PointSub;
+use crate::api::server::{Server, Stopped};
 use crate::runtime::Runtime;
-use crate::server::{Server, Stopped};
 
 /// What connections get at least to close in good order.
 const CLOSING: Duration = Duration::from_secs(1);

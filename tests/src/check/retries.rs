@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pointsub_core::frame::{Decoder, Flags, Kind};
+use pointsub_core::wire::{Decoder, Flags, Kind};
 use pointsub_core::{NodeAttempt, NodeOutcome, StreamOp, Timestamp};
 
 use super::{Check, ensure};

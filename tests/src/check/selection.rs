@@ -1,7 +1,7 @@
 //! The node that a call asks first is the one that a naive reference names.
 
 use pointsub_core::PeerId;
-use pointsub_core::nearest::Point;
+use pointsub_core::endpoint::closest::Point;
 
 use super::{Check, ensure};
 use crate::scenario::{Scenario, Strategy};

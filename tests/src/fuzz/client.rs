@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
-use pointsub_core::frame::{Decoder, Frame, Kind, tag};
+use pointsub_core::wire::{Decoder, Frame, Kind, tag};
 use pointsub_core::{
     Body, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, Format, RequestId,
     StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
@@ -184,7 +184,7 @@ impl World {
             Op::Answer { stream, nth, status, flags, len } => {
                 let Some((id, format)) = self.open_stream(stream) else { return };
                 let bytes = if format == Format::Plain {
-                    let mut outbox = pointsub_core::frame::Outbox::default();
+                    let mut outbox = pointsub_core::wire::Outbox::default();
                     outbox.plain(body(len));
                     super::written(&mut outbox)
                 } else {

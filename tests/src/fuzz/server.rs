@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
-use pointsub_core::frame::{Decoder, Flags, Frame, Kind, Outbox, tag};
+use pointsub_core::wire::{Decoder, Flags, Frame, Kind, Outbox, tag};
 use pointsub_core::{
     Body, Format, InboundId, Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, Status,
     StatusCode, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,

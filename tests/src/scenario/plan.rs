@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pointsub_core::server::LimitPolicy;
+use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{ClientConfig, ServerConfig};
 
 /// The largest body that a client takes or sends; servers may take less.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::frame::{Decoder, Kind, Outbox, tag};
+use pointsub_core::wire::{Decoder, Kind, Outbox, tag};
 use pointsub_core::{Format, StreamEvent, StreamOp};
 
 use super::Rng;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::client::BULK;
-use pointsub_core::nearest::Point;
+use pointsub_core::endpoint::BULK;
+use pointsub_core::endpoint::closest::Point;
 use pointsub_core::{
     Body, CallOptions, Cause, ClientEvent, Closest, ClosestError, ClosestId, ClosestOptions,
     Delivery, Hedge, NodeOutcome, PeerId, Phase, ProtocolName, RequestError, RequestId, SendError,
@@ -240,7 +240,7 @@ impl World {
             options = options.with_hedge(Hedge::after(millis(ms)));
         }
         let key = Point::of_key(&sent.body);
-        let known = |node: &pointsub_core::nearest::Node| Known {
+        let known = |node: &pointsub_core::endpoint::closest::Node| Known {
             peer: *node.peer(),
             point: *node.point(),
             usable: node.is_usable(now),

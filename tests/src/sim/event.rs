@@ -1,7 +1,7 @@
 //! What the checkers are shown.
 
 use bytes::Bytes;
-use pointsub_core::nearest::Point;
+use pointsub_core::endpoint::closest::Point;
 use pointsub_core::{
     Closest, ClosestError, Format, NodeAttempt, PeerId, ProtocolName, RequestError, SendError,
     StreamOp, Timestamp,

@@ -1,7 +1,7 @@
 //! A stranger that opens a stream to a server of ours and speaks nonsense fluently.
 
 use bytes::Bytes;
-use pointsub_core::frame::{Kind, tag};
+use pointsub_core::wire::{Kind, tag};
 use pointsub_core::{Format, ProtocolName, StreamEvent, StreamOp};
 
 use super::Rng;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use pointsub_core::frame::Decoder;
+use pointsub_core::wire::Decoder;
 use pointsub_core::{Format, ProtocolName, StreamId, Timestamp};
 
 use super::Rng;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pointsub_core::server::ConnectionKey;
+use pointsub_core::endpoint::ConnectionKey;
 use pointsub_core::{
     ClientInput, Delivery, DialId, PeerId, ProtocolName, RequestError, StreamError, Timestamp,
 };

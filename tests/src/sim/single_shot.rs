@@ -1,7 +1,7 @@
 //! The oldest Go servers: one request, one answer, then the stream is closed.
 
 use bytes::Bytes;
-use pointsub_core::frame::Outbox;
+use pointsub_core::wire::Outbox;
 use pointsub_core::{StreamEvent, StreamOp};
 
 use super::calls::{answer_to, number_in};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::client::Offer;
+use pointsub_core::endpoint::Offer;
 use pointsub_core::{
     ClientInput, ClientOutput, Format, PeerId, ProtocolName, ServerInput, StreamError, StreamEvent,
     StreamId, StreamOp, Timestamp,

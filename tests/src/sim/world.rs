@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use pointsub_core::nearest::{PeakEwma, Weighted, XorOrder};
+use pointsub_core::endpoint::closest::{PeakEwma, Weighted, XorOrder};
 use pointsub_core::{
     Client, ClientConfig, ClientInput, DialId, InboundId, ServerInput, StreamId, Timestamp,
 };

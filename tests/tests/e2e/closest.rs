@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pointsub_swarm::nearest::{Candidate, NodeError, PeakEwma, Strategy, XorOrder};
+use pointsub_swarm::closest::{Candidate, NodeError, PeakEwma, Strategy, XorOrder};
 use pointsub_swarm::{
     Cause, Client, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
 };

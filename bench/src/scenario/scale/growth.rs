@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use pointsub_core::nearest::{Nodes, Selection, Weighted};
+use pointsub_core::endpoint::closest::{Nodes, Selection, Weighted};
 use pointsub_core::{PeerId, Timestamp};
 
 use super::curve::{Curve, Load};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use pointsub_core::client::Offer;
-use pointsub_core::nearest::{NodeError, Point};
+use pointsub_core::endpoint::Offer;
+use pointsub_core::endpoint::closest::{NodeError, Point};
 use pointsub_core::{
     Body, Cause, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats,
     Closest, ClosestError, ClosestId, ClosestOptions, Delivery, Format, PeerId, Phase,

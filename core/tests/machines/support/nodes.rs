@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::client::Offer;
-use pointsub_core::nearest::{Distance, XorOrder};
+use pointsub_core::endpoint::Offer;
+use pointsub_core::endpoint::closest::{Distance, XorOrder};
 use pointsub_core::{
     ClientConfig, Closest, ClosestError, ClosestOptions, Format, Hedge, NodeAttempt, NodeOutcome,
     PeerId, StreamError, StreamId,

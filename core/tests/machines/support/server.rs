@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use pointsub_core::server::ConnectionKey;
+use pointsub_core::endpoint::ConnectionKey;
 use pointsub_core::{
     Body, Format, InboundId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, ServerStats, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp,

@@ -1,0 +1,525 @@
+//! One stream that we opened: requests out, answers in.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use slab::Slab;
+
+use super::report::{Place, Report};
+use crate::config::ClientConfig;
+use crate::connection::link::{Link, Overdue};
+use crate::connection::operation::{StreamEvent, StreamOp};
+use crate::endpoint::BULK;
+use crate::error::{
+    Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError,
+};
+use crate::id::RequestId;
+use crate::time::{Timestamp, earliest};
+use crate::wire::compress::{Body, Payload};
+use crate::wire::outcome;
+use crate::wire::{Buffers, Flags, Format, Frame, FrameError, Kind, Settings, tag};
+
+/// The low bits of a wire id are the slot of its call; those above only ever increase.
+const SLOT_BITS: u32 = 20;
+pub(super) const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+
+/// So many frames in a row that answer nothing are a flood.
+const MAX_UNASKED: u32 = 10_000;
+/// Bytes of buffer that a stream keeps for the next requests while it has none to write.
+const BUFFER: usize = 4 * 1024;
+
+/// The wire machine of one stream that the client opened.
+///
+/// It frames requests, matches answers to them, times and cancels them, and reports to the
+/// [`Dispatcher`](crate::endpoint::Dispatcher) what became of each. It knows nothing about other streams.
+#[derive(Debug)]
+pub struct ClientStream {
+    pub(super) link: Link,
+    max_in_flight: usize,
+    pub(super) read_timeout: Duration,
+    peer: Settings,
+    pub(super) calls: Slab<Call>,
+    seq: u64,
+    /// Calls whose last byte is not known to have left: where it lies, and the wire id.
+    pub(super) unsent: VecDeque<(u64, u64)>,
+    /// No call is due before this, unless a message arrives; it may be earlier than the truth.
+    pub(super) due: Option<Timestamp>,
+    /// Calls that are due wait for the end of the message that arrives.
+    pub(super) held: bool,
+    draining: bool,
+    /// Because the server said so.
+    drained: bool,
+    /// Frames since the last answer that are none.
+    unasked: u32,
+    /// The peer has said something: it has taken the stream.
+    heard: bool,
+    closed: bool,
+    reports: VecDeque<Report>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: u64,
+    /// `None` once nobody waits for the answer; its slot stays taken until the server says that
+    /// it has stopped.
+    pub(super) request: Option<RequestId>,
+    pub(super) deadline: Option<Timestamp>,
+    /// Set when the last byte has left, unless the caller has a deadline of its own.
+    pub(super) read_due: Option<Timestamp>,
+    /// Bytes of the request.
+    pub(super) len: u64,
+    /// Where on the stream its last byte lies, or that of its cancellation.
+    pub(super) end: u64,
+}
+
+impl ClientStream {
+    /// A stream that was just negotiated.
+    #[must_use]
+    pub fn new(format: Format, config: &ClientConfig, now: Timestamp) -> Self {
+        let max_body = config.max_block_size;
+        let (read, write) = (config.read_timeout, config.write_timeout);
+        let mut link = Link::new(format, max_body, BUFFER, read, write, now);
+        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
+        if format == Format::Native {
+            peer = Settings::ASSUMED;
+            peer.max_body = peer.max_body.max(max_body as u32);
+            link.outbox.settings(Settings {
+                max_body: max_body as u32,
+                max_in_flight: config.max_in_flight as u32,
+            });
+        }
+        Self {
+            link,
+            max_in_flight: config.max_in_flight,
+            read_timeout: config.read_timeout,
+            peer,
+            calls: Slab::new(),
+            seq: 0,
+            unsent: VecDeque::new(),
+            due: None,
+            held: false,
+            draining: false,
+            drained: false,
+            unasked: 0,
+            heard: false,
+            closed: false,
+            reports: VecDeque::new(),
+        }
+    }
+
+    /// The same stream with the buffers of bodies larger than 64 KiB from there instead of new ones.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
+        self.link = self.link.with_buffers(buffers);
+        self
+    }
+
+    /// Sends a request. A [`Report`] says what became of it.
+    pub fn start(
+        &mut self,
+        request: RequestId,
+        body: Body,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        self.link.advance_clock(now);
+        if self.closed || self.draining {
+            let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+            let cause = closing(self.drained);
+            self.report_failed(request, cause, phase, delivery, Place::Gone);
+            return;
+        }
+        if deadline.is_some_and(|deadline| deadline <= self.link.now) {
+            let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+            self.report_failed(request, Cause::Deadline, phase, delivery, Place::Free);
+            return;
+        }
+        let native = self.link.format == Format::Native;
+        let len = body.raw().len();
+        let limit = self.peer.max_body as usize;
+        if native && len > limit {
+            let cause = Cause::Refused(SendError::TooLarge { len, limit });
+            let (phase, delivery) = (Phase::Send, Delivery::NotProcessed);
+            self.report_failed(request, cause, phase, delivery, Place::Free);
+            return;
+        }
+        let (entry, begin) = (self.calls.vacant_entry(), self.link.queued());
+        self.seq += 1;
+        let id = self.seq << SLOT_BITS | entry.key() as u64;
+        if native {
+            let payload = body.into_payload();
+            let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
+            let timeout = deadline.map(|deadline| outcome::millis(deadline.since(self.link.now)));
+            self.link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
+                if let Some(timeout) = timeout {
+                    head.u32(tag::TIMEOUT, timeout);
+                }
+                if let Some(original) = payload.original {
+                    head.u32(tag::SIZE, original);
+                }
+            });
+        } else {
+            self.link.outbox.plain(body.raw().clone());
+        }
+        let end = self.link.queued();
+        let len = end - begin;
+        entry.insert(Call { id, request: Some(request), deadline, read_due: None, len, end });
+        self.unsent.push_back((end, id));
+        self.due = earliest(self.due, deadline);
+    }
+
+    /// Nobody waits for the answer to `request` any more. Tells the server, if the format can;
+    /// a plain stream is reset. No report names the request from here on.
+    pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
+        self.link.advance_clock(now);
+        let call = self.calls.iter().find(|(_, call)| call.request == Some(request));
+        if let Some((slot, _)) = call {
+            self.abandon(slot);
+            if self.link.format == Format::Plain {
+                self.close_with(&Cause::Cancelled);
+            }
+        }
+    }
+
+    /// Takes no further requests, and closes the stream when those in flight have ended: there is
+    /// a better way to the peer.
+    pub fn retire(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        if !self.closed && !self.draining {
+            self.draining = true;
+            self.reports.push_back(Report::Retired);
+            self.finish_drain();
+        }
+    }
+
+    /// Closes the stream in good order. What is still in flight fails.
+    pub fn finish(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        if !self.closed {
+            self.end(&Cause::Closed);
+        }
+    }
+
+    /// Takes in what happened on the stream.
+    pub fn handle(&mut self, event: StreamEvent, now: Timestamp) {
+        self.link.advance_clock(now);
+        if self.closed {
+            // What was queued before the end still goes out.
+            match event {
+                StreamEvent::Written => self.link.on_written(),
+                StreamEvent::Failed(_) => self.link.gone(),
+                _ => {}
+            }
+            return;
+        }
+        match event {
+            StreamEvent::Received(data) => {
+                self.heard = true;
+                self.link.decoder.push(data);
+                self.take_frames();
+            }
+            StreamEvent::Filled(n) => {
+                self.link.decoder.filled(n);
+                self.take_frames();
+            }
+            StreamEvent::Written => {
+                self.link.on_written();
+                self.arm_written();
+            }
+            StreamEvent::Finished if self.link.decoder.mid_frame() => {
+                // Whether it was closed or reset, by a peer that goes or one that is broken, cannot
+                // be told: Yamux reads a reset as an end.
+                self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
+            }
+            StreamEvent::Finished => self.end(&self.cut_short().unwrap_or(Cause::RemoteClosed)),
+            StreamEvent::Failed(error) => {
+                // What the peer has spoken on, it had taken.
+                let untaken = matches!(error, StreamError::NotAccepted(_)) && !self.heard;
+                let cut = (error == StreamError::Reset).then(|| self.cut_short()).flatten();
+                self.link.gone();
+                self.fail_calls(&cut.unwrap_or_else(|| error.into()), untaken);
+                self.close();
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        let now = self.link.now;
+        match self.link.overdue(now) {
+            Some(Overdue::Write(limit) | Overdue::Message(limit)) if !self.closed => {
+                self.close_with(&Cause::TimedOut(limit));
+            }
+            Some(Overdue::OtherFormat) if !self.closed => {
+                self.close_with(&FrameError::OtherFormat.into());
+            }
+            Some(_) => self.link.reset(),
+            None if self.due.is_some_and(|due| due <= now) => self.expire(now),
+            None => {}
+        }
+    }
+
+    /// The next operation on the stream.
+    pub fn poll_op(&mut self) -> Option<StreamOp> {
+        self.link.poll_op()
+    }
+
+    /// Whether there is a report.
+    #[must_use]
+    pub fn has_report(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// The next report.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        earliest(self.link.next_deadline(), self.due)
+    }
+
+    /// Whether bytes of the stream are wanted; a client always listens, if only to notice that
+    /// an idle stream was closed.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        !self.closed
+    }
+
+    /// Where the next bytes of a large answer belong; see [`StreamEvent::Filled`].
+    pub fn space(&mut self) -> Option<&mut [u8]> {
+        if self.closed { None } else { self.link.decoder.space() }
+    }
+
+    /// Whether the last operation was handed out: the machine can be dropped.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.link.is_ended() && self.reports.is_empty()
+    }
+
+    /// How many requests wait for their answers.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether an answer has begun to arrive and has not ended: an end of the stream breaks it.
+    #[must_use]
+    pub fn is_mid_frame(&self) -> bool {
+        self.link.decoder.mid_frame()
+    }
+
+    /// Bytes held for incomplete answers and unwritten requests.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.link.decoder.buffered() + self.link.outbox.len()
+    }
+
+    fn take_frames(&mut self) {
+        while !self.closed {
+            let next = self.link.next_frame();
+            let slow = self.link.take_slow();
+            if slow.is_some() || self.held && !self.link.is_receiving() {
+                self.go_on_waiting(slow.unwrap_or_default());
+            }
+            let result = match next {
+                Ok(None) => return,
+                Ok(Some(frame)) if self.link.format == Format::Plain => self.take_plain(frame),
+                Ok(Some(frame)) => self.take_native(frame),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.violated(error);
+            }
+        }
+    }
+
+    fn take_plain(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let slot = self.calls.iter().next().map(|(slot, _)| slot);
+        let call = slot.and_then(|slot| self.calls.try_remove(slot));
+        let Some(request) = call.and_then(|call| call.request) else {
+            return Err(FrameError::Unexpected("an answer to a request never made"));
+        };
+        let answer = Ok(Payload { bytes: frame.body, original: None });
+        self.reports.push_back(Report::Answered { request, answer, load: None });
+        self.finish_drain();
+        Ok(())
+    }
+
+    fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
+        if frame.header.kind == Some(Kind::Response) {
+            self.unasked = 0;
+        } else if self.unasked == MAX_UNASKED {
+            return Err(FrameError::Unexpected("too many frames that answer nothing"));
+        } else {
+            self.unasked += 1;
+        }
+        match frame.header.kind {
+            None => {}
+            Some(Kind::Settings) => {
+                self.peer.update(&frame.head)?;
+                let limit = self.max_in_flight.min(self.peer.max_in_flight as usize);
+                self.reports.push_back(Report::Limit(limit));
+            }
+            Some(Kind::Response) => self.take_response(frame)?,
+            Some(Kind::Drain) => self.take_drain(frame.header.id),
+            Some(Kind::Request | Kind::Cancel | Kind::Data) => {
+                return Err(FrameError::Unexpected("a frame that only clients send"));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_response(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let id = frame.header.id;
+        let slot = (id & SLOT_MASK) as usize;
+        if self.calls.get(slot).is_none_or(|call| call.id != id) {
+            return Err(FrameError::Unexpected("an answer to a request never made"));
+        }
+        let (answer, load) = outcome::parse(frame)?;
+        let Some(request) = self.calls.remove(slot).request else {
+            self.reports.push_back(Report::Vacated);
+            self.finish_drain();
+            return Ok(());
+        };
+        let limit = self.link.decoder.max_body();
+        match answer.as_ref().map(|payload| payload.check(limit)) {
+            Ok(Err(error)) => {
+                let phase = Phase::Answer;
+                self.report_failed(request, error.into(), phase, Delivery::Processed, Place::Free);
+            }
+            _ => self.reports.push_back(Report::Answered { request, answer, load }),
+        }
+        self.finish_drain();
+        Ok(())
+    }
+
+    /// The server takes nothing beyond `last`: those requests were surely not processed.
+    fn take_drain(&mut self, last: u64) {
+        self.draining = true;
+        self.drained = true;
+        self.reports.push_back(Report::Draining);
+        let beyond: alloc::vec::Vec<usize> =
+            self.calls.iter().filter(|(_, call)| call.id > last).map(|(slot, _)| slot).collect();
+        for slot in beyond {
+            if let Some(request) = self.calls.remove(slot).request {
+                let status = Status::new(StatusCode::Draining, "");
+                let answer = Err((status, Delivery::NotProcessed));
+                self.reports.push_back(Report::Answered { request, answer, load: None });
+            }
+        }
+        self.finish_drain();
+    }
+
+    fn finish_drain(&mut self) {
+        if self.draining && self.calls.is_empty() && !self.closed {
+            self.link.finish();
+            self.close();
+        }
+    }
+
+    /// Whether the peer, which speaks plain, ends the stream in the middle of a large request.
+    fn cut_short(&self) -> Option<Cause> {
+        let (_, call) = self.calls.iter().next()?;
+        let begun = self.link.may_have_left(call.end - call.len + 1);
+        let large = call.len > BULK as u64 && self.link.format == Format::Plain;
+        let header = self.link.format.header_len();
+        let cut = large && begun && !self.link.may_have_left(call.end);
+        cut.then(|| Cause::CutShort { len: call.len as usize - header })
+    }
+
+    pub(super) fn progress(&self, call: &Call) -> (Phase, Delivery) {
+        if !self.link.may_have_left(call.end) {
+            (Phase::Write, Delivery::NotProcessed)
+        } else if call.end <= self.link.written() {
+            (Phase::Wait, Delivery::Unknown)
+        } else {
+            (Phase::Write, Delivery::Unknown)
+        }
+    }
+
+    /// The peer broke the format: the answer that is too large fails as such, the rest as lost.
+    fn violated(&mut self, error: FrameError) {
+        if let FrameError::TooLarge { id, .. } = error {
+            let slot = match self.link.format {
+                Format::Native => (id & SLOT_MASK) as usize,
+                Format::Plain => self.calls.iter().next().map_or(usize::MAX, |(slot, _)| slot),
+            };
+            let native = self.link.format == Format::Native;
+            if self.calls.get(slot).is_some_and(|call| call.id == id || !native)
+                && let Some(request) = self.calls.remove(slot).request
+            {
+                let cause = Cause::Violation(error.clone());
+                let (phase, delivery) = (Phase::Answer, Delivery::Unknown);
+                self.report_failed(request, cause, phase, delivery, Place::Gone);
+            }
+        }
+        self.close_with(&Cause::Violation(error));
+    }
+
+    /// Ends the stream in good order, unless that would send requests which are reported as not
+    /// processed: they have not left whole, and must not.
+    fn end(&mut self, cause: &Cause) {
+        let unsent = |call: &Call| call.request.is_some() && !self.link.may_have_left(call.end);
+        if self.calls.iter().any(|(_, call)| unsent(call)) {
+            return self.close_with(cause);
+        }
+        self.fail_calls(cause, false);
+        self.link.finish();
+        self.close();
+    }
+
+    pub(super) fn close_with(&mut self, cause: &Cause) {
+        self.fail_calls(cause, false);
+        self.link.reset();
+        self.close();
+    }
+
+    /// Fails every call. If the peer never took the stream, none was processed.
+    fn fail_calls(&mut self, cause: &Cause, untaken: bool) {
+        let untaken = untaken || *cause == Cause::Unsupported;
+        let calls = core::mem::take(&mut self.calls);
+        for (_, call) in calls {
+            let (phase, delivery) = match untaken {
+                true => (Phase::Connect, Delivery::NotProcessed),
+                false => self.progress(&call),
+            };
+            if let Some(request) = call.request {
+                self.report_failed(request, cause.clone(), phase, delivery, Place::Gone);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.due = None;
+        self.unsent.clear();
+        self.reports.push_back(Report::Closed);
+    }
+
+    pub(super) fn report_failed(
+        &mut self,
+        request: RequestId,
+        cause: Cause,
+        phase: Phase,
+        delivery: Delivery,
+        place: Place,
+    ) {
+        let error = RequestError::new(cause, phase, delivery);
+        self.reports.push_back(Report::Failed { request, error, place });
+    }
+}
+
+/// Why a request cannot be put on a stream that takes no more, which the server may have `drained`.
+pub(crate) fn closing(drained: bool) -> Cause {
+    if drained {
+        Cause::Remote(Status::new(StatusCode::Draining, ""))
+    } else {
+        Cause::Lost(Arc::from("the stream was closing"))
+    }
+}

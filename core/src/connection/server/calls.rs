@@ -1,0 +1,192 @@
+//! The requests at work on one stream: from the gate to the end of their handlers.
+
+use super::stream::{ServerStream, ServerStreamEvent};
+use crate::endpoint::Trouble;
+use crate::endpoint::{Gate, Outcome};
+use crate::endpoint::{Sample, SampleOutcome};
+use crate::error::{Delivery, Status, StatusCode};
+use crate::time::{Timestamp, earliest};
+use crate::wire::compress::{Body, Payload};
+
+const SLOT_BITS: u32 = 20;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+
+/// A request as its stream knows it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(u64);
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) wire_id: u64,
+    pub(super) deadline: Option<Timestamp>,
+    /// Why its handler was told to stop.
+    pub(super) stopped: Option<Stop>,
+    /// When it was let in.
+    started: Timestamp,
+    /// Its bytes, before and after decompression.
+    bytes: usize,
+}
+
+/// Why a handler was told to stop, and so what remains to be answered when it has.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The caller's time was over. It was told.
+    Deadline,
+    /// The caller cancelled. It is told when the handler has stopped.
+    Cancel,
+    /// The stream is gone, and nobody is there to be told.
+    Lost,
+}
+
+impl ServerStream {
+    /// Answers a request. An answer for which nobody waits any more is dropped.
+    pub fn respond(
+        &mut self,
+        call: CallId,
+        answer: Result<Body, Status>,
+        gate: &mut Gate,
+        now: Timestamp,
+    ) {
+        self.link.advance_clock(now);
+        let now = self.link.now;
+        let Some(call) = self.remove(call) else { return };
+        self.portion.add();
+        if let Some(stop) = call.stopped {
+            gate.release(self.key, Outcome::Abandoned, None, now);
+            if stop == Stop::Cancel {
+                let status = Status::new(StatusCode::Cancelled, "");
+                self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
+            }
+        } else {
+            match self.within_limits(answer, gate) {
+                Ok(body) => {
+                    self.release(&call, Outcome::Ok, SampleOutcome::Answered, gate);
+                    self.answer_ok(call.wire_id, body, gate);
+                }
+                Err(status) => {
+                    let sample = match status.code {
+                        StatusCode::Internal => SampleOutcome::Dropped,
+                        _ => SampleOutcome::Answered,
+                    };
+                    self.release(&call, Outcome::Failed, sample, gate);
+                    self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
+                }
+            }
+        }
+        self.settle(gate);
+    }
+
+    /// Says that the handler of an abandoned request has stopped.
+    pub fn abandoned(&mut self, call: CallId, gate: &mut Gate, now: Timestamp) {
+        self.respond(call, Err(Status::new(StatusCode::Internal, "")), gate, now);
+    }
+
+    /// Notes a request that was let in.
+    pub(super) fn begin(
+        &mut self,
+        wire_id: u64,
+        payload: Payload,
+        deadline: Option<Timestamp>,
+    ) -> ServerStreamEvent {
+        let bytes = bytes_at_work(&payload);
+        let (entry, started) = (self.calls.vacant_entry(), self.link.now);
+        self.seq += 1;
+        let id = CallId(self.seq << SLOT_BITS | entry.key() as u64);
+        entry.insert(Call { id, wire_id, deadline, stopped: None, started, bytes });
+        self.work += bytes;
+        self.idle_due = None;
+        self.due = earliest(self.due, deadline);
+        ServerStreamEvent::Request { call: id, payload, deadline }
+    }
+
+    /// The caller's remaining time is over: it is answered at once, whatever the handler does.
+    pub(super) fn expire(&mut self, gate: &mut Gate, now: Timestamp) {
+        let mut due = None;
+        for slot in 0..self.calls.capacity() {
+            let Some(call) = self.calls.get_mut(slot) else { continue };
+            if call.deadline.is_none_or(|deadline| deadline > now) {
+                due = earliest(due, call.deadline);
+                continue;
+            }
+            call.stop(Stop::Deadline, gate, now);
+            let wire_id = call.wire_id;
+            self.abandons.push_back(call.id);
+            let status = Status::new(StatusCode::DeadlineExceeded, "");
+            self.answer_failed(wire_id, &status, Delivery::Unknown, gate);
+        }
+        self.due = due;
+    }
+
+    fn remove(&mut self, call: CallId) -> Option<Call> {
+        let slot = (call.0 & SLOT_MASK) as usize;
+        self.calls.get(slot).filter(|found| found.id == call)?;
+        let call = self.calls.try_remove(slot)?;
+        self.work -= call.bytes;
+        Some(call)
+    }
+
+    /// A handler that was not told to stop has ended, and its place is free.
+    fn release(&self, call: &Call, outcome: Outcome, sample: SampleOutcome, gate: &mut Gate) {
+        let now = self.link.now;
+        gate.release(self.key, outcome, Some(call.sample(sample, now)), now);
+    }
+
+    /// The peer or the network has broken the stream.
+    pub(super) fn lose_all(&mut self, gate: &mut Gate) {
+        let lost = self.calls.iter().filter(|(_, call)| call.stopped.is_none()).count();
+        if lost > 0 {
+            gate.trouble(self.key, Trouble::Lost(lost), self.link.now);
+        }
+        self.abandon_all(gate);
+    }
+
+    /// Nobody waits any more: all handlers that are still at work are to stop.
+    pub(super) fn abandon_all(&mut self, gate: &mut Gate) {
+        for (_, call) in &mut self.calls {
+            if call.stopped.is_none() {
+                call.stop(Stop::Lost, gate, self.link.now);
+                self.abandons.push_back(call.id);
+            }
+        }
+        self.due = None;
+    }
+
+    /// All handlers have ended, and their places are free.
+    pub(super) fn release_all(&mut self, gate: &mut Gate) {
+        self.work = 0;
+        self.lose_all(gate);
+        for _ in core::mem::take(&mut self.calls) {
+            gate.release(self.key, Outcome::Abandoned, None, self.link.now);
+        }
+    }
+}
+
+impl Call {
+    /// Its handler is told to stop: it is no load any more, though it keeps its place until it
+    /// has stopped.
+    pub(super) fn stop(&mut self, why: Stop, gate: &mut Gate, now: Timestamp) {
+        self.stopped = Some(why);
+        self.deadline = None;
+        gate.stop(self.sample(why.sample(), now), now);
+    }
+
+    fn sample(&self, outcome: SampleOutcome, now: Timestamp) -> Sample {
+        Sample { latency: now.since(self.started), outcome }
+    }
+}
+
+impl Stop {
+    /// What a request that was stopped so tells about the server.
+    const fn sample(self) -> SampleOutcome {
+        match self {
+            Self::Deadline => SampleOutcome::Dropped,
+            Self::Cancel | Self::Lost => SampleOutcome::Cancelled,
+        }
+    }
+}
+
+/// What a request costs while its handler works: its bytes, and what they inflate to.
+pub(super) fn bytes_at_work(payload: &Payload) -> usize {
+    payload.wire_len() + if payload.is_compressed() { payload.len() } else { 0 }
+}

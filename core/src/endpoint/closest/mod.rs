@@ -1,0 +1,45 @@
+//! The closest node: which of several servers a request goes to, and to which one next.
+//!
+//! Three parts, none of which does I/O or knows about streams:
+//!
+//! * [`Nodes`] is the set of servers of one protocol and what is known of each: latency, load,
+//!   whether it rests after failures.
+//! * A [`Strategy`] says what a node costs for a request: [`XorOrder`], [`Weighted`] (the
+//!   default), [`PeakEwma`], or one of your own.
+//! * A [`Selection`] belongs to one request and names the nodes to try, best first, each once.
+//!
+//! ```
+//! use core::time::Duration;
+//! use pointsub_core::endpoint::closest::{Nodes, Selection, Weighted};
+//! use pointsub_core::{PeerId, Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (start, later) = (Timestamp::ZERO, Timestamp::ZERO + Duration::from_millis(20));
+//! let mut nodes = Nodes::new(None);
+//! nodes.add(PeerId::from_bytes(b"alice")?, start)?;
+//! nodes.add(PeerId::from_bytes(b"bob")?, start)?;
+//!
+//! let strategy = Weighted::default();
+//! let mut selection = Selection::new(b"the request's body", 0);
+//! let first = selection.next(&nodes, &strategy, start).expect("two nodes are usable");
+//! let attempt = nodes.begin(&first, start).expect("it is one of the nodes");
+//! nodes.failed(attempt, later); // it rests for a second
+//!
+//! let second = selection.next(&nodes, &strategy, later).expect("one node is left");
+//! assert_ne!(first, second);
+//! assert_eq!(selection.next(&nodes, &strategy, later), None);
+//! # Ok(())
+//! # }
+//! ```
+
+mod distance;
+mod latency;
+mod nodes;
+mod selection;
+mod strategy;
+
+pub use distance::{Distance, Point};
+pub use latency::{INITIAL_PEAK, LATENCY_FRESH, PEAK_HALF_LIFE};
+pub use nodes::{Attempt, LOAD_FRESH, MAX_NODES, Node, NodeError, Nodes, REST_BASE, REST_MAX};
+pub use selection::Selection;
+pub use strategy::{Candidate, Choices, PeakEwma, Strategy, Weighted, XorOrder};

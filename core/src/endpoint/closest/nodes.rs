@@ -1,0 +1,414 @@
+//! The servers of one protocol, and what is known of each.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use thiserror::Error;
+
+use super::distance::Point;
+use super::latency::Latency;
+use crate::hash::FixedState;
+use crate::id::PeerId;
+use crate::time::Timestamp;
+
+/// The most nodes of one protocol.
+pub const MAX_NODES: usize = 10_000;
+
+/// How long a node rests after its first failure: 1 s. Each further failure in a row doubles it.
+pub const REST_BASE: Duration = Duration::from_secs(1);
+
+/// The longest rest: 15 min, as in the Go implementation.
+pub const REST_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// How long a server's word on its load counts: 30 s. Then its load is unknown again.
+pub const LOAD_FRESH: Duration = Duration::from_secs(30);
+
+/// The nodes of one protocol, in the order in which they were added.
+///
+/// # Failures
+///
+/// A node that fails rests: 1 s after the first failure, twice as long after each further one in
+/// a row, 15 min at most. Then one attempt at a time may probe it. Any success restores it fully;
+/// a failed probe sends it back to rest. Attempts that were under way when a node failed belong to
+/// the same incident: if they fail too, they do not count again.
+///
+/// At most half of the nodes (rounded down) are set aside at a time, resting or on probation, so
+/// at least one is always usable. When one more fails, those rest that failed most often in a
+/// row: the node takes the place of the one with the fewest failures, if that has fewer, and stays
+/// in use otherwise.
+#[derive(Debug)]
+pub struct Nodes {
+    local: Option<PeerId>,
+    /// By number; numbers only increase and are never used again.
+    nodes: BTreeMap<u64, Node>,
+    numbers: HashMap<PeerId, u64, FixedState>,
+    /// The next number of a node or attempt.
+    next: u64,
+    /// How many nodes are set aside.
+    aside: usize,
+}
+
+/// One node: a server of the protocol.
+#[derive(Clone, Debug)]
+pub struct Node {
+    peer: PeerId,
+    point: Point,
+    latency: Latency,
+    load: Option<(u16, Timestamp)>,
+    online: Option<bool>,
+    in_flight: u32,
+    failures: u32,
+    /// Failures of attempts with lower numbers are no news.
+    counts_from: u64,
+    aside: Option<Aside>,
+}
+
+/// ```text
+///  in use ──fails──▶ rests until ──time──▶ may be probed ──attempt──▶ is probed
+///    ▲ ▲                 │  ▲                    ▲                      │ │ │
+///    │ └──makes room─────┘  │                    └──────given up────────┘ │ │
+///    │                      └────────────────fails────────────────────────┘ │
+///    └─────────────────────────────succeeds─────────────────────────────────┘
+/// ```
+#[derive(Copy, Clone, Debug)]
+struct Aside {
+    until: Timestamp,
+    /// The attempt that probes.
+    probe: Option<u64>,
+}
+
+/// One attempt at a node, from [`Nodes::begin`] to exactly one of [`Nodes::succeeded`],
+/// [`Nodes::failed`] and [`Nodes::given_up`].
+///
+/// It cannot be copied, since whoever loses or doubles it falsifies the count in flight, and may
+/// leave a probe open for ever.
+#[derive(Debug)]
+#[must_use = "report its end, or the node counts as busy for ever"]
+pub struct Attempt {
+    peer: PeerId,
+    node: u64,
+    number: u64,
+    since: Timestamp,
+}
+
+impl Attempt {
+    /// At whom.
+    #[must_use]
+    pub const fn peer(&self) -> &PeerId {
+        &self.peer
+    }
+
+    /// When it began.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        self.since
+    }
+}
+
+/// Why a node was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// It is this peer itself.
+    #[error("a peer cannot be its own server")]
+    Own,
+    /// There are [`MAX_NODES`] already.
+    #[error("a protocol has at most {MAX_NODES} nodes")]
+    Full,
+}
+
+impl Node {
+    fn new(peer: PeerId, now: Timestamp) -> Self {
+        Self {
+            peer,
+            point: Point::of_peer(&peer),
+            latency: Latency::new(now),
+            load: None,
+            online: None,
+            in_flight: 0,
+            failures: 0,
+            counts_from: 0,
+            aside: None,
+        }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub const fn peer(&self) -> &PeerId {
+        &self.peer
+    }
+
+    /// Where it lies: its hash, taken once.
+    #[must_use]
+    pub const fn point(&self) -> &Point {
+        &self.point
+    }
+
+    /// How long it takes to answer: each answer moves it by an eighth of the difference. Unknown
+    /// before the first and [`LATENCY_FRESH`](crate::endpoint::closest::LATENCY_FRESH) after the last.
+    #[must_use]
+    pub fn latency(&self, now: Timestamp) -> Option<Duration> {
+        self.latency.smooth(now)
+    }
+
+    /// How long it takes to answer at worst: rises at once and falls by half in
+    /// [`PEAK_HALF_LIFE`](crate::endpoint::closest::PEAK_HALF_LIFE). Starts as
+    /// [`INITIAL_PEAK`](crate::endpoint::closest::INITIAL_PEAK).
+    #[must_use]
+    pub fn peak_latency(&self, now: Timestamp) -> Duration {
+        self.latency.peak(now)
+    }
+
+    /// The load that the server told, in thousandths of its limit; unknown if it never did, or not
+    /// within [`LOAD_FRESH`].
+    #[must_use]
+    pub fn load(&self, now: Timestamp) -> Option<u16> {
+        self.load.filter(|(_, told)| now.since(*told) <= LOAD_FRESH).map(|(load, _)| load)
+    }
+
+    /// Whether there is a connection to it; unknown until that is first reported.
+    #[must_use]
+    pub const fn online(&self) -> Option<bool> {
+        self.online
+    }
+
+    /// Attempts under way.
+    #[must_use]
+    pub const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Until when it rests, or rested if it waits for its probe to succeed; `None` in normal use.
+    #[must_use]
+    pub fn resting_until(&self) -> Option<Timestamp> {
+        self.aside.map(|aside| aside.until)
+    }
+
+    /// Whether an attempt may be made now: it does not rest, and if it has rested, nobody is
+    /// probing it.
+    #[must_use]
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.aside.is_none_or(|aside| aside.until <= now && aside.probe.is_none())
+    }
+}
+
+impl Nodes {
+    /// No nodes. `local` is the own peer, which cannot be one.
+    #[must_use]
+    pub fn new(local: Option<PeerId>) -> Self {
+        Self::numbered_from(0, local)
+    }
+
+    /// No nodes, and numbers that no attempt at others has.
+    pub(crate) fn numbered_from(next: u64, local: Option<PeerId>) -> Self {
+        Self { local, nodes: BTreeMap::new(), numbers: HashMap::default(), next, aside: 0 }
+    }
+
+    /// The first number that no node and no attempt has.
+    pub(crate) const fn unused_from(&self) -> u64 {
+        self.next
+    }
+
+    /// Adds a node. Returns `false`, and changes nothing, if it is there already.
+    ///
+    /// # Errors
+    /// [`NodeError`] if it is the own peer, or one more than [`MAX_NODES`].
+    pub fn add(&mut self, peer: PeerId, now: Timestamp) -> Result<bool, NodeError> {
+        if self.local == Some(peer) {
+            return Err(NodeError::Own);
+        }
+        if self.numbers.contains_key(&peer) {
+            return Ok(false);
+        }
+        if self.nodes.len() == MAX_NODES {
+            return Err(NodeError::Full);
+        }
+        let number = self.take_number();
+        self.nodes.insert(number, Node::new(peer, now));
+        self.numbers.insert(peer, number);
+        Ok(true)
+    }
+
+    /// Removes a node and what is known of it. Returns `false` if there is none such. Attempts
+    /// under way may still be reported; that changes nothing, even if the node is added again.
+    pub fn remove(&mut self, peer: &PeerId) -> bool {
+        let Some(number) = self.numbers.remove(peer) else { return false };
+        if self.nodes.remove(&number).is_some_and(|node| node.aside.is_some()) {
+            self.aside -= 1;
+        }
+        // Half of fewer nodes may be one less.
+        if self.aside > self.max_aside()
+            && let Some((number, _)) = self.least_failed()
+        {
+            self.put_to_use(number);
+        }
+        true
+    }
+
+    /// Removes all nodes.
+    pub fn clear(&mut self) {
+        self.nodes.clear();
+        self.numbers.clear();
+        self.aside = 0;
+    }
+
+    /// The nodes, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn get(&self, peer: &PeerId) -> Option<&Node> {
+        self.nodes.get(self.numbers.get(peer)?)
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Whether an attempt may be made at any node now. So it is whenever there are nodes.
+    #[must_use]
+    pub fn has_available(&self, now: Timestamp) -> bool {
+        self.iter().any(|node| node.is_usable(now))
+    }
+
+    /// Reports that there is a connection to a peer, or that there is none any more.
+    pub fn set_online(&mut self, peer: &PeerId, online: bool) {
+        if let Some(node) = self.get_mut(peer) {
+            node.online = Some(online);
+        }
+    }
+
+    /// Reports that there is no connection to any node.
+    pub fn set_all_offline(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.online = Some(false);
+        }
+    }
+
+    /// Reports the load that a server told: thousandths of its limit; more than 1000 counts as
+    /// 1000.
+    pub fn set_load(&mut self, peer: &PeerId, thousandths: u16, now: Timestamp) {
+        if let Some(node) = self.get_mut(peer) {
+            node.load = Some((thousandths.min(1000), now));
+        }
+    }
+
+    /// Begins an attempt; `None` if there is no such node. If the node is set aside and nobody
+    /// probes it, this attempt does.
+    pub fn begin(&mut self, peer: &PeerId, now: Timestamp) -> Option<Attempt> {
+        let number = *self.numbers.get(peer)?;
+        let attempt = self.take_number();
+        let node = self.nodes.get_mut(&number)?;
+        node.in_flight = node.in_flight.saturating_add(1);
+        if let Some(aside) = &mut node.aside {
+            aside.probe.get_or_insert(attempt);
+        }
+        Some(Attempt { peer: *peer, node: number, number: attempt, since: now })
+    }
+
+    /// Ends an attempt: the node answered. It is in full use again, and its latency is sampled.
+    pub fn succeeded(&mut self, attempt: Attempt, now: Timestamp) {
+        let Some(node) = self.end(&attempt) else { return };
+        node.latency.sample(now.since(attempt.since), now);
+        node.online = Some(true);
+        node.failures = 0;
+        self.put_to_use(attempt.node);
+    }
+
+    /// Ends an attempt: the node let it down. It rests, as far as the rules allow.
+    pub fn failed(&mut self, attempt: Attempt, now: Timestamp) {
+        let news_from = self.next;
+        let Some(node) = self.end(&attempt) else { return };
+        node.latency.at_least(now.since(attempt.since), now);
+        if attempt.number < node.counts_from {
+            return;
+        }
+        node.counts_from = news_from;
+        node.failures = node.failures.saturating_add(1);
+        let failures = node.failures;
+        let rest = Aside { until: now + rest_after(failures), probe: None };
+        if let Some(aside) = &mut node.aside {
+            *aside = rest;
+            return;
+        }
+        if self.aside >= self.max_aside() {
+            match self.least_failed() {
+                Some((number, fewest)) if fewest < failures => self.put_to_use(number),
+                _ => return,
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(&attempt.node) {
+            node.aside = Some(rest);
+            self.aside += 1;
+        }
+    }
+
+    /// Ends an attempt that says nothing about the node's health: it was cancelled, or never made.
+    pub fn given_up(&mut self, attempt: Attempt, now: Timestamp) {
+        if let Some(node) = self.end(&attempt) {
+            node.latency.at_least(now.since(attempt.since), now);
+        }
+    }
+
+    fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Node> {
+        self.nodes.get_mut(self.numbers.get(peer)?)
+    }
+
+    fn take_number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Takes an attempt off its node, if that is still there.
+    fn end(&mut self, attempt: &Attempt) -> Option<&mut Node> {
+        let node = self.nodes.get_mut(&attempt.node)?;
+        node.in_flight = node.in_flight.saturating_sub(1);
+        if let Some(aside) = &mut node.aside {
+            aside.probe.take_if(|probe| *probe == attempt.number);
+        }
+        Some(node)
+    }
+
+    fn max_aside(&self) -> usize {
+        self.nodes.len() / 2
+    }
+
+    fn put_to_use(&mut self, number: u64) {
+        if self.nodes.get_mut(&number).is_some_and(|node| node.aside.take().is_some()) {
+            self.aside -= 1;
+        }
+    }
+
+    /// Of the nodes set aside, the one with the fewest failures in a row, and how many those are.
+    /// Among equals the one whose rest ends first, then the one with the least peer id.
+    fn least_failed(&self) -> Option<(u64, u32)> {
+        let aside = self.nodes.iter().filter_map(|(number, node)| {
+            Some((node.failures, node.aside?.until, node.peer, *number))
+        });
+        aside.min().map(|(failures, _, _, number)| (number, failures))
+    }
+}
+
+/// The rest after this many failures in a row: 1 s × 2^(failures − 1), 15 min at most.
+fn rest_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(REST_MAX.as_secs().ilog2() + 1);
+    (REST_BASE * (1 << doublings)).min(REST_MAX)
+}

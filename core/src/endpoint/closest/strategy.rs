@@ -1,0 +1,201 @@
+//! What a node costs for a request.
+
+use core::fmt::Debug;
+use core::time::Duration;
+
+use super::distance::Distance;
+use super::nodes::Node;
+use crate::time::Timestamp;
+
+/// A rule for choosing among the usable nodes.
+///
+/// It sees one node at a time and says what that would cost; the cheapest is chosen, among equals
+/// the one at the least [distance](Distance) from the key, and among those the one with the least
+/// peer id. So the order is total, and the same whatever the order in which nodes were added. No lock
+/// is held meanwhile, so it may look at the client.
+///
+/// ```
+/// use pointsub_core::endpoint::closest::{Candidate, Strategy};
+///
+/// /// Where the least is under way.
+/// #[derive(Debug)]
+/// struct LeastBusy;
+///
+/// impl Strategy for LeastBusy {
+///     fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+///         u64::from(candidate.node.in_flight())
+///     }
+/// }
+/// ```
+pub trait Strategy: Debug + Send + Sync {
+    /// What it costs to send the request to this node, in any unit; less is better.
+    ///
+    /// Must depend on the candidate alone, and must not change from call to call.
+    fn cost(&self, candidate: &Candidate<'_>) -> u64;
+
+    /// Among which candidates the cheapest is chosen. Default: all.
+    fn choices(&self) -> Choices {
+        Choices::All
+    }
+
+    /// Whether [`cost`](Self::cost) and [`choices`](Self::choices) do nothing but compute: they
+    /// neither wait nor call anything that may lock, the client least of all. They are then called
+    /// with the client's lock held, which saves a copy of what is known of each node. Default: no.
+    fn is_pure(&self) -> bool {
+        false
+    }
+}
+
+/// Among which candidates the cheapest is chosen.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Choices {
+    /// All of them.
+    All,
+    /// Two, drawn at random. The loser is compared with a third if the winner fails, and so on.
+    ///
+    /// Spreads the load where the cheapest of all would draw every request at once. Equal costs
+    /// go to the one drawn first, not to the nearer one, so that equals share equally.
+    Two,
+}
+
+/// A node as a [`Strategy`] sees it.
+#[derive(Copy, Clone, Debug)]
+#[non_exhaustive]
+pub struct Candidate<'a> {
+    /// The node and what is known of it.
+    pub node: &'a Node,
+    /// Its distance from the request's key.
+    pub distance: Distance,
+    /// The time, which latency and load depend on.
+    pub now: Timestamp,
+}
+
+/// The order by distance alone, which is the Go implementation's.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct XorOrder;
+
+impl Strategy for XorOrder {
+    /// Nothing: equal costs are ordered by distance.
+    fn cost(&self, _: &Candidate<'_>) -> u64 {
+        0
+    }
+
+    fn is_pure(&self) -> bool {
+        true
+    }
+}
+
+/// The score of the Go implementation's `FindNearestNode`: 40 % distance, 30 % latency, 20 %
+/// load, 10 % online. The highest score wins.
+///
+/// Each part is a whole number from 0 to 10 000, and 5000 where nothing is known. What Go assumes
+/// of every node, 100 ms and half loaded, comes to the same 5000.
+///
+/// No part depends on other nodes. So a node that comes, goes or slows down never changes the
+/// order of the rest.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Weighted {
+    /// The weight of [`distance_part`](Self::distance_part). Default 40.
+    pub distance: u8,
+    /// The weight of [`latency_part`](Self::latency_part). Default 30.
+    pub latency: u8,
+    /// The weight of [`load_part`](Self::load_part). Default 20.
+    pub load: u8,
+    /// The weight of [`online_part`](Self::online_part). Default 10.
+    pub online: u8,
+    /// The latency that is worth half of the best. Default 100 ms; zero counts as 1 ns.
+    pub half_latency: Duration,
+}
+
+/// The best value of a part.
+const BEST: u16 = 10_000;
+
+/// The value of a part of which nothing is known.
+const NEUTRAL: u16 = 5_000;
+
+impl Default for Weighted {
+    fn default() -> Self {
+        let half_latency = Duration::from_millis(100);
+        Self { distance: 40, latency: 30, load: 20, online: 10, half_latency }
+    }
+}
+
+impl Weighted {
+    /// The sum of the parts times their weights: 0 to 1 000 000 with the default weights.
+    #[must_use]
+    pub fn score(&self, candidate: &Candidate<'_>) -> u64 {
+        let Candidate { node, distance, now } = candidate;
+        let part = |weight, part| u64::from(weight) * u64::from(part);
+        part(self.distance, Self::distance_part(distance))
+            + part(self.latency, self.latency_part(node.latency(*now)))
+            + part(self.load, Self::load_part(node.load(*now)))
+            + part(self.online, Self::online_part(node.online()))
+    }
+
+    /// 10 000 × (1 − distance / 2^256), rounded up: 10 000 at no distance, 1 at the greatest.
+    /// The first 64 bits are looked at.
+    #[must_use]
+    pub fn distance_part(distance: &Distance) -> u16 {
+        let far = (u128::from(distance.leading_bits()) * u128::from(BEST)) >> 64;
+        BEST - far as u16
+    }
+
+    /// 10 000 × half / (half + latency), rounded down: 10 000 at no latency, 5000 at
+    /// [`half_latency`](Self::half_latency), 0 from about 10 000 times that.
+    #[must_use]
+    pub fn latency_part(&self, latency: Option<Duration>) -> u16 {
+        let Some(latency) = latency else { return NEUTRAL };
+        let half = self.half_latency.as_nanos().max(1);
+        // Durations are below 2^94 ns, so neither product nor sum overflows.
+        (half * u128::from(BEST) / (half + latency.as_nanos())) as u16
+    }
+
+    /// 10 × (1000 − load) for a load in thousandths: 10 000 when idle, 0 at the limit.
+    #[must_use]
+    pub fn load_part(load: Option<u16>) -> u16 {
+        load.map_or(NEUTRAL, |load| BEST - load.min(1000) * 10)
+    }
+
+    /// 10 000 with a connection, 0 without.
+    #[must_use]
+    pub fn online_part(online: Option<bool>) -> u16 {
+        online.map_or(NEUTRAL, |online| if online { BEST } else { 0 })
+    }
+}
+
+impl Strategy for Weighted {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        let weights = [self.distance, self.latency, self.load, self.online];
+        let highest = weights.iter().map(|weight| u64::from(*weight)).sum::<u64>();
+        highest * u64::from(BEST) - self.score(candidate)
+    }
+
+    fn is_pure(&self) -> bool {
+        true
+    }
+}
+
+/// The power of two choices with peak latencies: of two nodes drawn at random, the one where less
+/// is waiting.
+///
+/// The cost is that of Finagle's `PeakEwma`: peak latency × (attempts in flight + 1). The key plays
+/// no part.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct PeakEwma;
+
+impl Strategy for PeakEwma {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        let peak = candidate.node.peak_latency(candidate.now).as_nanos() as u64;
+        // At least 1 ns: what is under way must count for nodes long unused, too.
+        peak.max(1).saturating_mul(u64::from(candidate.node.in_flight()) + 1)
+    }
+
+    fn choices(&self) -> Choices {
+        Choices::Two
+    }
+
+    fn is_pure(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,24 @@
+//! The policy plane: what a node decides for all its connections together.
+//!
+//! The client's half is the [`Dispatcher`]: pool, dispatch, retries and the
+//! [closest node](closest). The server's half is the [`Gate`]: registered protocols, limits, shares,
+//! memory and penalties.
+
+mod client;
+pub mod closest;
+mod server;
+mod stream_info;
+mod timers;
+
+pub use client::{
+    BULK, Backoff, CallOptions, ClientEvent, ClientStats, Closest, ClosestError, ClosestOptions,
+    Decision, DialId, Directive, Dispatcher, Hedge, NodeAttempt, NodeOutcome, Offer, Question,
+    RetryPolicy,
+};
+pub use server::{
+    ConnectionKey, Gate, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
+};
+pub use stream_info::ConnectionInfo;
+
+pub(crate) use server::{Outcome, Timer, Trouble, busy};
+pub(crate) use timers::StreamTimers;

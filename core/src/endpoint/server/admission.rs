@@ -1,0 +1,426 @@
+//! Who is let in: registered protocols, the limit of concurrency and its shares, memory, and the
+//! counters.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use slotmap::{SlotMap, new_key_type};
+use thiserror::Error;
+
+use super::budget::Budget;
+use super::limit::{Limit, Sample};
+use super::penalty::Trouble;
+use super::share::{Flow, Places, Shares};
+use super::stats::{ServerStats, Timer};
+use super::streams::{Connection, ConnectionKey, Connections, Peer};
+use crate::config::ServerConfig;
+use crate::endpoint::stream_info::ConnectionInfo;
+use crate::error::{Status, StatusCode};
+use crate::id::{PeerId, ProtocolName};
+use crate::time::Timestamp;
+use crate::wire::Format;
+
+new_key_type! {
+    /// A registered protocol. Stale once the protocol is unregistered.
+    pub(crate) struct ProtocolKey;
+}
+
+/// What a client that was answered `busy` is told to wait.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// The server's policy: which protocols exist, how many requests run at a time and for whom, how
+/// many bytes are held, what is counted.
+///
+/// A request is let in while fewer than the limit are at work, and while neither its peer nor its
+/// protocol has more than its fair share: a multiple of what is free. Whoever has less than an equal
+/// part of the limit, or nothing at all, is let in beyond it, as far as the ceiling leaves room: so
+/// what one peer holds keeps no other out, wherever it drives the limit. Everything else is answered
+/// `busy`.
+///
+/// A handler that was told to stop, because nobody waits for it, is no load any more: it does not
+/// move the limit, and leaves its place within the limit to others. Until it has stopped, it takes a
+/// place below the ceiling, and of its peer's and its protocol's share.
+///
+/// Raw streams are no load either: one that is open does nothing as a rule. They share a limit of
+/// their own by the same rules, which does not move.
+///
+/// Everything per request takes constant time: streams, peers and protocols are known by keys.
+#[derive(Debug)]
+pub struct Gate {
+    limit: Limit,
+    /// The most handlers there may be, those that were told to stop included.
+    ceiling: usize,
+    /// Handlers at work, those that were told to stop included.
+    requests: Shares,
+    max_raws: usize,
+    raws: Shares,
+    budget: Budget,
+    protocols: SlotMap<ProtocolKey, Protocol>,
+    by_name: BTreeMap<ProtocolName, ProtocolKey>,
+    connections: Connections,
+    draining: bool,
+    /// Only what happened; how things stand is known elsewhere.
+    counters: ServerStats,
+}
+
+#[derive(Debug, Default)]
+struct Protocol {
+    requests: usize,
+    raws: usize,
+}
+
+/// How a handler's work on a request ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ok,
+    Failed,
+    Abandoned,
+}
+
+/// Why a protocol was not registered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The protocol has a handler already. Unregister it first.
+    #[error("protocol {0} is registered already")]
+    Exists(ProtocolName),
+    /// The server is stopping. Once it has stopped, protocols can be registered again.
+    #[error("the server is stopping")]
+    Draining,
+    /// The node that the server belongs to was shut down or dropped. Keep the node for as long as
+    /// something is to be served.
+    #[error("the server's node was shut down or dropped")]
+    Closed,
+}
+
+impl Gate {
+    /// A gate without protocols. The options should be valid:
+    /// [`ServerConfig::validate`].
+    #[must_use]
+    pub fn new(config: &ServerConfig) -> Self {
+        Self {
+            limit: Limit::configured(config),
+            ceiling: config.concurrency_ceiling(),
+            requests: Shares::default(),
+            max_raws: config.max_raw_streams(),
+            raws: Shares::default(),
+            budget: Budget::configured(config),
+            protocols: SlotMap::with_key(),
+            by_name: BTreeMap::new(),
+            connections: Connections::default(),
+            draining: false,
+            counters: ServerStats::default(),
+        }
+    }
+
+    /// Opens the gate for a protocol.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if it is open already, or the server is stopping.
+    pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
+        if self.draining {
+            return Err(RegisterError::Draining);
+        }
+        if self.by_name.contains_key(protocol) {
+            return Err(RegisterError::Exists(protocol.clone()));
+        }
+        let key = self.protocols.insert(Protocol::default());
+        self.by_name.insert(protocol.clone(), key);
+        Ok(())
+    }
+
+    /// Closes the gate for a protocol: later requests are answered `not found`, those at work are
+    /// finished. Returns whether it was open.
+    pub fn unregister(&mut self, protocol: &str) -> bool {
+        let key = self.by_name.remove(protocol);
+        let Some(gone) = key.and_then(|key| self.protocols.remove(key)) else { return false };
+        self.requests.forget(gone.requests);
+        self.raws.forget(gone.raws);
+        true
+    }
+
+    /// Whether streams for this protocol are let in now.
+    #[must_use]
+    pub fn serves(&self, protocol: &str) -> bool {
+        self.by_name.contains_key(protocol)
+    }
+
+    /// Whether a protocol is registered and the server is not stopping.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.draining && !self.by_name.is_empty()
+    }
+
+    /// Whether the server is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Unregisters everything and lets no further request in, until [`reopen`](Self::reopen).
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.by_name.clear();
+        for (_, gone) in self.protocols.drain() {
+            self.requests.forget(gone.requests);
+            self.raws.forget(gone.raws);
+        }
+    }
+
+    /// Ends a drain: protocols can be registered again.
+    pub fn reopen(&mut self) {
+        self.draining = false;
+    }
+
+    /// Counters so far, and how things stood when the gate was last asked something.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        ServerStats {
+            in_flight: self.requests.taken() as u64,
+            stopping: self.requests.taken().saturating_sub(self.limit.active()) as u64,
+            raw_streams: self.raws.taken() as u64,
+            limit: self.limit.limit() as u64,
+            load: self.limit.load(),
+            streams: self.connections.open.len() as u64,
+            peers: self.connections.peers.len() as u64,
+            memory: self.budget.used() as u64,
+            ..self.counters
+        }
+    }
+
+    /// All open streams, in no particular order.
+    #[must_use]
+    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+        self.connections.info(now).collect()
+    }
+
+    /// Makes room for another stream on a connection that carries these and may carry no more:
+    /// [drain](crate::connection::ServerStream::drain) the one that is returned, which has been idle for the
+    /// longest time. `None` if none is: each is at work, in the middle of a message, or waits for
+    /// its first request, which may be on its way.
+    pub fn make_room(
+        &mut self,
+        among: impl IntoIterator<Item = ConnectionKey>,
+    ) -> Option<ConnectionKey> {
+        let (key, connection) = self.connections.longest_idle(among)?;
+        // It is not chosen again while it ends.
+        connection.idle = false;
+        self.counters.displaced += 1;
+        Some(key)
+    }
+
+    /// Notes a stream that a peer opened, until it is [closed](Self::close).
+    pub(crate) fn open(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Option<Format>,
+        now: Timestamp,
+    ) -> ConnectionKey {
+        self.counters.streams_total += 1;
+        let key = self.by_name.get(protocol).copied().unwrap_or_default();
+        self.connections.open(peer, key, protocol.clone(), format, now)
+    }
+
+    /// Forgets a stream, after the last of its requests.
+    pub(crate) fn close(&mut self, stream: ConnectionKey, now: Timestamp) {
+        self.charge(stream, 0, false);
+        self.connections.close(stream, now);
+    }
+
+    /// Notes that bytes of a stream came or left.
+    pub(crate) fn touch(&mut self, stream: ConnectionKey, now: Timestamp) {
+        self.connections.touch(stream, now);
+    }
+
+    /// Whether a stream may hold so many bytes.
+    pub(crate) fn fits(&self, stream: ConnectionKey, bytes: usize) -> bool {
+        let Some(connection) = self.connections.open.get(stream) else { return false };
+        let Some(peer) = self.connections.peers.get(connection.peer) else { return false };
+        self.budget.fits(connection.memory, bytes, peer.memory)
+    }
+
+    /// Notes how many bytes a stream holds, and whether it is idle. Says whether its peer is cut
+    /// off.
+    pub(crate) fn charge(&mut self, stream: ConnectionKey, bytes: usize, idle: bool) -> bool {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
+        connection.idle = idle;
+        let before = core::mem::replace(&mut connection.memory, bytes);
+        if before != bytes {
+            peer.memory = peer.memory - before + bytes;
+            self.budget.change(before, bytes);
+        }
+        peer.patience.is_lost()
+    }
+
+    /// Lets a request in, with which its stream would hold so many bytes, or says with which
+    /// status to refuse it.
+    pub(crate) fn admit(
+        &mut self,
+        stream: ConnectionKey,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        self.limit.handle_timeout(now);
+        let limit = self.limit.limit();
+        let places = Places {
+            limit,
+            free: limit.saturating_sub(self.limit.active()),
+            room: self.ceiling.saturating_sub(self.requests.taken()),
+        };
+        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
+        let Some((connection, peer, protocol)) =
+            parties(&mut self.connections, &mut self.protocols, stream)
+        else {
+            return Err(self.refuse_unserved());
+        };
+        if peer.patience.is_lost() {
+            self.refuse_busy();
+            return Err(busy("too much trouble"));
+        }
+        let of_peer = Flow { has: peer.requests, known: peers };
+        let of_protocol = Flow { has: protocol.requests, known: protocols };
+        if !self.requests.admit(places, of_peer, of_protocol) {
+            self.limit.refused(now);
+            self.refuse_busy();
+            return Err(busy(""));
+        }
+        if !self.budget.fits(connection.memory, bytes, peer.memory) {
+            self.refuse_busy();
+            return Err(busy("no memory for the request"));
+        }
+        connection.requests += 1;
+        connection.in_flight += 1;
+        connection.last_active = connection.last_active.max(now);
+        self.requests.take(&mut peer.requests, &mut protocol.requests);
+        self.counters.started += 1;
+        self.limit.started(now);
+        Ok(())
+    }
+
+    /// The handler of an admitted request was told to stop: what it does from now on is no load.
+    pub(crate) fn stop(&mut self, sample: Sample, now: Timestamp) {
+        self.limit.ended(now, sample);
+    }
+
+    /// The handler of an admitted request is done. `sample` is `None` if it was told to
+    /// [stop](Self::stop).
+    pub(crate) fn release(
+        &mut self,
+        stream: ConnectionKey,
+        outcome: Outcome,
+        sample: Option<Sample>,
+        now: Timestamp,
+    ) {
+        match outcome {
+            Outcome::Ok => self.counters.ok += 1,
+            Outcome::Failed => self.counters.failed += 1,
+            Outcome::Abandoned => self.counters.abandoned += 1,
+        }
+        if let Some(sample) = sample {
+            self.limit.ended(now, sample);
+        }
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        connection.in_flight = connection.in_flight.saturating_sub(1);
+        connection.last_active = connection.last_active.max(now);
+        if outcome == Outcome::Ok {
+            peer.patience.earn();
+        }
+        // Not there if it was unregistered meanwhile.
+        let protocol = self.protocols.get_mut(connection.protocol);
+        self.requests.give(&mut peer.requests, protocol.map(|protocol| &mut protocol.requests));
+    }
+
+    /// Lets a raw stream in, or says with which status a request would be refused.
+    pub(crate) fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
+        let free = self.max_raws.saturating_sub(self.raws.taken());
+        let places = Places { limit: self.max_raws, free, room: free };
+        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
+        let Some((_, peer, protocol)) = parties(&mut self.connections, &mut self.protocols, stream)
+        else {
+            return Err(self.refuse_unserved());
+        };
+        let of_peer = Flow { has: peer.raws, known: peers };
+        let of_protocol = Flow { has: protocol.raws, known: protocols };
+        if peer.patience.is_lost() || !self.raws.admit(places, of_peer, of_protocol) {
+            self.refuse_busy();
+            return Err(busy(""));
+        }
+        self.raws.take(&mut peer.raws, &mut protocol.raws);
+        Ok(())
+    }
+
+    /// A raw stream that was let in is not used any more.
+    pub(crate) fn release_raw(&mut self, stream: ConnectionKey) {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        let protocol = self.protocols.get_mut(connection.protocol);
+        self.raws.give(&mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
+    }
+
+    /// Counts a request that nobody is registered for.
+    fn refuse_unserved(&mut self) -> Status {
+        self.refuse();
+        let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
+        Status::new(code, "")
+    }
+
+    /// Counts a request refused for a reason of its stream's.
+    pub(crate) fn refuse(&mut self) {
+        self.counters.refused += 1;
+    }
+
+    /// Counts a request for which there is no place or no memory.
+    pub(crate) fn refuse_busy(&mut self) {
+        self.refuse();
+        self.counters.busy += 1;
+    }
+
+    /// Counts a stream whose peer broke the format.
+    pub(crate) fn violation(&mut self, stream: ConnectionKey, now: Timestamp) {
+        self.counters.violations += 1;
+        self.trouble(stream, Trouble::Breach, now);
+    }
+
+    /// Counts a stream whose time was over.
+    pub(crate) fn timed_out(&mut self, stream: ConnectionKey, timer: Timer, now: Timestamp) {
+        self.counters.timed_out(timer);
+        match timer {
+            Timer::Message | Timer::OtherFormat | Timer::Write => {
+                self.trouble(stream, Trouble::Timeout, now);
+            }
+            // An empty stream is seen when it is closed.
+            Timer::FirstByte | Timer::Idle => {}
+        }
+    }
+
+    /// Notes what a peer costs for nothing. All streams of one that is cut off are reset when
+    /// they come here next, and new ones at once.
+    pub(crate) fn trouble(&mut self, stream: ConnectionKey, trouble: Trouble, now: Timestamp) {
+        let Some((_, peer)) = self.connections.get_mut(stream) else { return };
+        if peer.patience.spend(trouble, now) {
+            self.counters.cut_off += 1;
+        }
+    }
+
+    /// The load in thousandths, as the wire tells it.
+    pub(crate) fn load(&self) -> u16 {
+        u16::try_from(self.limit.load()).unwrap_or(u16::MAX)
+    }
+}
+
+/// A stream, its peer and its protocol, if that is registered.
+fn parties<'a>(
+    connections: &'a mut Connections,
+    protocols: &'a mut SlotMap<ProtocolKey, Protocol>,
+    stream: ConnectionKey,
+) -> Option<(&'a mut Connection, &'a mut Peer, &'a mut Protocol)> {
+    let (connection, peer) = connections.get_mut(stream)?;
+    let protocol = protocols.get_mut(connection.protocol)?;
+    Some((connection, peer, protocol))
+}
+
+/// The status of what can be tried again in a moment.
+pub(crate) fn busy(message: &str) -> Status {
+    Status { retry_after: Some(RETRY_AFTER), ..Status::new(StatusCode::Busy, message) }
+}

@@ -1,0 +1,389 @@
+//! The server: streams accepted, requests out to handlers, answers in.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use slotmap::SlotMap;
+
+use crate::config::{ConfigError, ServerConfig};
+use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
+use crate::endpoint::{
+    ConnectionInfo, ConnectionKey, Gate, RegisterError, ServerStats, StreamTimers,
+};
+use crate::error::Status;
+use crate::id::{PeerId, ProtocolName, StreamId};
+use crate::time::Timestamp;
+use crate::wire::Format;
+use crate::wire::compress::{Body, Payload};
+
+/// The server machine: a [`Gate`] and the [`ServerStream`]s behind it, with one input and one
+/// ordered output.
+///
+/// See the [crate documentation](crate) for the loop that drives it.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    gate: Gate,
+    streams: SlotMap<StreamId, Driven>,
+    touched: VecDeque<StreamId>,
+    timers: StreamTimers,
+    outputs: VecDeque<ServerOutput>,
+    /// Raw streams that are open.
+    raws: BTreeSet<ConnectionKey>,
+    /// When a drain gives up on what is still at work.
+    drain_due: Option<Timestamp>,
+    now: Timestamp,
+    /// When time was last let pass.
+    ticked: Timestamp,
+}
+
+#[derive(Debug)]
+struct Driven {
+    machine: ServerStream,
+    peer: PeerId,
+    protocol: ProtocolName,
+    touched: bool,
+    timer: Option<Timestamp>,
+}
+
+impl Driven {
+    /// What has come up since time was last let pass may have been due then already.
+    fn catch_up(&mut self, gate: &mut Gate, ticked: Timestamp) {
+        if self.machine.next_deadline().is_some_and(|due| due <= ticked) {
+            self.machine.handle_timeout(gate, ticked);
+        }
+    }
+}
+
+/// A request as the server names it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId {
+    stream: StreamId,
+    call: CallId,
+}
+
+impl InboundId {
+    /// The stream on which it came.
+    #[must_use]
+    pub const fn stream(self) -> StreamId {
+        self.stream
+    }
+}
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerInput {
+    /// Something happened on a stream.
+    Stream(StreamId, StreamEvent),
+    /// Time has passed.
+    Timeout,
+}
+
+/// What is to be done outside. Exhaustive on purpose: a new duty must not go unnoticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerOutput {
+    /// Do this on a stream.
+    Stream(StreamId, StreamOp),
+    /// Reset a raw stream: the server stops, and does not wait for it any longer.
+    HangUp(ConnectionKey),
+    /// Tell the application.
+    Event(ServerEvent),
+    /// Nothing is left to do until there is input, or until this time, when there may be
+    /// something; `None` if time alone changes nothing.
+    Wait(Option<Timestamp>),
+}
+
+/// What a server tells the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// Handle this and call [`Server::respond`], once.
+    Request {
+        /// Names the request.
+        request: InboundId,
+        /// Who asks.
+        peer: PeerId,
+        /// Under which protocol.
+        protocol: ProtocolName,
+        /// The body, perhaps compressed.
+        payload: Payload,
+        /// When the caller stops waiting, if it said so.
+        deadline: Option<Timestamp>,
+    },
+    /// Nobody waits for this request any more: stop working on it and call
+    /// [`Server::abandoned`].
+    Abandon {
+        /// The request.
+        request: InboundId,
+    },
+    /// After [`Server::drain`]: no request and no stream is left. From now on protocols can be
+    /// registered again.
+    Drained,
+}
+
+impl Server {
+    /// A server without protocols.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if an option is outside its range.
+    pub fn new(config: ServerConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            gate: Gate::new(&config),
+            config,
+            streams: SlotMap::with_key(),
+            touched: VecDeque::new(),
+            timers: StreamTimers::default(),
+            outputs: VecDeque::new(),
+            raws: BTreeSet::new(),
+            drain_due: None,
+            now: Timestamp::ZERO,
+            ticked: Timestamp::ZERO,
+        })
+    }
+
+    /// Registers a protocol.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if it is registered already, or the server is stopping.
+    pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
+        self.gate.register(protocol)
+    }
+
+    /// Unregisters a protocol; requests at work are finished. Returns whether it was registered.
+    pub fn unregister(&mut self, protocol: &str) -> bool {
+        self.gate.unregister(protocol)
+    }
+
+    /// Takes a stream that a peer opened and negotiated. A stream for a protocol that is not
+    /// registered, or that comes while the server stops, is told so and closed.
+    pub fn accept(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Format,
+        now: Timestamp,
+    ) -> StreamId {
+        self.now = self.now.max(now);
+        let (config, gate) = (&self.config, &mut self.gate);
+        let machine = ServerStream::new(peer, protocol, format, config, gate, self.now);
+        let protocol = protocol.clone();
+        let stream =
+            self.streams.insert(Driven { machine, peer, protocol, touched: true, timer: None });
+        self.touched.push_back(stream);
+        stream
+    }
+
+    /// Takes in what happened. What concerns a stream that is gone is ignored.
+    pub fn handle_input(&mut self, input: ServerInput, now: Timestamp) {
+        self.now = self.now.max(now);
+        match input {
+            ServerInput::Stream(stream, event) => {
+                self.on_stream(stream, |machine, gate, now| machine.handle(event, gate, now));
+            }
+            ServerInput::Timeout => {
+                self.ticked = self.now;
+                if self.drain_due.is_some_and(|due| due <= self.now) {
+                    self.drain_due = None;
+                    self.hang_up_raws();
+                    let streams: Vec<StreamId> = self.streams.keys().collect();
+                    for stream in streams {
+                        self.on_stream(stream, |machine, gate, _| machine.reset(gate));
+                    }
+                }
+                while let Some(stream) = self.timers.pop_due(self.now) {
+                    if let Some(driven) = self.streams.get_mut(stream) {
+                        driven.timer = None;
+                    }
+                    self.on_stream(stream, ServerStream::handle_timeout);
+                }
+            }
+        }
+    }
+
+    /// Answers a request, with a body or with a failure. An answer for which nobody waits any
+    /// more is dropped.
+    pub fn respond<B: Into<Body>>(
+        &mut self,
+        request: InboundId,
+        answer: Result<B, Status>,
+        now: Timestamp,
+    ) {
+        self.now = self.now.max(now);
+        let answer = answer.map(Into::into);
+        self.on_stream(request.stream, |machine, gate, now| {
+            machine.respond(request.call, answer, gate, now);
+        });
+    }
+
+    /// Says that work on an abandoned request has stopped.
+    pub fn abandoned(&mut self, request: InboundId, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.on_stream(request.stream, |machine, gate, now| {
+            machine.abandoned(request.call, gate, now);
+        });
+    }
+
+    /// The next thing to do. Call until it returns [`ServerOutput::Wait`].
+    ///
+    /// A request is let in when it is returned here and not before: what is answered between two
+    /// calls never counts as more than one at work.
+    #[must_use]
+    pub fn poll_output(&mut self) -> ServerOutput {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
+            }
+            let Some(stream) = self.touched.pop_front() else { break };
+            if let Some(event) = self.next_event(stream) {
+                // Other streams come before its next one.
+                self.touched.push_back(stream);
+                return ServerOutput::Event(event);
+            }
+            self.collect(stream);
+        }
+        if self.gate.is_draining() && self.streams.is_empty() && self.raws.is_empty() {
+            self.drain_due = None;
+            self.gate.reopen();
+            return ServerOutput::Event(ServerEvent::Drained);
+        }
+        ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
+    }
+
+    /// Whether bytes of a stream are wanted now.
+    #[must_use]
+    pub fn wants_read(&self, stream: StreamId) -> bool {
+        self.streams.get(stream).is_some_and(|driven| driven.machine.wants_read())
+    }
+
+    /// Where the next bytes of a large request can be read to without a copy; report them with
+    /// [`StreamEvent::Filled`].
+    pub fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
+        self.streams.get_mut(stream)?.machine.space()
+    }
+
+    /// Unregisters every protocol, takes no further requests, finishes those at work, and closes
+    /// every stream; [`ServerEvent::Drained`] follows. What is still at work at `deadline` is cut
+    /// off.
+    pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.gate.drain();
+        self.drain_due = Some(deadline);
+        let streams: Vec<StreamId> = self.streams.keys().collect();
+        for stream in streams {
+            self.on_stream(stream, ServerStream::drain);
+        }
+    }
+
+    /// Whether a protocol is registered and the server is not stopping.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.gate.is_running()
+    }
+
+    /// All open streams, in no particular order.
+    #[must_use]
+    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+        self.gate.connections_info(self.now.max(now))
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.gate.stats()
+    }
+
+    /// Bytes held for incomplete requests and unwritten answers, and those not looked at.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.streams.values().map(|driven| driven.machine.buffered()).sum()
+    }
+
+    fn on_stream(
+        &mut self,
+        stream: StreamId,
+        f: impl FnOnce(&mut ServerStream, &mut Gate, Timestamp),
+    ) {
+        let now = self.now;
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        f(&mut driven.machine, &mut self.gate, now);
+        if !core::mem::replace(&mut driven.touched, true) {
+            self.touched.push_back(stream);
+        }
+    }
+
+    /// What a stream has to tell next.
+    fn next_event(&mut self, stream: StreamId) -> Option<ServerEvent> {
+        let driven = self.streams.get_mut(stream)?;
+        driven.catch_up(&mut self.gate, self.ticked);
+        Some(match driven.machine.poll_event(&mut self.gate, self.now)? {
+            ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {
+                request: InboundId { stream, call },
+                peer: driven.peer,
+                protocol: driven.protocol.clone(),
+                payload,
+                deadline,
+            },
+            ServerStreamEvent::Abandon { call } => {
+                ServerEvent::Abandon { request: InboundId { stream, call } }
+            }
+        })
+    }
+
+    /// Takes what a stream that has no events wants done, and its timer.
+    fn collect(&mut self, stream: StreamId) {
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        driven.catch_up(&mut self.gate, self.ticked);
+        while let Some(op) = driven.machine.poll_op() {
+            self.outputs.push_back(ServerOutput::Stream(stream, op));
+        }
+        driven.touched = driven.machine.has_event();
+        if driven.touched {
+            // What waited for room in the outbox is looked at now.
+            self.touched.push_back(stream);
+        }
+        if driven.machine.is_ended() {
+            self.timers.remove(stream, driven.timer);
+            driven.machine.close(&mut self.gate, self.now);
+            self.streams.remove(stream);
+        } else {
+            self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
+        }
+    }
+
+    /// Lets in a raw stream that a peer opened and negotiated. It has a place among
+    /// [`max_raw_streams`](crate::ServerConfig::max_raw_streams) until
+    /// [`close_raw`](Self::close_raw). Its bytes do not pass through this machine.
+    ///
+    /// # Errors
+    /// The [`Status`] that a request would be refused with. There is no way to tell the peer:
+    /// reset the stream.
+    pub fn accept_raw(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        now: Timestamp,
+    ) -> Result<ConnectionKey, Status> {
+        self.now = self.now.max(now);
+        let key = self.gate.accept_raw(peer, protocol, self.now)?;
+        self.raws.insert(key);
+        Ok(key)
+    }
+
+    /// Says that a raw stream is not used any more. Unknown ones are ignored.
+    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+        self.now = self.now.max(now);
+        if self.raws.remove(&key) {
+            self.gate.close_raw(key, self.now);
+        }
+    }
+
+    /// A drain gives up on raw streams.
+    fn hang_up_raws(&mut self) {
+        let raws: Vec<ConnectionKey> = self.raws.iter().copied().collect();
+        for key in raws {
+            self.outputs.push_back(ServerOutput::HangUp(key));
+            self.close_raw(key, self.now);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The client's handle: usable from any task, clones share everything.
+
+mod closest;
+mod dial;
+mod expiry;
+pub(crate) mod shared;
+pub(crate) mod ticket;
+
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use std::{fmt, mem};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use libp2p_identity::PeerId;
+use pointsub_core::endpoint::RetryPolicy;
+use pointsub_core::wire::compress::{InflateError, MIN_SIZE};
+use pointsub_core::{
+    Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
+    RequestId, Timestamp,
+};
+
+pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt, NodeInfo};
+pub use self::dial::Dial;
+use self::expiry::Expiry;
+use self::shared::{ClientHub, Outcome};
+use super::stream_info::ConnectionInfo;
+use crate::{compress, peer};
+
+/// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
+#[derive(Clone)]
+pub struct Client {
+    hub: Arc<ClientHub>,
+}
+
+impl Client {
+    pub(crate) fn new(hub: Arc<ClientHub>) -> Self {
+        Self { hub }
+    }
+
+    /// A request to `peer` under `protocol`. Await it for the response; set options before.
+    ///
+    /// The peer is dialled if there is no connection to it and an address of it is known. Dropping
+    /// the future cancels the request: the server is told, and others on the stream are not
+    /// disturbed.
+    ///
+    /// # Errors
+    /// [`RequestError`], which says what happened, in which phase, and whether the request may
+    /// have been processed.
+    pub fn send<'a>(
+        &self,
+        peer: PeerId,
+        protocol: &'a ProtocolName,
+        body: impl Into<Bytes>,
+    ) -> Call<'a> {
+        Call {
+            hub: self.hub.clone(),
+            peer,
+            protocol,
+            body: body.into(),
+            timeout: None,
+            idempotent: true,
+        }
+    }
+
+    /// Replaces the policy that decides whether and when a failed request is tried again, for all
+    /// clones of this client. It may use the client: no lock is held while it is asked.
+    pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
+        // The one before is dropped without the lock.
+        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(Arc::new(policy)));
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.hub.stats()
+    }
+
+    /// One entry for each open stream.
+    #[must_use]
+    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
+        let clock = self.hub.clock;
+        let infos = self.hub.with_dispatcher(|d| d.connections_info(clock.now()));
+        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
+    }
+
+    /// Accepts no further requests, lets those under way end, then closes every stream.
+    pub async fn drain(&self) {
+        // An error means that the swarm is gone, and the streams with it.
+        let _gone = self.hub.drain().await;
+    }
+
+    /// Fails what is under way and closes every stream.
+    pub async fn close(&self) {
+        let _gone = self.hub.close().await;
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("stats", &self.stats()).finish()
+    }
+}
+
+/// A request that is not sent yet: [`Client::send`]. Nothing happens until it is awaited.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct Call<'a> {
+    hub: Arc<ClientHub>,
+    peer: PeerId,
+    protocol: &'a ProtocolName,
+    body: Bytes,
+    timeout: Option<Duration>,
+    idempotent: bool,
+}
+
+impl Call<'_> {
+    /// The longest time the whole request may take, connecting included. The server is told how
+    /// much of it is left, and its answer is waited for until then, even for longer than
+    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
+    /// own timeouts limit each phase.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether executing the request twice does no harm. If `false`, it is tried again only after
+    /// failures that surely left it unprocessed, and so reaches a handler at most once. Default
+    /// `true`: whatever may pass is tried again.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
+        self
+    }
+}
+
+impl<'a> IntoFuture for Call<'a> {
+    type Output = Result<Bytes, RequestError>;
+    type IntoFuture = Sending<'a>;
+
+    fn into_future(self) -> Sending<'a> {
+        Sending(State::New(self))
+    }
+}
+
+/// The future of a [`Call`]. The call's [`timeout`](Call::timeout) holds even while nobody polls the
+/// swarm, or its runtime is blocked; then it is noticed 50 ms late.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Sending<'a>(State<'a>);
+
+enum State<'a> {
+    New(Call<'a>),
+    Sent(InFlight<RequestId, Outcome>),
+    /// What is left to do, if a body has to be compressed or inflated for it.
+    InSteps(BoxFuture<'a, Result<Bytes, RequestError>>),
+    Done,
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<Bytes, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::New(_) = self.0
+            && let State::New(call) = mem::replace(&mut self.0, State::Done)
+        {
+            self.0 = begin(call)?;
+        }
+        if let State::Sent(sent) = &mut self.0 {
+            let outcome = ready!(sent.poll_unpin(cx));
+            self.0 = State::Done;
+            let payload = outcome.ok_or_else(gone)??;
+            if !payload.is_compressed() {
+                return Poll::Ready(payload.into_bytes().map_err(broken));
+            }
+            self.0 = State::InSteps(inflate(payload).boxed());
+        }
+        let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
+        let outcome = ready!(rest.poll_unpin(cx));
+        self.0 = State::Done;
+        Poll::Ready(outcome)
+    }
+}
+
+impl fmt::Debug for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New(_) => "New",
+            Self::Sent(_) => "Sent",
+            Self::InSteps(_) => "InSteps",
+            Self::Done => "Done",
+        })
+    }
+}
+
+/// Sends, unless the body is to be compressed first.
+fn begin(call: Call<'_>) -> Result<State<'_>, RequestError> {
+    let Call { hub, peer, protocol, body, timeout, idempotent } = call;
+    let options = options(&hub, timeout, idempotent);
+    let peer = peer::to_core(&peer);
+    if !compresses(&hub, Some((&peer, protocol)), &body) {
+        return Ok(State::Sent(start(hub, &peer, protocol, body.into(), options)?));
+    }
+    let rest = async move {
+        let body = compress::deflate(body).await;
+        let outcome = start(hub, &peer, protocol, body, options)?.await;
+        inflate(outcome.ok_or_else(gone)??).await
+    };
+    Ok(State::InSteps(rest.boxed()))
+}
+
+fn start(
+    hub: Arc<ClientHub>,
+    peer: &pointsub_core::PeerId,
+    protocol: &ProtocolName,
+    body: Body,
+    options: CallOptions,
+) -> Result<InFlight<RequestId, Outcome>, RequestError> {
+    let (id, outcome) = hub.send(peer, protocol.as_str(), body, options)?;
+    Ok(InFlight::new(hub, id, outcome, options.deadline))
+}
+
+fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
+    let mut options = CallOptions::default().with_idempotent(idempotent);
+    options.deadline = timeout.map(|timeout| hub.clock.now() + timeout);
+    options
+}
+
+/// Whether to try to compress a body.
+fn compresses(
+    hub: &ClientHub,
+    whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
+    body: &Bytes,
+) -> bool {
+    body.len() >= MIN_SIZE && hub.compresses_for(whom, body.len())
+}
+
+/// Takes the bytes of an answer, on the caller's task.
+async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
+    compress::inflate(payload).await.map_err(broken)
+}
+
+fn broken(error: InflateError) -> RequestError {
+    RequestError::new(error.into(), Phase::Answer, Delivery::Processed)
+}
+
+fn gone() -> RequestError {
+    RequestError::new(Cause::Closed, Phase::Wait, Delivery::Unknown)
+}
+
+/// Something that was sent and whose outcome is waited for. Dropping it before cancels it.
+#[derive(Debug)]
+struct InFlight<Id: InHub, T> {
+    hub: Arc<ClientHub>,
+    id: Id,
+    outcome: oneshot::Receiver<T>,
+    /// Of a caller with a deadline.
+    expiry: Option<Expiry>,
+    done: bool,
+}
+
+/// The name of something that the hub can be told to end.
+trait InHub: Copy + Unpin {
+    /// Nobody waits for it any more.
+    fn cancel(self, hub: &Arc<ClientHub>);
+
+    /// Its deadline has passed: the outcome follows at once.
+    fn expire(self, hub: &Arc<ClientHub>);
+}
+
+impl InHub for RequestId {
+    fn cancel(self, hub: &Arc<ClientHub>) {
+        hub.cancel(self);
+    }
+
+    fn expire(self, hub: &Arc<ClientHub>) {
+        hub.expire(self);
+    }
+}
+
+impl<Id: InHub, T> InFlight<Id, T> {
+    fn new(
+        hub: Arc<ClientHub>,
+        id: Id,
+        outcome: oneshot::Receiver<T>,
+        deadline: Option<Timestamp>,
+    ) -> Self {
+        let expiry = deadline.map(|deadline| Expiry::new(&hub.deadlines, deadline));
+        Self { hub, id, outcome, expiry, done: false }
+    }
+}
+
+impl<Id: InHub, T> Future for InFlight<Id, T> {
+    /// `None` if nobody is left to tell the outcome.
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut outcome = self.outcome.poll_unpin(cx);
+        if outcome.is_pending()
+            && let Some(expiry) = &mut self.expiry
+            && expiry.poll_passed(cx)
+        {
+            self.expiry = None;
+            self.id.expire(&self.hub);
+            outcome = self.outcome.poll_unpin(cx);
+        }
+        let outcome = ready!(outcome);
+        self.done = true;
+        Poll::Ready(outcome.ok())
+    }
+}
+
+impl<Id: InHub, T> Drop for InFlight<Id, T> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.id.cancel(&self.hub);
+        }
+    }
+}

@@ -1,0 +1,572 @@
+//! Where callers, streams and the swarm meet: the dispatcher behind a short lock.
+//!
+//! A call on a warm stream never visits the swarm's task. Callers put a request in, the task of
+//! the stream's connection takes a batch of commands out, and reports a batch of outcomes.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures::channel::oneshot;
+use futures::task::AtomicWaker;
+use libp2p_swarm::{ConnectionId, Stream};
+use parking_lot::Mutex;
+use pointsub_core::connection::{ClientStream, Report, portion};
+use pointsub_core::endpoint::closest::Point;
+use pointsub_core::endpoint::{Directive, Dispatcher, Question};
+use pointsub_core::{
+    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
+    ClosestOptions, DialId, Format, Payload, PeerId, ProtocolName, RequestError, RequestId,
+    SendError, StreamError, StreamId, Timestamp,
+};
+use slotmap::SecondaryMap;
+
+use super::expiry::Deadlines;
+use super::ticket::{OpenTicket, Wanted};
+use crate::api::raw::{Line, Place, RawStream};
+use crate::clock::Clock;
+use crate::connection::buffers;
+use crate::connection::negotiation::Names;
+use crate::timer::Timer;
+use crate::{notify, peer};
+
+/// What a caller waits for.
+pub(crate) type Outcome = Result<Payload, RequestError>;
+/// What a caller of the closest node waits for.
+pub(crate) type ClosestOutcome = Result<Closest, ClosestError>;
+/// What a dialling caller waits for.
+pub(crate) type DialOutcome = Result<RawStream, RequestError>;
+
+#[derive(Debug)]
+pub(crate) struct ClientHub {
+    pub(crate) clock: Clock,
+    pub(crate) config: ClientConfig,
+    pub(super) deadlines: Arc<Deadlines>,
+    local: libp2p_identity::PeerId,
+    state: Mutex<State>,
+    /// The task that polls the behaviour.
+    swarm: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct State {
+    dispatcher: Dispatcher,
+    lanes: SecondaryMap<StreamId, Lane>,
+    waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
+    closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
+    dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
+    /// Raw streams that are open.
+    lines: SecondaryMap<DialId, Arc<Line>>,
+    opens: VecDeque<OpenCommand>,
+    drained: Vec<oneshot::Sender<()>>,
+    /// The deadline that the behaviour knows of.
+    swarm_due: Option<Timestamp>,
+}
+
+/// What waits for one stream's driver.
+#[derive(Debug)]
+struct Lane {
+    commands: Vec<Command>,
+    driver: Option<Waker>,
+    /// On which connection it is.
+    connection: Option<ConnectionId>,
+}
+
+/// What the dispatcher wants of one stream.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Start {
+        request: RequestId,
+        body: Body,
+        deadline: Option<Timestamp>,
+    },
+    Cancel {
+        request: RequestId,
+    },
+    Close,
+    /// There is a better connection.
+    Retire,
+}
+
+/// What the dispatcher wants of the swarm.
+#[derive(Debug)]
+pub(crate) enum OpenCommand {
+    Open(OpenTicket),
+    Abandon(Wanted),
+}
+
+/// What is to be done once the lock is released.
+#[derive(Debug, Default)]
+struct Effects {
+    wake: Vec<Waker>,
+    answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    answer_closest: Vec<(oneshot::Sender<ClosestOutcome>, ClosestOutcome)>,
+    answer_dials: Vec<(oneshot::Sender<DialOutcome>, DialOutcome)>,
+    hang_up: Vec<Arc<Line>>,
+    wake_swarm: bool,
+    drained: Vec<oneshot::Sender<()>>,
+    /// For rules of the user's, which may use the client.
+    questions: Vec<Question>,
+}
+
+impl ClientHub {
+    pub(crate) fn new(
+        config: ClientConfig,
+        local: libp2p_identity::PeerId,
+        clock: Clock,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            config: config.clone(),
+            deadlines: Deadlines::new(clock),
+            local,
+            state: Mutex::new(State {
+                dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
+                lanes: SecondaryMap::new(),
+                waiters: SecondaryMap::new(),
+                closest_waiters: SecondaryMap::new(),
+                dial_waiters: SecondaryMap::new(),
+                lines: SecondaryMap::new(),
+                opens: VecDeque::new(),
+                drained: Vec::new(),
+                swarm_due: None,
+            }),
+            swarm: AtomicWaker::new(),
+        })
+    }
+
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        body: Body,
+        options: CallOptions,
+    ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send(peer, protocol, body, options, now)?;
+            state.waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    /// Asks for a raw stream.
+    pub(crate) fn dial(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(DialId, oneshot::Receiver<DialOutcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.dial(peer, protocol, deadline, now)?;
+            state.dial_waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    /// A raw stream is not used any more, or not waited for.
+    pub(crate) fn hang_up(self: &Arc<Self>, dial: DialId) {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.dial_waiters.remove(dial);
+            state.lines.remove(dial);
+            state.dispatcher.hang_up(dial, now);
+        });
+    }
+
+    /// A raw stream is there.
+    pub(crate) fn dialed(
+        self: &Arc<Self>,
+        dial: DialId,
+        io: Stream,
+        peer: &PeerId,
+        protocol: &ProtocolName,
+        share: Arc<()>,
+    ) {
+        let now = self.clock.now();
+        let line = Arc::<Line>::default();
+        let waiter = self.update(|state| {
+            if !state.dispatcher.dialed(dial, now) {
+                return None;
+            }
+            state.lines.insert(dial, line.clone());
+            state.dial_waiters.remove(dial)
+        });
+        if let Some(waiter) = waiter {
+            let (local, peer) = (self.local, peer::to_libp2p(peer));
+            let place = Place::Dialled(self.clone(), dial, share);
+            let stream = RawStream::new(io, place, local, peer, protocol.clone(), line);
+            // If the caller has gone, dropping the stream hangs it up.
+            let _gone = waiter.send(Ok(stream));
+        }
+    }
+
+    /// A stream for requests is there. Returns its machine, if anybody still wants it.
+    pub(crate) fn opened(
+        self: &Arc<Self>,
+        stream: StreamId,
+        format: Format,
+        connection: Option<ConnectionId>,
+    ) -> Option<ClientStream> {
+        let now = self.clock.now();
+        self.update(|state| {
+            let lane = Lane { commands: Vec::new(), driver: None, connection };
+            state.lanes.insert(stream, lane);
+            if state.dispatcher.opened(stream, format, now) {
+                let machine = ClientStream::new(format, state.dispatcher.config(), now);
+                Some(machine.with_buffers(buffers::shared()))
+            } else {
+                state.lanes.remove(stream);
+                None
+            }
+        })
+    }
+
+    /// There is a better connection than that of these streams: they take no further requests.
+    pub(crate) fn retire(self: &Arc<Self>, streams: impl IntoIterator<Item = StreamId>) {
+        let now = self.clock.now();
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        for stream in streams {
+            state.command(stream, Command::Retire, &mut effects);
+            // From this moment on, not from when its driver has heard of it.
+            state.dispatcher.report(stream, Report::Retired, now);
+        }
+        state.apply(self, &mut effects);
+        drop(state);
+        self.fire(effects);
+    }
+
+    /// There is a better connection than this one.
+    pub(crate) fn retire_connection(self: &Arc<Self>, connection: ConnectionId) {
+        let state = self.state.lock();
+        let on_it = state.lanes.iter().filter(|(_, lane)| lane.connection == Some(connection));
+        let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
+        drop(state);
+        self.retire(streams);
+    }
+
+    /// A stream could not be opened.
+    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
+    }
+
+    pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.waiters.remove(request);
+            state.dispatcher.cancel(request, now);
+        });
+    }
+
+    /// The deadline of a request has passed, and nobody has said so.
+    pub(crate) fn expire(self: &Arc<Self>, request: RequestId) {
+        let now = self.clock.now();
+        self.update(|State { dispatcher, lanes, .. }| {
+            let waits = |command: &Command| matches!(command, Command::Start { request: waiting, .. } if *waiting == request);
+            let begun = |stream| {
+                !lanes.get(stream).is_some_and(|lane: &Lane| lane.commands.iter().any(waits))
+            };
+            dispatcher.expire(request, begun, now);
+        });
+    }
+
+    pub(crate) fn expire_closest(self: &Arc<Self>, call: ClosestId) {
+        let now = self.clock.now();
+        self.update(|state| state.dispatcher.expire_closest(call, now));
+    }
+
+    pub(crate) fn expire_dial(self: &Arc<Self>, dial: DialId) {
+        let now = self.clock.now();
+        self.update(|state| state.dispatcher.expire_dial(dial, now));
+    }
+
+    pub(crate) fn send_closest(
+        self: &Arc<Self>,
+        protocol: &str,
+        key: Point,
+        body: Body,
+        options: ClosestOptions,
+    ) -> Result<(ClosestId, oneshot::Receiver<ClosestOutcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send_closest(protocol, key, body, options, now)?;
+            state.closest_waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    pub(crate) fn cancel_closest(self: &Arc<Self>, call: ClosestId) {
+        let now = self.clock.now();
+        self.update(|state| {
+            state.closest_waiters.remove(call);
+            state.dispatcher.cancel_closest(call, now);
+        });
+    }
+
+    /// Asks or tells the dispatcher something that leads to no directive.
+    pub(crate) fn with_dispatcher<T>(&self, f: impl FnOnce(&mut Dispatcher) -> T) -> T {
+        f(&mut self.state.lock().dispatcher)
+    }
+
+    /// Whether it makes sense to compress a body for this peer: not if the peer is known to serve
+    /// the protocol in the plain format, nor if the body will be refused. `None` if it is not known who will get it.
+    pub(crate) fn compresses_for(
+        &self,
+        whom: Option<(&PeerId, &ProtocolName)>,
+        len: usize,
+    ) -> bool {
+        let dispatcher = &self.state.lock().dispatcher;
+        let config = dispatcher.config();
+        config.compression()
+            && len <= config.max_block_size()
+            && whom.and_then(|(peer, protocol)| dispatcher.format_of(peer, protocol.as_str()))
+                != Some(Format::Plain)
+    }
+
+    pub(crate) fn stats(&self) -> ClientStats {
+        self.state.lock().dispatcher.stats()
+    }
+
+    /// Fails what is under way, closes every stream; the receiver hears when nothing is left.
+    pub(crate) fn close(self: &Arc<Self>) -> oneshot::Receiver<()> {
+        self.stop(Dispatcher::close)
+    }
+
+    /// Lets what is under way end, then closes; the receiver hears when nothing is left.
+    pub(crate) fn drain(self: &Arc<Self>) -> oneshot::Receiver<()> {
+        self.stop(Dispatcher::drain)
+    }
+
+    /// The swarm is gone: nothing can be sent or opened any more.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let opens = self.update(|state| {
+            state.dispatcher.close(now);
+            std::mem::take(&mut state.opens)
+        });
+        // Dropped without the lock, because each of them takes it.
+        drop(opens);
+    }
+
+    fn stop(
+        self: &Arc<Self>,
+        how: impl FnOnce(&mut Dispatcher, Timestamp),
+    ) -> oneshot::Receiver<()> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        self.update(|state| {
+            state.drained.push(sender);
+            how(&mut state.dispatcher, now);
+            if state.dispatcher.is_drained() {
+                notify(&mut state.drained);
+            }
+        });
+        receiver
+    }
+
+    /// Takes what waits for a stream's driver, or a portion of it, and remembers how to wake it for
+    /// more. Whether something is left.
+    pub(crate) fn take_commands(
+        &self,
+        stream: StreamId,
+        in_flight: usize,
+        commands: &mut Vec<Command>,
+        cx: &Context<'_>,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let Some(lane) = state.lanes.get_mut(stream) else { return false };
+        match &mut lane.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            driver => *driver = Some(cx.waker().clone()),
+        }
+        let portion = portion(lane.commands.len(), in_flight);
+        if portion < lane.commands.len() {
+            commands.extend(lane.commands.drain(..portion));
+            return true;
+        }
+        std::mem::swap(&mut lane.commands, commands);
+        false
+    }
+
+    /// Passes on what a stream reports, and takes what that leads to on the same stream.
+    pub(crate) fn report(
+        self: &Arc<Self>,
+        stream: StreamId,
+        machine: &mut ClientStream,
+        commands: &mut Vec<Command>,
+        now: Timestamp,
+    ) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        while let Some(report) = machine.poll_report() {
+            let closed = report == Report::Closed;
+            state.dispatcher.report(stream, report, now);
+            state.apply(self, &mut effects);
+            if closed {
+                state.lanes.remove(stream);
+            }
+        }
+        if let Some(lane) = state.lanes.get_mut(stream) {
+            std::mem::swap(&mut lane.commands, commands);
+        }
+        drop(state);
+        self.fire(effects);
+    }
+
+    /// What the swarm is to do next. Also lets time pass for the dispatcher.
+    pub(crate) fn poll_open(
+        self: &Arc<Self>,
+        timer: &mut Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<OpenCommand> {
+        self.swarm.register(cx.waker());
+        loop {
+            let due = {
+                let mut state = self.state.lock();
+                if let Some(command) = state.opens.pop_front() {
+                    return Poll::Ready(command);
+                }
+                state.swarm_due = state.dispatcher.next_deadline();
+                state.swarm_due
+            };
+            if !timer.poll_due(due, cx) {
+                return Poll::Pending;
+            }
+            let now = self.clock.now();
+            self.update(|state| state.dispatcher.handle_timeout(now));
+        }
+    }
+
+    fn update<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let result = f(&mut state);
+        state.apply(self, &mut effects);
+        drop(state);
+        self.fire(effects);
+        result
+    }
+
+    fn fire(self: &Arc<Self>, mut effects: Effects) {
+        for (waiter, outcome) in effects.answer.drain(..) {
+            // The caller may have gone; its cancellation is on the way then.
+            let _gone = waiter.send(outcome);
+        }
+        for (waiter, outcome) in effects.answer_closest.drain(..) {
+            let _gone = waiter.send(outcome);
+        }
+        for (waiter, outcome) in effects.answer_dials.drain(..) {
+            let _gone = waiter.send(outcome);
+        }
+        effects.hang_up.drain(..).for_each(|line| line.hang_up());
+        effects.wake.drain(..).for_each(Waker::wake);
+        if effects.wake_swarm {
+            self.swarm.wake();
+        }
+        notify(&mut effects.drained);
+        for question in effects.questions {
+            let decision = question.decide();
+            let now = self.clock.now();
+            self.update(|state| state.dispatcher.decided(decision, now));
+        }
+    }
+}
+
+impl State {
+    /// Carries out what the dispatcher decided.
+    fn apply(&mut self, hub: &Arc<ClientHub>, effects: &mut Effects) {
+        while let Some(directive) = self.dispatcher.poll_directive() {
+            match directive {
+                Directive::Start { stream, request, body, deadline } => {
+                    self.command(stream, Command::Start { request, body, deadline }, effects);
+                }
+                Directive::Cancel { stream, request } => {
+                    self.command(stream, Command::Cancel { request }, effects);
+                }
+                Directive::Close { stream } => self.command(stream, Command::Close, effects),
+                Directive::Open { stream, peer, protocol, offer } => {
+                    let wanted = Wanted::Pooled(stream);
+                    let names = Names::offered(&protocol, offer);
+                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                }
+                Directive::Dial { dial, peer, protocol } => {
+                    let names = Names::raw(&protocol);
+                    let wanted = Wanted::Raw(dial);
+                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                }
+                Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
+                Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
+                Directive::Ask(question) => effects.questions.push(*question),
+                Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
+                Directive::Event(ClientEvent::DialFailed { dial, error }) => {
+                    let waiter = self.dial_waiters.remove(dial);
+                    effects.answer_dials.extend(waiter.map(|waiter| (waiter, Err(error))));
+                }
+                Directive::Event(ClientEvent::Response { request, payload }) => {
+                    self.answer(request, Ok(payload), effects);
+                }
+                Directive::Event(ClientEvent::Failed { request, error }) => {
+                    self.answer(request, Err(error), effects);
+                }
+                Directive::Event(ClientEvent::Closest { call, outcome }) => {
+                    if let Some(waiter) = self.closest_waiters.remove(call) {
+                        effects.answer_closest.push((waiter, outcome));
+                    }
+                }
+                Directive::Event(ClientEvent::Drained) => {
+                    effects.drained.append(&mut self.drained);
+                }
+                Directive::Event(_) => {}
+            }
+        }
+        let due = self.dispatcher.next_deadline();
+        if due.is_some_and(|due| self.swarm_due.is_none_or(|known| due < known)) {
+            self.swarm_due = due;
+            effects.wake_swarm = true;
+        }
+    }
+
+    fn open(&mut self, ticket: OpenTicket, effects: &mut Effects) {
+        self.opens.push_back(OpenCommand::Open(ticket));
+        effects.wake_swarm = true;
+    }
+
+    fn abandon(&mut self, wanted: Wanted, effects: &mut Effects) {
+        self.opens.push_back(OpenCommand::Abandon(wanted));
+        effects.wake_swarm = true;
+    }
+
+    fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
+        if let Some(lane) = self.lanes.get_mut(stream) {
+            // A driver takes all at once, so only the first command has to wake it.
+            if lane.commands.is_empty() {
+                effects.wake.extend(lane.driver.clone());
+            }
+            lane.commands.push(command);
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {
+        if let Some(waiter) = self.waiters.remove(request) {
+            effects.answer.push((waiter, outcome));
+        }
+    }
+}
+
+/// A number that differs from client to client, so that their retries do not coincide.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

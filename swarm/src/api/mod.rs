@@ -1,0 +1,10 @@
+//! What applications hold: the handles of client and server, and raw streams.
+
+pub(crate) mod client;
+pub mod go12;
+pub(crate) mod pointsub;
+pub(crate) mod raw;
+#[cfg(feature = "tokio")]
+mod raw_tokio;
+pub(crate) mod server;
+pub(crate) mod stream_info;

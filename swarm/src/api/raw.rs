@@ -1,0 +1,209 @@
+//! Raw duplex streams: bytes in a format of the application's, between two peers.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures::task::AtomicWaker;
+use futures::{AsyncRead, AsyncWrite};
+use futures_timer::Delay;
+use libp2p_identity::PeerId;
+use libp2p_swarm::Stream;
+use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::{DialId, ProtocolName};
+
+use super::client::shared::ClientHub;
+use super::server::shared::ServerHub;
+
+/// A raw stream between two peers, the counterpart of Go's `net.Conn`: made by
+/// [`Client::dial`](crate::Client::dial) on one side and
+/// [`Listener::accept`](crate::Listener::accept) on the other.
+///
+/// It implements the `AsyncRead` and `AsyncWrite` of the `futures` crate, and with feature `tokio`
+/// also those of tokio. Closing it (`close`, in tokio `shutdown`) ends this direction and leaves
+/// the other one open.
+/// Dropping it without that resets it: the peer sees the stream break, or end, since Yamux shows
+/// a reset as an end where all that was sent has been read. Over QUIC it breaks in any case, and a
+/// close is done when the peer's end of the connection has everything.
+///
+/// Writes go to libp2p's buffers: `flush` before waiting for an answer. A peer that does not read
+/// makes writes wait (libp2p's flow control, 256 KiB and more on Yamux).
+pub struct RawStream {
+    // Dropped first: only then is the place free.
+    io: Stream,
+    #[expect(dead_code, reason = "dropping it is its use")]
+    place: Place,
+    local: PeerId,
+    peer: PeerId,
+    protocol: ProtocolName,
+    line: Arc<Line>,
+    read_deadline: Deadline,
+    write_deadline: Deadline,
+}
+
+impl RawStream {
+    pub(crate) fn new(
+        io: Stream,
+        place: Place,
+        local: PeerId,
+        peer: PeerId,
+        protocol: ProtocolName,
+        line: Arc<Line>,
+    ) -> Self {
+        let (read_deadline, write_deadline) = (Deadline::default(), Deadline::default());
+        Self { io, place, local, peer, protocol, line, read_deadline, write_deadline }
+    }
+
+    /// This end's peer id.
+    #[must_use]
+    pub fn local_peer_id(&self) -> PeerId {
+        self.local
+    }
+
+    /// The other end's peer id, authenticated by the connection.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The protocol that was dialled.
+    #[must_use]
+    pub fn protocol(&self) -> &ProtocolName {
+        &self.protocol
+    }
+
+    /// From then on reads fail with [`io::ErrorKind::TimedOut`], until the deadline is moved; also
+    /// one that waits already. `None`, the default: never.
+    pub fn set_read_deadline(&mut self, deadline: Option<Instant>) {
+        self.read_deadline.set(deadline);
+    }
+
+    /// From then on writes, flushes and closes fail with [`io::ErrorKind::TimedOut`], until the
+    /// deadline is moved; also one that waits already. `None`, the default: never.
+    pub fn set_write_deadline(&mut self, deadline: Option<Instant>) {
+        self.write_deadline.set(deadline);
+    }
+
+    /// Aborts both directions.
+    pub fn reset(self) {
+        drop(self);
+    }
+
+    fn may_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.line.check(&self.line.writer, cx)?;
+        self.write_deadline.check(cx)
+    }
+}
+
+impl AsyncRead for RawStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.line.check(&self.line.reader, cx)?;
+        self.read_deadline.check(cx)?;
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for RawStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.may_write(cx)?;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.may_write(cx)?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.may_write(cx)?;
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}
+
+impl fmt::Debug for RawStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawStream")
+            .field("peer", &self.peer)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a stream's owner hears that the node ends it.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    hung_up: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Line {
+    /// Ends the stream: whoever reads or writes is told.
+    pub(crate) fn hang_up(&self) {
+        self.hung_up.store(true, Ordering::SeqCst);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
+        waker.register(cx.waker());
+        if self.hung_up.load(Ordering::SeqCst) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this node has stopped"));
+        }
+        Ok(())
+    }
+}
+
+/// What a stream takes up. Dropping it gives that back.
+pub(crate) enum Place {
+    /// Also on its connection, for as long as this share of it lives.
+    Dialled(Arc<ClientHub>, DialId, #[expect(dead_code, reason = "counts")] Arc<()>),
+    /// Likewise.
+    Accepted(Arc<ServerHub>, ConnectionKey, #[expect(dead_code, reason = "counts")] Arc<()>),
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match self {
+            Self::Dialled(hub, dial, _) => hub.hang_up(*dial),
+            Self::Accepted(hub, key, _) => hub.close_raw(*key),
+        }
+    }
+}
+
+/// A time after which one direction fails.
+#[derive(Debug, Default)]
+struct Deadline {
+    at: Option<Instant>,
+    /// Made at the first wait.
+    timer: Option<Delay>,
+}
+
+impl Deadline {
+    fn set(&mut self, at: Option<Instant>) {
+        *self = Self { at, timer: None };
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(at) = self.at else { return Ok(()) };
+        let left = at.saturating_duration_since(Instant::now());
+        let timer = self.timer.get_or_insert_with(|| Delay::new(left));
+        if left.is_zero() || Pin::new(timer).poll(cx).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! The server's handle: usable from any task, clones share everything.
+
+pub(crate) mod handler;
+mod listen;
+pub(crate) mod semaphore;
+pub(crate) mod shared;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pointsub_core::endpoint::RegisterError;
+use pointsub_core::{ProtocolName, ServerStats};
+
+pub use self::handler::{Handler, HandlerError, Request, Spawned};
+pub use self::listen::Listener;
+use self::shared::ServerHub;
+pub use self::shared::Stopped;
+use super::stream_info::ConnectionInfo;
+
+/// Serves protocols. Cheap to clone; clones share handlers, limits and counters.
+#[derive(Clone)]
+pub struct Server {
+    hub: Arc<ServerHub>,
+}
+
+impl Server {
+    pub(crate) fn new(hub: Arc<ServerHub>) -> Self {
+        Self { hub }
+    }
+
+    /// Serves a protocol from now on, on connections that are open already too; peers learn of it
+    /// through identify. Its message has room for some 40 protocols with names of 30 bytes. Beyond that
+    /// peers learn neither protocols nor addresses, which a [`Node`](crate::Node) logs as a warning;
+    /// requests are served all the same.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if the protocol has a handler already, or the server is stopping.
+    pub fn register(
+        &self,
+        protocol: &ProtocolName,
+        handler: impl Handler,
+    ) -> Result<(), RegisterError> {
+        self.hub.register(protocol, Arc::new(handler))
+    }
+
+    /// Stops serving a protocol. Requests at work are finished, later ones are answered
+    /// `not found`. Returns whether it was served.
+    pub fn unregister(&self, protocol: &ProtocolName) -> bool {
+        self.hub.unregister(protocol)
+    }
+
+    /// Whether a protocol is registered and the server is not stopping.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.hub.state.lock().gate.is_running()
+    }
+
+    /// Counters so far, and how things stand.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.hub.state.lock().gate.stats()
+    }
+
+    /// All streams that peers have open at this server, in no particular order. No request is let
+    /// in while they are collected: ask every second, not every millisecond.
+    #[must_use]
+    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
+        let clock = self.hub.clock;
+        let infos = self.hub.state.lock().gate.connections_info(clock.now());
+        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
+    }
+
+    /// Unregisters every protocol, takes no further requests, tells clients so, finishes what is
+    /// at work, and closes every stream. Clients that ask meanwhile are told that the server is
+    /// [draining](crate::StatusCode::Draining), and try again. What is still at work after `grace`
+    /// is cut off, also if the future of this is dropped before.
+    ///
+    /// When this returns, clients of this library have got their answers: each of them confirms it
+    /// by ending its streams. Protocols can be [registered](Self::register) again, and the server
+    /// serves again. Until then registering is [`RegisterError::Draining`].
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        self.hub.stop(grace, false).await.unwrap_or_default()
+    }
+
+    /// Stops for good: the node ends.
+    pub(crate) async fn end(&self, grace: Duration) -> Stopped {
+        self.hub.stop(grace, true).await.unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("stats", &self.stats()).finish()
+    }
+}

@@ -1,0 +1,411 @@
+//! Where handlers, streams and the swarm meet on the serving side.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
+use futures::task::AtomicWaker;
+use futures_timer::Delay;
+use libp2p_identity::PeerId;
+use libp2p_swarm::Stream;
+use parking_lot::Mutex;
+use pointsub_core::connection::{CallId, ServerStream};
+use pointsub_core::endpoint::{ConnectionKey, Gate, RegisterError};
+use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
+use slotmap::SecondaryMap;
+
+use super::handler::Handler;
+use super::semaphore::Turns;
+use crate::api::raw::{Line, Place, RawStream};
+use crate::clock::Clock;
+use crate::connection::buffers;
+use crate::connection::negotiation::{Speaks, WireName};
+use crate::peer;
+use crate::runtime::Executor;
+
+pub(crate) struct ServerHub {
+    pub(crate) local: PeerId,
+    pub(crate) clock: Clock,
+    pub(crate) config: ServerConfig,
+    pub(crate) executor: Executor,
+    /// Of handlers with large bodies.
+    pub(crate) turns: Arc<Turns>,
+    /// Held for fractions of a microsecond, never while a handler runs.
+    pub(crate) state: Mutex<State>,
+    /// The task that polls the behaviour.
+    swarm: AtomicWaker,
+}
+
+pub(crate) struct State {
+    pub(crate) gate: Gate,
+    /// Of every protocol that the gate knows.
+    services: BTreeMap<ProtocolName, Service>,
+    /// The next listener's.
+    listening: u64,
+    /// Both names of every protocol, as negotiated; made anew at each change.
+    names: Arc<[WireName]>,
+    /// The streams that are served; not those that are only told that they are not.
+    lanes: SecondaryMap<ConnectionKey, Arc<Lane>>,
+    /// Raw streams that are open, accepted or waiting for that.
+    lines: SecondaryMap<ConnectionKey, Arc<Line>>,
+    /// Who waits until no stream is left.
+    stopping: Vec<oneshot::Sender<Stopped>>,
+    /// What the stop that is under way, or was last, could not bring to its end.
+    stopped: Stopped,
+    /// What it had to begin with.
+    abandoned_before: u64,
+    /// It will not serve again.
+    ended: bool,
+}
+
+/// What a stop of the server could not bring to its end within the time it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Requests whose handlers were cut off. Their callers are told that they may have been processed.
+    pub cut_off: u64,
+    /// Streams whose peers did not confirm within `write_timeout`, or the grace, that they have got
+    /// their last answers. Peers that speak the plain format are not counted: they confirm nothing.
+    pub unconfirmed: u64,
+}
+
+/// What becomes of a protocol's streams.
+enum Service {
+    /// Their requests are answered.
+    Handler(Arc<dyn Handler>),
+    /// They are handed on as they are.
+    Listener(Listening, mpsc::UnboundedSender<RawStream>),
+}
+
+/// One listener, told apart from others that listened for the same protocol before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listening(u64);
+
+/// What waits for one stream's driver.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    commands: Mutex<Vec<Command>>,
+    driver: AtomicWaker,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A handler has ended.
+    Respond {
+        call: CallId,
+        answer: Result<Body, Status>,
+    },
+    /// A handler was stopped.
+    Abandoned {
+        call: CallId,
+    },
+    Drain {
+        /// The server stops, and is to know that the peer has got everything.
+        stop: bool,
+    },
+    Reset,
+}
+
+impl Lane {
+    pub(crate) fn push(&self, command: Command) {
+        self.commands.lock().push(command);
+        self.driver.wake();
+    }
+
+    pub(crate) fn take(&self, into: &mut Vec<Command>, cx: &Context<'_>) {
+        self.driver.register(cx.waker());
+        std::mem::swap(&mut *self.commands.lock(), into);
+    }
+}
+
+/// A stream that was taken on.
+pub(crate) struct Accepted {
+    pub(crate) machine: ServerStream,
+    /// Who answers its requests; nobody if it is refused.
+    pub(crate) handler: Option<Arc<dyn Handler>>,
+    pub(crate) lane: Arc<Lane>,
+}
+
+impl ServerHub {
+    pub(crate) fn new(
+        config: ServerConfig,
+        local: PeerId,
+        clock: Clock,
+        executor: Executor,
+    ) -> Arc<Self> {
+        let state = Mutex::new(State {
+            gate: Gate::new(&config),
+            services: BTreeMap::new(),
+            listening: 0,
+            names: Arc::default(),
+            lanes: SecondaryMap::new(),
+            lines: SecondaryMap::new(),
+            stopping: Vec::new(),
+            stopped: Stopped::default(),
+            abandoned_before: 0,
+            ended: false,
+        });
+        let (turns, swarm) = (Turns::new(), AtomicWaker::new());
+        Arc::new(Self { local, clock, config, executor, turns, state, swarm })
+    }
+
+    pub(crate) fn register(
+        &self,
+        protocol: &ProtocolName,
+        handler: Arc<dyn Handler>,
+    ) -> Result<(), RegisterError> {
+        self.serve(protocol, |_| Service::Handler(handler))
+    }
+
+    pub(crate) fn listen(
+        &self,
+        protocol: &ProtocolName,
+        sender: mpsc::UnboundedSender<RawStream>,
+    ) -> Result<Listening, RegisterError> {
+        let mut listening = Listening(0);
+        self.serve(protocol, |state| {
+            state.listening += 1;
+            listening = Listening(state.listening);
+            Service::Listener(listening, sender)
+        })?;
+        Ok(listening)
+    }
+
+    fn serve(
+        &self,
+        protocol: &ProtocolName,
+        service: impl FnOnce(&mut State) -> Service,
+    ) -> Result<(), RegisterError> {
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(RegisterError::Closed);
+        }
+        state.gate.register(protocol)?;
+        let service = service(&mut state);
+        state.services.insert(protocol.clone(), service);
+        state.rename();
+        drop(state);
+        self.swarm.wake();
+        Ok(())
+    }
+
+    /// A listener is gone; the protocol may be served by another one already.
+    pub(crate) fn unlisten(&self, protocol: &ProtocolName, listening: Listening) {
+        let is_this =
+            |service: &Service| matches!(service, Service::Listener(l, _) if *l == listening);
+        if self.state.lock().services.get(protocol).is_some_and(is_this) {
+            self.unregister(protocol);
+        }
+    }
+
+    pub(crate) fn unregister(&self, protocol: &ProtocolName) -> bool {
+        let mut state = self.state.lock();
+        let known = state.gate.unregister(protocol.as_str());
+        let service = state.services.remove(protocol);
+        state.rename();
+        // What a handler owns may ask the server something as it is dropped.
+        drop(state);
+        drop(service);
+        self.swarm.wake();
+        known
+    }
+
+    /// The names to listen for now.
+    pub(crate) fn names(&self) -> Arc<[WireName]> {
+        self.state.lock().names.clone()
+    }
+
+    pub(crate) fn register_swarm(&self, waker: &Waker) {
+        self.swarm.register(waker);
+    }
+
+    /// Takes on a stream; refuses it if its connection has too many or nobody serves the protocol.
+    pub(crate) fn accept(
+        &self,
+        peer: &PeerId,
+        protocol: &ProtocolName,
+        format: Format,
+        has_room: bool,
+    ) -> Accepted {
+        let (now, peer, lane) = (self.clock.now(), peer::to_core(peer), Arc::<Lane>::default());
+        let State { gate, services, lanes, .. } = &mut *self.state.lock();
+        let handler = match services.get(protocol) {
+            Some(Service::Handler(handler)) if has_room => Some(handler.clone()),
+            _ => None,
+        };
+        let machine = if handler.is_some() {
+            let machine = ServerStream::new(peer, protocol, format, &self.config, gate, now)
+                .with_buffers(buffers::shared());
+            lanes.insert(machine.key(), lane.clone());
+            machine
+        } else {
+            ServerStream::refused(peer, protocol, format, &self.config, gate, now)
+        };
+        Accepted { machine, handler, lane }
+    }
+
+    /// Ends an idle one of these streams, if there is one, in favour of another.
+    pub(crate) fn make_room(&self, among: &HashSet<ConnectionKey>) -> bool {
+        let mut state = self.state.lock();
+        let key = state.gate.make_room(among.iter().copied());
+        let lane = key.and_then(|key| state.lanes.get(key).cloned());
+        drop(state);
+        lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()
+    }
+
+    /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
+    /// that its peer has got everything, and did not.
+    pub(crate) fn close(&self, machine: &mut ServerStream, unconfirmed: bool) {
+        let now = self.clock.now();
+        let state = &mut *self.state.lock();
+        machine.close(&mut state.gate, now);
+        state.lanes.remove(machine.key());
+        state.stopped.unconfirmed += u64::from(unconfirmed);
+        state.finish_stop();
+    }
+
+    /// Takes on a raw stream, or drops it, which resets it. `share` is one of its connection.
+    pub(crate) fn accept_raw(
+        self: &Arc<Self>,
+        io: Stream,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        share: Arc<()>,
+    ) {
+        let (now, line) = (self.clock.now(), Arc::<Line>::default());
+        let mut state = self.state.lock();
+        let State { gate, services, lines, .. } = &mut *state;
+        let Some(Service::Listener(_, listener)) = services.get(protocol) else { return };
+        let Ok(key) = gate.accept_raw(peer::to_core(&peer), protocol, now) else { return };
+        lines.insert(key, line.clone());
+        let listener = listener.clone();
+        drop(state);
+        let place = Place::Accepted(self.clone(), key, share);
+        let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), line);
+        // If nobody listens any more, dropping the stream closes it.
+        let _gone = listener.unbounded_send(stream);
+    }
+
+    /// A raw stream was dropped by whoever had it.
+    pub(crate) fn close_raw(&self, key: ConnectionKey) {
+        let now = self.clock.now();
+        let state = &mut *self.state.lock();
+        if state.lines.remove(key).is_some() {
+            state.gate.close_raw(key, now);
+            state.finish_stop();
+        }
+    }
+
+    /// Lets no further request in, and cuts off after `grace` what is at work then. The receiver hears
+    /// when no stream is left, and the server can serve again unless this is its `end`.
+    ///
+    /// The names of what was served stay announced, so that whoever opens a stream is told that the
+    /// server stops, and tries again later or elsewhere.
+    pub(crate) fn stop(self: &Arc<Self>, grace: Duration, end: bool) -> oneshot::Receiver<Stopped> {
+        let (sender, receiver) = oneshot::channel();
+        let (guard, guarded) = oneshot::channel();
+        let mut state = self.state.lock();
+        if !state.gate.is_draining() {
+            state.stopped = Stopped::default();
+            state.abandoned_before = state.gate.stats().abandoned;
+        }
+        state.ended |= end;
+        state.gate.drain();
+        let services = std::mem::take(&mut state.services);
+        state.stopping.extend([sender, guard]);
+        let lanes = state.lanes();
+        state.finish_stop();
+        drop(state);
+        drop(services);
+        lanes.iter().for_each(|lane| lane.push(Command::Drain { stop: true }));
+        self.swarm.wake();
+        // Whoever asked for it may not wait for its end.
+        let hub = Arc::downgrade(self);
+        (self.executor)(
+            async move {
+                if let Either::Right(_) = select(guarded, Delay::new(grace)).await
+                    && let Some(hub) = hub.upgrade()
+                {
+                    hub.reset();
+                }
+            }
+            .boxed(),
+        );
+        receiver
+    }
+
+    /// The node is gone: nothing is served any more, and nobody waits.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        state.gate.drain();
+        let services = std::mem::take(&mut state.services);
+        state.names = Arc::default();
+        drop(state);
+        // Handlers, which may hold the server, and listeners, which wait for streams.
+        drop(services);
+        self.reset();
+    }
+
+    /// Cuts off what is still at work.
+    pub(crate) fn reset(&self) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        // It has stopped, and what is at work now is at work for its next life.
+        if !state.gate.is_draining() {
+            return;
+        }
+        let lanes = state.lanes();
+        let lines: Vec<(ConnectionKey, Arc<Line>)> = state.lines.drain().collect();
+        for (key, _) in &lines {
+            state.gate.close_raw(*key, now);
+        }
+        state.finish_stop();
+        drop(state);
+        lanes.iter().for_each(|lane| lane.push(Command::Reset));
+        lines.iter().for_each(|(_, line)| line.hang_up());
+    }
+}
+
+impl std::fmt::Debug for ServerHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerHub").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Makes the names anew.
+    fn rename(&mut self) {
+        const BOTH: [Speaks; 2] =
+            [Speaks::Messages(Format::Native), Speaks::Messages(Format::Plain)];
+        let names = self.services.iter().flat_map(|(protocol, service)| {
+            let speaks: &[Speaks] = match service {
+                Service::Handler(_) => &BOTH,
+                Service::Listener(..) => &[Speaks::Raw],
+            };
+            speaks.iter().map(move |speaks| WireName::new(protocol, *speaks))
+        });
+        self.names = std::iter::once(WireName::mark()).chain(names).collect();
+    }
+
+    /// To be told something when the state is not locked any more: that wakes tasks.
+    fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.values().cloned().collect()
+    }
+
+    fn finish_stop(&mut self) {
+        if self.lanes.is_empty() && self.lines.is_empty() && self.gate.is_draining() {
+            if !self.ended {
+                self.gate.reopen();
+            }
+            self.stopped.cut_off = self.gate.stats().abandoned - self.abandoned_before;
+            for waiting in self.stopping.drain(..) {
+                let _gone = waiting.send(self.stopped);
+            }
+        }
+    }
+}

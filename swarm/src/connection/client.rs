@@ -1,0 +1,205 @@
+//! Runs one stream that we opened, in one task with all others of its connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use libp2p_swarm::Stream;
+use pointsub_core::connection::ClientStream;
+use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
+
+use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use super::streams::Deferral;
+use crate::api::client::shared::{ClientHub, Command};
+use crate::api::client::ticket::with_relay;
+use crate::timer::Timer;
+
+/// With so many requests under way on a connection, further ones are collected for a moment, to
+/// share a write.
+const CROWD: usize = 3;
+/// The same for requests in the plain format, which share less: each has a stream of its own.
+const PLAIN_CROWD: usize = 12;
+
+/// A stream, its wire machine, and the way to the dispatcher.
+#[derive(Debug)]
+pub(crate) struct ClientDriver {
+    id: StreamId,
+    hub: Arc<ClientHub>,
+    machine: ClientStream,
+    io: StreamIo,
+    timer: Timer,
+    commands: Vec<Command>,
+    relayed: bool,
+    deferral: Deferral,
+    crowd: usize,
+}
+
+impl ClientDriver {
+    pub(crate) fn new(
+        id: StreamId,
+        hub: Arc<ClientHub>,
+        machine: ClientStream,
+        stream: Stream,
+        format: Format,
+        relayed: bool,
+        deferral: Deferral,
+    ) -> Self {
+        let crowd = match format {
+            Format::Native => CROWD,
+            Format::Plain => PLAIN_CROWD,
+        };
+        let timer = Timer::new(hub.clock);
+        Self {
+            id,
+            hub,
+            machine,
+            io: StreamIo::new(stream),
+            timer,
+            commands: Vec::new(),
+            relayed,
+            deferral,
+            crowd,
+        }
+    }
+
+    pub(crate) fn id(&self) -> StreamId {
+        self.id
+    }
+
+    fn handle(&mut self, event: StreamEvent) {
+        let event = match event {
+            StreamEvent::Failed(error) => StreamEvent::Failed(with_relay(self.relayed, error)),
+            StreamEvent::Finished if self.relayed && self.machine.is_mid_frame() => {
+                let why = Arc::from("the stream ended inside a frame");
+                StreamEvent::Failed(StreamError::RelayLost(why))
+            }
+            event => event,
+        };
+        self.machine.handle(event, self.hub.clock.now());
+    }
+
+    fn carry_out(&mut self) {
+        let now = self.hub.clock.now();
+        for command in self.commands.drain(..) {
+            match command {
+                Command::Start { request, body, deadline } => {
+                    self.machine.start(request, body, deadline, now);
+                }
+                Command::Cancel { request } => self.machine.cancel(request, now),
+                Command::Close => self.machine.finish(now),
+                Command::Retire => self.machine.retire(now),
+            }
+        }
+    }
+
+    /// Reports until neither a report nor a command that it led to is left.
+    fn report(&mut self) -> bool {
+        let mut any = false;
+        while self.machine.has_report() {
+            any = true;
+            let now = self.hub.clock.now();
+            self.hub.report(self.id, &mut self.machine, &mut self.commands, now);
+            self.carry_out();
+        }
+        any
+    }
+}
+
+impl Future for ClientDriver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.advance(cx);
+        let due = self.machine.in_flight() > 0;
+        self.deferral.note_due(due);
+        polled
+    }
+}
+
+impl ClientDriver {
+    /// Moves what can be moved; ready when the stream has ended.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self;
+        // Where many ask, more are about to: one write for all of them.
+        let in_flight = this.machine.in_flight();
+        let mut left = false;
+        if !this.deferral.defers(in_flight, this.crowd, cx) {
+            left = this.hub.take_commands(this.id, in_flight, &mut this.commands, cx);
+            this.carry_out();
+        }
+        let mut reads = 0;
+        loop {
+            match this.io.poll_write(&mut this.machine, cx) {
+                Poll::Ready(Progress::Event(event)) => {
+                    this.handle(event);
+                    continue;
+                }
+                Poll::Ready(Progress::Ended) => break,
+                Poll::Pending => {}
+            }
+            if reads == READS_PER_POLL {
+                // Others on this connection have a right to it too.
+                cx.waker().wake_by_ref();
+                this.report();
+                return Poll::Pending;
+            }
+            if let Poll::Ready(progress) = this.io.poll_read(&mut this.machine, cx) {
+                match progress {
+                    Progress::Event(event) => {
+                        reads += 1;
+                        this.handle(event);
+                        continue;
+                    }
+                    Progress::Ended => break,
+                }
+            }
+            if this.report() {
+                continue;
+            }
+            if this.machine.is_ended() && !this.io.is_ending() {
+                break;
+            }
+            if left {
+                // When the connection has sent this portion.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !this.timer.poll_due(this.machine.next_deadline(), cx) {
+                return Poll::Pending;
+            }
+            this.machine.handle_timeout(this.hub.clock.now());
+        }
+        this.report();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for ClientDriver {
+    /// The connection ends under the stream: whoever waits for an answer gets it if it has come, and
+    /// is told otherwise.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Progress::Event(event)) =
+            self.io.poll_read(&mut self.machine, &mut cx)
+        {
+            self.handle(event);
+        }
+        let gone = StreamError::Lost(Arc::from("the connection closed"));
+        self.handle(StreamEvent::Failed(gone));
+        self.report();
+    }
+}
+
+impl Machine for ClientStream {
+    fn wants_read(&self) -> bool {
+        Self::wants_read(self)
+    }
+
+    fn space(&mut self) -> Option<&mut [u8]> {
+        Self::space(self)
+    }
+
+    fn poll_op(&mut self) -> Option<StreamOp> {
+        Self::poll_op(self)
+    }
+}

@@ -1,0 +1,336 @@
+//! Runs one stream that a peer opened, in one task with all others of its connection.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{AbortHandle, BoxFuture, abortable};
+use libp2p_identity::PeerId;
+use libp2p_swarm::Stream;
+use pointsub_core::connection::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::wire::compress::{InflateError, ONE_STEP, is_futile};
+use pointsub_core::{
+    Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
+};
+
+use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use crate::api::server::handler::{Handler, Request};
+use crate::api::server::semaphore::{Turn, Turns};
+use crate::api::server::shared::{Accepted, Command, Lane, ServerHub};
+use crate::compress;
+use crate::timer::Timer;
+
+/// Responses above this size are not compressed in the task that serves the connection.
+const INLINE_COMPRESS: usize = 4 * 1024;
+/// Requests above this size are not handled in the task that serves the connection.
+const INLINE_BODY: usize = 64 * 1024;
+
+/// How long a plain peer may take to end its side of a stream when the server stops.
+const PLAIN_END: Duration = Duration::from_secs(1);
+
+/// A handler at work, with the answer it will give.
+type Work = BoxFuture<'static, Result<Body, Status>>;
+
+/// A stream, its wire machine, and the handlers at work for it.
+pub(crate) struct ServerDriver {
+    hub: Arc<ServerHub>,
+    lane: Arc<Lane>,
+    peer: PeerId,
+    protocol: ProtocolName,
+    handler: Option<Arc<dyn Handler>>,
+    machine: ServerStream,
+    io: StreamIo,
+    timer: Timer,
+    /// What the machine is yet to be told.
+    news: Option<StreamEvent>,
+    commands: Vec<Command>,
+    /// Handlers that did not end at their first poll, by call.
+    spawned: HashMap<CallId, AbortHandle>,
+    /// The server stops, and waits for the peer to confirm that it has got its answers.
+    stopping: bool,
+    /// It does not wait any longer.
+    cut_off: bool,
+}
+
+impl ServerDriver {
+    /// Serves a stream. One beyond the cap, or for a protocol that is gone, is told so.
+    pub(crate) fn new(
+        hub: Arc<ServerHub>,
+        peer: PeerId,
+        protocol: ProtocolName,
+        format: Format,
+        stream: Stream,
+        has_room: bool,
+    ) -> Self {
+        let Accepted { machine, handler, lane } = hub.accept(&peer, &protocol, format, has_room);
+        let timer = Timer::new(hub.clock);
+        Self {
+            hub,
+            lane,
+            peer,
+            protocol,
+            handler,
+            machine,
+            io: StreamIo::new(stream),
+            timer,
+            news: None,
+            commands: Vec::new(),
+            spawned: HashMap::new(),
+            stopping: false,
+            cut_off: false,
+        }
+    }
+
+    /// The stream's name at the gate.
+    pub(crate) fn key(&self) -> ConnectionKey {
+        self.machine.key()
+    }
+
+    /// Tells the machine what has happened and carries out what was commanded, then runs the
+    /// handlers of what has arrived, as far as they come without waiting.
+    ///
+    /// The gate is locked once per request: to answer the last one and to let the next one in.
+    fn serve(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let now = self.hub.clock.now();
+            let Some(event) = self.advance(now) else { return };
+            match event {
+                ServerStreamEvent::Request { call, payload, deadline } => {
+                    if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
+                        self.commands.push(Command::Respond { call, answer });
+                    }
+                }
+                ServerStreamEvent::Abandon { call } => match self.spawned.get(&call) {
+                    // Its task says when it has stopped.
+                    Some(handler) => handler.abort(),
+                    None => self.commands.push(Command::Abandoned { call }),
+                },
+            }
+        }
+    }
+
+    fn time_passes(&mut self) {
+        let now = self.hub.clock.now();
+        self.machine.handle_timeout(&mut self.hub.state.lock().gate, now);
+        if let Some(reason) = self.machine.misunderstood() {
+            tracing::info!(peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
+        }
+    }
+
+    /// What the machine wants of a handler next.
+    fn advance(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
+        let gate = &mut self.hub.state.lock().gate;
+        if let Some(event) = self.news.take() {
+            self.machine.handle(event, gate, now);
+        }
+        for command in self.commands.drain(..) {
+            match command {
+                Command::Respond { call, answer } => {
+                    self.spawned.remove(&call);
+                    self.machine.respond(call, answer, gate, now);
+                }
+                Command::Abandoned { call } => {
+                    self.spawned.remove(&call);
+                    self.machine.abandoned(call, gate, now);
+                }
+                Command::Drain { stop: false } => self.machine.drain(gate, now),
+                Command::Drain { stop: true } => {
+                    self.machine.drain(gate, now);
+                    self.stopping = true;
+                    // A plain peer need not end its side.
+                    let native = self.machine.compresses();
+                    let limit = if native { self.hub.config.write_timeout() } else { PLAIN_END };
+                    self.io.confirm_within(limit);
+                }
+                Command::Reset => {
+                    self.machine.reset(gate);
+                    self.cut_off = true;
+                }
+            }
+        }
+        self.machine.poll_event(gate, now)
+    }
+
+    /// Begins to handle a request; the answer, if it is there at once.
+    fn begin(
+        &mut self,
+        call: CallId,
+        payload: Payload,
+        deadline: Option<Timestamp>,
+        now: Timestamp,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Body, Status>> {
+        let Some(handler) = self.handler.clone() else {
+            return Some(Err(Status::new(StatusCode::NotFound, "")));
+        };
+        let heavy = handler.spawned() || payload.is_compressed() || payload.len() > INLINE_BODY;
+        let compress = self.hub.config.compression() && self.machine.compresses();
+        let remaining = deadline.map(|deadline| deadline.since(now));
+        let (peer, protocol) = (self.peer, self.protocol.clone());
+        let turns = self.hub.turns.clone();
+        let mut work = work(turns, handler, peer, protocol, payload, remaining, compress);
+        if !heavy && let Poll::Ready(answer) = work.poll_unpin(cx) {
+            return Some(answer);
+        }
+        let (work, abort) = abortable(work);
+        self.spawned.insert(call, abort);
+        let mut duty = Duty { lane: self.lane.clone(), call, done: false };
+        (self.hub.executor)(
+            async move {
+                if let Ok(answer) = work.await {
+                    duty.done = true;
+                    duty.lane.push(Command::Respond { call, answer });
+                }
+            }
+            .boxed(),
+        );
+        None
+    }
+}
+
+/// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
+/// panic.
+fn work(
+    turns: Arc<Turns>,
+    handler: Arc<dyn Handler>,
+    peer: PeerId,
+    protocol: ProtocolName,
+    payload: Payload,
+    remaining: Option<Duration>,
+    compresses: bool,
+) -> Work {
+    let work = async move {
+        let body = inflate(&turns, payload)
+            .await
+            .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
+        let response = handler.handle(Request { peer, protocol, body, remaining }).await?;
+        if !compresses || is_futile(&response) {
+            return Ok(Body::uncompressed(response));
+        }
+        if response.len() > INLINE_COMPRESS {
+            // Whoever polls to see if work is light learns that it is not.
+            compress::give_way().await;
+        }
+        Ok(deflate(&turns, response).await)
+    };
+    async move {
+        let caught = AssertUnwindSafe(work).catch_unwind().await;
+        caught.unwrap_or_else(|_| Err(Status::new(StatusCode::Internal, "the handler panicked")))
+    }
+    .boxed()
+}
+
+async fn inflate(turns: &Arc<Turns>, payload: Payload) -> Result<Bytes, InflateError> {
+    let _turn = if payload.is_compressed() { turn(turns, payload.len()).await } else { None };
+    compress::inflate(payload).await
+}
+
+async fn deflate(turns: &Arc<Turns>, response: Bytes) -> Body {
+    let _turn = turn(turns, response.len()).await;
+    compress::deflate(response).await
+}
+
+/// What is done in one step needs none.
+async fn turn(turns: &Arc<Turns>, len: usize) -> Option<Turn> {
+    if len > ONE_STEP { Some(turns.next().await) } else { None }
+}
+
+/// The duty of a spawned handler to say how it ended, however it ends.
+struct Duty {
+    lane: Arc<Lane>,
+    call: CallId,
+    done: bool,
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if !self.done {
+            self.lane.push(Command::Abandoned { call: self.call });
+        }
+    }
+}
+
+impl Future for ServerDriver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let mut reads = 0;
+        loop {
+            this.lane.take(&mut this.commands, cx);
+            this.serve(cx);
+            if this.cut_off && this.machine.is_ended() {
+                break;
+            }
+            match this.io.poll_write(&mut this.machine, cx) {
+                Poll::Ready(Progress::Event(event)) => {
+                    this.news = Some(event);
+                    if this.machine.has_event() {
+                        // The connection sends these answers before the next ones are made.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
+                Poll::Ready(Progress::Ended) => break,
+                Poll::Pending => {}
+            }
+            if reads == READS_PER_POLL {
+                // Others on this connection have a right to it too.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Poll::Ready(progress) = this.io.poll_read(&mut this.machine, cx) {
+                match progress {
+                    Progress::Event(event) => {
+                        reads += 1;
+                        this.news = Some(event);
+                        continue;
+                    }
+                    Progress::Ended => break,
+                }
+            }
+            if this.machine.has_event() {
+                // Room in the outbox, for what has waited for it.
+                continue;
+            }
+            if this.machine.is_ended() && !this.io.is_ending() {
+                break;
+            }
+            if !this.timer.poll_due(this.machine.next_deadline(), cx) {
+                return Poll::Pending;
+            }
+            this.time_passes();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for ServerDriver {
+    /// The stream is gone: nobody waits for the handlers that are still at work for it.
+    fn drop(&mut self) {
+        self.spawned.values().for_each(AbortHandle::abort);
+        let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
+        self.hub.close(&mut self.machine, unconfirmed);
+    }
+}
+
+impl Machine for ServerStream {
+    fn wants_read(&self) -> bool {
+        Self::wants_read(self)
+    }
+
+    fn space(&mut self) -> Option<&mut [u8]> {
+        Self::space(self)
+    }
+
+    fn poll_op(&mut self) -> Option<StreamOp> {
+        Self::poll_op(self)
+    }
+}

@@ -1,0 +1,228 @@
+//! Bytes between a libp2p stream and a wire machine.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{AsyncRead, AsyncWrite};
+use futures_timer::Delay;
+use libp2p_core::upgrade::NegotiationError;
+use libp2p_swarm::Stream;
+use pointsub_core::{StreamError, StreamEvent, StreamOp};
+
+use crate::transport::muxer::NotAccepted;
+
+/// One read takes at most this much.
+const BLOCK: usize = 64 * 1024;
+/// A block with less room than this is replaced.
+const ROOM: usize = 4 * 1024;
+
+/// How often one stream may read before others on the connection get their turn.
+pub(crate) const READS_PER_POLL: u32 = 64;
+
+thread_local! {
+    /// Where reads go: whatever is read is sliced off its front, so idle streams hold no buffers.
+    static READ: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// What a wire machine offers to whoever moves its bytes.
+pub(crate) trait Machine {
+    fn wants_read(&self) -> bool;
+    fn space(&mut self) -> Option<&mut [u8]>;
+    fn poll_op(&mut self) -> Option<StreamOp>;
+}
+
+/// A stream, the write under way on it, and how it is to end.
+#[derive(Debug)]
+pub(crate) struct StreamIo {
+    stream: Stream,
+    writing: Bytes,
+    /// Written bytes may lie in buffers between here and the connection.
+    unflushed: bool,
+    finishing: bool,
+    /// Once it is finished, the peer's own end is waited for this long.
+    confirm: Option<Duration>,
+    /// That is waited for, until then.
+    confirming: Option<Delay>,
+    /// Writing has failed; what the peer said before may still be readable.
+    write_error: Option<StreamError>,
+}
+
+/// What came of moving bytes.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Tell the machine.
+    Event(StreamEvent),
+    /// The machine's last operation is done: drop the stream.
+    Ended,
+}
+
+impl StreamIo {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            writing: Bytes::new(),
+            unflushed: false,
+            finishing: false,
+            confirm: None,
+            confirming: None,
+            write_error: None,
+        }
+    }
+
+    /// From now on, the stream has ended when the peer has ended it too, or some time later: only then
+    /// is it known that the peer has got everything.
+    pub(crate) fn confirm_within(&mut self, limit: Duration) {
+        self.confirm = Some(limit);
+    }
+
+    /// Whether what was written last is still on its way out.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.finishing && self.write_error.is_none()
+    }
+
+    /// Writes what the machine has; ready when the machine is to be told something.
+    pub(crate) fn poll_write(
+        &mut self,
+        machine: &mut impl Machine,
+        cx: &mut Context<'_>,
+    ) -> Poll<Progress> {
+        loop {
+            while !self.writing.is_empty() && self.write_error.is_none() {
+                match Pin::new(&mut self.stream).poll_write(cx, &self.writing) {
+                    Poll::Pending => {
+                        // A peer that does not read must not keep the stream from its end.
+                        return match machine.poll_op() {
+                            Some(StreamOp::Reset) => Poll::Ready(Progress::Ended),
+                            _ => Poll::Pending,
+                        };
+                    }
+                    Poll::Ready(Ok(0)) => self.fail_write(&io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(Ok(n)) => {
+                        self.unflushed = true;
+                        self.writing.advance(n);
+                        if self.writing.is_empty() {
+                            // An empty slice would keep the body alive that it is a slice of.
+                            self.writing = Bytes::new();
+                            return Poll::Ready(Progress::Event(StreamEvent::Written));
+                        }
+                    }
+                    Poll::Ready(Err(error)) => self.fail_write(&error),
+                }
+            }
+            if self.write_error.is_some() {
+                return Poll::Pending;
+            }
+            if self.finishing {
+                return self.poll_end(cx).map(|()| Progress::Ended);
+            }
+            match machine.poll_op() {
+                Some(StreamOp::Write(bytes)) => self.writing = bytes,
+                Some(StreamOp::Finish) => self.finishing = true,
+                Some(StreamOp::Reset) => return Poll::Ready(Progress::Ended),
+                None => break,
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => self.fail_write(&error),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Reads what the machine wants; ready when the machine is to be told something.
+    pub(crate) fn poll_read(
+        &mut self,
+        machine: &mut impl Machine,
+        cx: &mut Context<'_>,
+    ) -> Poll<Progress> {
+        if !machine.wants_read() {
+            // Nobody reads any more, so nothing else will tell of a failed write.
+            return match self.write_error.take() {
+                Some(error) => Poll::Ready(Progress::Event(StreamEvent::Failed(error))),
+                None => Poll::Pending,
+            };
+        }
+        let read = match machine.space() {
+            Some(space) => Pin::new(&mut self.stream)
+                .poll_read(cx, space)
+                .map_ok(|n| (n > 0).then_some(StreamEvent::Filled(n))),
+            None => READ.with_borrow_mut(|block| {
+                if block.len() < ROOM {
+                    *block = BytesMut::zeroed(BLOCK);
+                }
+                Pin::new(&mut self.stream)
+                    .poll_read(cx, block)
+                    .map_ok(|n| (n > 0).then(|| StreamEvent::Received(block.split_to(n).freeze())))
+            }),
+        };
+        let event = match read {
+            Poll::Pending => match self.write_error.take() {
+                Some(error) => StreamEvent::Failed(error),
+                None => return Poll::Pending,
+            },
+            Poll::Ready(Ok(Some(event))) => event,
+            Poll::Ready(Ok(None)) => match self.write_error.take() {
+                Some(error) => StreamEvent::Failed(error),
+                None => StreamEvent::Finished,
+            },
+            Poll::Ready(Err(error)) => StreamEvent::Failed(stream_error(&error)),
+        };
+        Poll::Ready(Progress::Event(event))
+    }
+
+    /// Closes this direction, and waits for the other one if that is wanted.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.confirming.is_none() {
+            let closed = ready!(Pin::new(&mut self.stream).poll_close(cx));
+            let Some(limit) = self.confirm.filter(|_| closed.is_ok()) else {
+                self.finishing = closed.is_err();
+                return Poll::Ready(());
+            };
+            self.confirming = Some(Delay::new(limit));
+        }
+        let Some(limit) = &mut self.confirming else { return Poll::Ready(()) };
+        let mut nowhere = [0; 1024];
+        for _ in 0..READS_PER_POLL {
+            if Pin::new(&mut *limit).poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut nowhere)) {
+                Ok(0) => {
+                    self.finishing = false;
+                    return Poll::Ready(());
+                }
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn fail_write(&mut self, error: &io::Error) {
+        self.writing = Bytes::new();
+        self.write_error = Some(stream_error(error));
+    }
+}
+
+/// An I/O error as the core knows it. A refused optimistic negotiation shows only here.
+pub(crate) fn stream_error(error: &io::Error) -> StreamError {
+    let inner = error.get_ref();
+    if let Some(NegotiationError::Failed) = inner.and_then(|inner| inner.downcast_ref()) {
+        StreamError::Unsupported
+    } else if let Some(NotAccepted) = inner.and_then(|inner| inner.downcast_ref()) {
+        StreamError::NotAccepted(Arc::from(error.to_string()))
+    } else if error.kind() == io::ErrorKind::ConnectionReset {
+        StreamError::Reset
+    } else {
+        StreamError::Lost(Arc::from(error.to_string()))
+    }
+}

@@ -1,0 +1,341 @@
+//! The swarm of a node, and the task that polls it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::time::Duration;
+
+use futures::channel::{mpsc, oneshot};
+use futures::{FutureExt, StreamExt};
+use futures_timer::Delay;
+use libp2p_core::Multiaddr;
+use libp2p_core::multiaddr::Protocol;
+use libp2p_core::transport::ListenerId;
+use libp2p_dcutr as dcutr;
+use libp2p_identify as identify;
+use libp2p_identity::{Keypair, PeerId};
+use libp2p_ping as ping;
+use libp2p_relay as relay;
+use libp2p_swarm::behaviour::toggle::Toggle;
+use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
+use multistream_select::NegotiationError;
+
+use super::addresses::announced::excess;
+use super::addresses::book::is_relayed;
+use super::addresses::identified::Seen;
+use super::autonat;
+use super::behaviour::Behaviour;
+use super::dialing::Connect;
+use super::dialing::reason::{self, root};
+use super::limits::{Limits, TooMany};
+use super::reservations::Reservations;
+use super::{ConnectError, NodeError};
+use crate::RelayConfig;
+use crate::clock::Clock;
+use crate::timer::Timer;
+
+/// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
+const LISTENING: Duration = Duration::from_secs(10);
+const NO_INTERFACE: &str = "no network interface has such an address";
+const NO_RELAY: &str = "the peer there does not relay";
+
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p_swarm::derive_prelude")]
+pub(super) struct Parts {
+    /// First, so that nothing else is asked about a connection that its limits refuse.
+    limits: Limits,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    relayed: relay::client::Behaviour,
+    relay: Toggle<relay::Behaviour>,
+    dcutr: dcutr::Behaviour,
+    reachable: autonat::Client,
+    dial_back: autonat::Server,
+    pointsub: Behaviour,
+}
+
+impl Parts {
+    /// All that a node is made of, and the transport that leads through relays.
+    pub(super) fn new(
+        keypair: &Keypair,
+        pointsub: Behaviour,
+        relay: Option<RelayConfig>,
+        limits: Limits,
+    ) -> (relay::client::Transport, Self) {
+        let key = keypair.public();
+        let peer = key.to_peer_id();
+        let (circuits, relayed) = relay::client::new(peer);
+        // What peers say of their addresses is kept by the book of addresses, and nowhere else.
+        let identify = identify::Config::new("/pointsub/1".into(), key).with_cache_size(0);
+        let parts = Self {
+            limits,
+            identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
+            ping: ping::Behaviour::default(),
+            relayed,
+            relay: relay.map(|config| relay::Behaviour::new(peer, config)).into(),
+            dcutr: dcutr::Behaviour::new(peer),
+            reachable: autonat::Client::default(),
+            dial_back: autonat::Server::default(),
+            pointsub,
+        };
+        (circuits, parts)
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
+    AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
+    Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
+    ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
+    Shutdown { within: Duration, done: oneshot::Sender<()> },
+}
+
+/// The task that polls the swarm for as long as the node lives.
+pub(super) struct Life {
+    swarm: Swarm<Parts>,
+    inbox: mpsc::Receiver<Command>,
+    seen: Seen,
+    reservations: Reservations<ListenerId>,
+    clock: Clock,
+    timer: Timer,
+    /// What is announced was found too long.
+    warned: bool,
+}
+
+impl Life {
+    pub(super) fn new(swarm: Swarm<Parts>, inbox: mpsc::Receiver<Command>) -> Self {
+        let (clock, reservations) = (Clock::start(), Reservations::new());
+        let timer = Timer::new(clock);
+        Self { swarm, inbox, seen: Seen::default(), reservations, clock, timer, warned: false }
+    }
+
+    /// Waits until every address is listened on, and until every relay has answered or failed once.
+    /// Relays that have failed are asked again in the background.
+    pub(super) async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
+        let mut waiting = HashMap::new();
+        for address in addresses {
+            if let Some(relay) = relay_of(&address) {
+                self.swarm.behaviour_mut().pointsub.watch(relay);
+            }
+            match self.swarm.listen_on(address.clone()) {
+                Ok(id) if is_relayed(&address) => self.reservations.want(address, id),
+                Ok(id) => drop(waiting.insert(id, address)),
+                Err(error) => return Err(cannot_listen(address, reason::of_transport(&error))),
+            }
+        }
+        let mut limit = Delay::new(LISTENING).fuse();
+        while !(waiting.is_empty() && self.reservations.settled()) {
+            let event = futures::select! {
+                event = self.swarm.select_next_some() => event,
+                () = limit => break,
+            };
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(listener_id)),
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    if let Some(address) = waiting.remove(listener_id) {
+                        let reason = reason.as_ref().err().map_or_else(String::new, |e| root(e));
+                        return Err(cannot_listen(address, reason));
+                    }
+                    if reason.as_ref().is_err_and(is_no_relay)
+                        && let Some(address) = self.reservations.address(*listener_id)
+                    {
+                        return Err(cannot_listen(address, NO_RELAY.to_owned()));
+                    }
+                }
+                _ => {}
+            }
+            self.on_event(event);
+        }
+        match waiting.into_values().next() {
+            Some(address) => Err(cannot_listen(address, NO_INTERFACE.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Says so once if peers cannot learn what this node serves and where it is reached.
+    fn check_announced(&mut self) {
+        let names = self.swarm.behaviour().pointsub.announced();
+        let addresses = self.swarm.listeners().chain(self.swarm.external_addresses());
+        let excess = excess(&*names, addresses);
+        if let Some(excess) = excess.filter(|_| !self.warned) {
+            tracing::warn!(
+                excess,
+                protocols = names.len() / 2,
+                "the names of protocols and the addresses do not fit into identify's message, so that \
+                 peers learn none of them: shorten or merge protocols"
+            );
+        }
+        self.warned = excess.is_some();
+    }
+
+    /// Asks the relays that are due for a place.
+    fn ask_relays(&mut self) {
+        let now = self.clock.now();
+        while let Some(address) = self.reservations.due(now) {
+            let listener = self.swarm.listen_on(address.clone());
+            if let Err(error) = &listener {
+                tracing::debug!(%address, %error, "the relay cannot be asked for a place");
+            }
+            self.reservations.asked(&address, listener.ok(), now, random());
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            futures::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                () = self.reservations.wait(&mut self.timer).fuse() => self.ask_relays(),
+                command = self.inbox.next() => match command {
+                    Some(Command::Shutdown { within, done }) => {
+                        self.close_all(within).await;
+                        drop(self);
+                        let _gone = done.send(());
+                        return;
+                    }
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Closes every connection, and waits until their peers have got everything.
+    async fn close_all(&mut self, within: Duration) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            // An error says that it is gone already.
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+        let mut limit = Delay::new(within).fuse();
+        while self.swarm.connected_peers().next().is_some() {
+            futures::select! {
+                event = self.swarm.select_next_some() => {
+                    if let SwarmEvent::ConnectionEstablished { connection_id, .. } = event {
+                        self.swarm.close_connection(connection_id);
+                    }
+                }
+                () = limit => return,
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect { address, done } => self.connect(address, done),
+            Command::AddAddress { peer, address, done } => {
+                self.swarm.behaviour_mut().pointsub.add_address(peer, address);
+                let _gone = done.send(());
+            }
+            Command::Addresses { done } => {
+                let _gone = done.send(self.with_peer(self.swarm.listeners()));
+            }
+            Command::ExternalAddresses { done } => {
+                let _gone = done.send(self.with_peer(self.swarm.external_addresses()));
+            }
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    /// Addresses, each with the node's peer id.
+    fn with_peer<'a>(&self, addresses: impl Iterator<Item = &'a Multiaddr>) -> Vec<Multiaddr> {
+        let peer = *self.swarm.local_peer_id();
+        // An address at a relay ends in the peer id already.
+        let with_peer =
+            |address: &Multiaddr| address.clone().with_p2p(peer).unwrap_or_else(|address| address);
+        addresses.map(with_peer).collect()
+    }
+
+    fn connect(&mut self, address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>>) {
+        let peer = peer_of(&address);
+        let own = self.swarm.listeners().any(|own| *own == address);
+        if own || peer == Some(*self.swarm.local_peer_id()) {
+            let _gone = done.send(Err(ConnectError::SelfDial));
+            return;
+        }
+        self.swarm.behaviour_mut().pointsub.connect(peer, Connect { address, done });
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
+        match event {
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+                self.seen.connected(connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => self.seen.closed(connection_id),
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            })) => {
+                self.swarm.behaviour_mut().reachable.spoken(peer_id);
+                for address in self.seen.credible(connection_id, info.listen_addrs) {
+                    self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
+                }
+            }
+            SwarmEvent::NewListenAddr { listener_id, .. } => {
+                self.reservations.up(listener_id, self.clock.now());
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                let lost = self.reservations.down(listener_id, self.clock.now(), random());
+                if let Some(relay) = lost {
+                    let reason = reason.err().map_or_else(String::new, |error| root(&error));
+                    tracing::info!(%relay, reason, "no place at the relay, which is asked again");
+                }
+            }
+            SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
+                self.swarm.behaviour_mut().pointsub.make_room(peer);
+            }
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Sent { .. })) => {
+                self.check_announced();
+            }
+            // With the relay's limits, which explain how such connections end.
+            SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {
+                tracing::debug!(?event);
+            }
+            SwarmEvent::Behaviour(event) => tracing::trace!(?event),
+            _ => {}
+        }
+    }
+}
+
+/// Whether listening at a relay ended because the peer there is none. The protocol is proposed lazily,
+/// so that a refusal may show as late as in the answer.
+fn is_no_relay(error: &io::Error) -> bool {
+    let why = root(error);
+    why == relay::outbound::hop::ReserveError::Unsupported.to_string()
+        || why == NegotiationError::Failed.to_string()
+}
+
+/// A number that differs from node to node, so that those that a relay has lost do not all come back
+/// at once.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
+    // Transports wrap the errors of the system, and hide what kind they are.
+    match reason.to_ascii_lowercase().contains("address already in use") {
+        true => NodeError::AddressInUse { address },
+        false => NodeError::Listen { address, reason },
+    }
+}
+
+/// The relay that an address leads through.
+fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let mut relay = None;
+    for part in address {
+        match part {
+            Protocol::P2p(peer) => relay = Some(peer),
+            Protocol::P2pCircuit => return relay,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last()? {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    }
+}

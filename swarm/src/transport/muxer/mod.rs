@@ -1,0 +1,199 @@
+//! Yamux, tuned.
+
+mod ends;
+mod headers;
+mod socket;
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p_core::upgrade::NegotiationError;
+use yamux::{Config, Connection, Mode};
+
+use self::ends::Ends;
+pub(crate) use self::ends::{MuxedStream, NotAccepted};
+use self::socket::{Control, Socket};
+use crate::connection::streams;
+
+/// The largest piece of a stream in one frame. With its header it fits into one Noise record.
+const FRAME: usize = 65_000;
+/// How many streams a connection has at most, as Yamux has it by itself.
+const STREAMS: usize = 512;
+/// What each of them may have on its way, as the protocol has it.
+const WINDOW: usize = 256 * 1024;
+/// How much more streams may have on their way, all of a connection together, where the way is long.
+/// Yamux takes a queue for a long way and would give them 900 MiB, behind which everything else on
+/// the connection waits.
+const GROWTH: usize = 4 * 1024 * 1024;
+/// The same where the way is short. Within a machine a body that is alone moves as fast with that, and
+/// small messages beside large ones wait half as long.
+const SHORT_GROWTH: usize = 256 * 1024;
+/// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
+/// there are more.
+const INBOUND: usize = 256;
+
+/// How far it is to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A round trip takes a few milliseconds at most.
+    Short,
+    Long,
+}
+
+impl Way {
+    /// How much more than [`WINDOW`] for each of them a connection's streams may have on their way,
+    /// all together.
+    fn growth(self) -> usize {
+        match self {
+            Self::Short => SHORT_GROWTH,
+            Self::Long => GROWTH,
+        }
+    }
+}
+
+/// The Yamux of libp2p with larger frames, with one flush for all of them, with streams that tell an
+/// end from a break, and without the deadlock of two ends that both wait to answer a ping.
+///
+/// The stock upgrade flushes behind every frame, so that each frame becomes an encrypted record
+/// and a system call. This one writes what there is, and flushes when there is no more. To peers
+/// it is the same protocol.
+pub(crate) struct Muxer<C> {
+    connection: Connection<Socket<C>>,
+    control: Arc<Control>,
+    ends: Arc<Ends>,
+    inbound: VecDeque<MuxedStream>,
+    /// Who waits for a stream from the peer.
+    waiting: Option<Waker>,
+    /// Those who look after the connection's streams know its signs of life.
+    linked: bool,
+}
+
+impl<C> Muxer<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    pub(crate) fn new(io: C, mode: Mode, way: Way) -> Self {
+        let mut config = Config::default();
+        config.set_split_send_size(FRAME);
+        config.set_max_num_streams(STREAMS);
+        config.set_max_connection_receive_window(Some(STREAMS * WINDOW + way.growth()));
+        let (control, ends) = (Arc::<Control>::default(), Arc::<Ends>::default());
+        let socket = Socket::new(io, control.clone(), ends.clone());
+        let connection = Connection::new(socket, config, mode);
+        let inbound = VecDeque::new();
+        Self { connection, control, ends, inbound, waiting: None, linked: false }
+    }
+
+    /// Moves bytes both ways, until the peer opens a stream.
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<yamux::Stream>> {
+        self.control.blocked.store(false, Ordering::Relaxed);
+        self.control.read.store(false, Ordering::Relaxed);
+        let mut polled = self.connection.poll_next_inbound(cx);
+        if polled.is_pending() && self.control.is_stuck() {
+            // Yamux reads nothing while the answer to a ping waits to be written. If the peer does the
+            // same, neither end ever reads again (libp2p/rust-yamux#227). So the answer is taken.
+            self.control.overflow.store(true, Ordering::Relaxed);
+            polled = self.connection.poll_next_inbound(cx);
+            self.control.overflow.store(false, Ordering::Relaxed);
+        }
+        if polled.is_pending() && self.control.written.load(Ordering::Relaxed) {
+            self.control.flush.store(true, Ordering::Relaxed);
+            polled = self.connection.poll_next_inbound(cx);
+            self.control.flush.store(false, Ordering::Relaxed);
+        }
+        polled.map(|stream| match stream {
+            Some(stream) => stream.map_err(why),
+            None => Err(io::Error::other(yamux::ConnectionError::Closed)),
+        })
+    }
+
+    /// Lets those who look after the streams know when the peer was last heard of.
+    fn link(&mut self) {
+        if !self.linked
+            && let Some(activity) = streams::activity_of_last()
+        {
+            self.linked = true;
+            *self.control.activity.lock() = Some(activity);
+        }
+    }
+}
+
+/// Why a connection ended. A peer without Yamux says so when the first of it has gone out already.
+fn why(error: yamux::ConnectionError) -> io::Error {
+    let inner = match &error {
+        yamux::ConnectionError::Io(error)
+        | yamux::ConnectionError::Decode(yamux::FrameDecodeError::Io(error)) => error.get_ref(),
+        _ => None,
+    };
+    if let Some(NegotiationError::Failed) = inner.and_then(|e| e.downcast_ref()) {
+        let text = "the peer does not support Yamux, the one muxer of this library";
+        return io::Error::new(io::ErrorKind::Unsupported, text);
+    }
+    io::Error::other(error)
+}
+
+impl<C> StreamMuxer for Muxer<C>
+where
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    type Substream = MuxedStream;
+    type Error = io::Error;
+
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<MuxedStream>> {
+        if let Some(stream) = self.inbound.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        // `poll` brings them, and has to be called in any case.
+        self.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<MuxedStream>> {
+        let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(io::Error::other)?;
+        Poll::Ready(Ok(self.ends.outbound(stream)))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.control.flush.store(true, Ordering::Relaxed);
+        self.connection.poll_close(cx).map_err(io::Error::other)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        self.link();
+        match self.poll_connection(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => {
+                self.ends.over(&error.to_string());
+                return Poll::Ready(Err(error));
+            }
+            // Dropped if there are too many, which resets it.
+            Poll::Ready(Ok(stream)) => {
+                let stream = self.ends.inbound(stream);
+                if self.inbound.len() < INBOUND {
+                    self.inbound.push_back(stream);
+                }
+            }
+        }
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+        // There may be more, but others have their turn first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests;
