@@ -26,7 +26,7 @@ use std::time::Instant;
 use contender::{Contender, Failure};
 use options::{Options, Part};
 use report::{Findings, json, markdown, svg};
-use scenario::{compression, core, matrix, mixed, scale};
+use scenario::{compression, core, matrix, mixed, scale, threads};
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -56,6 +56,10 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
             }
             Part::Core => {
                 findings.core = core::run(&options);
+                Ok(())
+            }
+            Part::Threads => {
+                findings.threads = threads::run(&options, &mut findings.failures);
                 Ok(())
             }
             Part::Scale => {

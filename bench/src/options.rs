@@ -10,15 +10,16 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells SIZExCALLERS,…]
-                      [--matrix] [--mixed] [--compression] [--core] [--scale]
+                      [--matrix] [--mixed] [--compression] [--core] [--threads] [--scale]
                       [--rounds N] [--millis N] [--workers N] [--json FILE] [--write]
 
   --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
                  90 s instead of 8 min
   --only         these contenders: pointsub, pointsub-async-std, pointsub-quic, pointsub-plain,
-                 pointsub-stock, request-response, raw-stream, tonic, tonic-tls, tarpc
+                 pointsub-composed, pointsub-stock, request-response, raw-stream, tonic, tonic-tls,
+                 tarpc
   --cells        these cells of the matrix, such as 512x64,64Kx8,32Mx1
-  --matrix, --mixed, --compression, --core, --scale
+  --matrix, --mixed, --compression, --core, --threads, --scale
                  these parts; without any of them, all
   --rounds       so many rounds of the matrix
   --millis       so long in each of them
@@ -37,6 +38,8 @@ pub(crate) enum Part {
     Compression,
     /// The machines alone, in memory.
     Core,
+    /// The server and the machines on one thread and on two.
+    Threads,
     /// More and more of everything.
     Scale,
 }
@@ -103,6 +106,7 @@ impl Options {
                 "--mixed" => options.parts.push(Part::Mixed),
                 "--compression" => options.parts.push(Part::Compression),
                 "--core" => options.parts.push(Part::Core),
+                "--threads" => options.parts.push(Part::Threads),
                 "--scale" => options.parts.push(Part::Scale),
                 "--rounds" => {
                     options.rounds = value()?.parse::<usize>()?.max(1);
@@ -123,7 +127,8 @@ impl Options {
             }
         }
         if options.parts.is_empty() {
-            options.parts = vec![Part::Matrix, Part::Mixed, Part::Compression, Part::Core];
+            options.parts =
+                vec![Part::Matrix, Part::Mixed, Part::Compression, Part::Core, Part::Threads];
             if !quick {
                 options.parts.push(Part::Scale);
             }

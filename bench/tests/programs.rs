@@ -19,6 +19,8 @@ fn a_small_run_has_a_sample_of_everybody() {
         "pointsub-async-std",
         "pointsub-quic",
         "pointsub-plain",
+        "pointsub-composed",
+        "pointsub-stock",
         "request-response",
         "raw-stream",
         "tonic",

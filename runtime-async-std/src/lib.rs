@@ -49,7 +49,8 @@
 //! | an executor of your own on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
 //!
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
-//! concern you. A [`Runtime`] of your own spawns as it likes and returns [`transport`].
+//! concern you. A [`Runtime`] of your own spawns as it likes and returns
+//! [`transport_with_security`].
 //!
 //! # What there is
 //!
@@ -62,7 +63,6 @@
 
 pub mod tcp;
 
-#[cfg(any(feature = "async-std", feature = "smol"))]
 use std::io;
 
 use libp2p_core::muxing::StreamMuxerBox;
@@ -86,7 +86,7 @@ impl Runtime for AsyncStd {
     }
 
     fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        Ok(transport(security))
+        Ok(transport_with_security(security))
     }
 }
 
@@ -107,15 +107,25 @@ impl Runtime for Smol {
     }
 
     fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        Ok(transport(security))
+        Ok(transport_with_security(security))
     }
 }
 
-/// What a node of this crate reaches others with: [`tcp::Transport`], and [`Security::establish`]. It
-/// runs on every executor, for a [`Runtime`] or a swarm of your own.
+/// The transport of a node of this crate, for a libp2p swarm of your own: [`tcp::Transport`] with
+/// [`establish()`]. It includes the connection driver. Such a swarm is as fast as a node. It runs on every
+/// executor.
 ///
-/// A handshake that leads nowhere is not ended: [`Node`] does that, a swarm of your own should too
-/// (`TransportTimeout`).
-pub fn transport(security: &Security) -> Boxed<(PeerId, StreamMuxerBox)> {
+/// There is no limit to the duration of a handshake. A node sets one; here, libp2p's
+/// `TransportTimeout` does.
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    Ok(transport_with_security(&Security::new(keypair)?))
+}
+
+/// The same as [`transport`] with a [`Security`] that has other [`Dialects`], such as the one that a
+/// [`Runtime`] is given.
+pub fn transport_with_security(security: &Security) -> Boxed<(PeerId, StreamMuxerBox)> {
     security.establish(tcp::Transport::new())
 }

@@ -9,7 +9,7 @@
 //!                             ▲   │
 //!                     reports │   │ commands, a batch at a time
 //!                             │   ▼
-//!  connection's pump ─── Streams ── one driver a stream: wire machine + bytes
+//!  connection driver ─── Streams ── one driver a stream: wire machine + bytes
 //!                             │   ▲
 //!                    requests ▼   │ answers
 //!  handlers ── Server ──── registry, gate
@@ -41,12 +41,15 @@
 //! }
 //! ```
 //!
-//! A swarm of your own should set [`Version::V1Lazy`](libp2p_core::upgrade::Version::V1Lazy) with
-//! `Config::with_substream_upgrade_protocol_override`: then a stream to a peer that was spoken to
-//! before costs no round trip. Everything works without it too. libp2p drops inbound streams of
-//! which too many negotiate at once, without a word to anyone: allow for more than its default of
-//! 128 with `Config::with_max_negotiating_inbound_streams`, as [`Node`] does. And its transport does
-//! better with [`establish()`] than with the stock upgrades.
+//! What makes such a swarm as fast as a [`Node`]:
+//!
+//! * Its transport is that of a runtime's crate (`pointsub_tokio::transport`), or one of plain bytes
+//!   with [`establish()`], or any other one with [`with_driver`].
+//! * `Config::with_substream_upgrade_protocol_override` is set to
+//!   [`Version::V1Lazy`](libp2p_core::upgrade::Version::V1Lazy). Then a new stream to a peer that has
+//!   answered before costs no round trip.
+//! * `Config::with_max_negotiating_inbound_streams` is 512. libp2p drops inbound streams while more
+//!   than that negotiate, and tells nobody. Its default is 128.
 
 pub mod migration;
 
@@ -72,6 +75,7 @@ pub use connection::handler::{Judged, Open, ToHandler};
 pub use node::behaviour::Behaviour;
 pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypair};
 pub use runtime::{Executor, Runtime};
+pub use transport::driven::with_driver;
 pub use transport::establish::establish;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

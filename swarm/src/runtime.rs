@@ -25,7 +25,8 @@ pub trait Runtime: Send + Sync + 'static {
     }
 
     /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:
-    /// [`Security::establish`] adds it to one of plain bytes.
+    /// [`Security::establish`] adds it to one of plain bytes. A transport that is made in another way
+    /// gets the connection driver from [`with_driver`](crate::with_driver).
     ///
     /// # Errors
     /// Any I/O error of setting them up.

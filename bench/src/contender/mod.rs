@@ -5,7 +5,7 @@
 //! [`Caller`]. All have one connection, and whatever is served under one name is asked by the same.
 //! Those of libp2p whose scale is measured connect to several servers, with a caller for each.
 
-mod alone;
+mod composed;
 mod framed;
 mod plain;
 mod pointsub;
@@ -64,12 +64,12 @@ pub(crate) enum Contender {
     Quic,
     /// With a server that offers the plain format only, as the Go library does.
     Plain,
-    /// Its behaviour in a swarm that has no other, with the stock libp2p of the others.
+    /// Its behaviour in a swarm of one's own, with the transport of its node for tokio.
+    Composed,
+    /// The same with the stock libp2p of the others.
     Stock,
     /// With compression.
     Deflate,
-    /// As [`Stock`](Self::Stock), with the transport of its node.
-    Alone,
     /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
     RoomyPlain,
     /// `libp2p-request-response`: a stream for each request.
@@ -88,11 +88,12 @@ pub(crate) enum Contender {
 
 impl Contender {
     /// Those that are compared, in the order of tables and rounds.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::PointSub,
         Self::AsyncStd,
         Self::Quic,
         Self::Plain,
+        Self::Composed,
         Self::Stock,
         Self::RequestResponse,
         Self::RawStream,
@@ -108,9 +109,9 @@ impl Contender {
             Self::AsyncStd => "pointsub-async-std",
             Self::Quic => "pointsub-quic",
             Self::Plain => "pointsub-plain",
+            Self::Composed => "pointsub-composed",
             Self::Stock => "pointsub-stock",
             Self::Deflate => "pointsub-deflate",
-            Self::Alone => "pointsub-alone",
             Self::RoomyPlain => "pointsub-plain-roomy",
             Self::RequestResponse => "request-response",
             Self::RawStream => "raw-stream",
@@ -138,8 +139,8 @@ impl Contender {
             Self::AsyncStd => {
                 child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &config))
             }
-            Self::Stock => child::serve(&tokio()?, nodes, || alone::serve_stock(&config)),
-            Self::Alone => child::serve(&tokio()?, nodes, || alone::serve(&config, |it| it)),
+            Self::Stock => child::serve(&tokio()?, nodes, || composed::serve_stock(&config)),
+            Self::Composed => child::serve(&tokio()?, nodes, || composed::serve(&config, |it| it)),
             Self::Plain | Self::RoomyPlain => {
                 child::serve(&tokio()?, nodes, || plain::serve(&config))
             }
@@ -172,9 +173,11 @@ impl Contender {
                 child::send(&OnAsyncStd, nodes, connect)
             }
             Self::Stock => {
-                child::send(&tokio()?, nodes, || alone::connect_stock(addresses, &config))
+                child::send(&tokio()?, nodes, || composed::connect_stock(addresses, &config))
             }
-            Self::Alone => child::send(&tokio()?, nodes, || alone::connect(addresses, &config)),
+            Self::Composed => {
+                child::send(&tokio()?, nodes, || composed::connect(addresses, &config))
+            }
             Self::RequestResponse => {
                 child::send(&tokio()?, nodes, || one(request_response::connect(only)))
             }
@@ -205,7 +208,7 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(name: &str) -> Result<Self, Failure> {
-        let others = [Self::Deflate, Self::Alone, Self::RoomyPlain, Self::RoomyRawStream];
+        let others = [Self::Deflate, Self::Composed, Self::RoomyPlain, Self::RoomyRawStream];
         let mut all = Self::ALL.into_iter().chain(others);
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = all.find(|contender| contender.name() == name);

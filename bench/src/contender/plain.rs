@@ -15,14 +15,14 @@ use libp2p_swarm::{
 };
 use pointsub_tokio::{Behaviour, PeerId, ServerConfig, ToHandler};
 
-use super::{Failure, alone};
+use super::{Failure, composed};
 
 /// What the names of the native format begin with.
 const NATIVE: &str = "/pointsub/";
 
 /// Serves on tokio.
 pub(super) async fn serve(config: &ServerConfig) -> Result<String, Failure> {
-    alone::serve(config, PlainOnly).await
+    composed::serve(config, PlainOnly).await
 }
 
 type Handler = <Behaviour as NetworkBehaviour>::ConnectionHandler;

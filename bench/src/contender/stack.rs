@@ -21,7 +21,7 @@ const NEGOTIATING: usize = 512;
 /// A swarm on tokio with a fresh identity.
 pub(super) fn swarm<B: NetworkBehaviour>(behaviour: B) -> Result<Swarm<B>, Failure> {
     let keypair = Keypair::generate_ed25519();
-    Ok(swarm_over(transport(&keypair)?, behaviour, &keypair))
+    Ok(swarm_over(transport(&keypair)?, behaviour, &keypair, config()))
 }
 
 /// A connection's peer and its streams.
@@ -37,16 +37,21 @@ pub(super) fn transport(keypair: &Keypair) -> Result<Transport, Failure> {
         .boxed())
 }
 
+/// On tokio.
+pub(super) fn config() -> Config {
+    let spawn = |future| drop(tokio::spawn(future));
+    Config::with_executor(spawn)
+        .with_idle_connection_timeout(IDLE)
+        .with_max_negotiating_inbound_streams(NEGOTIATING)
+}
+
 /// A swarm on tokio over a transport.
 pub(super) fn swarm_over<B: NetworkBehaviour>(
     transport: Transport,
     behaviour: B,
     keypair: &Keypair,
+    config: Config,
 ) -> Swarm<B> {
-    let spawn = |future| drop(tokio::spawn(future));
-    let config = Config::with_executor(spawn)
-        .with_idle_connection_timeout(IDLE)
-        .with_max_negotiating_inbound_streams(NEGOTIATING);
     Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config)
 }
 

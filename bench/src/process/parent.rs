@@ -74,7 +74,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with so many servers.
     pub(crate) fn start(contender: Contender, nodes: usize) -> Result<Self, Failure> {
-        let process = Process::start(&[SERVE, contender.name(), &nodes.to_string()])?;
+        Self::start_on(workers(), contender, nodes)
+    }
+
+    /// Starts one with so many servers, whose tasks run on so many threads.
+    pub(crate) fn start_on(
+        workers: usize,
+        contender: Contender,
+        nodes: usize,
+    ) -> Result<Self, Failure> {
+        let process = Process::start(workers, &[SERVE, contender.name(), &nodes.to_string()])?;
         let addresses = (0..nodes).map(|_| process.line(PATIENCE)).collect::<Result<_, _>>()?;
         Ok(Self { process, addresses })
     }
@@ -101,10 +110,20 @@ impl Client {
         nodes: usize,
         servers: &[String],
     ) -> Result<Self, Failure> {
+        Self::start_on(workers(), contender, nodes, servers)
+    }
+
+    /// The same, whose tasks run on so many threads.
+    pub(crate) fn start_on(
+        workers: usize,
+        contender: Contender,
+        nodes: usize,
+        servers: &[String],
+    ) -> Result<Self, Failure> {
         let nodes = nodes.to_string();
         let mut arguments = vec![SEND, contender.name(), &nodes];
         arguments.extend(servers.iter().map(String::as_str));
-        let process = Process::start(&arguments)?;
+        let process = Process::start(workers, &arguments)?;
         process.line(PATIENCE)?;
         Ok(Self(process))
     }
@@ -133,6 +152,11 @@ impl Client {
     }
 }
 
+/// How many threads run the tasks of a process, unless the scenario says otherwise.
+fn workers() -> usize {
+    *WORKERS.get().expect("it is set at the start")
+}
+
 /// A process that is ended when this is dropped.
 #[derive(Debug)]
 struct Process {
@@ -142,8 +166,8 @@ struct Process {
 }
 
 impl Process {
-    fn start(arguments: &[&str]) -> Result<Self, Failure> {
-        let workers = WORKERS.get().expect("it is set at the start").to_string();
+    fn start(workers: usize, arguments: &[&str]) -> Result<Self, Failure> {
+        let workers = workers.to_string();
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .env("TOKIO_WORKER_THREADS", &workers)

@@ -14,6 +14,7 @@ use crate::scenario::core::Core;
 use crate::scenario::matrix::Matrix;
 use crate::scenario::mixed::Mixed;
 use crate::scenario::scale::Scale;
+use crate::scenario::threads::Threads;
 
 /// Everybody is compared with this one.
 pub(crate) const BASELINE: Contender = Contender::RequestResponse;
@@ -32,6 +33,8 @@ pub(crate) struct Findings {
     pub(crate) compression: Option<Compression>,
     /// The machines alone.
     pub(crate) core: Vec<Core>,
+    /// The server and the machines on one thread and on two.
+    pub(crate) threads: Threads,
     /// More and more of everything.
     pub(crate) scale: Scale,
     /// Parts that could not be measured, and why.

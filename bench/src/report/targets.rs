@@ -4,7 +4,7 @@
 //! was set for one with two cores.
 
 use crate::contender::Contender::{
-    self, AsyncStd, Plain, PointSub, RawStream, Stock, Tonic, TonicTls,
+    self, AsyncStd, Composed, Plain, PointSub, RawStream, Stock, Tonic, TonicTls,
 };
 use crate::report::{BASELINE, Findings};
 use crate::sample::{CPU, Figure, P50, RATE, Spread};
@@ -57,6 +57,7 @@ pub(crate) fn targets(findings: &Findings) -> Vec<Target> {
     list.memory();
     list.mixed();
     list.core();
+    list.threads();
     list.compression();
     list.targets
 }
@@ -99,8 +100,14 @@ impl List<'_> {
         }
     }
 
-    /// async-std beside tokio, and the plain format beside what it could be at best.
+    /// async-std beside tokio, a swarm of one's own beside a node, and the plain format beside what it
+    /// could be at best.
     fn relatives(&mut self) {
+        for cell in [Cell::new(512, 1), Cell::new(512, 64)] {
+            let samples = &self.findings.matrix.samples;
+            let ratio = samples.ratio((Composed, cell), (PointSub, cell), RATE);
+            self.add(format!("{cell} requests/s of {Composed} ÷ a node's"), ratio, AtLeast(0.95));
+        }
         self.everywhere(AsyncStd, PointSub, AtLeast(0.8));
         self.everywhere(Plain, RawStream, AtLeast(0.9));
     }
@@ -126,6 +133,21 @@ impl List<'_> {
         for row in &self.findings.core {
             let what = format!("core, {} in flight: cost at 1000 peers ÷ at 1", row.in_flight);
             self.add(what, Some(row.ratio), AtMost(1.3));
+        }
+    }
+
+    fn threads(&mut self) {
+        let threads = &self.findings.threads;
+        for core in &threads.core {
+            self.add(
+                format!("core, {}: 2 threads ÷ 1", core.shared),
+                Some(core.ratio),
+                AtLeast(1.85),
+            );
+        }
+        for lock in &threads.locks {
+            let what = format!("ns of a request under the {} lock, 64 in flight", lock.end.name());
+            self.add(what, Some(lock.nanos), AtMost(lock.end.bound()));
         }
     }
 

@@ -5,3 +5,4 @@ pub(crate) mod core;
 pub(crate) mod matrix;
 pub(crate) mod mixed;
 pub(crate) mod scale;
+pub(crate) mod threads;

@@ -2,18 +2,23 @@
 //!
 //! A [`ClientStream`] or [`ServerStream`] frames, batches and keeps the timers of bytes for one
 //! stream. It borrows nothing of the node: it exchanges values with the
-//! [policy plane](crate::endpoint).
+//! [policy plane](crate::endpoint). A [`Connection`] decides what concerns all streams of a connection:
+//! whether the peer may open another one, and whether its silence means that it is gone.
 
 mod client;
+mod coalescing;
 mod link;
 mod liveness;
 mod operation;
 mod server;
+mod streams;
 
 pub use crate::wire::outcome::Answer;
 pub use client::{ClientStream, Place, Report, portion};
+pub use coalescing::coalesces;
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{CallId, ServerStream, ServerStreamEvent};
+pub use streams::{Admission, Connection, Signs};
 
 pub(crate) use client::closing;

@@ -20,6 +20,7 @@ mod closest;
 mod closest_ends;
 mod closest_hedging;
 mod compress;
+mod connection;
 mod frames;
 mod go12;
 mod limit;

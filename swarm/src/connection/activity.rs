@@ -1,4 +1,4 @@
-//! When a connection last brought a byte, and how much was written since.
+//! The signs of life of a connection: when a byte last arrived, and how many were written since.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,8 +7,7 @@ use pointsub_core::Timestamp;
 
 use crate::clock::Clock;
 
-/// Signs of life of one connection. Written by whoever moves its bytes, read by whoever decides
-/// whether it is dead.
+/// The signs of life of one connection. The muxer notes them, and the handler reads them.
 #[derive(Debug)]
 pub(crate) struct Activity {
     clock: Clock,
@@ -24,7 +23,7 @@ impl Activity {
         activity
     }
 
-    /// The peer has sent something, or its machine has taken what had to wait.
+    /// Bytes have arrived, or the peer has taken bytes that had to wait.
     pub(crate) fn note_heard(&self) {
         let micros = self.clock.now().since(Timestamp::ZERO).as_micros();
         self.heard.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -9,16 +9,10 @@ use pointsub_core::connection::ClientStream;
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
-use super::streams::Deferral;
+use super::streams::coalescing::Coalescing;
 use crate::api::client::shared::{ClientHub, Command};
 use crate::api::client::ticket::with_relay;
 use crate::timer::Timer;
-
-/// With so many requests under way on a connection, further ones are collected for a moment, to
-/// share a write.
-const CROWD: usize = 3;
-/// The same for requests in the plain format, which share less: each has a stream of its own.
-const PLAIN_CROWD: usize = 12;
 
 /// A stream, its wire machine, and the way to the dispatcher.
 #[derive(Debug)]
@@ -30,8 +24,8 @@ pub(crate) struct ClientDriver {
     timer: Timer,
     commands: Vec<Command>,
     relayed: bool,
-    deferral: Deferral,
-    crowd: usize,
+    coalescing: Coalescing,
+    format: Format,
 }
 
 impl ClientDriver {
@@ -42,12 +36,8 @@ impl ClientDriver {
         stream: Stream,
         format: Format,
         relayed: bool,
-        deferral: Deferral,
+        coalescing: Coalescing,
     ) -> Self {
-        let crowd = match format {
-            Format::Native => CROWD,
-            Format::Plain => PLAIN_CROWD,
-        };
         let timer = Timer::new(hub.clock);
         Self {
             id,
@@ -57,8 +47,8 @@ impl ClientDriver {
             timer,
             commands: Vec::new(),
             relayed,
-            deferral,
-            crowd,
+            coalescing,
+            format,
         }
     }
 
@@ -111,7 +101,7 @@ impl Future for ClientDriver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let polled = self.advance(cx);
         let due = self.machine.in_flight() > 0;
-        self.deferral.note_due(due);
+        self.coalescing.note_due(due);
         polled
     }
 }
@@ -123,7 +113,7 @@ impl ClientDriver {
         // Where many ask, more are about to: one write for all of them.
         let in_flight = this.machine.in_flight();
         let mut left = false;
-        if !this.deferral.defers(in_flight, this.crowd, cx) {
+        if !this.coalescing.defers(this.format, in_flight, cx) {
             left = this.hub.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }

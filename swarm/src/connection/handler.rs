@@ -1,22 +1,21 @@
-//! One connection: negotiates streams, many at a time, and runs them together.
+//! The connection handler: translates between libp2p and the streams of a connection.
 
-use std::collections::{HashSet, VecDeque};
-use std::pin::Pin;
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
 };
 use libp2p_swarm::{
-    ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
-use pointsub_core::endpoint::ConnectionKey;
-use pointsub_core::{Liveness, StreamError, StreamId, Verdict};
+use pointsub_core::connection::{Admission, Connection, Signs};
+use pointsub_core::{StreamError, Verdict};
 
 use super::activity::Activity;
 use super::negotiation::{Names, Speaks, WireName};
@@ -28,50 +27,36 @@ use super::streams::{Ended, Streams};
 use crate::api::client::shared::ClientHub;
 use crate::api::client::ticket::OpenTicket;
 use crate::api::server::shared::ServerHub;
+use crate::timer::Timer;
 
 /// How long a peer may take to negotiate a stream that it opens.
 const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 /// How long a probe may take. Whoever waits for it gives up before.
 const PROBE: Duration = Duration::from_secs(60);
-/// How often a connection on which something is due is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// How many idle streams beyond `max_streams_per_connection` may be about to end, each to make room
-/// for another one.
-const ENDING: usize = 64;
 
 /// The streams of one connection.
 ///
-/// Streams do not run on tasks of their own, because whatever reads the connection is woken for every
-/// byte anyway: without the hop, a read full of requests is answered with one write. See
-/// [`pump`](super::driver) for how it gets there.
+/// Streams have no tasks of their own, because the task that reads the connection is woken for every
+/// byte anyway. Without further tasks, a read full of requests is answered with one write. The
+/// [connection driver](super::driver) is that task. [`Connection`] decides; this carries out.
 pub struct Handler {
     peer: PeerId,
     client: Arc<ClientHub>,
     server: Arc<ServerHub>,
     listen: Names,
-    /// Opens that the swarm is yet to be asked for.
+    /// Streams that are to be opened. The swarm has not been asked yet.
     opens: VecDeque<OpenTicket>,
     streams: Streams,
-    /// Streams for requests that we opened.
-    outbound: HashSet<StreamId>,
-    /// There is a better connection.
-    retired: bool,
-    /// Streams for requests that the peer opened.
-    inbound: HashSet<ConnectionKey>,
+    connection: Connection,
     /// Raw streams that the peer has opened hold a share of it.
-    raws: Arc<()>,
-    /// Raw streams that we opened hold a share of it.
-    dialled: Arc<()>,
-    /// Streams that are being opened.
-    opening: usize,
+    inbound_raw: Arc<()>,
+    /// Raw streams that this end has opened hold a share of it.
+    outbound_raw: Arc<()>,
     activity: Arc<Activity>,
-    liveness: Liveness,
-    /// When to look again.
-    look: Option<Delay>,
+    /// When to look at the connection again.
+    timer: Timer,
     verdicts: VecDeque<Verdict>,
     remote: Remote,
-    /// Its silence means something although nothing is due.
-    watched: bool,
 }
 
 /// What the behaviour tells a connection.
@@ -85,9 +70,9 @@ pub enum ToHandler {
     Retire,
     /// It is used again.
     Resume,
-    /// See whether the peer is there.
+    /// Probe the peer.
     Probe,
-    /// Look after it although nothing is due on it.
+    /// Notice its silence although nothing is due on the connection.
     Watch,
     /// The connection is dead: end it without waiting for anything.
     Abort,
@@ -96,13 +81,13 @@ pub enum ToHandler {
 /// What a stream is opened for.
 #[derive(Debug)]
 pub enum Open {
-    /// Requests, or whoever dials.
+    /// Requests, or a raw stream.
     Ticket(OpenTicket),
-    /// A sign of life.
+    /// A probe: the peer is to give a sign of life.
     Probe,
 }
 
-/// What a connection tells the behaviour: how its peer's silence is to be judged.
+/// What a connection tells the behaviour about its peer's silence.
 #[derive(Debug)]
 pub struct Judged(pub(crate) Verdict);
 
@@ -114,85 +99,123 @@ impl Handler {
         activity: Arc<Activity>,
     ) -> Self {
         let listen = Names(server.names());
-        let liveness = Liveness::new(client.clock.now());
+        let max_streams = server.config.max_streams_per_connection();
         Self {
             peer,
-            client,
-            server,
             listen,
             opens: VecDeque::new(),
-            streams: Streams::new(activity.clone()),
-            outbound: HashSet::new(),
-            retired: false,
-            inbound: HashSet::new(),
-            raws: Arc::new(()),
-            dialled: Arc::new(()),
-            opening: 0,
+            streams: Streams::new(activity.clone(), server.executor.clone()),
+            connection: Connection::new(max_streams, client.clock.now()),
+            inbound_raw: Arc::new(()),
+            outbound_raw: Arc::new(()),
             activity,
-            liveness,
-            look: None,
+            timer: Timer::new(client.clock),
             verdicts: VecDeque::new(),
             remote: Remote::default(),
-            watched: false,
+            client,
+            server,
         }
     }
 
-    /// Whether the peer owes us something, so that its silence means something.
-    fn is_due(&self) -> bool {
-        let raw = [&self.raws, &self.dialled].iter().any(|raws| Arc::strong_count(raws) > 1);
-        self.watched || raw || self.opening > 0 || self.streams.is_due()
+    fn signs(&self) -> Signs {
+        Signs {
+            heard: self.activity.heard(),
+            written: self.activity.written(),
+            requests_due: self.streams.is_due(),
+            raw_streams: shares(&self.inbound_raw) + shares(&self.outbound_raw),
+        }
     }
 
     /// Watches for silence while something is due.
     fn poll_liveness(&mut self, cx: &mut Context<'_>) {
-        loop {
-            if let Some(look) = &mut self.look {
-                if Pin::new(look).poll_unpin(cx).is_pending() {
-                    return;
-                }
-                self.look = None;
-            } else if !self.is_due() && !self.liveness.is_watched() {
-                self.streams.watch();
-                return;
-            }
-            let (heard, written) = (self.activity.heard(), self.activity.written());
-            let verdict =
-                self.liveness.look(self.is_due(), heard, written, self.client.clock.now());
+        let mut signs = self.signs();
+        while self.timer.poll_due(self.connection.next_look(&signs), cx) {
+            let verdict = self.connection.look(signs, self.client.clock.now());
             self.verdicts.extend(verdict);
-            if !self.liveness.is_watched() {
-                self.streams.watch();
-                return;
-            }
-            self.look = Some(Delay::new(LOOK));
+            signs = self.signs();
+        }
+        if self.connection.next_look(&signs).is_none() {
+            self.streams.watch();
         }
     }
 
     /// Whether the peer may open another stream. An idle one may have to end for it.
     fn has_room(&mut self) -> bool {
         self.note_ended();
-        let open = self.inbound.len() + Arc::strong_count(&self.raws) - 1;
-        let most = self.server.config.max_streams_per_connection();
-        open < most || open < most + ENDING && self.server.make_room(&self.inbound)
+        match self.connection.admit(shares(&self.inbound_raw)) {
+            Admission::Accept => true,
+            Admission::MakeRoom => self.server.make_room(self.connection.inbound()),
+            Admission::Refuse => false,
+        }
     }
 
     fn note_ended(&mut self) {
         for ended in self.streams.ended() {
             match ended {
-                Ended::Inbound(stream) => {
-                    self.inbound.remove(&stream);
-                }
-                Ended::Outbound(stream) => {
-                    self.outbound.remove(&stream);
-                }
-                Ended::Probe(answered) => {
-                    if answered {
-                        self.activity.note_heard();
-                        // Somebody may wait for it.
-                        self.look = None;
-                    }
-                }
+                Ended::Inbound(stream) => self.connection.ended(stream),
+                Ended::Outbound(stream) => self.connection.closed(stream),
+                Ended::Probe(outcome) => self.note_probe(outcome.as_ref().copied()),
             }
         }
+    }
+
+    fn note_probe(&mut self, outcome: Result<(), &StreamError>) {
+        if self.connection.probed(outcome, self.client.clock.now()) {
+            self.activity.note_heard();
+        }
+    }
+
+    /// A stream that this end wanted is there.
+    fn opened(&mut self, stream: Stream, name: &WireName, ticket: OpenTicket) {
+        if self.remote.takes_for_another(name) {
+            return ticket.fail(self.connection.open_failed(StreamError::Unsupported));
+        }
+        let (coalescing, share) = (self.streams.coalescing(), self.outbound_raw.clone());
+        let Some(driver) = ticket.succeed(stream, name.speaks, coalescing, share) else {
+            return self.connection.dialled();
+        };
+        let id = driver.id();
+        if self.connection.opened(id) {
+            self.client.retire([id]);
+        }
+        self.streams.push(driver.map(move |()| Ended::Outbound(id)).boxed());
+    }
+
+    /// The peer has opened a stream.
+    fn accept(&mut self, stream: Stream, name: &WireName) {
+        let has_room = self.has_room();
+        match name.speaks {
+            Speaks::Messages(format) => {
+                let (hub, protocol) = (self.server.clone(), name.protocol.clone());
+                let driver = ServerDriver::new(hub, self.peer, protocol, format, stream, has_room);
+                let key = driver.key();
+                self.connection.accepted(key);
+                self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
+            }
+            Speaks::Raw if has_room => {
+                let share = self.inbound_raw.clone();
+                self.server.accept_raw(stream, self.peer, &name.protocol, share);
+            }
+            // Dropped, which resets the stream: there is no other way to refuse it.
+            Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}
+        }
+    }
+}
+
+/// How many streams hold a share.
+fn shares(of: &Arc<()>) -> usize {
+    Arc::strong_count(of) - 1
+}
+
+/// What it means that a stream could not be negotiated.
+fn negotiation_error(error: StreamUpgradeError<Infallible>) -> StreamError {
+    match error {
+        StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
+        StreamUpgradeError::Io(error) => stream_error(&error),
+        StreamUpgradeError::Timeout => {
+            StreamError::Lost(Arc::from("the peer did not agree to the stream in time"))
+        }
+        StreamUpgradeError::Apply(never) => match never {},
     }
 }
 
@@ -200,8 +223,7 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handler")
             .field("peer", &self.peer)
-            .field("inbound", &self.inbound.len())
-            .field("outbound", &self.outbound.len())
+            .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
 }
@@ -224,7 +246,7 @@ impl ConnectionHandler for Handler {
     ) -> Poll<ConnectionHandlerEvent<Names, Open, Self::ToBehaviour>> {
         if let Some(ticket) = self.opens.pop_front() {
             let (names, timeout) = (ticket.names.clone(), ticket.timeout);
-            self.opening += 1;
+            self.connection.opening();
             let protocol = SubstreamProtocol::new(names, Open::Ticket(ticket));
             let protocol = protocol.with_timeout(timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
@@ -247,17 +269,14 @@ impl ConnectionHandler for Handler {
         match event {
             ToHandler::Open(ticket) => self.opens.push_back(ticket),
             ToHandler::Listen(names) => self.listen = names,
-            ToHandler::Retire => {
-                self.retired = true;
-                self.client.retire(self.outbound.iter().copied());
-            }
-            ToHandler::Resume => self.retired = false,
+            ToHandler::Retire => self.client.retire(self.connection.retire()),
+            ToHandler::Resume => self.connection.resume(),
             ToHandler::Probe => {
                 let heard = self.activity.heard();
-                let verdict = self.liveness.probe(heard, self.client.clock.now());
+                let verdict = self.connection.doubt(heard, self.client.clock.now());
                 self.verdicts.extend(verdict);
             }
-            ToHandler::Watch => self.watched = true,
+            ToHandler::Watch => self.connection.keep(),
             ToHandler::Abort => self.streams.abort(),
         }
     }
@@ -265,68 +284,22 @@ impl ConnectionHandler for Handler {
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Names, Names, (), Open>) {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (stream, _),
-                info: Open::Probe,
-            }) => self.streams.push(probe::answers(stream).map(Ended::Probe).boxed()),
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (stream, name),
-                info: Open::Ticket(ticket),
-            }) => {
-                self.opening -= 1;
-                if self.remote.takes_for_another(&name) {
-                    return ticket.fail(StreamError::Unsupported);
-                }
-                let (deferral, share) = (self.streams.deferral(), self.dialled.clone());
-                if let Some(driver) = ticket.succeed(stream, name.speaks, deferral, share) {
-                    let id = driver.id();
-                    self.outbound.insert(id);
-                    if self.retired {
-                        self.client.retire([id]);
-                    }
-                    self.streams.push(driver.map(move |()| Ended::Outbound(id)).boxed());
-                }
-            }
+                info,
+            }) => match info {
+                Open::Probe => self.streams.push(probe::answers(stream).map(Ended::Probe).boxed()),
+                Open::Ticket(ticket) => self.opened(stream, &name, ticket),
+            },
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, WireName { protocol, speaks, .. }),
+                protocol: (stream, name),
                 ..
-            }) => {
-                let has_room = self.has_room();
-                match speaks {
-                    Speaks::Messages(format) => {
-                        let (hub, peer) = (self.server.clone(), self.peer);
-                        let driver =
-                            ServerDriver::new(hub, peer, protocol, format, stream, has_room);
-                        let key = driver.key();
-                        self.inbound.insert(key);
-                        self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
-                    }
-                    Speaks::Raw if has_room => {
-                        self.server.accept_raw(stream, self.peer, &protocol, self.raws.clone());
-                    }
-                    // Dropped, which resets it: there is no other way to say so.
-                    Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}
+            }) => self.accept(stream, &name),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                let error = negotiation_error(error);
+                match info {
+                    Open::Probe => self.note_probe(Err(&error)),
+                    Open::Ticket(ticket) => ticket.fail(self.connection.open_failed(error)),
                 }
-            }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Open::Probe, error }) => {
-                // That it does not know the protocol is an answer too.
-                if matches!(error, StreamUpgradeError::NegotiationFailed) {
-                    self.activity.note_heard();
-                }
-            }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError {
-                info: Open::Ticket(ticket),
-                error,
-            }) => {
-                self.opening -= 1;
-                ticket.fail(match error {
-                    StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
-                    StreamUpgradeError::Io(error) => match stream_error(&error) {
-                        // While it was negotiated: nothing of ours was on it.
-                        StreamError::Reset => StreamError::Lost(Arc::from(error.to_string())),
-                        error => error,
-                    },
-                    error => StreamError::Lost(Arc::from(error.to_string())),
-                });
             }
             ConnectionEvent::RemoteProtocolsChange(change) => self.remote.update(change),
             _ => {}

@@ -1,4 +1,4 @@
-//! What is negotiated on a new stream, by name.
+//! The names that are negotiated on a new stream, and what they stand for.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -9,12 +9,12 @@ use libp2p_swarm::Stream;
 use pointsub_core::endpoint::Offer;
 use pointsub_core::{Format, ProtocolName};
 
-/// A name that nobody listens for. Proposed behind another one, it makes sure that the stream is
-/// not there before the peer has answered to that.
+/// A name that nobody listens for. libp2p takes the last name of a proposal for agreed on. With this
+/// one behind another one, a stream is not there before the peer has answered.
 const NOBODY: &str = "/pointsub/none";
-/// A name that every node of this library lists, so that others know what its other names mean.
+/// A name that every node of this library lists. It says what the node's other names mean.
 pub(crate) const MARK: &str = "/pointsub/1";
-/// What every peer answers at once (libp2p's ping).
+/// libp2p's ping, which every peer answers at once.
 const PING: &str = "/ipfs/ping/1.0.0";
 
 /// A name on the wire and what it stands for.
@@ -34,7 +34,7 @@ pub(crate) enum Speaks {
     Ping,
     /// The peer refuses what was asked for.
     Nothing,
-    /// Nothing, but whoever lists the name is of our kind.
+    /// Nothing. Whoever lists the name runs this library.
     Mark,
 }
 
@@ -57,7 +57,7 @@ impl WireName {
         Self::new(&NONE, speaks)
     }
 
-    /// The name by which others know that this node is of their kind.
+    /// The name by which others know that this node runs this library.
     pub(crate) fn mark() -> Self {
         Self::fixed(Speaks::Mark)
     }
@@ -81,14 +81,14 @@ impl Names {
             Offer::Only(Format::Native) => &[Format::Native],
             Offer::Only(Format::Plain) => &[Format::Plain],
         };
-        // What the peer speaks is remembered, so it has to have said so: libp2p takes the last name
-        // for agreed on. That may be one which the peer has spoken before.
+        // What the peer speaks is remembered, so the peer has to have said so. libp2p takes the last
+        // name for agreed on, which is right only for one that the peer has spoken before.
         let confirmed = (offer == Offer::Both).then_some(Speaks::Nothing);
         let speaks = formats.iter().map(|format| Speaks::Messages(*format)).chain(confirmed);
         Self(speaks.map(|speaks| WireName::new(protocol, speaks)).collect())
     }
 
-    /// What to propose to a peer that is to give a sign of life.
+    /// What to propose for a probe.
     pub(crate) fn probe() -> Self {
         static NAMES: LazyLock<Names> =
             LazyLock::new(|| Names([WireName::fixed(Speaks::Ping)].into()));
@@ -101,7 +101,7 @@ impl Names {
     }
 }
 
-/// Iterates over a shared list without copying it.
+/// Iterates over a shared list of names without copying it.
 #[derive(Debug)]
 pub struct NamesIter {
     names: Arc<[WireName]>,

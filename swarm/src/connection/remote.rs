@@ -1,4 +1,4 @@
-//! What a peer says that it serves.
+//! The protocols that a peer lists in identify.
 
 use std::collections::HashSet;
 
@@ -8,11 +8,10 @@ use pointsub_core::Format;
 
 use super::negotiation::{MARK, Speaks, WireName};
 
-/// What nodes of this library put before the name of a protocol for which they have a handler.
+/// The prefix of a protocol's native name. Nodes of this library list that for each handler.
 const NATIVE: &str = "/pointsub/";
 
-/// The names that a peer lists (identify) and that tell what it does with a stream. libp2p reads lists
-/// of 4 KiB at most.
+/// The names in a peer's list that say what it does with a stream. libp2p reads lists of 4 KiB at most.
 #[derive(Debug, Default)]
 pub(crate) struct Remote {
     native: HashSet<StreamProtocol>,
@@ -28,8 +27,8 @@ impl Remote {
         }
     }
 
-    /// Whether the peer does something else with a stream than what was agreed on: raw streams and
-    /// plain requests have the same name. A peer that says nothing may do either.
+    /// Whether the peer uses a stream for something else than this end does: raw streams and plain
+    /// requests have the same name. A peer that lists nothing may do either.
     pub(crate) fn takes_for_another(&self, name: &WireName) -> bool {
         let has_handler = || {
             let native = name.protocol.native_name();

@@ -1,4 +1,4 @@
-//! Bytes between a libp2p stream and a wire machine.
+//! Moves bytes between a libp2p stream and a wire machine.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,41 +18,41 @@ use crate::transport::muxer::NotAccepted;
 
 /// One read takes at most this much.
 const BLOCK: usize = 64 * 1024;
-/// A block with less room than this is replaced.
+/// A block with less space than this is replaced.
 const ROOM: usize = 4 * 1024;
 
 /// How often one stream may read before others on the connection get their turn.
 pub(crate) const READS_PER_POLL: u32 = 64;
 
 thread_local! {
-    /// Where reads go: whatever is read is sliced off its front, so idle streams hold no buffers.
+    /// Where reads go. What was read is sliced off the front, so that idle streams hold no buffers.
     static READ: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
-/// What a wire machine offers to whoever moves its bytes.
+/// The part of a wire machine that moving bytes needs.
 pub(crate) trait Machine {
     fn wants_read(&self) -> bool;
     fn space(&mut self) -> Option<&mut [u8]>;
     fn poll_op(&mut self) -> Option<StreamOp>;
 }
 
-/// A stream, the write under way on it, and how it is to end.
+/// A stream with the write that is under way on it, and how the stream is to end.
 #[derive(Debug)]
 pub(crate) struct StreamIo {
     stream: Stream,
     writing: Bytes,
-    /// Written bytes may lie in buffers between here and the connection.
+    /// Written bytes may be in buffers between the stream and the connection.
     unflushed: bool,
     finishing: bool,
-    /// Once it is finished, the peer's own end is waited for this long.
+    /// How long to wait for the peer to end the stream too, once this end has.
     confirm: Option<Duration>,
-    /// That is waited for, until then.
+    /// That is being waited for, until then.
     confirming: Option<Delay>,
-    /// Writing has failed; what the peer said before may still be readable.
+    /// Writing has failed. What the peer sent before that can still be read.
     write_error: Option<StreamError>,
 }
 
-/// What came of moving bytes.
+/// The result of moving bytes.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// Tell the machine.
@@ -74,18 +74,18 @@ impl StreamIo {
         }
     }
 
-    /// From now on, the stream has ended when the peer has ended it too, or some time later: only then
-    /// is it known that the peer has got everything.
+    /// From now on, the stream has ended when the peer has ended it too, or after `limit`. Only the
+    /// peer's end says that it has got everything.
     pub(crate) fn confirm_within(&mut self, limit: Duration) {
         self.confirm = Some(limit);
     }
 
-    /// Whether what was written last is still on its way out.
+    /// Whether the last bytes are still being written.
     pub(crate) fn is_ending(&self) -> bool {
         self.finishing && self.write_error.is_none()
     }
 
-    /// Writes what the machine has; ready when the machine is to be told something.
+    /// Writes what the machine has. Ready when there is something to tell the machine.
     pub(crate) fn poll_write(
         &mut self,
         machine: &mut impl Machine,
@@ -95,7 +95,7 @@ impl StreamIo {
             while !self.writing.is_empty() && self.write_error.is_none() {
                 match Pin::new(&mut self.stream).poll_write(cx, &self.writing) {
                     Poll::Pending => {
-                        // A peer that does not read must not keep the stream from its end.
+                        // A peer that does not read cannot keep the stream from being reset.
                         return match machine.poll_op() {
                             Some(StreamOp::Reset) => Poll::Ready(Progress::Ended),
                             _ => Poll::Pending,
@@ -137,14 +137,14 @@ impl StreamIo {
         Poll::Pending
     }
 
-    /// Reads what the machine wants; ready when the machine is to be told something.
+    /// Reads what the machine wants. Ready when there is something to tell the machine.
     pub(crate) fn poll_read(
         &mut self,
         machine: &mut impl Machine,
         cx: &mut Context<'_>,
     ) -> Poll<Progress> {
         if !machine.wants_read() {
-            // Nobody reads any more, so nothing else will tell of a failed write.
+            // Nothing is read any more, so a failed write shows in no other way.
             return match self.write_error.take() {
                 Some(error) => Poll::Ready(Progress::Event(StreamEvent::Failed(error))),
                 None => Poll::Pending,
@@ -178,7 +178,7 @@ impl StreamIo {
         Poll::Ready(Progress::Event(event))
     }
 
-    /// Closes this direction, and waits for the other one if that is wanted.
+    /// Closes this direction of the stream, and waits for the other one if that is wanted.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.confirming.is_none() {
             let closed = ready!(Pin::new(&mut self.stream).poll_close(cx));

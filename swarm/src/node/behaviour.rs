@@ -65,7 +65,8 @@ impl Connection {
 }
 
 impl Behaviour {
-    /// A behaviour for the peer `local`. Handlers that do not end at once run on `executor`.
+    /// A behaviour for the peer `local`. The driver of each connection runs on `executor`, and so do
+    /// handlers that do not end at once.
     ///
     /// # Errors
     /// [`ConfigError`] if an option is outside its range.

@@ -19,7 +19,6 @@ use super::event_loop::{Life, Parts};
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
 use crate::RelayConfig;
-use crate::connection::driver::Pumped;
 use crate::runtime::Runtime;
 use crate::transport::security::{Dialects, Security};
 
@@ -231,13 +230,12 @@ impl<R: Runtime> NodeBuilder<R> {
 
 type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// The runtime's transports, and connections that go through a relay, encrypted from end to end like
-/// all others; each with a pump.
+/// The runtime's transports, and connections through a relay, which are encrypted from end to end like
+/// all others.
 fn with_circuits<R: Runtime>(
     circuits: relay::client::Transport,
     security: &Security,
 ) -> std::io::Result<Muxed> {
     let both = security.establish(circuits).or_transport(R::transport(security)?);
-    let both = both.map(|either, _| either.into_inner());
-    Ok(both.map(|(peer, muxer), _| (peer, Pumped::wrap(muxer, R::spawn))).boxed())
+    Ok(both.map(|either, _| either.into_inner()).boxed())
 }

@@ -1,4 +1,4 @@
-//! Makes a connection of the bytes that a transport brings: who is at the other end, and streams.
+//! Makes connections of the bytes that a transport brings: encryption, streams and the driver.
 
 use std::io;
 use std::pin::Pin;
@@ -17,20 +17,20 @@ use parking_lot::Mutex;
 use pointsub_core::Timestamp;
 use yamux::Mode;
 
-use super::muxer::{Muxer, Way};
+use super::muxer::{Muxer, RttClass};
 use super::security::{Dialect, Secured, Security, is_refusal};
 use crate::clock::Clock;
+use crate::connection::driver::MuxerProxy;
 use crate::node::heard;
 
 /// What libp2p calls the muxer.
 const YAMUX: &str = "/yamux/1.0.0";
-/// A handshake that took less says that the way is short. It crosses the way four times or more, and
-/// takes some 2 ms by itself.
+/// A handshake that took less time says that round trips are short. It takes two or more of them, and
+/// some 2 ms of processor time.
 const QUICK: Duration = Duration::from_millis(10);
 
-/// Secures what a transport of plain bytes brings, and shares it among streams, for a node that speaks
-/// [`Dialects::default`](crate::Dialects). The same as [`Security::establish`] with a [`Security`] of
-/// its own.
+/// Makes connections of what a transport of plain bytes brings: encryption, streams, and the
+/// connection driver. The same as [`Security::establish`] with [`Security::new`].
 ///
 /// # Errors
 /// If the key cannot sign.
@@ -46,22 +46,24 @@ where
 }
 
 impl Security {
-    /// Secures what a transport of plain bytes brings, and shares it among streams.
+    /// Makes connections of what a transport of plain bytes brings: encryption, streams, and the
+    /// connection driver. It takes the place of libp2p's `upgrade`, `authenticate` and `multiplex`. To
+    /// peers it is the same as these, or as those of go-dep2p: [`dialects`](Self::dialects) says which.
     ///
-    /// Connections are encrypted with TLS 1.3 or, with peers that do not speak it, with Noise. TLS comes
-    /// first since it may use AES, for which processors have instructions: bodies of 64 KiB take half
-    /// the processor time that they take with Noise, which knows ChaCha20 alone. To find out that a peer
-    /// has it costs one round trip per connection. What a processor without these instructions dials
-    /// uses ChaCha20 under TLS too.
+    /// * **Encryption** is TLS 1.3, or Noise with peers that do not have TLS. TLS comes first because it
+    ///   can use AES, for which processors have instructions. Bodies of 64 KiB take half the processor
+    ///   time that they take with Noise, which has ChaCha20 only. A processor without these instructions
+    ///   uses ChaCha20 under TLS too, if it dials. The choice costs one round trip per connection with a
+    ///   peer that has Noise only. If a peer's dialect is not known and is not libp2p's, it costs a
+    ///   second connection.
+    /// * **Streams** are those of Yamux. Frames are larger than the stock upgrade's, and one flush
+    ///   serves all that is written. The windows depend on the round trip time, which the handshake
+    ///   shows.
+    /// * **The connection driver** runs the muxer and the streams of a [`Behaviour`](crate::Behaviour) in
+    ///   one task, on the behaviour's executor. [`with_driver`](crate::with_driver) says what that saves.
     ///
-    /// They are shared by Yamux, with larger frames than the stock upgrade's and one flush for all that
-    /// is written, and with windows that suit the way: how long the handshake took says which it is. To
-    /// peers all of it is what libp2p's own upgrades would be, or those of go-dep2p, as
-    /// [`dialects`](Self::dialects) says. A peer whose dialect is not known costs a second connection
-    /// if it does not speak libp2p's.
-    ///
-    /// A handshake that leads nowhere is not ended: [`Node`](crate::Node) does that, a swarm of your own
-    /// should too (`TransportTimeout`).
+    /// There is no limit to the duration of a handshake. [`Node`](crate::Node) sets one. In a swarm of
+    /// your own, wrap the result in libp2p's `TransportTimeout`.
     pub fn establish<T>(&self, transport: T) -> Boxed<(PeerId, StreamMuxerBox)>
     where
         T: Transport + Send + Unpin + 'static,
@@ -75,9 +77,9 @@ impl Security {
     }
 }
 
-/// A transport of plain bytes, and what makes connections of them.
+/// A transport of plain bytes with encryption and streams on top.
 struct Established<T> {
-    /// Dials use it again when a peer has refused the first connection. Not locked for long.
+    /// A dial uses it again if the peer refuses the first connection. It is locked for moments only.
     bytes: Arc<Mutex<T>>,
     security: Security,
 }
@@ -163,7 +165,7 @@ where
     }
 }
 
-/// Makes a connection of what was dialled.
+/// Makes a connection of bytes that this end dialled.
 async fn connect<C>(
     bytes: C,
     dialect: Dialect,
@@ -178,7 +180,7 @@ where
     Ok((peer, dialect, share(bytes, Mode::Client, clock).await?))
 }
 
-/// Makes a connection of what the peer has dialled.
+/// Makes a connection of bytes that the peer dialled.
 async fn accept<C>(
     bytes: C,
     remote: &Multiaddr,
@@ -196,14 +198,14 @@ where
     Ok((peer, share(bytes, Mode::Server, clock).await?))
 }
 
-/// Shares a connection among streams, whose handshake has begun when the clock did.
+/// Gives a connection streams. The clock was started with the handshake.
 async fn share<C>(bytes: Secured<C>, mode: Mode, clock: Clock) -> io::Result<StreamMuxerBox>
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let way = way(clock.now().since(Timestamp::ZERO));
+    let rtt = rtt_class(clock.now().since(Timestamp::ZERO));
     let (_, bytes) = negotiate(bytes, mode, [YAMUX]).await?;
-    Ok(StreamMuxerBox::new(Muxer::new(bytes, mode, way)))
+    Ok(MuxerProxy::wrap(StreamMuxerBox::new(Muxer::new(bytes, mode, rtt))))
 }
 
 /// Agrees with the peer on one of several protocols.
@@ -222,9 +224,9 @@ where
     })
 }
 
-/// How far it is to a peer whose handshake took so long.
-fn way(handshake: Duration) -> Way {
-    if handshake < QUICK { Way::Short } else { Way::Long }
+/// What the duration of a handshake says.
+fn rtt_class(handshake: Duration) -> RttClass {
+    if handshake < QUICK { RttClass::Short } else { RttClass::Long }
 }
 
 #[cfg(test)]
@@ -240,10 +242,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handshake_tells_how_far_it_is() {
-        assert_eq!(way(Duration::from_millis(2)), Way::Short);
-        assert_eq!(way(QUICK - Duration::from_nanos(1)), Way::Short);
-        assert_eq!(way(QUICK), Way::Long);
+    fn a_handshake_tells_how_long_round_trips_are() {
+        assert_eq!(rtt_class(Duration::from_millis(2)), RttClass::Short);
+        assert_eq!(rtt_class(QUICK - Duration::from_nanos(1)), RttClass::Short);
+        assert_eq!(rtt_class(QUICK), RttClass::Long);
     }
 
     /// What a node that dials as `role` agrees on with a peer that has Noise and TLS and behaves as

@@ -7,7 +7,8 @@ use futures::FutureExt;
 use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{ClientConfig, Multiaddr, NodeBuilder, ProtocolName, ServerConfig};
 use sha2::{Digest, Sha256};
-use tokio::time::{sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::peer::Peer;
 use crate::{Node, Rt};
@@ -111,6 +112,6 @@ pub(crate) async fn address(node: &Node) -> Multiaddr {
 /// Waits until counters, which tell nobody when they change, fulfil a condition.
 pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
-        sleep(Duration::from_millis(2)).await;
+        yield_now().await;
     }
 }

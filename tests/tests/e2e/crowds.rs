@@ -36,7 +36,7 @@ impl Silent {
                     }
                 }
                 // Leaves the processor to those who are to get in.
-                thread::sleep(Duration::from_millis(1));
+                thread::yield_now();
             }
         });
         Self { renewed, stop, thread: Some(thread) }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::{BoxFuture, Either, join_all, select};
+use futures::channel::mpsc;
+use futures::future::{BoxFuture, join_all};
+use futures::stream::FuturesUnordered;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
@@ -27,25 +29,39 @@ const SOON: Duration = Duration::from_millis(100);
 /// No deadline is nearly as late, unless nobody keeps it.
 const LATE: Duration = Duration::from_secs(20);
 
-/// A swarm with its client. Nothing but its owner polls it, nor its connections.
-fn own_swarm() -> (Swarm<Behaviour>, Client) {
-    let keypair = Keypair::generate_ed25519();
-    let peer = keypair.public().to_peer_id();
-    let behaviour = Behaviour::new(peer, once(), ServerConfig::default(), Arc::new(Rt::spawn));
-    let behaviour = behaviour.expect("defaults are valid");
-    let client = behaviour.client();
-    let transport = transport(&keypair);
-    (Swarm::new(transport, behaviour, peer, Config::without_executor()), client)
+/// A swarm of one's own, and the tasks of its behaviour. Nothing but [`driven`](Self::driven) polls them.
+struct Own {
+    swarm: Swarm<Behaviour>,
+    spawned: mpsc::UnboundedReceiver<BoxFuture<'static, ()>>,
+    tasks: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
-/// Polls a swarm until something is done.
-async fn driven<T>(swarm: &mut Swarm<Behaviour>, until: impl Future<Output = T>) -> T {
-    let mut until = pin!(until);
-    loop {
-        match select(until, pin!(swarm.next())).await {
-            Either::Left((done, _)) => return done,
-            Either::Right((_, unfinished)) => until = unfinished,
-        }
+impl Own {
+    fn new() -> (Self, Client) {
+        let keypair = Keypair::generate_ed25519();
+        let peer = keypair.public().to_peer_id();
+        let (spawn, spawned) = mpsc::unbounded();
+        let executor = Arc::new(move |task| _ = spawn.unbounded_send(task));
+        let behaviour = Behaviour::new(peer, once(), ServerConfig::default(), executor);
+        let behaviour = behaviour.expect("defaults are valid");
+        let client = behaviour.client();
+        let config = Config::without_executor();
+        let swarm = Swarm::new(transport(&keypair), behaviour, peer, config);
+        (Self { swarm, spawned, tasks: FuturesUnordered::new() }, client)
+    }
+
+    /// Polls the swarm and its tasks until something is done.
+    async fn driven<T>(&mut self, until: impl Future<Output = T>) -> T {
+        let mut until = pin!(until);
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(_)) = self.swarm.poll_next_unpin(cx) {}
+            while let Poll::Ready(Some(task)) = self.spawned.poll_next_unpin(cx) {
+                self.tasks.push(task);
+            }
+            while let Poll::Ready(Some(())) = self.tasks.poll_next_unpin(cx) {}
+            until.as_mut().poll(cx)
+        })
+        .await
     }
 }
 
@@ -59,7 +75,7 @@ fn check(outcome: Result<Bytes, RequestError>, delivery: Delivery) {
 #[test]
 fn a_deadline_holds_in_a_swarm_that_nobody_polls() {
     run(async {
-        let (_swarm, client) = own_swarm();
+        let (_own, client) = Own::new();
         let (peer, echo) = (PeerId::random(), echo_name());
         let call = client.send(peer, &echo, "x").timeout(SOON);
         check(within(LATE, call.into_future()).await, Delivery::NotProcessed);
@@ -83,7 +99,7 @@ fn a_deadline_holds_in_a_swarm_that_nobody_polls() {
 #[test]
 fn every_deadline_holds_in_a_swarm_that_nobody_polls() {
     run(async {
-        let (_swarm, client) = own_swarm();
+        let (_own, client) = Own::new();
         let calls =
             (0..200_u32).map(|number| {
                 let client = client.clone();
@@ -108,13 +124,13 @@ fn what_a_swarm_that_stands_still_has_not_sent_was_not_processed() {
         let at_work = alive.clone();
         let handler = move |_| hang(at_work.clone());
         server.server().register(&slow, handler).expect("the first");
-        let (mut swarm, client) = own_swarm();
-        swarm.dial(address(&server).await).expect("an address");
-        while !swarm.is_connected(&server.peer_id()) {
-            let _event = swarm.select_next_some().await;
+        let (mut own, client) = Own::new();
+        own.swarm.dial(address(&server).await).expect("an address");
+        while !own.swarm.is_connected(&server.peer_id()) {
+            let _event = own.swarm.select_next_some().await;
         }
         let (peer, echo) = (server.peer_id(), echo_name());
-        let warm = driven(&mut swarm, client.send(peer, &echo, "warm").into_future()).await;
+        let warm = own.driven(client.send(peer, &echo, "warm").into_future()).await;
         assert_eq!(warm.expect("an echo"), "warm");
 
         let call = client.send(peer, &echo, "x").timeout(SOON);
@@ -122,11 +138,11 @@ fn what_a_swarm_that_stands_still_has_not_sent_was_not_processed() {
 
         let sent = client.clone();
         let call = spawn(async move { sent.send(peer, &slow, "x").timeout(SOON * 20).await });
-        driven(&mut swarm, until(|| alive.now() == 1)).await;
+        own.driven(until(|| alive.now() == 1)).await;
         check(within(LATE, call).await, Delivery::Unknown);
 
         // And then it goes on as if nothing had been.
-        let again = driven(&mut swarm, client.send(peer, &echo, "again").into_future()).await;
+        let again = own.driven(client.send(peer, &echo, "again").into_future()).await;
         assert_eq!(again.expect("an echo"), "again");
     });
 }

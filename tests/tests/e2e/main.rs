@@ -24,6 +24,7 @@ mod formats;
 mod handlers;
 mod held_up;
 mod hostile;
+mod hostile_servers;
 mod limits;
 mod load;
 mod pointsub;

@@ -104,7 +104,10 @@ fn a_slow_peer_is_not_dead() {
         let node = client(once()).await;
         let peer = node.connect(way.address()).await.expect("it listens");
         let asking = node.client();
-        let slow = spawn(async move { asking.send(peer, &name("/slow"), "?").await });
+        // Longer than `read_timeout`, which the bytes below almost take.
+        let patience = Duration::from_secs(120);
+        let asked = name("/slow");
+        let slow = spawn(async move { asking.send(peer, &asked, "?").timeout(patience).await });
         until(|| server.server().stats().in_flight == 1).await;
         // Half a minute of bytes, with nothing to read for most of it.
         let body = noise(700_000, 3);

@@ -40,6 +40,8 @@ mod handlers;
 mod held_up;
 #[path = "../e2e/hostile.rs"]
 mod hostile;
+#[path = "../e2e/hostile_servers.rs"]
+mod hostile_servers;
 #[path = "../e2e/limits.rs"]
 mod limits;
 #[path = "../e2e/load.rs"]

@@ -1,6 +1,7 @@
 //! Tables.
 
 mod scale;
+mod threads;
 
 use std::fmt::Write;
 
@@ -33,6 +34,7 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
         mixed(&findings.mixed),
         findings.compression.as_ref().map(compression),
         core(&findings.core),
+        threads::section(&findings.threads),
         scale::section(&findings.scale),
     ];
     for failure in &findings.failures {

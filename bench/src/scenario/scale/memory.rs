@@ -44,10 +44,10 @@ type Ends = [f64; 2];
 
 /// Measures both.
 pub(super) fn measure(extent: Extent) -> Result<Vec<Held>, Failure> {
-    use Contender::{Alone, PointSub, RawStream, RoomyPlain, RoomyRawStream};
+    use Contender::{Composed, PointSub, RawStream, RoomyPlain, RoomyRawStream};
     Ok(vec![
         Held::measure("connection of a node", [PointSub, RawStream], extent, connection)?,
-        Held::measure("connection, behaviour alone", [Alone, RawStream], extent, connection)?,
+        Held::measure("connection, behaviour alone", [Composed, RawStream], extent, connection)?,
         Held::measure("idle stream", [RoomyPlain, RoomyRawStream], extent, stream)?,
     ])
 }

@@ -9,7 +9,7 @@ use pointsub_core::{DialId, PeerId, ProtocolName, StreamError, StreamId};
 use super::shared::ClientHub;
 use crate::connection::client::ClientDriver;
 use crate::connection::negotiation::{Names, Speaks};
-use crate::connection::streams::Deferral;
+use crate::connection::streams::coalescing::Coalescing;
 
 /// The duty to answer one open. Dropped on whatever path, it answers that the connection is gone,
 /// so no open is ever forgotten.
@@ -65,14 +65,14 @@ impl OpenTicket {
         mut self,
         io: Stream,
         speaks: Speaks,
-        deferral: Deferral,
+        coalescing: Coalescing,
         share: Arc<()>,
     ) -> Option<ClientDriver> {
         match (self.wanted, speaks) {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
                 let hub = self.hub.take()?;
                 let machine = hub.opened(id, format, self.connection)?;
-                Some(ClientDriver::new(id, hub, machine, io, format, self.relayed, deferral))
+                Some(ClientDriver::new(id, hub, machine, io, format, self.relayed, coalescing))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
                 self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol, share);

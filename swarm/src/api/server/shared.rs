@@ -1,6 +1,6 @@
 //! Where handlers, streams and the swarm meet on the serving side.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -249,9 +249,9 @@ impl ServerHub {
     }
 
     /// Ends an idle one of these streams, if there is one, in favour of another.
-    pub(crate) fn make_room(&self, among: &HashSet<ConnectionKey>) -> bool {
+    pub(crate) fn make_room(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
         let mut state = self.state.lock();
-        let key = state.gate.make_room(among.iter().copied());
+        let key = state.gate.make_room(among);
         let lane = key.and_then(|key| state.lanes.get(key).cloned());
         drop(state);
         lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()

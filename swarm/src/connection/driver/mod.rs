@@ -1,13 +1,15 @@
-//! Runs the streams of a connection where their bytes are, without detours.
+//! Runs the muxer of a connection and its streams in one task of their own.
 //!
-//! libp2p polls a connection's handlers, all of them, then its muxer. Left to itself, whatever the
-//! muxer reads for a stream and whatever a stream writes goes round through all of these, though none
-//! but the stream and the muxer has anything to do. The [`Pump`] is a task that has the two to itself:
-//! wake-ups from within are noted and not passed on, and streams that have something to read are
-//! polled right behind the muxer, and the muxer again behind them. The swarm has a [`Pumped`] in place
-//! of the muxer, and its task is woken for what it asked for.
+//! libp2p polls all handlers of a connection, then its muxer, in the connection's task. There, all
+//! of them are polled for every byte that the muxer reads for a stream and for every byte that a
+//! stream writes, although only the stream and the muxer have anything to do. The
+//! [`ConnectionDriver`] is a task that has only these two. It notes which of them was woken. It
+//! polls the streams for which the muxer has read right after the muxer, and then the muxer again.
+//! The swarm has a [`MuxerProxy`] in place of the muxer.
 //!
-//! Nothing depends on it: with a muxer that is not wrapped, streams run all the same.
+//! The proxy finds the streams of its connection when the swarm polls it for the first time:
+//! [`StreamSet::claim`]. In a swarm without a [`Behaviour`](crate::Behaviour) it finds none, and the
+//! swarm's calls go straight to the muxer. Streams whose muxer has no proxy run in their handler.
 
 mod proxy;
 
@@ -21,9 +23,10 @@ use futures::FutureExt;
 use futures_timer::Delay;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerBox};
 
-use self::proxy::Desk;
-pub(crate) use self::proxy::Pumped;
-use super::streams::{Run, Signals};
+pub(crate) use self::proxy::MuxerProxy;
+use self::proxy::Shared;
+use super::streams::StreamSet;
+use super::streams::signals::Signals;
 
 /// How often muxer and streams take turns before other tasks do.
 const ROUNDS: u32 = 4;
@@ -32,47 +35,40 @@ const ROUNDS: u32 = 4;
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// The task that has the muxer and the streams.
-struct Pump {
+struct ConnectionDriver {
     muxer: StreamMuxerBox,
-    run: Arc<Run>,
-    desk: Arc<Desk>,
+    streams: Arc<StreamSet>,
+    shared: Arc<Shared>,
     /// Wakes for the muxer.
     waker: Waker,
-    /// There is room on the desk for a stream of the peer's.
+    /// The swarm takes another stream of the peer's.
     takes_inbound: bool,
     wants_outbound: bool,
-    /// It is to be closed, and this is when that has taken too long.
+    /// The connection is to be closed, and this is when that has taken too long.
     closing: Option<Delay>,
 }
 
-impl Pump {
-    fn new(muxer: StreamMuxerBox, run: Arc<Run>, desk: Arc<Desk>) -> Self {
-        // What the swarm has left before there was a pump.
-        run.signals.wake(Signals::SWARM);
+impl ConnectionDriver {
+    fn new(muxer: StreamMuxerBox, streams: Arc<StreamSet>, shared: Arc<Shared>) -> Self {
+        // The swarm may have asked for something before there was a driver.
+        streams.signals.wake(Signals::SWARM);
         Self {
             muxer,
-            desk,
-            waker: run.signals.waker(Signals::MUXER),
-            run,
+            shared,
+            waker: streams.signals.waker(Signals::MUXER),
+            streams,
             takes_inbound: false,
             wants_outbound: false,
             closing: None,
         }
     }
 
-    /// Polls the muxer for everything that the swarm wants, until it is over.
+    /// Polls the muxer for everything that the swarm wants. Ready when the connection is over.
     fn poll_muxer(&mut self) -> Poll<io::Result<()>> {
-        if self.run.signals.take(Signals::MUXER | Signals::SWARM) & Signals::SWARM != 0 {
-            let papers = self.desk.papers.lock();
-            self.takes_inbound = papers.inbound.is_none();
-            self.wants_outbound = papers.wants_outbound;
-            // Without the swarm there is nobody to wait for it, but the peer is to get everything that
-            // was written, and to hear that no more comes.
-            if papers.wants_close || papers.over.is_some() {
-                self.closing.get_or_insert_with(|| Delay::new(CLOSING));
-            }
+        if self.streams.signals.take(Signals::MUXER | Signals::SWARM) & Signals::SWARM != 0 {
+            self.read_wishes();
         }
-        if self.run.is_dead() {
+        if self.streams.is_aborted() {
             let text = "nothing was heard of the peer for too long";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
         }
@@ -84,46 +80,58 @@ impl Pump {
             }
             return muxer.poll_close(&mut cx);
         }
-        // For a muxer that wants to know whose it is.
-        self.run.announce();
+        // The muxer asks whose it is.
+        self.streams.announce(&cx);
         if self.takes_inbound
             && let Poll::Ready(stream) = muxer.as_mut().poll_inbound(&mut cx)?
         {
             self.takes_inbound = false;
-            self.desk.put(|papers| papers.inbound = Some(stream));
+            self.shared.update(|state| state.inbound = Some(stream));
         }
         if self.wants_outbound
             && let Poll::Ready(stream) = muxer.as_mut().poll_outbound(&mut cx)?
         {
             self.wants_outbound = false;
-            self.desk.put(|papers| {
-                papers.wants_outbound = false;
-                papers.outbound = Some(stream);
+            self.shared.update(|state| {
+                state.wants_outbound = false;
+                state.outbound = Some(stream);
             });
         }
-        // Last: what has given a stream has not seen to it that it is woken for more.
+        // Last, because a call that returned a stream did not arrange a wake-up for the next one.
         while let Poll::Ready(event) = muxer.as_mut().poll(&mut cx)? {
-            self.desk.put(|papers| papers.event = Some(event));
+            self.shared.update(|state| state.event = Some(event));
         }
         Poll::Pending
     }
+
+    /// Takes over what the swarm wants.
+    fn read_wishes(&mut self) {
+        let state = self.shared.state.lock();
+        self.takes_inbound = state.inbound.is_none();
+        self.wants_outbound = state.wants_outbound;
+        // When the swarm is gone nobody waits for the end. But the peer is to get everything that was
+        // written, and to be told that no more comes.
+        if state.wants_close || state.over.is_some() {
+            self.closing.get_or_insert_with(|| Delay::new(CLOSING));
+        }
+    }
 }
 
-impl Future for Pump {
+impl Future for ConnectionDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let signals = this.run.signals.clone();
+        let signals = this.streams.signals.clone();
         signals.start(cx.waker());
-        let mut ended = this.run.turn();
+        let mut ended = this.streams.resume();
         for _ in 0..ROUNDS {
             if let Poll::Ready(over) = this.poll_muxer() {
-                this.desk.put(|papers| papers.over = Some(over));
+                this.shared.update(|state| state.over = Some(over));
                 return Poll::Ready(());
             }
             if signals.any(Signals::STREAMS) {
-                ended |= this.run.advance();
+                ended |= this.streams.advance();
             } else if !signals.any(u8::MAX) {
                 break;
             }
@@ -131,16 +139,16 @@ impl Future for Pump {
         signals.rest();
         if ended || signals.begins_to_be_due() {
             // The swarm closes connections that are idle, and watches those on which something is due.
-            this.desk.put(|papers| papers.changed = true);
+            this.shared.update(|state| state.changed = true);
         }
         Poll::Pending
     }
 }
 
-impl Drop for Pump {
+impl Drop for ConnectionDriver {
     fn drop(&mut self) {
         let gone = || Err(io::ErrorKind::ConnectionAborted.into());
-        self.desk.put(|papers| _ = papers.over.get_or_insert_with(gone));
+        self.shared.update(|state| _ = state.over.get_or_insert_with(gone));
     }
 }
 

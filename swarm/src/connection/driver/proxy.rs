@@ -1,105 +1,102 @@
-//! What the swarm has in place of a muxer that a pump has.
+//! What the swarm holds in place of a muxer that a connection driver has.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 use parking_lot::Mutex;
 
-use super::Pump;
-use crate::connection::streams::{Run, Signals};
+use super::ConnectionDriver;
+use crate::connection::streams::StreamSet;
+use crate::connection::streams::signals::Signals;
 
-/// Runs a future on a task of its own.
-type Spawn = fn(BoxFuture<'static, ()>);
-
-/// A muxer as the swarm has it.
-pub(crate) struct Pumped {
-    /// Until a pump has it.
+/// A muxer as the swarm has it. It asks the connection driver for what the swarm asks of it.
+pub(crate) struct MuxerProxy {
+    /// Until a connection driver has it.
     muxer: Option<StreamMuxerBox>,
-    spawn: Spawn,
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
 }
 
-/// Where the swarm leaves what it wants of the muxer, and finds what it got.
+/// What the proxy and the connection driver share.
 #[derive(Default)]
-pub(super) struct Desk {
-    pub(super) papers: Mutex<Papers>,
-    /// Who asks.
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// The swarm's task.
     swarm: AtomicWaker,
 }
 
-/// What lies on a desk.
+/// What the swarm wants of the muxer, and what it is to get.
 #[derive(Default)]
-pub(super) struct Papers {
+pub(super) struct State {
     pub(super) wants_outbound: bool,
     pub(super) wants_close: bool,
     pub(super) inbound: Option<SubstreamBox>,
     pub(super) outbound: Option<SubstreamBox>,
     pub(super) event: Option<StreamMuxerEvent>,
-    /// The swarm is to have a look: a stream has ended, or a request has begun.
+    /// The swarm is to poll the handler: a stream has ended, or a request has begun.
     pub(super) changed: bool,
-    /// How it ended.
+    /// How the connection ended.
     pub(super) over: Option<io::Result<()>>,
-    /// What wakes the pump, once there is one.
-    pump: Option<Arc<Signals>>,
+    /// What wakes the connection driver, once there is one.
+    driver: Option<Arc<Signals>>,
 }
 
-impl Papers {
-    /// Has the pump look.
-    fn left(&self) {
-        if let Some(pump) = &self.pump {
-            pump.wake(Signals::SWARM);
+impl State {
+    fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake(Signals::SWARM);
         }
     }
 }
 
-impl Desk {
-    /// Leaves something for the swarm.
-    pub(super) fn put(&self, put: impl FnOnce(&mut Papers)) {
-        put(&mut self.papers.lock());
+impl Shared {
+    /// Changes something that the swarm is to see.
+    pub(super) fn update(&self, update: impl FnOnce(&mut State)) {
+        update(&mut self.state.lock());
         self.swarm.wake();
     }
 }
 
-impl Pumped {
-    pub(crate) fn wrap(muxer: StreamMuxerBox, spawn: Spawn) -> StreamMuxerBox {
-        StreamMuxerBox::new(Self { muxer: Some(muxer), spawn, desk: Arc::default() })
+impl MuxerProxy {
+    pub(crate) fn wrap(muxer: StreamMuxerBox) -> StreamMuxerBox {
+        StreamMuxerBox::new(Self { muxer: Some(muxer), shared: Arc::default() })
     }
 
-    /// Once the streams of its connection are found, a pump has the muxer.
-    fn pump(&mut self) {
+    /// Starts a connection driver once the streams of the connection are found. The handler has been
+    /// polled right before.
+    fn start_driver(&mut self, cx: &Context<'_>) {
         if self.muxer.is_some()
-            && let Some(run) = Run::take_last()
+            && let Some(set) = StreamSet::claim(cx)
             && let Some(muxer) = self.muxer.take()
         {
-            self.desk.papers.lock().pump = Some(run.signals.clone());
-            (self.spawn)(Box::pin(Pump::new(muxer, run, self.desk.clone())));
+            self.shared.state.lock().driver = Some(set.signals.clone());
+            let executor = set.executor.clone();
+            executor(Box::pin(ConnectionDriver::new(muxer, set, self.shared.clone())));
         }
     }
 
-    /// Looks for something on the desk, and asks for it if it is not there.
-    fn look<T>(
+    /// What `find` finds in the shared state. The swarm's task is woken when that changes.
+    fn poll_for<T>(
         &self,
         cx: &Context<'_>,
-        look: impl FnOnce(&mut Papers) -> Option<T>,
+        find: impl FnOnce(&mut State) -> Option<T>,
     ) -> Poll<io::Result<T>> {
-        self.desk.swarm.register(cx.waker());
-        let mut papers = self.desk.papers.lock();
-        if let Some(found) = look(&mut papers) {
+        self.shared.swarm.register(cx.waker());
+        let mut state = self.shared.state.lock();
+        if let Some(found) = find(&mut state) {
             return Poll::Ready(Ok(found));
         }
-        let Some(over) = &mut papers.over else { return Poll::Pending };
+        let Some(over) = &mut state.over else { return Poll::Pending };
         let gone = Err(io::ErrorKind::ConnectionAborted.into());
         let over = std::mem::replace(over, gone).err();
         Poll::Ready(Err(over.unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into())))
     }
 }
 
-impl StreamMuxer for Pumped {
+impl StreamMuxer for MuxerProxy {
     type Substream = SubstreamBox;
     type Error = io::Error;
 
@@ -110,10 +107,10 @@ impl StreamMuxer for Pumped {
         if let Some(muxer) = &mut self.muxer {
             return Pin::new(muxer).poll_inbound(cx);
         }
-        self.look(cx, |papers| {
-            let stream = papers.inbound.take()?;
-            // There is room for another.
-            papers.left();
+        self.poll_for(cx, |state| {
+            let stream = state.inbound.take()?;
+            // There is room for another one.
+            state.wake_driver();
             Some(stream)
         })
     }
@@ -125,10 +122,10 @@ impl StreamMuxer for Pumped {
         if let Some(muxer) = &mut self.muxer {
             return Pin::new(muxer).poll_outbound(cx);
         }
-        self.look(cx, |papers| {
-            let stream = papers.outbound.take();
-            if stream.is_none() && !std::mem::replace(&mut papers.wants_outbound, true) {
-                papers.left();
+        self.poll_for(cx, |state| {
+            let stream = state.outbound.take();
+            if stream.is_none() && !std::mem::replace(&mut state.wants_outbound, true) {
+                state.wake_driver();
             }
             stream
         })
@@ -138,34 +135,33 @@ impl StreamMuxer for Pumped {
         if let Some(muxer) = &mut self.muxer {
             return Pin::new(muxer).poll_close(cx);
         }
-        self.look(cx, |papers| {
-            if !std::mem::replace(&mut papers.wants_close, true) {
-                papers.left();
+        self.poll_for(cx, |state| {
+            if !std::mem::replace(&mut state.wants_close, true) {
+                state.wake_driver();
             }
             // An error is told, once.
-            papers.over.as_ref()?.as_ref().ok().copied()
+            state.over.as_ref()?.as_ref().ok().copied()
         })
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        // The handler has been polled right before this.
-        self.pump();
+        self.start_driver(cx);
         if let Some(muxer) = &mut self.muxer {
             return Pin::new(muxer).poll(cx);
         }
-        self.look(cx, |papers| {
-            if std::mem::take(&mut papers.changed) {
+        self.poll_for(cx, |state| {
+            if std::mem::take(&mut state.changed) {
                 cx.waker().wake_by_ref();
             }
-            papers.event.take()
+            state.event.take()
         })
     }
 }
 
-impl Drop for Pumped {
+impl Drop for MuxerProxy {
     fn drop(&mut self) {
-        let mut papers = self.desk.papers.lock();
-        papers.over.get_or_insert(Ok(()));
-        papers.left();
+        let mut state = self.shared.state.lock();
+        state.over.get_or_insert(Ok(()));
+        state.wake_driver();
     }
 }

@@ -1,4 +1,4 @@
-//! What a pump does for a muxer that is told what to bring.
+//! The connection driver, with a muxer that is told what to return.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use pointsub_core::endpoint::ConnectionKey;
 
 use super::*;
-use crate::connection::streams::tests::{Task, streams};
+use crate::connection::streams::tests::{Task, streams_on};
 use crate::connection::streams::{Ended, Streams};
 
 /// A stream that is polled, and ends when it is told to.
@@ -115,39 +115,42 @@ thread_local! {
     static SPAWNED: RefCell<Option<BoxFuture<'static, ()>>> = const { RefCell::new(None) };
 }
 
-/// A connection: its streams, its muxer as the swarm has it, and the pump's task.
+/// A connection: its streams, its muxer as the swarm has it, and its driver.
 struct Connection {
     streams: Option<Streams>,
     muxer: StreamMuxerBox,
     script: Shared,
-    pump: Option<BoxFuture<'static, ()>>,
+    driver: Option<BoxFuture<'static, ()>>,
     swarm_task: Arc<Task>,
-    pump_task: Arc<Task>,
+    driver_task: Arc<Task>,
 }
 
 impl Connection {
     /// The swarm has polled it once.
     fn new() -> Self {
         let script = Shared::default();
-        let muxer = StreamMuxerBox::new(Scripted(script.clone()));
-        let spawn = |future| SPAWNED.set(Some(future));
+        Self::with(MuxerProxy::wrap(StreamMuxerBox::new(Scripted(script.clone()))), script)
+    }
+
+    fn with(muxer: StreamMuxerBox, script: Shared) -> Self {
+        let executor = Arc::new(|future| SPAWNED.set(Some(future)));
         let mut connection = Self {
-            streams: Some(streams()),
-            muxer: Pumped::wrap(muxer, spawn),
+            streams: Some(streams_on(executor)),
+            muxer,
             script,
-            pump: None,
+            driver: None,
             swarm_task: Arc::default(),
-            pump_task: Arc::default(),
+            driver_task: Arc::default(),
         };
         connection.swarm(|streams, muxer, cx| {
             streams.poll(cx);
             assert!(muxer.poll_unpin(cx).is_pending());
             assert!(muxer.poll_inbound_unpin(cx).is_pending());
         });
-        connection.pump = SPAWNED.take();
-        assert_eq!(connection.pump(), Poll::Pending);
+        connection.driver = SPAWNED.take();
+        assert_eq!(connection.drive(), Poll::Pending);
         connection.swarm_task.wakes();
-        connection.pump_task.wakes();
+        connection.driver_task.wakes();
         connection
     }
 
@@ -161,12 +164,12 @@ impl Connection {
         act(streams, &mut self.muxer, &mut Context::from_waker(&waker))
     }
 
-    /// The pump's task has its turn.
-    fn pump(&mut self) -> Poll<()> {
-        let waker = self.pump_task.clone().into();
-        let pump = self.pump.as_mut().expect("it was spawned");
-        let polled = pump.poll_unpin(&mut Context::from_waker(&waker));
-        assert!(!self.script.lock().mute, "nothing would wake the pump");
+    /// Polls the driver's task.
+    fn drive(&mut self) -> Poll<()> {
+        let waker = self.driver_task.clone().into();
+        let driver = self.driver.as_mut().expect("it was spawned");
+        let polled = driver.poll_unpin(&mut Context::from_waker(&waker));
+        assert!(!self.script.lock().mute, "nothing would wake the driver");
         polled
     }
 
@@ -178,7 +181,7 @@ impl Connection {
     }
 
     fn wakes(&self) -> (usize, usize) {
-        (self.swarm_task.wakes(), self.pump_task.wakes())
+        (self.swarm_task.wakes(), self.driver_task.wakes())
     }
 }
 
@@ -187,26 +190,26 @@ fn stream() -> SubstreamBox {
 }
 
 #[test]
-fn bytes_and_streams_are_between_the_pump_and_the_muxer() {
+fn bytes_and_streams_are_between_the_driver_and_the_muxer() {
     let (mut connection, seen) = (Connection::new(), Arc::<Seen>::default());
     let polls = || seen.polls.load(Ordering::SeqCst);
     connection.swarm(|streams, _, _| streams.push(Driver(seen.clone()).boxed()));
-    assert_eq!(connection.wakes(), (0, 1), "it is the pump's from the start");
-    assert_eq!((connection.pump(), polls()), (Poll::Pending, 1));
-    assert_eq!((connection.pump(), polls()), (Poll::Pending, 1), "nothing to do");
+    assert_eq!(connection.wakes(), (0, 1), "it is the driver's from the start");
+    assert_eq!((connection.drive(), polls()), (Poll::Pending, 1));
+    assert_eq!((connection.drive(), polls()), (Poll::Pending, 1), "nothing to do");
     connection.swarm(|streams, _, cx| streams.poll(cx));
     assert_eq!(polls(), 1, "and nobody else's");
     assert_eq!(connection.wakes(), (0, 0));
     connection.brings(|script| script.bytes = Some(seen.clone()));
     assert_eq!(connection.wakes(), (0, 1));
-    assert_eq!((connection.pump(), polls()), (Poll::Pending, 2));
+    assert_eq!((connection.drive(), polls()), (Poll::Pending, 2));
     assert_eq!(connection.wakes(), (0, 0), "polled behind the muxer, without a detour");
     seen.waker.wake();
     assert_eq!(connection.wakes(), (0, 1), "somebody else woke it");
-    assert_eq!((connection.pump(), polls()), (Poll::Pending, 3));
+    assert_eq!((connection.drive(), polls()), (Poll::Pending, 3));
     seen.end.store(true, Ordering::SeqCst);
     connection.brings(|script| script.bytes = Some(seen.clone()));
-    assert_eq!((connection.pump(), polls()), (Poll::Pending, 4));
+    assert_eq!((connection.drive(), polls()), (Poll::Pending, 4));
     assert_eq!(connection.wakes(), (1, 1), "the swarm is to look whether it is idle");
     connection.swarm(|_, muxer, cx| assert!(muxer.poll_unpin(cx).is_pending()));
     assert_eq!(connection.wakes(), (1, 0), "from the start, should it have been halfway through");
@@ -220,30 +223,30 @@ fn the_swarm_gets_streams_when_it_asks() {
         connection.swarm(|_, muxer, cx| muxer.poll_outbound_unpin(cx).is_ready())
     };
     connection.brings(|script| script.outbound = Some(stream()));
-    assert!(connection.pump().is_pending() && !connection.script.lock().asked_for_outbound);
+    assert!(connection.drive().is_pending() && !connection.script.lock().asked_for_outbound);
     assert_eq!(connection.wakes(), (0, 1), "nobody asked");
     assert!(!opens(&mut connection) && !opens(&mut connection));
     assert_eq!(connection.wakes(), (0, 1), "it asks once");
-    assert!(connection.pump().is_pending());
+    assert!(connection.drive().is_pending());
     assert_eq!(connection.wakes(), (1, 0));
     assert!(opens(&mut connection));
     assert!(!opens(&mut connection), "this is another");
-    assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending));
+    assert_eq!((connection.wakes(), connection.drive()), ((0, 1), Poll::Pending));
 
     let takes = |connection: &mut Connection| {
         connection.swarm(|_, muxer, cx| muxer.poll_inbound_unpin(cx).is_ready())
     };
     connection.brings(|script| script.inbound = Some(stream()));
-    assert!(connection.pump().is_pending());
+    assert!(connection.drive().is_pending());
     assert_eq!(connection.wakes(), (1, 1));
     connection.brings(|script| script.inbound = Some(stream()));
-    assert!(connection.pump().is_pending());
+    assert!(connection.drive().is_pending());
     assert!(connection.script.lock().inbound.is_some(), "the muxer keeps it meanwhile");
     connection.wakes();
     assert!(takes(&mut connection));
     assert_eq!(connection.wakes(), (0, 1), "there is room again");
-    assert!(connection.pump().is_pending() && takes(&mut connection));
-    assert!(connection.pump().is_pending() && !takes(&mut connection));
+    assert!(connection.drive().is_pending() && takes(&mut connection));
+    assert!(connection.drive().is_pending() && !takes(&mut connection));
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn the_swarm_hears_of_a_new_address() {
     let address: libp2p_core::Multiaddr = "/memory/7".parse().expect("an address");
     let moved = StreamMuxerEvent::AddressChange(address.clone());
     connection.brings(|script| script.event = Some(Ok(moved)));
-    assert!(connection.pump().is_pending());
+    assert!(connection.drive().is_pending());
     assert_eq!(connection.wakes(), (1, 1));
     match connection.swarm(|_, muxer, cx| muxer.poll_unpin(cx)) {
         Poll::Ready(Ok(StreamMuxerEvent::AddressChange(to))) => assert_eq!(to, address),
@@ -265,7 +268,7 @@ fn the_swarm_hears_why_a_connection_ended() {
     let mut connection = Connection::new();
     let why = io::Error::other("because");
     connection.brings(|script| script.event = Some(Err(why)));
-    assert_eq!(connection.pump(), Poll::Ready(()));
+    assert_eq!(connection.drive(), Poll::Ready(()));
     assert_eq!(connection.wakes(), (1, 1));
     for why in ["because", "connection aborted"] {
         match connection.swarm(|_, muxer, cx| muxer.poll_unpin(cx)) {
@@ -276,9 +279,9 @@ fn the_swarm_hears_why_a_connection_ended() {
 }
 
 #[test]
-fn a_pump_that_is_gone_ends_the_connection() {
+fn a_driver_that_is_gone_ends_the_connection() {
     let mut connection = Connection::new();
-    connection.pump = None;
+    connection.driver = None;
     assert_eq!(connection.wakes(), (1, 0));
     let polled = connection.swarm(|_, muxer, cx| muxer.poll_inbound_unpin(cx).map_ok(drop));
     assert!(matches!(polled, Poll::Ready(Err(_))), "{polled:?}");
@@ -291,35 +294,39 @@ fn closing_waits_for_the_muxer() {
         connection.swarm(|_, muxer, cx| muxer.poll_close_unpin(cx).map_ok(drop))
     };
     assert!(close(&mut connection).is_pending());
-    assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending));
+    assert_eq!((connection.wakes(), connection.drive()), ((0, 1), Poll::Pending));
     assert!(close(&mut connection).is_pending());
     connection.brings(|script| script.closed = Some(Ok(())));
-    assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Ready(())));
+    assert_eq!((connection.wakes(), connection.drive()), ((0, 1), Poll::Ready(())));
     assert_eq!(connection.wakes(), (1, 0));
     assert!(matches!(close(&mut connection), Poll::Ready(Ok(()))));
 }
 
 #[test]
-fn streams_end_with_their_handler_and_the_pump_with_the_swarm() {
+fn streams_end_with_their_handler_and_the_driver_with_the_swarm() {
     let (mut connection, seen) = (Connection::new(), Arc::<Seen>::default());
     connection.swarm(|streams, _, _| streams.push(Driver(seen.clone()).boxed()));
-    assert!(connection.pump().is_pending());
+    assert!(connection.drive().is_pending());
     connection.wakes();
     connection.streams = None;
-    assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending));
+    assert_eq!((connection.wakes(), connection.drive()), ((0, 1), Poll::Pending));
     assert!(seen.dropped.load(Ordering::SeqCst));
     let nothing = StreamMuxerBox::new(Scripted(Shared::default()));
     connection.muxer = nothing;
-    assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Pending), "it closes first");
+    assert_eq!(
+        (connection.wakes(), connection.drive()),
+        ((0, 1), Poll::Pending),
+        "it closes first"
+    );
     connection.brings(|script| script.closed = Some(Ok(())));
-    assert_eq!(connection.pump(), Poll::Ready(()));
+    assert_eq!(connection.drive(), Poll::Ready(()));
 }
 
 #[test]
 fn nothing_is_waited_for_where_the_peer_is_dead() {
     let mut connection = Connection::new();
     connection.swarm(|streams, _, _| streams.abort());
-    assert_eq!((connection.wakes(), connection.pump()), ((0, 1), Poll::Ready(())));
+    assert_eq!((connection.wakes(), connection.drive()), ((0, 1), Poll::Ready(())));
     match connection.swarm(|_, muxer, cx| muxer.poll_unpin(cx)) {
         Poll::Ready(Err(error)) => assert!(error.to_string().contains("nothing was heard")),
         other => panic!("{other:?}"),
@@ -329,28 +336,38 @@ fn nothing_is_waited_for_where_the_peer_is_dead() {
 #[test]
 fn the_swarm_is_told_once_that_something_is_due() {
     let mut connection = Connection::new();
-    let mut deferral = connection.swarm(|streams, _, _| streams.deferral());
-    let pump = |connection: &mut Connection| {
+    let mut coalescing = connection.swarm(|streams, _, _| streams.coalescing());
+    let wakes = |connection: &mut Connection| {
         connection.swarm(|_, muxer, cx| assert!(muxer.poll_unpin(cx).is_pending()));
         connection.wakes();
         connection.brings(|_| {});
-        assert!(connection.pump().is_pending());
+        assert!(connection.drive().is_pending());
         connection.wakes().0
     };
-    assert_eq!(pump(&mut connection), 0);
-    deferral.note_due(true);
-    assert_eq!(pump(&mut connection), 1, "a request has begun");
-    assert_eq!(pump(&mut connection), 0);
+    assert_eq!(wakes(&mut connection), 0);
+    coalescing.note_due(true);
+    assert_eq!(wakes(&mut connection), 1, "a request has begun");
+    assert_eq!(wakes(&mut connection), 0);
     connection.swarm(|streams, _, _| streams.watch());
-    assert_eq!(pump(&mut connection), 1, "it is watched for again");
+    assert_eq!(wakes(&mut connection), 1, "it is watched for again");
+}
+
+#[test]
+fn a_muxer_that_is_wrapped_twice_has_one_driver() {
+    let script = Shared::default();
+    let inner = MuxerProxy::wrap(StreamMuxerBox::new(Scripted(script.clone())));
+    let mut connection = Connection::with(MuxerProxy::wrap(inner), script);
+    connection.brings(|script| script.inbound = Some(stream()));
+    assert_eq!(connection.drive(), Poll::Pending);
+    assert!(SPAWNED.take().is_none(), "the inner proxy leaves the streams to the outer one");
+    let taken = connection.swarm(|_, muxer, cx| muxer.poll_inbound_unpin(cx).is_ready());
+    assert!(taken, "and passes on what the muxer has");
 }
 
 #[test]
 fn without_streams_the_muxer_is_polled_directly() {
     let script = Shared::default();
-    let mut muxer = Pumped::wrap(StreamMuxerBox::new(Scripted(script.clone())), |_| {
-        panic!("there is nothing to pump")
-    });
+    let mut muxer = MuxerProxy::wrap(StreamMuxerBox::new(Scripted(script.clone())));
     script.lock().inbound = Some(stream());
     let stream = poll_fn(|cx| muxer.poll_inbound_unpin(cx)).now_or_never();
     assert!(matches!(stream, Some(Ok(_))));

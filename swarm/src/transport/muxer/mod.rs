@@ -27,28 +27,27 @@ const FRAME: usize = 65_000;
 const STREAMS: usize = 512;
 /// What each of them may have on its way, as the protocol has it.
 const WINDOW: usize = 256 * 1024;
-/// How much more streams may have on their way, all of a connection together, where the way is long.
-/// Yamux takes a queue for a long way and would give them 900 MiB, behind which everything else on
-/// the connection waits.
+/// How far the windows of a connection's streams may grow, all together, where round trips are long.
+/// Yamux takes a queue for a long round trip, and would let them grow to 900 MiB. Everything else on
+/// the connection would wait behind these bytes.
 const GROWTH: usize = 4 * 1024 * 1024;
-/// The same where the way is short. Within a machine a body that is alone moves as fast with that, and
-/// small messages beside large ones wait half as long.
+/// The same where round trips are short. Within a machine, a single large body is as fast with this
+/// limit, and small messages beside large ones wait half as long.
 const SHORT_GROWTH: usize = 256 * 1024;
 /// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
 /// there are more.
 const INBOUND: usize = 256;
 
-/// How far it is to the peer.
+/// How long a round trip to the peer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// A round trip takes a few milliseconds at most.
+pub(crate) enum RttClass {
+    /// A few milliseconds at most.
     Short,
     Long,
 }
 
-impl Way {
-    /// How much more than [`WINDOW`] for each of them a connection's streams may have on their way,
-    /// all together.
+impl RttClass {
+    /// How far windows may grow beyond [`WINDOW`] for each stream, all together.
     fn growth(self) -> usize {
         match self {
             Self::Short => SHORT_GROWTH,
@@ -70,7 +69,7 @@ pub(crate) struct Muxer<C> {
     inbound: VecDeque<MuxedStream>,
     /// Who waits for a stream from the peer.
     waiting: Option<Waker>,
-    /// Those who look after the connection's streams know its signs of life.
+    /// The signs of life of its connection are found.
     linked: bool,
 }
 
@@ -78,11 +77,11 @@ impl<C> Muxer<C>
 where
     C: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    pub(crate) fn new(io: C, mode: Mode, way: Way) -> Self {
+    pub(crate) fn new(io: C, mode: Mode, rtt: RttClass) -> Self {
         let mut config = Config::default();
         config.set_split_send_size(FRAME);
         config.set_max_num_streams(STREAMS);
-        config.set_max_connection_receive_window(Some(STREAMS * WINDOW + way.growth()));
+        config.set_max_connection_receive_window(Some(STREAMS * WINDOW + rtt.growth()));
         let (control, ends) = (Arc::<Control>::default(), Arc::<Ends>::default());
         let socket = Socket::new(io, control.clone(), ends.clone());
         let connection = Connection::new(socket, config, mode);
@@ -113,10 +112,10 @@ where
         })
     }
 
-    /// Lets those who look after the streams know when the peer was last heard of.
-    fn link(&mut self) {
+    /// Finds where to note when the peer was last heard of.
+    fn link(&mut self, cx: &Context<'_>) {
         if !self.linked
-            && let Some(activity) = streams::activity_of_last()
+            && let Some(activity) = streams::activity_of_task(cx)
         {
             self.linked = true;
             *self.control.activity.lock() = Some(activity);
@@ -171,7 +170,7 @@ where
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        self.link();
+        self.link(cx);
         match self.poll_connection(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => {

@@ -1,4 +1,5 @@
-//! Buffers that the connections of a thread lend each other, so that an idle one holds none.
+//! A pool of buffers for each thread. A connection takes one while it has bytes to keep, so that an idle
+//! connection holds none.
 
 use std::cell::RefCell;
 use std::mem;
@@ -6,23 +7,23 @@ use std::ops::{Deref, DerefMut};
 
 /// The size of every buffer: as much as one system call should move.
 pub(super) const SIZE: usize = 64 * 1024;
-/// A connection needs one to read and one to write.
+/// The most buffers of a pool. A connection needs one to read and one to write.
 const SPARE: usize = 2;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of [`SIZE`] bytes with anything in it. When it is dropped, whoever needs one next gets it.
-pub(super) struct Lent(Box<[u8]>);
+/// A buffer of [`SIZE`] bytes with any content. It goes back to the pool when it is dropped.
+pub(super) struct PooledBuffer(Box<[u8]>);
 
-impl Lent {
+impl PooledBuffer {
     pub(super) fn take() -> Self {
         Self(BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into()))
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -30,13 +31,13 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for PooledBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
         let buffer = mem::take(&mut self.0);
         let give = |buffers: &RefCell<Vec<_>>| {
@@ -52,14 +53,14 @@ impl Drop for Lent {
 
 /// Bytes in a buffer, to be taken from the front.
 pub(super) struct Filled {
-    buffer: Lent,
+    buffer: PooledBuffer,
     start: usize,
     end: usize,
 }
 
 impl Filled {
     /// The first `len` bytes of a buffer, if that is any.
-    pub(super) fn new(buffer: Lent, len: usize) -> Option<Self> {
+    pub(super) fn new(buffer: PooledBuffer, len: usize) -> Option<Self> {
         (len > 0).then_some(Self { buffer, start: 0, end: len })
     }
 

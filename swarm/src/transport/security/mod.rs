@@ -1,13 +1,13 @@
 //! Encrypts connections, and proves who is at their other end.
 
 mod buffer;
+mod buffered_reader;
 pub mod certificate;
+mod coalescing_writer;
 mod dialect;
 mod error;
-mod gathered;
 mod memory;
 mod noise;
-mod read_ahead;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,15 +26,15 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::{Keypair, PeerId};
 use rustls::pki_types::CertificateDer;
 
+use self::buffered_reader::BufferedReader;
 use self::certificate::CertificateError;
+use self::coalescing_writer::CoalescingWriter;
 pub use self::dialect::{Dialect, Dialects};
 pub use self::error::DialectError;
-use self::gathered::Gathered;
 use self::memory::Memory;
 use self::noise::NoiseStream;
 #[cfg(any(test, fuzzing))]
 pub use self::noise::fuzz::noise_payload;
-use self::read_ahead::ReadAhead;
 use self::tls::TlsStream;
 use crate::node::dialing::reason::{innermost, root};
 
@@ -198,7 +198,7 @@ impl Security {
     where
         C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let io = ReadAhead::new(io);
+        let io = BufferedReader::new(io);
         if name == TLS {
             let (peer, stream) = tls::connect(&self.0.tls, io, dialect).await?;
             return Ok((peer, dialect, Secured::with_tls(stream)));
@@ -217,7 +217,7 @@ impl Security {
     where
         C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let io = ReadAhead::new(io);
+        let io = BufferedReader::new(io);
         if name == TLS {
             let (peer, dialect, stream) = tls::accept(&self.0.tls, io).await?;
             return Ok((peer, dialect, Secured::with_tls(stream)));
@@ -249,16 +249,16 @@ impl fmt::Debug for Security {
 /// Bytes that only the peer can read.
 pub(crate) struct Secured<C>(Either<WithTls<C>, WithNoise<C>>);
 
-type WithTls<C> = Gathered<TlsStream<ReadAhead<C>>>;
-type WithNoise<C> = Gathered<NoiseStream<ReadAhead<C>>>;
+type WithTls<C> = CoalescingWriter<TlsStream<BufferedReader<C>>>;
+type WithNoise<C> = CoalescingWriter<NoiseStream<BufferedReader<C>>>;
 
 impl<C> Secured<C> {
-    fn with_tls(stream: TlsStream<ReadAhead<C>>) -> Self {
-        Self(Either::Left(Gathered::new(stream)))
+    fn with_tls(stream: TlsStream<BufferedReader<C>>) -> Self {
+        Self(Either::Left(CoalescingWriter::new(stream)))
     }
 
-    fn with_noise(stream: NoiseStream<ReadAhead<C>>) -> Self {
-        Self(Either::Right(Gathered::new(stream)))
+    fn with_noise(stream: NoiseStream<BufferedReader<C>>) -> Self {
+        Self(Either::Right(CoalescingWriter::new(stream)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::transport::security::buffer::Lent;
+use crate::transport::security::buffer::PooledBuffer;
 
 /// Each message has its length in front, in two bytes. It may be as long as two bytes can say, which
 /// is less than a buffer has room for.
@@ -17,7 +17,7 @@ pub(super) struct Incoming {
 }
 
 struct Part {
-    buffer: Lent,
+    buffer: PooledBuffer,
     filled: usize,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum Arrived<'a> {
     /// In one piece.
     Whole(&'a [u8]),
     /// In several.
-    Joined(Lent, usize),
+    Joined(PooledBuffer, usize),
 }
 
 impl Deref for Arrived<'_> {
@@ -63,7 +63,8 @@ impl Incoming {
         {
             return (bytes.len() - rest.len(), Some(Arrived::Whole(message)));
         }
-        let mut part = self.part.take().unwrap_or_else(|| Part { buffer: Lent::take(), filled: 0 });
+        let mut part =
+            self.part.take().unwrap_or_else(|| Part { buffer: PooledBuffer::take(), filled: 0 });
         let n = rest.len().min(len - part.filled);
         part.buffer[part.filled..part.filled + n].copy_from_slice(&rest[..n]);
         part.filled += n;

@@ -9,7 +9,7 @@ use snow::TransportState;
 
 use super::handshake::{HEADER, TAG, header};
 use super::incoming::Incoming;
-use crate::transport::security::buffer::{Filled, Lent, SIZE};
+use crate::transport::security::buffer::{Filled, PooledBuffer, SIZE};
 
 /// What one message carries at most, so that all of it fits into a buffer.
 pub(super) const MAX_PLAIN: usize = SIZE - HEADER - TAG;
@@ -17,7 +17,7 @@ pub(super) const MAX_PLAIN: usize = SIZE - HEADER - TAG;
 /// A connection whose bytes only the peer can read.
 ///
 /// An end between two messages is the end, one inside of a message is an error. Each write is a message;
-/// [`Gathered`](crate::transport::security::gathered::Gathered) has them wait for each other. Nothing is held while
+/// [`CoalescingWriter`](crate::transport::security::coalescing_writer::CoalescingWriter) has them wait for each other. Nothing is held while
 /// nothing is under way but the ciphers.
 pub(crate) struct NoiseStream<C> {
     io: C,
@@ -59,7 +59,7 @@ fn open(
     if buf.len() >= message.len() {
         return session.read_message(message, buf);
     }
-    let mut buffer = Lent::take();
+    let mut buffer = PooledBuffer::take();
     let len = session.read_message(message, &mut buffer)?;
     *plain = Filled::new(buffer, len);
     Ok(0)
@@ -121,7 +121,7 @@ impl<C: AsyncWrite + Unpin> NoiseStream<C> {
 
     /// A message for the peer.
     fn seal(&mut self, bytes: &[u8]) -> Result<Option<Filled>, snow::Error> {
-        let mut buffer = Lent::take();
+        let mut buffer = PooledBuffer::take();
         let len = self.session.write_message(bytes, &mut buffer[HEADER..])?;
         buffer[..HEADER].copy_from_slice(&header(len)?);
         Ok(Filled::new(buffer, HEADER + len))

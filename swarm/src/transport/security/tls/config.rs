@@ -46,7 +46,7 @@ impl Configs {
     /// With these certificates, on a processor that has AES or not.
     pub(super) fn of(certificates: Vec<Certified>, aes: bool) -> Result<Self, rustls::Error> {
         let provider = Arc::new(provider(aes));
-        // The first random bytes of a process take some 20 ms, until enough entropy is gathered. The
+        // The first random bytes of a process take some 20 ms, until enough entropy is writer. The
         // first peer is not to wait for it, twice: once at each end.
         provider.secure_random.fill(&mut [0; 32])?;
         let clients = certificates.iter().map(|certified| client(&provider, certified));

@@ -19,11 +19,11 @@ use zeroize::Zeroizing;
 use self::pipe::{End, pipe};
 use super::dh::{KeyPair, LEN};
 use super::*;
-use crate::transport::security::read_ahead::ReadAhead;
+use crate::transport::security::buffered_reader::BufferedReader;
 
 const BOTH: [Dialect; 2] = [Dialect::Libp2p, Dialect::Dep2p];
 
-type Secured = NoiseStream<ReadAhead<End>>;
+type Secured = NoiseStream<BufferedReader<End>>;
 type Dialled = Result<(PeerId, Dialect, Secured), Error>;
 type Accepted = Result<(PeerId, Secured), Error>;
 
@@ -59,11 +59,11 @@ where
 }
 
 async fn dial(io: End, allowed: &[Dialect]) -> Dialled {
-    connect(ReadAhead::new(io), &keys(1), allowed).await
+    connect(BufferedReader::new(io), &keys(1), allowed).await
 }
 
 async fn listen(io: End, dialect: Dialect) -> Accepted {
-    accept(ReadAhead::new(io), &keys(2), dialect).await
+    accept(BufferedReader::new(io), &keys(2), dialect).await
 }
 
 /// Both ends of a connection, the dialler's first.

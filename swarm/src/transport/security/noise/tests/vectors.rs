@@ -126,7 +126,7 @@ fn who_dials_says_these_bytes() {
             let builder = keys.builder().expect("a key");
             let builder = builder.fixed_ephemeral_key_for_testing_only(&ephemeral);
             let session = builder.build_initiator().expect("a key");
-            let dialled = connect_as(session, ReadAhead::new(io), &keys, &BOTH).await;
+            let dialled = connect_as(session, BufferedReader::new(io), &keys, &BOTH).await;
             let (listener, spoken, mut stream) = dialled.expect("secured");
             assert_eq!((listener, spoken), (peer(2), dialect));
             talk(&mut stream, b"hello", b"world").await;
@@ -149,7 +149,7 @@ fn who_listens_says_these_bytes() {
             let builder = keys.builder().expect("a key");
             let builder = builder.fixed_ephemeral_key_for_testing_only(&ephemeral);
             let session = builder.build_responder().expect("a key");
-            let accepted = accept_as(session, ReadAhead::new(io), &keys, dialect).await;
+            let accepted = accept_as(session, BufferedReader::new(io), &keys, dialect).await;
             let (dialler, mut stream) = accepted.expect("secured");
             assert_eq!(dialler, peer(1));
             talk(&mut stream, b"world", b"hello").await;

@@ -5,10 +5,10 @@ use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p_noise as libp2p;
 
 use super::*;
-use crate::transport::security::gathered::Gathered;
+use crate::transport::security::coalescing_writer::CoalescingWriter;
 
 type Theirs = libp2p::Output<End>;
-type Ours = Gathered<Secured>;
+type Ours = CoalescingWriter<Secured>;
 
 /// A connection of which the other end is libp2p's, which has dialled or not.
 fn connected(theirs_dials: bool, piece: usize) -> (Ours, Theirs) {
@@ -32,7 +32,7 @@ fn connected(theirs_dials: bool, piece: usize) -> (Ours, Theirs) {
         (stream, accepted)
     };
     assert_ne!(found, peer(3), "it has found us");
-    (Gathered::new(ours), theirs)
+    (CoalescingWriter::new(ours), theirs)
 }
 
 /// Sends in pieces of these lengths, and ends.

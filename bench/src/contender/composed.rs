@@ -1,12 +1,11 @@
-//! This library's behaviour in a swarm that has no other: what it costs above libp2p's own.
+//! This library's behaviour in a swarm of one's own, over the transport of its nodes or libp2p's.
 
 use std::sync::Arc;
 
+use libp2p_core::upgrade::Version;
 use libp2p_identity::Keypair;
 use libp2p_swarm::{NetworkBehaviour, Swarm};
-use pointsub_tokio::{
-    Behaviour, ClientConfig, ProtocolName, Runtime, Security, ServerConfig, Tokio,
-};
+use pointsub_tokio::{Behaviour, ClientConfig, ProtocolName, Runtime, ServerConfig, Tokio};
 
 use super::pointsub::{Connected, echo};
 use super::{ECHO, Failure, stack};
@@ -15,7 +14,7 @@ use super::{ECHO, Failure, stack};
 type Transport = fn(&Keypair) -> Result<stack::Transport, Failure>;
 
 fn ours(keypair: &Keypair) -> Result<stack::Transport, Failure> {
-    Ok(Tokio::transport(&Security::new(keypair)?)?)
+    Ok(pointsub_tokio::transport(keypair)?)
 }
 
 /// Serves on tokio; `wrap` makes something else of the behaviour.
@@ -87,5 +86,7 @@ fn swarm<B: NetworkBehaviour>(
     let local = keypair.public().to_peer_id();
     let executor = Arc::new(Tokio::spawn);
     let behaviour = Behaviour::new(local, client.clone(), server.clone(), executor)?;
-    Ok(stack::swarm_over(transport(&keypair)?, wrap(behaviour)?, &keypair))
+    // As the documentation of `pointsub_tokio::transport` recommends.
+    let config = stack::config().with_substream_upgrade_protocol_override(Version::V1Lazy);
+    Ok(stack::swarm_over(transport(&keypair)?, wrap(behaviour)?, &keypair, config))
 }

@@ -1,4 +1,4 @@
-//! Reads as much as there is, for a reader that asks for little.
+//! Reads a connection in large pieces, for a reader that asks for small ones.
 
 use std::io;
 use std::pin::Pin;
@@ -6,15 +6,15 @@ use std::task::{Context, Poll, ready};
 
 use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
 
-use super::buffer::{Filled, Lent, SIZE};
+use super::buffer::{Filled, PooledBuffer, SIZE};
 
-/// Bytes that are read from a connection before what they brought is worked on. Yamux reads for as
-/// long as anything comes, which would have the peer wait for answers until it stops sending.
+/// So many bytes are read from a connection before the requests in them are worked on. Yamux reads for
+/// as long as bytes arrive. Without this limit, a peer would get no answer until it stops sending.
 const TURN: usize = 64 * 1024;
 
-/// A connection that is read in large pieces: TLS asks for 4 KiB at a time, and Noise for two bytes
-/// and then for a message, each of which would be a system call.
-pub(super) struct ReadAhead<C> {
+/// A connection that is read in large pieces. TLS asks for 4 KiB at a time, and Noise for two bytes and
+/// then for a message. Each of these would be a system call.
+pub(super) struct BufferedReader<C> {
     io: C,
     /// Bytes read since the reader last had to wait.
     turn: usize,
@@ -22,13 +22,13 @@ pub(super) struct ReadAhead<C> {
     ahead: Option<Filled>,
 }
 
-impl<C> ReadAhead<C> {
+impl<C> BufferedReader<C> {
     pub(super) fn new(io: C) -> Self {
         Self { io, turn: 0, ahead: None }
     }
 }
 
-impl<C: AsyncRead + Unpin> ReadAhead<C> {
+impl<C: AsyncRead + Unpin> BufferedReader<C> {
     /// Reads from the connection, unless others have their turn first.
     fn poll_io(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.turn >= TURN {
@@ -47,7 +47,7 @@ impl<C: AsyncRead + Unpin> ReadAhead<C> {
     /// What was read and not asked for. Reads if there is nothing.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.ahead.is_none() {
-            let mut buffer = Lent::take();
+            let mut buffer = PooledBuffer::take();
             let n = ready!(self.poll_io(cx, &mut buffer))?;
             self.ahead = Filled::new(buffer, n);
         }
@@ -55,7 +55,7 @@ impl<C: AsyncRead + Unpin> ReadAhead<C> {
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for ReadAhead<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for BufferedReader<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -72,7 +72,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for ReadAhead<C> {
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncBufRead for ReadAhead<C> {
+impl<C: AsyncRead + Unpin> AsyncBufRead for BufferedReader<C> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         self.get_mut().poll_ahead(cx)
     }
@@ -82,7 +82,7 @@ impl<C: AsyncRead + Unpin> AsyncBufRead for ReadAhead<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for ReadAhead<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for BufferedReader<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -125,8 +125,10 @@ mod tests {
     }
 
     impl Pieces {
-        fn ahead(pieces: impl IntoIterator<Item = Poll<io::Result<Vec<u8>>>>) -> ReadAhead<Self> {
-            ReadAhead::new(Self { pieces: pieces.into_iter().collect(), reads: 0 })
+        fn ahead(
+            pieces: impl IntoIterator<Item = Poll<io::Result<Vec<u8>>>>,
+        ) -> BufferedReader<Self> {
+            BufferedReader::new(Self { pieces: pieces.into_iter().collect(), reads: 0 })
         }
     }
 
