@@ -11,7 +11,7 @@ mod operation;
 mod server;
 
 pub use crate::wire::outcome::Answer;
-pub use client::{ClientStream, Place, Report, portion};
+pub use client::{BULK, ClientStream, Report, Slot, portion};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{CallId, ServerStream, ServerStreamEvent};

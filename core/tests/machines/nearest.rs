@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use pointsub_core::endpoint::closest::{
-    Attempt, Candidate, Choices, Distance, INITIAL_PEAK, LATENCY_FRESH, LOAD_FRESH, MAX_NODES,
-    Node, NodeError, Nodes, PEAK_HALF_LIFE, PeakEwma, Point, REST_BASE, REST_MAX, Selection,
+    AddNodeError, Attempt, BACKOFF_BASE, BACKOFF_MAX, Candidate, Choices, Distance, INITIAL_PEAK,
+    LATENCY_FRESH, LOAD_FRESH, MAX_NODES, Node, Nodes, PEAK_HALF_LIFE, PeakEwma, Point, Selection,
     Strategy, Weighted, XorOrder,
 };
 use pointsub_core::{PeerId, Timestamp};
@@ -67,7 +67,7 @@ fn node(nodes: &Nodes, number: u64) -> &Node {
 }
 
 fn aside(nodes: &Nodes) -> usize {
-    nodes.iter().filter(|node| node.resting_until().is_some()).count()
+    nodes.iter().filter(|node| node.backoff_until().is_some()).count()
 }
 
 /// All nodes that a selection names.
@@ -263,7 +263,7 @@ fn the_order_of_adding_plays_no_part() {
 fn nodes_are_an_ordered_set() {
     let mut nodes = Nodes::new(Some(peer(99)));
     assert!(!nodes.has_available(START));
-    assert_eq!(nodes.add(peer(99), START), Err(NodeError::Own));
+    assert_eq!(nodes.add(peer(99), START), Err(AddNodeError::Own));
     assert_eq!([3, 1, 2].map(|number| nodes.add(peer(number), START)), [Ok(true); 3]);
     assert_eq!(nodes.add(peer(1), START), Ok(false));
     let list = |nodes: &Nodes| nodes.iter().map(|node| *node.peer()).collect::<Vec<_>>();
@@ -280,7 +280,7 @@ fn nodes_are_an_ordered_set() {
     nodes.clear();
     assert!(nodes.is_empty() && nodes.begin(&peer(1), START).is_none());
     (100..100 + MAX_NODES as u64).for_each(|n| assert_eq!(nodes.add(peer(n), START), Ok(true)));
-    assert_eq!(nodes.add(peer(1), START), Err(NodeError::Full));
+    assert_eq!(nodes.add(peer(1), START), Err(AddNodeError::Full));
     assert_eq!((nodes.add(peer(100), START), nodes.len()), (Ok(false), MAX_NODES));
 }
 
@@ -290,7 +290,7 @@ fn a_failed_node_rests_is_probed_once_at_a_time_and_returns() {
     let mut nodes = nodes(2);
     let usable = |nodes: &Nodes, now| node(nodes, 0).is_usable(now);
     fail(&mut nodes, 0, ms(0));
-    assert_eq!(node(&nodes, 0).resting_until(), Some(START + REST_BASE));
+    assert_eq!(node(&nodes, 0).backoff_until(), Some(START + BACKOFF_BASE));
     assert!(!usable(&nodes, ms(999)) && usable(&nodes, ms(1000)));
     assert_eq!(order(&nodes, &XorOrder, Selection::new(b"", 0), ms(999)), [peer(1)]);
 
@@ -300,12 +300,12 @@ fn a_failed_node_rests_is_probed_once_at_a_time_and_returns() {
     assert!(usable(&nodes, ms(1500)), "the next may probe");
     let probe = begin(&mut nodes, 0, ms(2000));
     nodes.failed(probe, ms(2500));
-    assert_eq!(node(&nodes, 0).resting_until(), Some(ms(4500)), "twice as long");
+    assert_eq!(node(&nodes, 0).backoff_until(), Some(ms(4500)), "twice as long");
 
     let probe = begin(&mut nodes, 0, ms(4500));
     nodes.succeeded(probe, ms(4600));
     let back = node(&nodes, 0);
-    assert_eq!((back.failures(), back.resting_until(), back.in_flight()), (0, None, 0));
+    assert_eq!((back.failures(), back.backoff_until(), back.in_flight()), (0, None, 0));
     assert_eq!((back.online(), back.latency(ms(4600))), (Some(true), Some(ms(100).since(START))));
 }
 
@@ -317,7 +317,7 @@ fn what_was_under_way_at_a_failure_is_one_incident() {
         nodes.failed(attempt, ms(number as u64 * 100));
     }
     assert_eq!(node(&nodes, 0).failures(), 1);
-    assert_eq!(node(&nodes, 0).resting_until(), Some(ms(1000)));
+    assert_eq!(node(&nodes, 0).backoff_until(), Some(ms(1000)));
     assert_eq!(node(&nodes, 0).in_flight(), 0);
 }
 
@@ -328,14 +328,14 @@ fn a_thousand_failures_rest_as_long_as_ten() {
     let mut now = START;
     for count in 1..=1000 {
         fail(&mut nodes, 0, now);
-        let until = node(&nodes, 0).resting_until().expect("it rests");
-        let seconds = if count <= 10 { 1 << (count - 1) } else { REST_MAX.as_secs() };
+        let until = node(&nodes, 0).backoff_until().expect("it rests");
+        let seconds = if count <= 10 { 1 << (count - 1) } else { BACKOFF_MAX.as_secs() };
         assert_eq!(until.since(now), Duration::from_secs(seconds), "failure {count}");
         now = until;
     }
     let end = Timestamp::from_nanos(u64::MAX);
     fail(&mut nodes, 0, end);
-    assert_eq!(node(&nodes, 0).resting_until(), Some(end));
+    assert_eq!(node(&nodes, 0).backoff_until(), Some(end));
 }
 
 /// N6: the share of outliers is capped.
@@ -368,10 +368,10 @@ fn those_rest_that_failed_most() {
     let mut nodes = nodes(3);
     fail(&mut nodes, 0, ms(0));
     fail(&mut nodes, 1, ms(0));
-    assert_eq!(node(&nodes, 1).resting_until(), None, "only one of three may rest");
+    assert_eq!(node(&nodes, 1).backoff_until(), None, "only one of three may rest");
     fail(&mut nodes, 1, ms(0));
-    assert_eq!(node(&nodes, 1).resting_until(), Some(ms(2000)), "it has failed more often");
-    assert_eq!((node(&nodes, 0).resting_until(), node(&nodes, 0).failures()), (None, 1));
+    assert_eq!(node(&nodes, 1).backoff_until(), Some(ms(2000)), "it has failed more often");
+    assert_eq!((node(&nodes, 0).backoff_until(), node(&nodes, 0).failures()), (None, 1));
     assert!(nodes.remove(&peer(2)) && aside(&nodes) == 1);
     assert!(nodes.remove(&peer(0)));
     assert!(node(&nodes, 1).is_usable(ms(0)), "the last one never rests");
@@ -528,7 +528,7 @@ fn two_choices_prefer_the_faster_of_two_idle_nodes() {
 #[test]
 fn a_removed_node_does_not_count_as_resting() {
     let mut nodes = nodes(4);
-    let rests = |nodes: &Nodes, number| node(nodes, number).resting_until().is_some();
+    let rests = |nodes: &Nodes, number| node(nodes, number).backoff_until().is_some();
     (0..8).for_each(|_| fail(&mut nodes, 0, ms(0)));
     assert!(rests(&nodes, 0));
     assert!(nodes.remove(&peer(0)));

@@ -1,4 +1,8 @@
-//! How many requests go out together.
+//! Which requests share a stream, and how many go out together.
+
+/// Bodies above this size travel on a stream that carries nothing else meanwhile, so that small
+/// requests never wait behind them.
+pub const BULK: usize = 64 * 1024;
 
 /// With fewer, or as many as the last, it pays to write all at once.
 const FEW: usize = 8;

@@ -5,8 +5,8 @@ mod report;
 mod stream;
 mod waiting;
 
-pub use batch::portion;
-pub use report::{Place, Report};
+pub use batch::{BULK, portion};
+pub use report::{Report, Slot};
 pub use stream::ClientStream;
 
 pub(crate) use stream::closing;

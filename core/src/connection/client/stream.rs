@@ -6,11 +6,11 @@ use core::time::Duration;
 
 use slab::Slab;
 
-use super::report::{Place, Report};
+use super::batch::BULK;
+use super::report::{Report, Slot};
 use crate::config::ClientConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
-use crate::endpoint::BULK;
 use crate::error::{
     Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError,
 };
@@ -128,12 +128,12 @@ impl ClientStream {
         if self.closed || self.draining {
             let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
             let cause = closing(self.drained);
-            self.report_failed(request, cause, phase, delivery, Place::Gone);
+            self.report_failed(request, cause, phase, delivery, Slot::Gone);
             return;
         }
         if deadline.is_some_and(|deadline| deadline <= self.link.now) {
             let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
-            self.report_failed(request, Cause::Deadline, phase, delivery, Place::Free);
+            self.report_failed(request, Cause::Deadline, phase, delivery, Slot::Free);
             return;
         }
         let native = self.link.format == Format::Native;
@@ -142,7 +142,7 @@ impl ClientStream {
         if native && len > limit {
             let cause = Cause::Refused(SendError::TooLarge { len, limit });
             let (phase, delivery) = (Phase::Send, Delivery::NotProcessed);
-            self.report_failed(request, cause, phase, delivery, Place::Free);
+            self.report_failed(request, cause, phase, delivery, Slot::Free);
             return;
         }
         let (entry, begin) = (self.calls.vacant_entry(), self.link.queued());
@@ -391,7 +391,7 @@ impl ClientStream {
         match answer.as_ref().map(|payload| payload.check(limit)) {
             Ok(Err(error)) => {
                 let phase = Phase::Answer;
-                self.report_failed(request, error.into(), phase, Delivery::Processed, Place::Free);
+                self.report_failed(request, error.into(), phase, Delivery::Processed, Slot::Free);
             }
             _ => self.reports.push_back(Report::Answered { request, answer, load }),
         }
@@ -456,7 +456,7 @@ impl ClientStream {
             {
                 let cause = Cause::Violation(error.clone());
                 let (phase, delivery) = (Phase::Answer, Delivery::Unknown);
-                self.report_failed(request, cause, phase, delivery, Place::Gone);
+                self.report_failed(request, cause, phase, delivery, Slot::Gone);
             }
         }
         self.close_with(&Cause::Violation(error));
@@ -490,7 +490,7 @@ impl ClientStream {
                 false => self.progress(&call),
             };
             if let Some(request) = call.request {
-                self.report_failed(request, cause.clone(), phase, delivery, Place::Gone);
+                self.report_failed(request, cause.clone(), phase, delivery, Slot::Gone);
             }
         }
     }
@@ -508,10 +508,10 @@ impl ClientStream {
         cause: Cause,
         phase: Phase,
         delivery: Delivery,
-        place: Place,
+        slot: Slot,
     ) {
         let error = RequestError::new(cause, phase, delivery);
-        self.reports.push_back(Report::Failed { request, error, place });
+        self.reports.push_back(Report::Failed { request, error, slot });
     }
 }
 

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::report::Place;
+use super::batch::BULK;
+use super::report::Slot;
 use super::stream::{Call, ClientStream, SLOT_MASK};
-use crate::endpoint::BULK;
 use crate::error::{Cause, Delivery};
 use crate::time::{Timestamp, earliest};
 use crate::wire::{Flags, Format, Kind};
@@ -87,7 +87,7 @@ impl ClientStream {
                 _ => Cause::TimedOut(self.read_timeout),
             };
             self.abandon(slot);
-            self.report_failed(request, cause, phase, delivery, Place::Taken);
+            self.report_failed(request, cause, phase, delivery, Slot::Taken);
         }
         self.held = held;
         let later = self.calls.iter().filter_map(|(_, call)| call.due());

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use pointsub_core::endpoint::Offer;
-use pointsub_core::endpoint::closest::{NodeError, Point};
+use pointsub_core::endpoint::closest::{AddNodeError, Point};
 use pointsub_core::{
     Body, Cause, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStats,
-    Closest, ClosestError, ClosestId, ClosestOptions, Delivery, Format, PeerId, Phase,
+    ClosestAnswer, ClosestFailure, ClosestId, ClosestOptions, Delivery, Format, PeerId, Phase,
     ProtocolName, RequestError, RequestId, SendError, StreamError, StreamEvent, StreamId, StreamOp,
     Timestamp,
 };
@@ -171,7 +171,7 @@ impl ClientScript {
     }
 
     /// Adds peer number `n` to the nodes of [`PROTOCOL`].
-    pub(crate) fn add_node(&mut self, n: u8) -> Result<bool, NodeError> {
+    pub(crate) fn add_node(&mut self, n: u8) -> Result<bool, AddNodeError> {
         let protocol = ProtocolName::new(PROTOCOL).expect("a protocol name");
         self.client.add_server_node(&protocol, peer(n), self.now)
     }
@@ -419,7 +419,10 @@ impl ClientScript {
     }
 
     #[track_caller]
-    pub(crate) fn expect_closest(&mut self, call: ClosestId) -> Result<Closest, ClosestError> {
+    pub(crate) fn expect_closest(
+        &mut self,
+        call: ClosestId,
+    ) -> Result<ClosestAnswer, ClosestFailure> {
         match self.expect_event() {
             ClientEvent::Closest { call: got, outcome } => {
                 assert_eq!(got, call);

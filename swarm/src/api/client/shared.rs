@@ -16,9 +16,9 @@ use pointsub_core::connection::{ClientStream, Report, portion};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher, Question};
 use pointsub_core::{
-    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
-    ClosestOptions, DialId, Format, Payload, PeerId, ProtocolName, RequestError, RequestId,
-    SendError, StreamError, StreamId, Timestamp,
+    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure,
+    ClosestId, ClosestOptions, DialId, Format, Payload, PeerId, ProtocolName, RequestError,
+    RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
@@ -34,7 +34,7 @@ use crate::{notify, peer};
 /// What a caller waits for.
 pub(crate) type Outcome = Result<Payload, RequestError>;
 /// What a caller of the closest node waits for.
-pub(crate) type ClosestOutcome = Result<Closest, ClosestError>;
+pub(crate) type ClosestOutcome = Result<ClosestAnswer, ClosestFailure>;
 /// What a dialling caller waits for.
 pub(crate) type DialOutcome = Result<RawStream, RequestError>;
 
