@@ -5,13 +5,15 @@
 //! [policy plane](crate::endpoint).
 
 mod client;
+mod failure;
 mod link;
 mod liveness;
 mod operation;
 mod server;
 
 pub use crate::wire::outcome::Answer;
-pub use client::{BULK, ClientStream, Report, Slot, portion};
+pub use client::{BULK, ClientStream, Report, Slot, batch_size, coalescing_threshold};
+pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{CallId, ServerStream, ServerStreamEvent};

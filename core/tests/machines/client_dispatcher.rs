@@ -380,3 +380,17 @@ fn a_strategy_of_the_users_is_asked_by_the_driver() {
         other => panic!("it was to fail, not {other:?}"),
     }
 }
+
+/// A driver tells that a stream is open before the stream reports anything. If not, that is ignored.
+#[test]
+fn a_stream_that_is_not_open_reports_nothing() {
+    let mut d = dispatcher();
+    send(&mut d, &peer(1), ms(0));
+    let stream = expect_open(&mut d, Offer::Both);
+    for report in [Report::Limit(5), Report::Draining, Report::Closed, Report::Vacated] {
+        d.report(stream, report, ms(0));
+    }
+    assert_eq!(d.stats().streams, 1);
+    assert!(d.opened(stream, Format::Native, ms(0)), "it is still waited for");
+    expect_start(&mut d, stream);
+}

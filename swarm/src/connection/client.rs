@@ -5,20 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use libp2p_swarm::Stream;
-use pointsub_core::connection::ClientStream;
+use pointsub_core::connection::{ClientStream, coalescing_threshold};
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::Deferral;
 use crate::api::client::shared::{ClientHub, Command};
-use crate::api::client::ticket::with_relay;
 use crate::timer::Timer;
-
-/// With so many requests under way on a connection, further ones are collected for a moment, to
-/// share a write.
-const CROWD: usize = 3;
-/// The same for requests in the plain format, which share less: each has a stream of its own.
-const PLAIN_CROWD: usize = 12;
 
 /// A stream, its wire machine, and the way to the dispatcher.
 #[derive(Debug)]
@@ -29,9 +22,9 @@ pub(crate) struct ClientDriver {
     io: StreamIo,
     timer: Timer,
     commands: Vec<Command>,
-    relayed: bool,
     deferral: Deferral,
-    crowd: usize,
+    /// With so many requests under way on the connection, further ones are held back.
+    threshold: usize,
 }
 
 impl ClientDriver {
@@ -41,13 +34,8 @@ impl ClientDriver {
         machine: ClientStream,
         stream: Stream,
         format: Format,
-        relayed: bool,
         deferral: Deferral,
     ) -> Self {
-        let crowd = match format {
-            Format::Native => CROWD,
-            Format::Plain => PLAIN_CROWD,
-        };
         let timer = Timer::new(hub.clock);
         Self {
             id,
@@ -56,9 +44,8 @@ impl ClientDriver {
             io: StreamIo::new(stream),
             timer,
             commands: Vec::new(),
-            relayed,
             deferral,
-            crowd,
+            threshold: coalescing_threshold(format),
         }
     }
 
@@ -67,14 +54,6 @@ impl ClientDriver {
     }
 
     fn handle(&mut self, event: StreamEvent) {
-        let event = match event {
-            StreamEvent::Failed(error) => StreamEvent::Failed(with_relay(self.relayed, error)),
-            StreamEvent::Finished if self.relayed && self.machine.is_mid_frame() => {
-                let why = Arc::from("the stream ended inside a frame");
-                StreamEvent::Failed(StreamError::RelayLost(why))
-            }
-            event => event,
-        };
         self.machine.handle(event, self.hub.clock.now());
     }
 
@@ -123,7 +102,7 @@ impl ClientDriver {
         // Where many ask, more are about to: one write for all of them.
         let in_flight = this.machine.in_flight();
         let mut left = false;
-        if !this.deferral.defers(in_flight, this.crowd, cx) {
+        if !this.deferral.defers(in_flight, this.threshold, cx) {
             left = this.hub.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }
@@ -160,7 +139,7 @@ impl ClientDriver {
                 break;
             }
             if left {
-                // When the connection has sent this portion.
+                // When the connection has sent this batch.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

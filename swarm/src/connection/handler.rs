@@ -15,6 +15,7 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
 };
+use pointsub_core::connection::Stage;
 use pointsub_core::endpoint::ConnectionKey;
 use pointsub_core::{Liveness, StreamError, StreamId, Verdict};
 
@@ -23,7 +24,7 @@ use super::negotiation::{Names, Speaks, WireName};
 use super::probe;
 use super::remote::Remote;
 use super::server::ServerDriver;
-use super::stream_io::stream_error;
+use super::stream_io::io_failure;
 use super::streams::{Ended, Streams};
 use crate::api::client::shared::ClientHub;
 use crate::api::client::ticket::OpenTicket;
@@ -320,11 +321,8 @@ impl ConnectionHandler for Handler {
                 self.opening -= 1;
                 ticket.fail(match error {
                     StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
-                    StreamUpgradeError::Io(error) => match stream_error(&error) {
-                        // While it was negotiated: nothing of ours was on it.
-                        StreamError::Reset => StreamError::Lost(Arc::from(error.to_string())),
-                        error => error,
-                    },
+                    StreamUpgradeError::Io(error) => io_failure(&error)
+                        .into_error(Stage::Negotiating, Arc::from(error.to_string())),
                     error => StreamError::Lost(Arc::from(error.to_string())),
                 });
             }

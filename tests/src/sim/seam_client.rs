@@ -374,6 +374,8 @@ impl Parts {
     }
 
     pub(super) fn buffered(&self) -> usize {
-        self.streams.values().map(|seat| seat.machine.buffered()).sum()
+        // One that has ended is there only for the reports that are under way.
+        let machines = self.streams.values().map(|seat| &seat.machine);
+        machines.filter(|machine| !machine.is_ended()).map(ClientStream::buffered).sum()
     }
 }

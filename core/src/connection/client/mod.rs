@@ -1,11 +1,12 @@
 //! Streams that we opened.
 
+mod answers;
 mod batch;
 mod report;
 mod stream;
 mod waiting;
 
-pub use batch::{BULK, portion};
+pub use batch::{BULK, batch_size, coalescing_threshold};
 pub use report::{Report, Slot};
 pub use stream::ClientStream;
 

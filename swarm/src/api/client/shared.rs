@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, Report, portion};
+use pointsub_core::connection::{ClientStream, Report, batch_size};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher, Question};
 use pointsub_core::{
@@ -213,6 +213,7 @@ impl ClientHub {
         stream: StreamId,
         format: Format,
         connection: Option<ConnectionId>,
+        relayed: bool,
     ) -> Option<ClientStream> {
         let now = self.clock.now();
         self.update(|state| {
@@ -220,7 +221,7 @@ impl ClientHub {
             state.lanes.insert(stream, lane);
             if state.dispatcher.opened(stream, format, now) {
                 let machine = ClientStream::new(format, state.dispatcher.config(), now);
-                Some(machine.with_buffers(buffers::shared()))
+                Some(machine.with_buffers(buffers::shared()).with_relay(relayed))
             } else {
                 state.lanes.remove(stream);
                 None
@@ -321,19 +322,14 @@ impl ClientHub {
         f(&mut self.state.lock().dispatcher)
     }
 
-    /// Whether it makes sense to compress a body for this peer: not if the peer is known to serve
-    /// the protocol in the plain format, nor if the body will be refused. `None` if it is not known who will get it.
+    /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
     pub(crate) fn compresses_for(
         &self,
         whom: Option<(&PeerId, &ProtocolName)>,
         len: usize,
     ) -> bool {
-        let dispatcher = &self.state.lock().dispatcher;
-        let config = dispatcher.config();
-        config.compression()
-            && len <= config.max_block_size()
-            && whom.and_then(|(peer, protocol)| dispatcher.format_of(peer, protocol.as_str()))
-                != Some(Format::Plain)
+        let whom = whom.map(|(peer, protocol)| (peer, protocol.as_str()));
+        self.state.lock().dispatcher.compresses(whom, len)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
@@ -377,7 +373,7 @@ impl ClientHub {
         receiver
     }
 
-    /// Takes what waits for a stream's driver, or a portion of it, and remembers how to wake it for
+    /// Takes what waits for a stream's driver, or a batch of it, and remembers how to wake it for
     /// more. Whether something is left.
     pub(crate) fn take_commands(
         &self,
@@ -392,9 +388,9 @@ impl ClientHub {
             Some(driver) => driver.clone_from(cx.waker()),
             driver => *driver = Some(cx.waker().clone()),
         }
-        let portion = portion(lane.commands.len(), in_flight);
-        if portion < lane.commands.len() {
-            commands.extend(lane.commands.drain(..portion));
+        let batch = batch_size(lane.commands.len(), in_flight);
+        if batch < lane.commands.len() {
+            commands.extend(lane.commands.drain(..batch));
             return true;
         }
         std::mem::swap(&mut lane.commands, commands);

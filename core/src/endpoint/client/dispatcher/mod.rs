@@ -33,6 +33,7 @@ use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{PeerId, StreamId};
 use crate::time::Timestamp;
 use crate::wire::Format;
+use crate::wire::compress::MIN_SIZE;
 
 /// The client's policy: it owns no bytes and no stream, and decides for all of them.
 ///
@@ -116,6 +117,19 @@ impl Dispatcher {
     #[must_use]
     pub fn format_of(&self, peer: &PeerId, protocol: &str) -> Option<Format> {
         self.memory.format(peer, protocol)
+    }
+
+    /// Whether it makes sense to compress a body of `len` bytes for a peer under a protocol: not if
+    /// it is small, nor if it will be refused, nor if the peer is known to serve the protocol in the
+    /// plain format. `None` if it is not known who will get it.
+    #[must_use]
+    pub fn compresses(&self, whom: Option<(&PeerId, &str)>, len: usize) -> bool {
+        let plain = whom.is_some_and(|(peer, protocol)| {
+            self.memory.format(peer, protocol) == Some(Format::Plain)
+        });
+        let config = self.config();
+        let sized = (MIN_SIZE..=config.max_block_size).contains(&len);
+        config.compression && sized && !plain
     }
 
     /// One entry for each open stream, as things stand at `now`. Takes time in proportion to streams
