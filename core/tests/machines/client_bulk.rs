@@ -128,6 +128,33 @@ fn max_bulk_streams_holds_for_all_protocols_of_a_peer_together() {
     c.expect_open_to(1, "/c", NATIVE);
 }
 
+/// The same for streams in the plain format, whatever their protocol.
+#[test]
+fn max_bulk_streams_holds_for_all_protocols_of_a_plain_peer_together() {
+    let (mut c, s) = ClientScript::plain(without_retries().with_max_bulk_streams(1));
+    let first = c.send_to(1, "/b", "first");
+    let other = c.expect_open_to(1, "/b", Offer::Both);
+    c.opened(other, Format::Plain);
+    c.expect_sent(other, [plain("first")]);
+    c.receives(other, [plain("")]);
+    c.expect_response(first, "");
+    let large = body(100 * KIB);
+    let a = c.send(large.clone());
+    c.expect_sent(s, [plain(large.clone())]);
+    let b = c.send_to(1, "/b", large.clone());
+    c.expect_quiet();
+    // A small one does not wait for that.
+    let small = c.send_to(1, "/b", "small");
+    c.expect_sent(other, [plain("small")]);
+    c.receives(other, [plain("")]);
+    c.expect_response(small, "");
+    c.receives(s, [plain("A")]);
+    c.expect_response(a, "A");
+    c.expect_sent(other, [plain(large)]);
+    c.receives(other, [plain("B")]);
+    c.expect_response(b, "B");
+}
+
 // In order.
 
 /// Of a small and a large request that wait for the same stream, the one that came first goes first.

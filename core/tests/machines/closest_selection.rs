@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::support::endpoints::{Random, START, answer, begin, fail, ms, node, nodes, order, peer};
+use crate::support::endpoints::{Random, START, answer, begin, fail, ms, nodes, order, peer};
 use pointsub_core::endpoint::closest::{
     Attempt, Candidate, Choices, Distance, LATENCY_FRESH, LOAD_FRESH, MAX_NODES, Node, Nodes,
     PeakEwma, Selection, Strategy, Weighted, XorOrder,

@@ -10,7 +10,8 @@ use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::Deferral;
-use crate::api::client::shared::{ClientHub, Command};
+use crate::api::client::mailbox::Command;
+use crate::api::client::shared::ClientHub;
 use crate::timer::Timer;
 
 /// A stream, its wire machine, and the way to the dispatcher.

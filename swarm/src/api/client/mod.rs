@@ -3,6 +3,7 @@
 mod closest;
 mod dial;
 mod expiry;
+pub(crate) mod mailbox;
 pub(crate) mod shared;
 pub(crate) mod ticket;
 

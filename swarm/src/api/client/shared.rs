@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, Report, batch_size};
+use pointsub_core::connection::{ClientStream, Report};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher, Question};
 use pointsub_core::{
@@ -23,6 +23,7 @@ use pointsub_core::{
 use slotmap::SecondaryMap;
 
 use super::expiry::Deadlines;
+use super::mailbox::{Command, Mailbox};
 use super::ticket::{OpenTicket, Wanted};
 use crate::api::raw::{Line, Place, RawStream};
 use crate::clock::Clock;
@@ -52,7 +53,7 @@ pub(crate) struct ClientHub {
 #[derive(Debug)]
 struct State {
     dispatcher: Dispatcher,
-    lanes: SecondaryMap<StreamId, Lane>,
+    mailboxes: SecondaryMap<StreamId, Mailbox>,
     waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
@@ -62,31 +63,6 @@ struct State {
     drained: Vec<oneshot::Sender<()>>,
     /// The deadline that the behaviour knows of.
     swarm_due: Option<Timestamp>,
-}
-
-/// What waits for one stream's driver.
-#[derive(Debug)]
-struct Lane {
-    commands: Vec<Command>,
-    driver: Option<Waker>,
-    /// On which connection it is.
-    connection: Option<ConnectionId>,
-}
-
-/// What the dispatcher wants of one stream.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Start {
-        request: RequestId,
-        body: Body,
-        deadline: Option<Timestamp>,
-    },
-    Cancel {
-        request: RequestId,
-    },
-    Close,
-    /// There is a better connection.
-    Retire,
 }
 
 /// What the dispatcher wants of the swarm.
@@ -123,7 +99,7 @@ impl ClientHub {
             local,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
-                lanes: SecondaryMap::new(),
+                mailboxes: SecondaryMap::new(),
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
                 dial_waiters: SecondaryMap::new(),
@@ -217,13 +193,12 @@ impl ClientHub {
     ) -> Option<ClientStream> {
         let now = self.clock.now();
         self.update(|state| {
-            let lane = Lane { commands: Vec::new(), driver: None, connection };
-            state.lanes.insert(stream, lane);
+            state.mailboxes.insert(stream, Mailbox::new(connection));
             if state.dispatcher.opened(stream, format, now) {
                 let machine = ClientStream::new(format, state.dispatcher.config(), now);
                 Some(machine.with_buffers(buffers::shared()).with_relay(relayed))
             } else {
-                state.lanes.remove(stream);
+                state.mailboxes.remove(stream);
                 None
             }
         })
@@ -247,7 +222,7 @@ impl ClientHub {
     /// There is a better connection than this one.
     pub(crate) fn retire_connection(self: &Arc<Self>, connection: ConnectionId) {
         let state = self.state.lock();
-        let on_it = state.lanes.iter().filter(|(_, lane)| lane.connection == Some(connection));
+        let on_it = state.mailboxes.iter().filter(|(_, mailbox)| mailbox.is_on(connection));
         let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
         drop(state);
         self.retire(streams);
@@ -273,10 +248,9 @@ impl ClientHub {
     /// The deadline of a request has passed, and nobody has said so.
     pub(crate) fn expire(self: &Arc<Self>, request: RequestId) {
         let now = self.clock.now();
-        self.update(|State { dispatcher, lanes, .. }| {
-            let waits = |command: &Command| matches!(command, Command::Start { request: waiting, .. } if *waiting == request);
+        self.update(|State { dispatcher, mailboxes, .. }| {
             let begun = |stream| {
-                !lanes.get(stream).is_some_and(|lane: &Lane| lane.commands.iter().any(waits))
+                !mailboxes.get(stream).is_some_and(|mailbox: &Mailbox| mailbox.has(request))
             };
             dispatcher.expire(request, begun, now);
         });
@@ -383,18 +357,8 @@ impl ClientHub {
         cx: &Context<'_>,
     ) -> bool {
         let mut state = self.state.lock();
-        let Some(lane) = state.lanes.get_mut(stream) else { return false };
-        match &mut lane.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            driver => *driver = Some(cx.waker().clone()),
-        }
-        let batch = batch_size(lane.commands.len(), in_flight);
-        if batch < lane.commands.len() {
-            commands.extend(lane.commands.drain(..batch));
-            return true;
-        }
-        std::mem::swap(&mut lane.commands, commands);
-        false
+        let Some(mailbox) = state.mailboxes.get_mut(stream) else { return false };
+        mailbox.take_batch(in_flight, commands, cx)
     }
 
     /// Passes on what a stream reports, and takes what that leads to on the same stream.
@@ -412,11 +376,11 @@ impl ClientHub {
             state.dispatcher.report(stream, report, now);
             state.apply(self, &mut effects);
             if closed {
-                state.lanes.remove(stream);
+                state.mailboxes.remove(stream);
             }
         }
-        if let Some(lane) = state.lanes.get_mut(stream) {
-            std::mem::swap(&mut lane.commands, commands);
+        if let Some(mailbox) = state.mailboxes.get_mut(stream) {
+            mailbox.take_all(commands);
         }
         drop(state);
         self.fire(effects);
@@ -546,13 +510,8 @@ impl State {
     }
 
     fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
-        if let Some(lane) = self.lanes.get_mut(stream) {
-            // A driver takes all at once, so only the first command has to wake it.
-            if lane.commands.is_empty() {
-                effects.wake.extend(lane.driver.clone());
-            }
-            lane.commands.push(command);
-        }
+        let mailbox = self.mailboxes.get_mut(stream);
+        effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
     }
 
     fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {

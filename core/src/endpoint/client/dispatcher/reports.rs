@@ -26,7 +26,7 @@ impl Dispatcher {
                 self.vacate(stream);
             }
             Report::Failed { request, error, slot } => {
-                self.on_failure(stream, request, error, slot)
+                self.on_failure(stream, request, error, slot);
             }
             Report::Vacated => {
                 pooled.note_sign();
