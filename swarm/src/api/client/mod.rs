@@ -2,6 +2,7 @@
 
 mod closest;
 mod dial;
+mod effects;
 mod expiry;
 pub(crate) mod mailbox;
 pub(crate) mod shared;

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
@@ -14,14 +14,15 @@ use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
 use pointsub_core::connection::{ClientStream, Report};
 use pointsub_core::endpoint::closest::Point;
-use pointsub_core::endpoint::{Directive, Dispatcher, Question};
+use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
-    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure,
-    ClosestId, ClosestOptions, DialId, Format, Payload, PeerId, ProtocolName, RequestError,
-    RequestId, SendError, StreamError, StreamId, Timestamp,
+    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, ClosestId, ClosestOptions, DialId,
+    Format, PeerId, ProtocolName, RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
+pub(crate) use super::effects::Outcome;
+use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::mailbox::{Command, Mailbox};
 use super::ticket::{OpenTicket, Wanted};
@@ -31,13 +32,6 @@ use crate::connection::buffers;
 use crate::connection::negotiation::Names;
 use crate::timer::Timer;
 use crate::{notify, peer};
-
-/// What a caller waits for.
-pub(crate) type Outcome = Result<Payload, RequestError>;
-/// What a caller of the closest node waits for.
-pub(crate) type ClosestOutcome = Result<ClosestAnswer, ClosestFailure>;
-/// What a dialling caller waits for.
-pub(crate) type DialOutcome = Result<RawStream, RequestError>;
 
 #[derive(Debug)]
 pub(crate) struct ClientHub {
@@ -70,20 +64,6 @@ struct State {
 pub(crate) enum OpenCommand {
     Open(OpenTicket),
     Abandon(Wanted),
-}
-
-/// What is to be done once the lock is released.
-#[derive(Debug, Default)]
-struct Effects {
-    wake: Vec<Waker>,
-    answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    answer_closest: Vec<(oneshot::Sender<ClosestOutcome>, ClosestOutcome)>,
-    answer_dials: Vec<(oneshot::Sender<DialOutcome>, DialOutcome)>,
-    hang_up: Vec<Arc<Line>>,
-    wake_swarm: bool,
-    drained: Vec<oneshot::Sender<()>>,
-    /// For rules of the user's, which may use the client.
-    questions: Vec<Question>,
 }
 
 impl ClientHub {
@@ -420,24 +400,8 @@ impl ClientHub {
         result
     }
 
-    fn fire(self: &Arc<Self>, mut effects: Effects) {
-        for (waiter, outcome) in effects.answer.drain(..) {
-            // The caller may have gone; its cancellation is on the way then.
-            let _gone = waiter.send(outcome);
-        }
-        for (waiter, outcome) in effects.answer_closest.drain(..) {
-            let _gone = waiter.send(outcome);
-        }
-        for (waiter, outcome) in effects.answer_dials.drain(..) {
-            let _gone = waiter.send(outcome);
-        }
-        effects.hang_up.drain(..).for_each(|line| line.hang_up());
-        effects.wake.drain(..).for_each(Waker::wake);
-        if effects.wake_swarm {
-            self.swarm.wake();
-        }
-        notify(&mut effects.drained);
-        for question in effects.questions {
+    fn fire(self: &Arc<Self>, effects: Effects) {
+        for question in effects.run(&self.swarm) {
             let decision = question.decide();
             let now = self.clock.now();
             self.update(|state| state.dispatcher.decided(decision, now));

@@ -193,10 +193,12 @@ impl Pool {
 
     // Streams.
 
+    #[inline]
     pub(crate) fn get(&self, stream: StreamId) -> Option<&PooledStream> {
         self.streams.get(stream)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, stream: StreamId) -> Option<&mut PooledStream> {
         self.streams.get_mut(stream)
     }
@@ -258,6 +260,7 @@ impl Pool {
     /// and expire; a large one to the newest that is free, so that the two keep out of each
     /// other's way. Of plain streams, the one that was used last: it is the least likely to have
     /// been closed, and the others expire.
+    #[inline]
     pub(crate) fn pick(
         &self,
         streams: &[StreamId],
@@ -268,17 +271,22 @@ impl Pool {
         if bulk && self.bulk_room(peer) == 0 {
             return None;
         }
-        let usable = streams.iter().filter_map(|id| {
-            let stream = self.streams.get(*id)?;
-            (stream.can_take(bulk) && !self.is_stale(stream, now)).then_some((*id, stream))
-        });
-        let is_native = |(_, stream): &(StreamId, &PooledStream)| stream.format == Format::Native;
-        let native = match bulk {
-            true => usable.clone().rev().find(is_native),
-            false => usable.clone().find(is_native),
-        };
-        let plain = || usable.filter(|s| !is_native(s)).max_by_key(|(_, s)| s.idle_since);
-        native.or_else(plain).map(|(id, _)| id)
+        let (mut newest, mut plain): (_, Option<(Timestamp, StreamId)>) = (None, None);
+        for id in streams {
+            let Some(stream) = self.streams.get(*id) else { continue };
+            if !stream.can_take(bulk) || self.is_stale(stream, now) {
+                continue;
+            }
+            match stream.format {
+                Format::Native if bulk => newest = Some(*id),
+                Format::Native => return Some(*id),
+                Format::Plain if plain.is_none_or(|(since, _)| since <= stream.idle_since) => {
+                    plain = Some((stream.idle_since, *id));
+                }
+                Format::Plain => {}
+            }
+        }
+        newest.or(plain.map(|(_, id)| id))
     }
 
     /// Idle for too long, although no timer has said so yet: the clock may have stood still.
@@ -287,6 +295,7 @@ impl Pool {
     }
 
     /// Puts a request on a stream.
+    #[inline]
     pub(crate) fn place(&mut self, stream: StreamId, bulk: bool, now: Timestamp) -> Option<Placed> {
         let pooled = self.streams.get_mut(stream)?;
         if pooled.in_flight == 0 {
@@ -304,6 +313,7 @@ impl Pool {
     }
 
     /// One request less is on a stream.
+    #[inline]
     pub(crate) fn vacate(&mut self, stream: StreamId, now: Timestamp) -> Option<Vacated> {
         let pooled = self.streams.get_mut(stream)?;
         pooled.in_flight = pooled.in_flight.saturating_sub(1);
@@ -324,6 +334,7 @@ impl Pool {
     }
 
     /// Whose stream this is, if it is idle.
+    #[inline]
     pub(crate) fn peer_of_idle(&self, stream: StreamId) -> Option<PeerKey> {
         self.streams.get(stream).filter(|s| s.is_idle()).map(|s| s.purpose.peer)
     }

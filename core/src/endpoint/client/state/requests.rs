@@ -163,6 +163,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    #[inline]
     pub(crate) fn insert(&mut self, wanted: Wanted) -> RequestId {
         self.accepted += 1;
         self.requests.insert(Request {
@@ -177,14 +178,17 @@ impl Requests {
         })
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: RequestId) -> Option<&Request> {
         self.requests.get(id)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: RequestId) -> Option<&mut Request> {
         self.requests.get_mut(id)
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Request> {
         self.requests.remove(id)
     }

@@ -143,6 +143,7 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
+    #[inline]
     pub(crate) fn find(&self, peer: &PeerId, protocol: &str) -> Option<RouteKey> {
         self.by_name.get(&RouteRef { peer, protocol }).copied()
     }
@@ -167,6 +168,7 @@ impl Routes {
         key
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: RouteKey) -> Option<&Route> {
         self.routes.get(key)
     }
