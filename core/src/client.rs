@@ -8,7 +8,7 @@ use slotmap::SecondaryMap;
 
 use crate::config::{ClientConfig, ConfigError};
 use crate::connection::{ClientStream, StreamEvent, StreamOp};
-use crate::endpoint::closest::{Node, NodeError, Point, Strategy};
+use crate::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use crate::endpoint::{
     CallOptions, ClientEvent, ClientStats, ClosestOptions, ConnectionInfo, DialId, Directive,
     Dispatcher, Offer, RetryPolicy, StreamTimers,
@@ -160,14 +160,14 @@ impl Client {
     /// `false`, and changes nothing, if it is there already.
     ///
     /// # Errors
-    /// [`NodeError`] if it is the own peer, or one more than
+    /// [`AddNodeError`] if it is the own peer, or one more than
     /// [`MAX_NODES`](crate::endpoint::closest::MAX_NODES) of a protocol.
     pub fn add_server_node(
         &mut self,
         protocol: &ProtocolName,
         peer: PeerId,
         now: Timestamp,
-    ) -> Result<bool, NodeError> {
+    ) -> Result<bool, AddNodeError> {
         self.dispatcher.add_server_node(protocol, peer, now)
     }
 

@@ -136,8 +136,8 @@ pub use client::{Client, ClientInput, ClientOutput};
 pub use config::{ClientConfig, ConfigError, ServerConfig};
 pub use connection::{Liveness, StreamEvent, StreamOp, Verdict};
 pub use endpoint::{
-    CallOptions, ClientEvent, ClientStats, Closest, ClosestError, ClosestOptions, ConnectionInfo,
-    DialId, Hedge, NodeAttempt, NodeOutcome, ServerStats,
+    CallOptions, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure, ClosestOptions,
+    ConnectionInfo, DialId, Hedge, NodeOutcome, NodeTry, ServerStats,
 };
 pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError};
 pub use id::{

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pointsub_tests::scenario::{Fault, LinkPlan, Op, Scenario, ServerPlan, shrink, source};
-use pointsub_tests::sim::{self, Life, Options, Outcome};
+use pointsub_tests::sim::{self, Life, Options, Outcome, Seam, SeamFault};
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -85,9 +85,11 @@ fn by_number(life: &Life) -> Vec<Outcome> {
 fn it_does_not_matter_how_bytes_are_cut() {
     for seed in 2000..2080 {
         let scenario = without_byte_counts(Scenario::of_seed(seed));
-        let whole = live(&format!("seed {seed}"), &scenario, Options::default());
+        // How long a message is under way depends on how many there were before.
+        let seamless = Options { client_seam: Seam::Never, ..Options::default() };
+        let whole = live(&format!("seed {seed}"), &scenario, seamless);
         for recut in 0..2 {
-            let options = Options { recut: Some(recut), ..Options::default() };
+            let options = Options { recut: Some(recut), ..seamless };
             let cut = live(&format!("seed {seed}, cut"), &scenario, options);
             let (cut, whole) = (by_number(&cut), by_number(&whole));
             let differs = cut.iter().zip(&whole).find(|(cut, whole)| cut != whole);
@@ -219,5 +221,17 @@ fn what_went_wrong_once_does_not_again() {
 fn a_printed_scenario_is_source() {
     for (name, scenario, text) in regressions::all() {
         assert_eq!(source(&scenario), text, "{name}");
+    }
+}
+
+/// The simulator would see it if the libp2p half passed messages between a client's dispatcher and
+/// its streams in the wrong way.
+#[test]
+fn faults_in_the_seam_of_the_client_are_found() {
+    sim::keep_panics_quiet();
+    for fault in [SeamFault::ReportBeforeOpen, SeamFault::EndLost] {
+        let options = Options { client_seam: Seam::Faulty(fault), ..Options::default() };
+        let found = (0..1000).find(|seed| sim::run(&Scenario::of_seed(*seed), options).is_err());
+        assert!(found.is_some(), "{fault:?} is not found in a thousand lives");
     }
 }

@@ -7,6 +7,7 @@
 
 mod client;
 mod coalescing;
+mod failure;
 mod link;
 mod liveness;
 mod operation;
@@ -14,8 +15,9 @@ mod server;
 mod streams;
 
 pub use crate::wire::outcome::Answer;
-pub use client::{ClientStream, Place, Report, portion};
+pub use client::{BULK, ClientStream, Report, Slot, batch_size};
 pub use coalescing::coalesces;
+pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{CallId, ServerStream, ServerStreamEvent};

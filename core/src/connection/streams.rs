@@ -2,8 +2,6 @@
 
 use core::time::Duration;
 
-use alloc::string::ToString;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashSet;
@@ -122,14 +120,9 @@ impl Connection {
         self.opening = self.opening.saturating_sub(1);
     }
 
-    /// A stream could not be opened. Returns what that means for whoever asked for it.
-    pub fn open_failed(&mut self, error: StreamError) -> StreamError {
+    /// A stream could not be opened.
+    pub const fn open_failed(&mut self) {
         self.opening = self.opening.saturating_sub(1);
-        match error {
-            // Nothing of the request was on it, so this is no refusal of the request.
-            StreamError::Reset => StreamError::Lost(Arc::from(error.to_string())),
-            error => error,
-        }
     }
 
     /// A stream for requests that this end opened has ended.

@@ -11,8 +11,8 @@ mod stream_info;
 mod timers;
 
 pub use client::{
-    BULK, Backoff, CallOptions, ClientEvent, ClientStats, Closest, ClosestError, ClosestOptions,
-    Decision, DialId, Directive, Dispatcher, Hedge, NodeAttempt, NodeOutcome, Offer, Question,
+    Backoff, CallOptions, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure, ClosestOptions,
+    Decision, DialId, Directive, Dispatcher, Hedge, NodeOutcome, NodeTry, Offer, Question,
     RetryPolicy,
 };
 pub use server::{

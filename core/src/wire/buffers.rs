@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// longer. New memory is slow: the operating system clears it page by page, each for an interrupt,
 /// which for large bodies takes as long as everything else that is done with them.
 ///
-/// [`Spares`] is the rule; an implementation adds a lock, since bodies are dropped anywhere.
+/// [`BufferPool`] is the rule; an implementation adds a lock, since bodies are dropped anywhere.
 pub trait Buffers: fmt::Debug + Send + Sync {
     /// A buffer that was given before and has room for `len` bytes, with anything in it. `None` if
     /// there is no such buffer: one of `room` bytes is about to be allocated.
@@ -22,19 +22,19 @@ pub trait Buffers: fmt::Debug + Send + Sync {
     fn give(&self, buffer: Vec<u8>);
 }
 
-/// Buffers that wait to be used again, as many as a limit allows.
+/// A pool of buffers that wait to be used again, as many as a limit allows.
 ///
 /// ```
-/// use pointsub_core::wire::Spares;
+/// use pointsub_core::wire::BufferPool;
 ///
-/// let mut spares = Spares::new(1024);
-/// assert!(spares.give(vec![1; 600]).is_empty());
-/// assert_eq!(spares.give(vec![2; 600]), [vec![1; 600]], "the oldest makes way");
-/// assert_eq!(spares.take(550), Some(vec![2; 600]));
-/// assert_eq!(spares.take(550), None);
+/// let mut pool = BufferPool::new(1024);
+/// assert!(pool.give(vec![1; 600]).is_empty());
+/// assert_eq!(pool.give(vec![2; 600]), [vec![1; 600]], "the oldest makes way");
+/// assert_eq!(pool.take(550), Some(vec![2; 600]));
+/// assert_eq!(pool.take(550), None);
 /// ```
 #[derive(Debug)]
-pub struct Spares {
+pub struct BufferPool {
     /// In the order in which they were given.
     waiting: VecDeque<Vec<u8>>,
     /// Bytes that they take.
@@ -42,7 +42,7 @@ pub struct Spares {
     limit: usize,
 }
 
-impl Spares {
+impl BufferPool {
     /// For buffers of at most `limit` bytes together.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
@@ -95,19 +95,19 @@ impl Spares {
 }
 
 /// A whole body, in a buffer that is given back when it is dropped.
-struct Lent {
+struct PooledBuffer {
     buffer: Vec<u8>,
     /// Whoever keeps a body for long does not keep others' buffers with it.
     home: Weak<dyn Buffers>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.buffer
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
         if let Some(home) = self.home.upgrade() {
             home.give(take(&mut self.buffer));
@@ -118,7 +118,9 @@ impl Drop for Lent {
 /// The first `len` bytes of a buffer as a body.
 pub(super) fn body(buffer: Vec<u8>, len: usize, home: Option<&Arc<dyn Buffers>>) -> Bytes {
     match home {
-        Some(home) => Bytes::from_owner(Lent { buffer, home: Arc::downgrade(home) }).slice(..len),
+        Some(home) => {
+            Bytes::from_owner(PooledBuffer { buffer, home: Arc::downgrade(home) }).slice(..len)
+        }
         None => {
             let mut buffer = buffer;
             buffer.truncate(len);

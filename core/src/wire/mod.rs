@@ -12,7 +12,7 @@ mod native;
 mod outbox;
 pub(crate) mod outcome;
 
-pub use buffers::{Buffers, Spares};
+pub use buffers::{BufferPool, Buffers};
 pub use decode::{Decoder, Frame};
 pub use go12::{Go12Error, Go12Header};
 pub(crate) use native::HeadReader;

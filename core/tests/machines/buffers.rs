@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use pointsub_core::connection::{ServerStream, ServerStreamEvent};
 use pointsub_core::endpoint::Gate;
-use pointsub_core::wire::{Buffers, Decoder, Flags, Kind, Outbox, Spares};
+use pointsub_core::wire::{BufferPool, Buffers, Decoder, Flags, Kind, Outbox};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, StreamEvent};
 
 use crate::support::{PROTOCOL, ms, peer};
@@ -230,9 +230,9 @@ fn names(buffers: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn the_smallest_spare_buffer_that_fits_is_taken_and_of_those_the_last() {
-    let mut spares = Spares::new(1000);
+    let mut pool = BufferPool::new(1000);
     for (name, len) in [(1, 100), (2, 200), (3, 100), (4, 105)] {
-        assert!(spares.give(buffer(name, len)).is_empty());
+        assert!(pool.give(buffer(name, len)).is_empty());
     }
     for (len, name) in [
         (201, None),
@@ -244,22 +244,22 @@ fn the_smallest_spare_buffer_that_fits_is_taken_and_of_those_the_last() {
         (95, None),
         (178, Some(2)),
     ] {
-        assert_eq!(spares.take(len).map(|buffer| buffer[0]), name, "for {len}");
+        assert_eq!(pool.take(len).map(|buffer| buffer[0]), name, "for {len}");
     }
 }
 
 #[test]
 fn spare_buffers_stay_within_their_limit_and_the_oldest_go_first() {
-    let mut spares = Spares::new(1000);
+    let mut pool = BufferPool::new(1000);
     for name in 1..=4 {
-        assert!(spares.give(buffer(name, 250)).is_empty());
+        assert!(pool.give(buffer(name, 250)).is_empty());
     }
-    assert_eq!(names(&spares.give(buffer(5, 251))), [1, 2]);
-    assert_eq!(names(&spares.make_way(249)), [], "it fits beside them");
-    assert_eq!(names(&spares.make_way(250)), [3]);
-    assert_eq!(names(&spares.give(buffer(6, 1001))), [6], "too large to be kept");
-    assert!(spares.take(250).is_some(), "a buffer that was taken counts no longer");
-    assert_eq!(names(&spares.give(buffer(7, 749))), []);
-    assert_eq!(names(&spares.give(buffer(8, 1000))), [5, 7], "as large as all may be");
-    assert_eq!(names(&spares.make_way(usize::MAX)), [8]);
+    assert_eq!(names(&pool.give(buffer(5, 251))), [1, 2]);
+    assert_eq!(names(&pool.make_way(249)), [], "it fits beside them");
+    assert_eq!(names(&pool.make_way(250)), [3]);
+    assert_eq!(names(&pool.give(buffer(6, 1001))), [6], "too large to be kept");
+    assert!(pool.take(250).is_some(), "a buffer that was taken counts no longer");
+    assert_eq!(names(&pool.give(buffer(7, 749))), []);
+    assert_eq!(names(&pool.give(buffer(8, 1000))), [5, 7], "as large as all may be");
+    assert_eq!(names(&pool.make_way(usize::MAX)), [8]);
 }

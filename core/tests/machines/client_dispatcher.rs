@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::connection::{Place, Report};
+use pointsub_core::connection::{Report, Slot};
 use pointsub_core::endpoint::closest::{Candidate, Point, Strategy};
 use pointsub_core::endpoint::{Directive, Dispatcher, Offer, Question, RetryPolicy};
 use pointsub_core::{
@@ -75,7 +75,7 @@ fn requests_put_on_a_stream_that_had_closed_were_not_tried() {
     for request in requests {
         let cause = Cause::Lost("closed".into());
         let error = RequestError::new(cause, Phase::Connect, Delivery::NotProcessed);
-        d.report(stream, Report::Failed { request, error, place: Place::Gone }, ms(0));
+        d.report(stream, Report::Failed { request, error, slot: Slot::Gone }, ms(0));
     }
     d.report(stream, Report::Closed, ms(0));
     let fresh = expect_open(&mut d, Offer::Only(Format::Native));
@@ -108,7 +108,7 @@ fn what_a_fresh_stream_loses_is_not_moved_because_its_format_was_known() {
     assert_eq!(a, requests[0]);
     let error =
         RequestError::new(Cause::Lost("reset".into()), Phase::Write, Delivery::NotProcessed);
-    d.report(fresh, Report::Failed { request: a, error, place: Place::Gone }, ms(0));
+    d.report(fresh, Report::Failed { request: a, error, slot: Slot::Gone }, ms(0));
     let Some(Directive::Event(ClientEvent::Failed { request, error })) = d.poll_directive() else {
         panic!("it was to fail")
     };
@@ -212,7 +212,7 @@ fn learn(d: &mut Dispatcher, n: u32) {
     assert!(d.opened(stream, Format::Native, ms(0)));
     expect_start(d, stream);
     let error = RequestError::new(Cause::RemoteClosed, Phase::Wait, Delivery::Unknown);
-    d.report(stream, Report::Failed { request, error, place: Place::Gone }, ms(0));
+    d.report(stream, Report::Failed { request, error, slot: Slot::Gone }, ms(0));
     d.report(stream, Report::Closed, ms(0));
     assert!(matches!(d.poll_directive(), Some(Directive::Event(_))));
     assert_eq!(d.poll_directive(), None);
@@ -379,4 +379,18 @@ fn a_strategy_of_the_users_is_asked_by_the_driver() {
         }
         other => panic!("it was to fail, not {other:?}"),
     }
+}
+
+/// A driver tells that a stream is open before the stream reports anything. If not, that is ignored.
+#[test]
+fn a_stream_that_is_not_open_reports_nothing() {
+    let mut d = dispatcher();
+    send(&mut d, &peer(1), ms(0));
+    let stream = expect_open(&mut d, Offer::Both);
+    for report in [Report::Limit(5), Report::Draining, Report::Closed, Report::Vacated] {
+        d.report(stream, report, ms(0));
+    }
+    assert_eq!(d.stats().streams, 1);
+    assert!(d.opened(stream, Format::Native, ms(0)), "it is still waited for");
+    expect_start(&mut d, stream);
 }

@@ -3,32 +3,20 @@
 use std::time::Duration;
 
 use crate::support::{
-    ClientScript, IDLE, KIB, PROTOCOL, body, id, ms, peer, plain, request, response,
+    ClientScript, IDLE, PROTOCOL, body, id, ms, peer, plain, request, response, without_retries,
 };
 use pointsub_core::endpoint::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StreamId};
+use pointsub_core::{Cause, Delivery, Format, Phase};
 
 const PLAIN: Offer = Offer::Only(Format::Plain);
+
 const NATIVE: Offer = Offer::Only(Format::Native);
-
-/// Without retries: `client_retry.rs` is about those.
-fn config() -> ClientConfig {
-    ClientConfig::default().with_max_retries(0)
-}
-
-/// Opens a native stream and settles on 1024 requests in flight.
-#[track_caller]
-fn open_native(c: &mut ClientScript) -> StreamId {
-    let s = c.expect_open(NATIVE);
-    c.opened(s, Format::Native);
-    s
-}
 
 // How many.
 
 #[test]
 fn plain_streams_open_up_to_max_streams_per_peer() {
-    let (mut c, first) = ClientScript::plain(config().with_max_streams_per_peer(3));
+    let (mut c, first) = ClientScript::plain(without_retries().with_max_streams_per_peer(3));
     let requests = ["a", "b", "c", "d", "e"].map(|body| c.send(body));
     c.expect_sent(first, [plain("a")]);
     let (second, third) = (c.expect_open(PLAIN), c.expect_open(PLAIN));
@@ -45,7 +33,7 @@ fn plain_streams_open_up_to_max_streams_per_peer() {
 
 #[test]
 fn the_cap_holds_over_all_protocols_of_a_peer() {
-    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+    let (mut c, s) = ClientScript::plain(without_retries().with_max_streams_per_peer(1));
     c.send("a");
     c.expect_sent(s, [plain("a")]);
     c.send_to(1, "/other", "b");
@@ -57,7 +45,7 @@ fn the_cap_holds_over_all_protocols_of_a_peer() {
 
 #[test]
 fn an_idle_stream_of_another_protocol_makes_room() {
-    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+    let (mut c, s) = ClientScript::plain(without_retries().with_max_streams_per_peer(1));
     c.send_to(1, "/other", "b");
     c.expect_finish(s);
     let other = c.expect_open_to(1, "/other", Offer::Both);
@@ -67,7 +55,7 @@ fn an_idle_stream_of_another_protocol_makes_room() {
 
 #[test]
 fn the_stream_that_is_idle_for_the_longest_time_makes_room() {
-    let (mut c, old) = ClientScript::plain(config().with_max_streams_per_peer(2));
+    let (mut c, old) = ClientScript::plain(without_retries().with_max_streams_per_peer(2));
     let (a, b) = (c.send("a"), c.send("b"));
     let new = c.expect_open(PLAIN);
     c.opened(new, Format::Plain);
@@ -86,7 +74,7 @@ fn the_stream_that_is_idle_for_the_longest_time_makes_room() {
 
 #[test]
 fn a_stream_of_another_protocol_that_falls_idle_makes_room() {
-    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+    let (mut c, s) = ClientScript::plain(without_retries().with_max_streams_per_peer(1));
     let a = c.send("a");
     c.expect_sent(s, [plain("a")]);
     c.send_to(1, "/other", "b");
@@ -99,7 +87,7 @@ fn a_stream_of_another_protocol_that_falls_idle_makes_room() {
 
 #[test]
 fn a_stream_of_another_protocol_that_ends_makes_room() {
-    let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
+    let (mut c, s) = ClientScript::plain(without_retries().with_max_streams_per_peer(1));
     let a = c.send("a");
     c.expect_sent(s, [plain("a")]);
     c.send_to(1, "/other", "b");
@@ -111,7 +99,7 @@ fn a_stream_of_another_protocol_that_ends_makes_room() {
 /// C9: the share of requests that found a pooled stream is told.
 #[test]
 fn the_hit_ratio_counts_requests_on_used_streams() {
-    let (mut c, s) = ClientScript::native(config());
+    let (mut c, s) = ClientScript::native(without_retries());
     assert_eq!((c.stats().placed, c.stats().reused, c.stats().hit_ratio()), (1, 0, 0.0));
     for n in 2..5 {
         let a = c.send("a");
@@ -126,7 +114,7 @@ fn the_hit_ratio_counts_requests_on_used_streams() {
 /// C17: every open stream is reported, with what it carries and since when it is idle.
 #[test]
 fn open_streams_are_reported() {
-    let (mut c, s) = ClientScript::native(config());
+    let (mut c, s) = ClientScript::native(without_retries());
     c.at(70);
     let a = c.send(body(10));
     c.send_to(2, "/other", "b");
@@ -154,7 +142,7 @@ fn open_streams_are_reported() {
 /// C7: plain streams are used again last in, first out.
 #[test]
 fn the_stream_that_was_used_last_is_used_again() {
-    let (mut c, old) = ClientScript::plain(config());
+    let (mut c, old) = ClientScript::plain(without_retries());
     let (a, b) = (c.send("a"), c.send("b"));
     let new = c.expect_open(PLAIN);
     c.opened(new, Format::Plain);
@@ -186,7 +174,7 @@ fn the_stream_that_was_used_last_is_used_again() {
 /// C7: the oldest native stream with room is used, so that surplus streams fall idle.
 #[test]
 fn the_oldest_native_stream_with_room_is_used() {
-    let (mut c, old) = ClientScript::native(config().with_max_in_flight(1));
+    let (mut c, old) = ClientScript::native(without_retries().with_max_in_flight(1));
     let (a, b) = (c.send("a"), c.send("b"));
     let new = c.expect_open(NATIVE);
     c.opened(new, Format::Native);
@@ -204,7 +192,7 @@ fn the_oldest_native_stream_with_room_is_used() {
 
 #[test]
 fn a_plain_stream_takes_its_second_request_when_the_peer_has_kept_it_for_50_ms() {
-    let mut c = ClientScript::new(config());
+    let mut c = ClientScript::new(without_retries());
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
@@ -220,7 +208,7 @@ fn a_plain_stream_takes_its_second_request_when_the_peer_has_kept_it_for_50_ms()
 
 #[test]
 fn while_a_plain_stream_is_watched_other_requests_have_streams_of_their_own() {
-    let mut c = ClientScript::new(config());
+    let mut c = ClientScript::new(without_retries());
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
@@ -242,7 +230,7 @@ fn while_a_plain_stream_is_watched_other_requests_have_streams_of_their_own() {
 
 #[test]
 fn to_a_plain_peer_that_closes_after_its_answer_every_request_has_a_stream_of_its_own() {
-    let mut c = ClientScript::new(config());
+    let mut c = ClientScript::new(without_retries());
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
@@ -267,7 +255,7 @@ fn to_a_plain_peer_that_closes_after_its_answer_every_request_has_a_stream_of_it
 
 #[test]
 fn a_stream_that_is_watched_is_not_closed_for_a_request_that_could_use_it() {
-    let mut c = ClientScript::new(config().with_max_streams_per_peer(1));
+    let mut c = ClientScript::new(without_retries().with_max_streams_per_peer(1));
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
@@ -279,130 +267,10 @@ fn a_stream_that_is_watched_is_not_closed_for_a_request_that_could_use_it() {
     c.expect_sent(s, [plain("b")]);
 }
 
-// Large bodies.
-
-#[test]
-fn bodies_above_64_kib_travel_on_streams_of_their_own() {
-    let (mut c, s) = ClientScript::native(config());
-    let large = body(64 * KIB + 1);
-    c.send("small");
-    c.send(large.clone());
-    c.expect_sent(s, [request(id(2, 0), "small")]);
-    let bulk = open_native(&mut c);
-    c.expect_sent(bulk, [c.settings(), request(id(1, 0), large)]);
-    c.send("small too");
-    c.expect_sent(s, [request(id(3, 1), "small too")]);
-}
-
-#[test]
-fn bodies_of_64_kib_travel_with_others() {
-    let (mut c, s) = ClientScript::native(config());
-    c.send("small");
-    c.send(body(64 * KIB));
-    c.expect_sent(s, [request(id(2, 0), "small"), request(id(3, 1), body(64 * KIB))]);
-}
-
-#[test]
-fn a_small_request_does_not_wait_behind_a_large_one() {
-    let (mut c, s) = ClientScript::native(config());
-    let large = body(100 * KIB);
-    c.send(large.clone());
-    c.expect_sent(s, [request(id(2, 0), large)]);
-    c.send("small");
-    let other = open_native(&mut c);
-    c.expect_sent(other, [c.settings(), request(id(1, 0), "small")]);
-}
-
-#[test]
-fn a_stream_that_carried_a_large_body_takes_small_ones_again() {
-    let (mut c, s) = ClientScript::native(config());
-    let a = c.send(body(100 * KIB));
-    c.expect_sent(s, [request(id(2, 0), body(100 * KIB))]);
-    c.receives(s, [response(id(2, 0), "A")]);
-    c.expect_response(a, "A");
-    c.send("small");
-    c.expect_sent(s, [request(id(3, 0), "small")]);
-}
-
-#[test]
-fn at_most_max_bulk_streams_carry_large_bodies() {
-    let (mut c, s) = ClientScript::native(config().with_max_bulk_streams(2));
-    let large = body(100 * KIB);
-    let a = c.send(large.clone());
-    c.send(large.clone());
-    c.send(large.clone());
-    c.expect_sent(s, [request(id(2, 0), large.clone())]);
-    let second = open_native(&mut c);
-    c.expect_sent(second, [c.settings(), request(id(1, 0), large.clone())]);
-    c.expect_quiet();
-    c.receives(s, [response(id(2, 0), "A")]);
-    c.expect_response(a, "A");
-    c.expect_sent(s, [request(id(3, 0), large)]);
-}
-
-#[test]
-fn small_requests_pass_large_ones_that_wait() {
-    let (mut c, s) = ClientScript::native(config().with_max_bulk_streams(1));
-    let large = body(100 * KIB);
-    c.send("small");
-    c.expect_sent(s, [request(id(2, 0), "small")]);
-    c.send(large.clone());
-    c.send(large.clone());
-    let bulk = open_native(&mut c);
-    c.expect_sent(bulk, [c.settings(), request(id(1, 0), large)]);
-    c.send("small too");
-    c.expect_sent(s, [request(id(3, 1), "small too")]);
-    assert_eq!(c.stats().waiting, 1);
-}
-
-/// Of either format.
-#[test]
-fn max_bulk_streams_holds_for_plain_streams_too() {
-    let (mut c, s) = ClientScript::plain(config().with_max_bulk_streams(1));
-    let large = body(100 * KIB);
-    let a = c.send(large.clone());
-    c.send(large.clone());
-    c.expect_sent(s, [plain(large.clone())]);
-    c.send("small");
-    let second = c.expect_open(PLAIN);
-    c.opened(second, Format::Plain);
-    c.expect_sent(second, [plain("small")]);
-    c.receives(s, [plain("A")]);
-    c.expect_response(a, "A");
-    c.expect_sent(s, [plain(large)]);
-}
-
-/// And over all protocols of a peer; whoever waits for the longest time is next.
-#[test]
-fn max_bulk_streams_holds_for_all_protocols_of_a_peer_together() {
-    let (mut c, s) = ClientScript::native(config().with_max_bulk_streams(1));
-    let large = body(100 * KIB);
-    let a = c.send(large.clone());
-    c.expect_sent(s, [request(id(2, 0), large.clone())]);
-    let b = c.send_to(1, "/b", large.clone());
-    c.send(large.clone());
-    c.send_to(1, "/c", large.clone());
-    c.expect_quiet();
-    c.receives(s, [response(id(2, 0), "A")]);
-    c.expect_response(a, "A");
-    let other = c.expect_open_to(1, "/b", NATIVE);
-    // While that is opened, another has its place.
-    c.expect_sent(s, [request(id(3, 0), large.clone())]);
-    c.opened(other, Format::Native);
-    c.expect_sent(other, [c.settings()]);
-    c.expect_quiet();
-    c.receives(s, [response(id(3, 0), "")]);
-    c.expect_event();
-    c.expect_sent(other, [request(id(1, 0), large)]);
-    c.receives(other, [response(id(1, 0), "B")]);
-    c.expect_response(b, "B");
-    c.expect_open_to(1, "/c", NATIVE);
-}
-
 /// C9: a Go server closes a stream after 10 000 requests, and the next one may cross with that.
 #[test]
 fn a_plain_stream_carries_9000_requests() {
-    let (mut c, s) = ClientScript::plain(config());
+    let (mut c, s) = ClientScript::plain(without_retries());
     for n in 1..9_000_u64 {
         c.at(n);
         let a = c.send("a");
@@ -430,7 +298,7 @@ fn a_plain_stream_carries_9000_requests() {
 /// C8: an idle stream is closed at its time, to the nanosecond.
 #[test]
 fn an_idle_stream_is_closed_exactly_at_idle_conn_timeout() {
-    let (mut c, s) = ClientScript::native(config());
+    let (mut c, s) = ClientScript::native(without_retries());
     c.at(10_000);
     let a = c.send("a");
     c.expect_sent(s, [request(id(2, 0), "a")]);
@@ -444,7 +312,7 @@ fn an_idle_stream_is_closed_exactly_at_idle_conn_timeout() {
 
 #[test]
 fn a_stream_with_a_request_is_not_idle() {
-    let config = config().with_read_timeout(Duration::from_millis(3 * IDLE));
+    let config = without_retries().with_read_timeout(Duration::from_millis(3 * IDLE));
     let (mut c, s) = ClientScript::plain(config);
     c.at(IDLE - 1000);
     let a = c.send("a");
@@ -459,7 +327,7 @@ fn a_stream_with_a_request_is_not_idle() {
 
 #[test]
 fn a_stream_that_was_never_used_expires_too() {
-    let mut c = ClientScript::new(config());
+    let mut c = ClientScript::new(without_retries());
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.cancel(a);
@@ -474,7 +342,7 @@ fn a_stream_that_was_never_used_expires_too() {
 /// C7: the cap on idle streams in all.
 #[test]
 fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
-    let (mut c, old) = ClientScript::plain(config().with_max_idle_conns(1));
+    let (mut c, old) = ClientScript::plain(without_retries().with_max_idle_conns(1));
     let b = c.send_to(2, PROTOCOL, "b");
     let new = c.expect_open_to(2, PROTOCOL, Offer::Both);
     c.at(5);
@@ -489,7 +357,7 @@ fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
 
 #[test]
 fn with_max_idle_conns_zero_every_stream_is_closed_after_its_request() {
-    let mut c = ClientScript::new(config().with_max_idle_conns(0));
+    let mut c = ClientScript::new(without_retries().with_max_idle_conns(0));
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);
@@ -504,54 +372,11 @@ fn with_max_idle_conns_zero_every_stream_is_closed_after_its_request() {
 fn an_idle_stream_that_the_peer_closes_is_closed_without_a_word() {
     for native in [false, true] {
         let started = if native { ClientScript::native } else { ClientScript::plain };
-        let (mut c, s) = started(config());
+        let (mut c, s) = started(without_retries());
         c.finishes(s);
         c.expect_finish(s);
         c.expect_rest();
         c.send("a");
         c.expect_open(Offer::Only(if native { Format::Native } else { Format::Plain }));
     }
-}
-
-// In order.
-
-/// Of a small and a large request that wait for the same stream, the one that came first goes first.
-#[test]
-fn small_and_large_requests_take_turns_as_they_came() {
-    let large = body(100 * KIB);
-    for large_first in [true, false] {
-        let (mut c, s) = ClientScript::plain(config().with_max_streams_per_peer(1));
-        let a = c.send("a");
-        c.expect_sent(s, [plain("a")]);
-        let mut bodies = [body(1), large.clone()];
-        if large_first {
-            bodies.reverse();
-        }
-        for body in &bodies {
-            c.send(body.clone());
-        }
-        c.receives(s, [plain("A")]);
-        c.expect_response(a, "A");
-        c.expect_sent(s, [plain(bodies[0].clone())]);
-    }
-}
-
-/// A free native stream beyond `max_bulk_streams` is for small requests.
-#[test]
-fn large_requests_leave_free_streams_to_small_ones() {
-    let (mut c, s) = ClientScript::native(config().with_max_bulk_streams(1));
-    let large = body(100 * KIB);
-    let a = c.send(large.clone());
-    c.expect_sent(s, [request(id(2, 0), large.clone())]);
-    let b = c.send("b");
-    let other = open_native(&mut c);
-    c.expect_sent(other, [c.settings(), request(id(1, 0), "b")]);
-    c.receives(other, [response(id(1, 0), "B")]);
-    c.expect_response(b, "B");
-    c.send(large.clone());
-    c.expect_quiet();
-    assert_eq!((c.stats().waiting, c.stats().idle_streams), (1, 1));
-    c.receives(s, [response(id(2, 0), "A")]);
-    c.expect_response(a, "A");
-    c.expect_sent(other, [request(id(2, 0), large)]);
 }

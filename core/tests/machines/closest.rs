@@ -6,7 +6,7 @@ use crate::support::nodes::{any, asked, expect_answer, farm, order, trail, unrea
 use crate::support::{
     ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
 };
-use pointsub_core::endpoint::closest::{Candidate, NodeError, PeakEwma, Strategy};
+use pointsub_core::endpoint::closest::{AddNodeError, Candidate, PeakEwma, Strategy};
 use pointsub_core::endpoint::{Offer, RetryPolicy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, RequestError, SendError,
@@ -33,7 +33,7 @@ fn nodes_are_added_listed_removed_and_cleared_by_protocol() {
     assert_eq!(c.add_node(2), Ok(true));
     assert_eq!(c.add_node(1), Ok(true));
     assert_eq!(c.add_node(2), Ok(false));
-    assert_eq!(c.add_node(0), Err(NodeError::Own));
+    assert_eq!(c.add_node(0), Err(AddNodeError::Own));
     assert_eq!(list(&c, PROTOCOL), [peer(2), peer(1)]);
     assert_eq!(list(&c, "/other"), []);
     assert!(c.client.has_available_nodes(PROTOCOL, c.now));
@@ -215,7 +215,7 @@ fn a_busy_node_does_not_rest() {
     expect_answer(c.expect_closest(call), nodes[1], "A");
     let node = c.client.server_nodes(PROTOCOL).find(|node| *node.peer() == peer(nodes[0]));
     let node = node.expect("it is a node");
-    assert_eq!((node.resting_until(), node.load(c.now)), (None, Some(1000)));
+    assert_eq!((node.backoff_until(), node.load(c.now)), (None, Some(1000)));
 }
 
 /// N5: A call of which nobody but the node knows how it ended is not left to one node.
@@ -304,7 +304,7 @@ fn a_node_that_does_not_know_the_protocol_rests() {
     c.receives(second, [response(id(1, 0), "A")]);
     expect_answer(c.expect_closest(call), nodes[1], "A");
     let node = c.client.server_nodes(PROTOCOL).find(|node| *node.peer() == peer(nodes[0]));
-    assert_eq!(node.and_then(|node| node.resting_until()), Some(ms(1000)));
+    assert_eq!(node.and_then(|node| node.backoff_until()), Some(ms(1000)));
 }
 
 /// N3: latency comes from answers, load from what servers say, online from connections; an

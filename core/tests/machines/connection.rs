@@ -99,7 +99,7 @@ fn a_stream_that_is_open_is_due_nothing_more_however_the_opening_ended() {
     let ends: [fn(&mut Connection); 3] = [
         |connection| _ = connection.opened(keys(1)[0]),
         Connection::dialled,
-        |connection| _ = connection.open_failed(StreamError::Unsupported),
+        Connection::open_failed,
     ];
     for end in ends {
         let mut connection = connection();
@@ -135,14 +135,6 @@ fn a_probe_that_was_answered_is_told_at_once() {
     let lost = StreamError::Lost(Arc::from("the probe took too long"));
     assert!(!connection.probed(Err(&lost), at(300)));
     assert_eq!(connection.next_look(&QUIET), Some(at(1200)));
-}
-
-#[test]
-fn a_reset_while_a_stream_is_negotiated_is_no_refusal_of_a_request() {
-    let mut connection = connection();
-    let failed = connection.open_failed(StreamError::Reset);
-    assert!(matches!(failed, StreamError::Lost(_)), "{failed:?}");
-    assert_eq!(connection.open_failed(StreamError::NoAddress), StreamError::NoAddress);
 }
 
 #[test]

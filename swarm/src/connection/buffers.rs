@@ -3,24 +3,24 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use pointsub_core::wire::{Buffers, Spares};
+use pointsub_core::wire::{BufferPool, Buffers};
 
-/// What spare buffers may take: one message of the default `max_block_size`, or many small ones.
-const SPARE: usize = 32 * 1024 * 1024;
+/// What pooled buffers may take: one message of the default `max_block_size`, or many small ones.
+const POOLED: usize = 32 * 1024 * 1024;
 
 /// Those of all streams that are open now: when the last one closes, they go too.
 static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
 
 #[derive(Debug)]
-struct Shared(Mutex<Spares>);
+struct Shared(Mutex<BufferPool>);
 
 impl Buffers for Shared {
     fn take(&self, len: usize, room: usize) -> Option<Vec<u8>> {
-        let mut spares = self.0.lock();
-        let taken = spares.take(len);
-        let gone = if taken.is_none() { spares.make_way(room) } else { Vec::new() };
+        let mut pool = self.0.lock();
+        let taken = pool.take(len);
+        let gone = if taken.is_none() { pool.make_way(room) } else { Vec::new() };
         // Megabytes are given back to the system where no other stream waits for it.
-        drop(spares);
+        drop(pool);
         drop(gone);
         taken
     }
@@ -35,9 +35,9 @@ impl Buffers for Shared {
 pub(crate) fn shared() -> Arc<dyn Buffers> {
     let mut shared = SHARED.lock();
     shared.upgrade().unwrap_or_else(|| {
-        let spares = Arc::new(Shared(Mutex::new(Spares::new(SPARE))));
-        *shared = Arc::downgrade(&spares);
-        spares
+        let pool = Arc::new(Shared(Mutex::new(BufferPool::new(POOLED))));
+        *shared = Arc::downgrade(&pool);
+        pool
     })
 }
 
@@ -53,9 +53,9 @@ mod tests {
         drop(one);
         assert_eq!(other.take(95_000, 1), Some(vec![7; 100_000]));
         assert_eq!(other.take(95_000, 1), None);
-        other.give(vec![8; SPARE - 1]);
+        other.give(vec![8; POOLED - 1]);
         assert_eq!(other.take(95_000, 2), None, "none fits, and a new one takes its place");
-        assert_eq!(other.take(SPARE - 1, 1), None, "it made way");
+        assert_eq!(other.take(POOLED - 1, 1), None, "it made way");
         let closed = Arc::downgrade(&other);
         drop(other);
         assert!(closed.upgrade().is_none(), "nothing is kept for nobody");

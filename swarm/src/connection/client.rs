@@ -10,8 +10,8 @@ use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
-use crate::api::client::shared::{ClientHub, Command};
-use crate::api::client::ticket::with_relay;
+use crate::api::client::mailbox::Command;
+use crate::api::client::shared::ClientHub;
 use crate::timer::Timer;
 
 /// A stream, its wire machine, and the way to the dispatcher.
@@ -23,7 +23,6 @@ pub(crate) struct ClientDriver {
     io: StreamIo,
     timer: Timer,
     commands: Vec<Command>,
-    relayed: bool,
     coalescing: Coalescing,
     format: Format,
 }
@@ -35,7 +34,6 @@ impl ClientDriver {
         machine: ClientStream,
         stream: Stream,
         format: Format,
-        relayed: bool,
         coalescing: Coalescing,
     ) -> Self {
         let timer = Timer::new(hub.clock);
@@ -46,7 +44,6 @@ impl ClientDriver {
             io: StreamIo::new(stream),
             timer,
             commands: Vec::new(),
-            relayed,
             coalescing,
             format,
         }
@@ -57,14 +54,6 @@ impl ClientDriver {
     }
 
     fn handle(&mut self, event: StreamEvent) {
-        let event = match event {
-            StreamEvent::Failed(error) => StreamEvent::Failed(with_relay(self.relayed, error)),
-            StreamEvent::Finished if self.relayed && self.machine.is_mid_frame() => {
-                let why = Arc::from("the stream ended inside a frame");
-                StreamEvent::Failed(StreamError::RelayLost(why))
-            }
-            event => event,
-        };
         self.machine.handle(event, self.hub.clock.now());
     }
 
@@ -150,7 +139,7 @@ impl ClientDriver {
                 break;
             }
             if left {
-                // When the connection has sent this portion.
+                // When the connection has sent this batch.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -14,7 +14,7 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
-use pointsub_core::connection::{Admission, Connection, Signs};
+use pointsub_core::connection::{Admission, Connection, Signs, Stage};
 use pointsub_core::{StreamError, Verdict};
 
 use super::activity::Activity;
@@ -22,7 +22,7 @@ use super::negotiation::{Names, Speaks, WireName};
 use super::probe;
 use super::remote::Remote;
 use super::server::ServerDriver;
-use super::stream_io::stream_error;
+use super::stream_io::io_failure;
 use super::streams::{Ended, Streams};
 use crate::api::client::shared::ClientHub;
 use crate::api::client::ticket::OpenTicket;
@@ -168,7 +168,8 @@ impl Handler {
     /// A stream that this end wanted is there.
     fn opened(&mut self, stream: Stream, name: &WireName, ticket: OpenTicket) {
         if self.remote.takes_for_another(name) {
-            return ticket.fail(self.connection.open_failed(StreamError::Unsupported));
+            self.connection.open_failed();
+            return ticket.fail(StreamError::Unsupported);
         }
         let (coalescing, share) = (self.streams.coalescing(), self.outbound_raw.clone());
         let Some(driver) = ticket.succeed(stream, name.speaks, coalescing, share) else {
@@ -211,7 +212,9 @@ fn shares(of: &Arc<()>) -> usize {
 fn negotiation_error(error: StreamUpgradeError<Infallible>) -> StreamError {
     match error {
         StreamUpgradeError::NegotiationFailed => StreamError::Unsupported,
-        StreamUpgradeError::Io(error) => stream_error(&error),
+        StreamUpgradeError::Io(error) => {
+            io_failure(&error).into_error(Stage::Negotiating, Arc::from(error.to_string()))
+        }
         StreamUpgradeError::Timeout => {
             StreamError::Lost(Arc::from("the peer did not agree to the stream in time"))
         }
@@ -298,7 +301,10 @@ impl ConnectionHandler for Handler {
                 let error = negotiation_error(error);
                 match info {
                     Open::Probe => self.note_probe(Err(&error)),
-                    Open::Ticket(ticket) => ticket.fail(self.connection.open_failed(error)),
+                    Open::Ticket(ticket) => {
+                        self.connection.open_failed();
+                        ticket.fail(error);
+                    }
                 }
             }
             ConnectionEvent::RemoteProtocolsChange(change) => self.remote.update(change),

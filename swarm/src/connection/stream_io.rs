@@ -12,6 +12,7 @@ use futures::{AsyncRead, AsyncWrite};
 use futures_timer::Delay;
 use libp2p_core::upgrade::NegotiationError;
 use libp2p_swarm::Stream;
+use pointsub_core::connection::{IoFailure, Stage};
 use pointsub_core::{StreamError, StreamEvent, StreamOp};
 
 use crate::transport::muxer::NotAccepted;
@@ -213,16 +214,21 @@ impl StreamIo {
     }
 }
 
-/// An I/O error as the core knows it. A refused optimistic negotiation shows only here.
+/// What an I/O error on an open stream means. A refused optimistic negotiation shows only here.
 pub(crate) fn stream_error(error: &io::Error) -> StreamError {
+    io_failure(error).into_error(Stage::Open, Arc::from(error.to_string()))
+}
+
+/// How a stream failed, as far as its transport says.
+pub(crate) fn io_failure(error: &io::Error) -> IoFailure {
     let inner = error.get_ref();
     if let Some(NegotiationError::Failed) = inner.and_then(|inner| inner.downcast_ref()) {
-        StreamError::Unsupported
-    } else if let Some(NotAccepted) = inner.and_then(|inner| inner.downcast_ref()) {
-        StreamError::NotAccepted(Arc::from(error.to_string()))
+        IoFailure::Refused
+    } else if inner.is_some_and(|inner| inner.is::<NotAccepted>()) {
+        IoFailure::NotAccepted
     } else if error.kind() == io::ErrorKind::ConnectionReset {
-        StreamError::Reset
+        IoFailure::Reset
     } else {
-        StreamError::Lost(Arc::from(error.to_string()))
+        IoFailure::Broken
     }
 }

@@ -1,6 +1,6 @@
 //! An answer is the one that a handler made for that request, at the peer that is named.
 
-use pointsub_core::{Cause, NodeAttempt, NodeOutcome, RequestError};
+use pointsub_core::{Cause, NodeOutcome, NodeTry, RequestError};
 
 use super::{Check, ensure};
 use crate::sim::{Event, Sent, World, answer_to};
@@ -32,7 +32,7 @@ impl Check for Answers {
                 }
             }
             Event::Attempts { sent, attempts, outcome } => {
-                let answered = |attempt: &&NodeAttempt| attempt.outcome == NodeOutcome::Answered;
+                let answered = |attempt: &&NodeTry| attempt.outcome == NodeOutcome::Answered;
                 let by: Vec<_> = attempts.iter().filter(answered).map(|a| a.node).collect();
                 match outcome {
                     Ok(closest) => ensure!(by == [closest.node], "not one node answers a call"),
@@ -46,7 +46,7 @@ impl Check for Answers {
     }
 }
 
-fn asked(sent: &Sent, attempts: &[NodeAttempt]) -> Result<(), String> {
+fn asked(sent: &Sent, attempts: &[NodeTry]) -> Result<(), String> {
     ensure!(!attempts.is_empty(), "an outcome without an attempt");
     for attempt in attempts {
         ensure!(!sent.exclude.contains(&attempt.node), "an excluded node was asked");

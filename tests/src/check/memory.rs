@@ -1,6 +1,6 @@
 //! Bytes: what machines hold is what they say, and no more than is configured.
 
-use pointsub_core::endpoint::BULK;
+use pointsub_core::connection::BULK;
 
 use super::{Check, ensure};
 use crate::scenario::LIMIT;

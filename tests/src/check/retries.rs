@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pointsub_core::wire::{Decoder, Flags, Kind};
-use pointsub_core::{NodeAttempt, NodeOutcome, StreamOp, Timestamp};
+use pointsub_core::{NodeOutcome, NodeTry, StreamOp, Timestamp};
 
 use super::{Check, ensure};
 use crate::scenario::{LIMIT, Scenario};
@@ -100,12 +100,12 @@ impl Check for Retries {
     }
 }
 
-fn rounds(sent: &Sent, attempts: &[NodeAttempt], world: &World) -> Result<(), String> {
+fn rounds(sent: &Sent, attempts: &[NodeTry], world: &World) -> Result<(), String> {
     let distinct: BTreeSet<_> = attempts.iter().map(|attempt| attempt.node).collect();
     let rounds = 1 + world.config.max_retries() as usize;
     let most = distinct.len() * rounds;
     ensure!(attempts.len() <= most, "a node was asked twice in a round");
-    let mut begun: Vec<&NodeAttempt> = attempts.iter().collect();
+    let mut begun: Vec<&NodeTry> = attempts.iter().collect();
     begun.sort_by_key(|attempt| attempt.after);
     for pair in begun.windows(2) {
         let (before, next) = (pair[0], pair[1]);
@@ -114,13 +114,13 @@ fn rounds(sent: &Sent, attempts: &[NodeAttempt], world: &World) -> Result<(), St
             ensure!(before.outcome != NodeOutcome::Cancelled, "a loser, without a hedge");
             continue;
         };
-        let runs = |attempt: &&NodeAttempt| {
+        let runs = |attempt: &&NodeTry| {
             attempt.after < next.after && attempt.after + attempt.took > next.after
         };
         if !attempts.iter().any(|attempt| runs(&attempt)) {
             continue;
         }
-        let failed = |attempt: &&NodeAttempt| {
+        let failed = |attempt: &&NodeTry| {
             matches!(attempt.outcome, NodeOutcome::Failed(_))
                 && attempt.after + attempt.took == next.after
         };

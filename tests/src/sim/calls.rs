@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::endpoint::BULK;
+use pointsub_core::connection::BULK;
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientEvent, Closest, ClosestError, ClosestId, ClosestOptions,
-    Delivery, Hedge, NodeOutcome, PeerId, Phase, ProtocolName, RequestError, RequestId, SendError,
-    StatusCode, Timestamp,
+    Body, CallOptions, Cause, ClientEvent, ClosestAnswer, ClosestFailure, ClosestId,
+    ClosestOptions, Delivery, Hedge, NodeOutcome, PeerId, Phase, ProtocolName, RequestError,
+    RequestId, SendError, StatusCode, Timestamp,
 };
 
 use super::event::{Event, Known};
@@ -386,7 +386,7 @@ impl World {
         self.hit(situation);
     }
 
-    fn on_closest(&mut self, sent: &Sent, closest: &Closest) {
+    fn on_closest(&mut self, sent: &Sent, closest: &ClosestAnswer) {
         let peer = self.number_of(&closest.node);
         let attempts = &closest.attempts[..];
         self.emit(&Event::Attempts { sent, attempts, outcome: Ok(closest) });
@@ -408,7 +408,7 @@ impl World {
         }
     }
 
-    fn on_no_closest(&mut self, sent: &Sent, failure: &ClosestError) {
+    fn on_no_closest(&mut self, sent: &Sent, failure: &ClosestFailure) {
         let attempts = &failure.attempts[..];
         self.emit(&Event::Attempts { sent, attempts, outcome: Err(failure) });
         self.failed(sent, &failure.error);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::{
-    Closest, ClosestError, Format, NodeAttempt, PeerId, ProtocolName, RequestError, SendError,
+    ClosestAnswer, ClosestFailure, Format, NodeTry, PeerId, ProtocolName, RequestError, SendError,
     StreamOp, Timestamp,
 };
 
@@ -61,9 +61,9 @@ pub enum Event<'a> {
         /// Which call.
         sent: &'a Sent,
         /// What it says.
-        attempts: &'a [NodeAttempt],
+        attempts: &'a [NodeTry],
         /// What came of it.
-        outcome: Result<&'a Closest, &'a ClosestError>,
+        outcome: Result<&'a ClosestAnswer, &'a ClosestFailure>,
     },
     /// A handler sees a request of the client.
     Handler {

@@ -6,6 +6,7 @@
 
 mod byzantine;
 mod calls;
+mod client;
 mod event;
 mod faults;
 mod intruder;
@@ -13,18 +14,21 @@ mod link;
 mod note;
 mod peer;
 mod raws;
+mod seam_client;
 mod serving;
 mod single_shot;
 mod streams;
 mod world;
 
 pub use calls::{Asked, Sent, answer_to};
+pub use client::SimClient;
 pub use event::{Event, Known};
 pub use intruder::Intruder;
 pub use link::{End, Link, Opener, Pipe, Side};
 pub use note::{Note, Who};
 pub use peer::{Clock, PROTOCOLS, Peer, Work};
 pub use raws::RawLink;
+pub use seam_client::{Seam, SeamFault};
 pub use world::World;
 
 use std::cell::RefCell;
@@ -82,7 +86,7 @@ impl Rng {
 }
 
 /// How a life is lived, beside what the scenario says. Nothing of this may change what comes of
-/// it.
+/// it, except the seam.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Cut what arrives into further pieces, decided by this seed.
@@ -91,6 +95,8 @@ pub struct Options {
     pub extra_ticks: bool,
     /// Keep what happened as text.
     pub timeline: bool,
+    /// How the client is composed.
+    pub client_seam: Seam,
 }
 
 /// What came of a life.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use pointsub_core::endpoint::closest::{PeakEwma, Weighted, XorOrder};
 use pointsub_core::{
-    Client, ClientConfig, ClientInput, DialId, InboundId, ServerInput, StreamId, Timestamp,
+    ClientConfig, ClientInput, DialId, InboundId, ServerInput, StreamId, Timestamp,
 };
 
 use super::calls::{Asked, Sent};
+use super::client::SimClient;
 use super::event::Event;
 use super::link::{Link, Side};
 use super::note::{Note, Who};
@@ -57,7 +58,7 @@ pub struct World {
     /// The true time.
     pub now: Timestamp,
     /// The client.
-    pub client: Client,
+    pub client: SimClient,
     /// Its options.
     pub config: ClientConfig,
     /// Its clock.
@@ -107,8 +108,8 @@ impl World {
     #[must_use]
     pub fn new(scenario: Scenario, options: Options) -> Self {
         let config = scenario.client.config();
-        let client = Client::new(config.clone(), Some(peer_id(CLIENT)), scenario.seed);
-        let mut client = client.expect("options within their ranges");
+        let (id, seam) = (peer_id(CLIENT), options.client_seam);
+        let mut client = SimClient::new(config.clone(), id, scenario.seed, seam);
         match scenario.client.strategy {
             Strategy::Xor => client.set_strategy(XorOrder),
             Strategy::Peak => client.set_strategy(PeakEwma),

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pointsub_swarm::closest::{Candidate, NodeError, PeakEwma, Strategy, XorOrder};
+use pointsub_swarm::closest::{AddNodeError, Candidate, PeakEwma, Strategy, XorOrder};
 use pointsub_swarm::{
     Cause, Client, ClientConfig, Hedge, NodeOutcome, PeerId, RequestError, SendError, ServerConfig,
 };
@@ -45,7 +45,7 @@ fn the_answer_names_the_node_that_gave_it() {
         assert_eq!(client.server_nodes(&echo_name()), peers);
         assert!(client.has_available_nodes(&echo_name()));
         assert!(!client.has_available_nodes(&name("/other")));
-        assert_eq!(client.add_server_node(&echo_name(), node.peer_id()), Err(NodeError::Own));
+        assert_eq!(client.add_server_node(&echo_name(), node.peer_id()), Err(AddNodeError::Own));
         let mut seen = BTreeSet::new();
         for n in 0..40 {
             let answer =

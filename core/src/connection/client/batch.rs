@@ -1,4 +1,8 @@
-//! How many requests go out together.
+//! Which requests share a stream, and how many go out together.
+
+/// Bodies above this size travel on a stream that carries nothing else meanwhile, so that small
+/// requests never wait behind them.
+pub const BULK: usize = 64 * 1024;
 
 /// With fewer, or as many as the last, it pays to write all at once.
 const FEW: usize = 8;
@@ -16,12 +20,12 @@ const ENOUGH_WORK: usize = 12;
 /// peer works on it. So the first ones leave by themselves, and the rest when the peer has work. The
 /// server does likewise with answers. With 64 and more, nothing was won by it when it was measured.
 #[must_use]
-pub const fn portion(waiting: usize, in_flight: usize) -> usize {
+pub const fn batch_size(waiting: usize, in_flight: usize) -> usize {
     let all = waiting.saturating_add(in_flight);
     let early = if all < PAIRS { all / 4 * 3 } else { ENOUGH_WORK };
-    let portion = if all < PAIRS { 1 } else { 2 };
-    if all < FEW || all >= MANY || in_flight >= early || waiting < portion {
+    let batch = if all < PAIRS { 1 } else { 2 };
+    if all < FEW || all >= MANY || in_flight >= early || waiting < batch {
         return waiting;
     }
-    portion
+    batch
 }

@@ -1,12 +1,13 @@
 //! Streams that we opened.
 
+mod answers;
 mod batch;
 mod report;
 mod stream;
 mod waiting;
 
-pub use batch::portion;
-pub use report::{Place, Report};
+pub use batch::{BULK, batch_size};
+pub use report::{Report, Slot};
 pub use stream::ClientStream;
 
 pub(crate) use stream::closing;

@@ -7,7 +7,7 @@ use crate::wire::outcome::Answer;
 /// What a [`ClientStream`](crate::connection::ClientStream) tells the [`Dispatcher`](crate::endpoint::Dispatcher).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
-    /// The answer to a request came; its place on the stream is free.
+    /// The answer to a request came; its slot on the stream is free.
     Answered {
         /// The request.
         request: RequestId,
@@ -22,10 +22,10 @@ pub enum Report {
         request: RequestId,
         /// Why.
         error: RequestError,
-        /// What became of its place on the stream.
-        place: Place,
+        /// What became of its slot on the stream.
+        slot: Slot,
     },
-    /// The server stopped working on a cancelled request; its place is free.
+    /// The server stopped working on a cancelled request; its slot is free.
     Vacated,
     /// The server said how many requests it takes at a time.
     Limit(usize),
@@ -37,9 +37,9 @@ pub enum Report {
     Closed,
 }
 
-/// What became of the place that a failed request had on its stream.
+/// What became of the slot that a failed request had on its stream.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Slot {
     /// Free for another request.
     Free,
     /// Taken until the server says that it has stopped: [`Report::Vacated`].

@@ -6,26 +6,26 @@ use core::time::Duration;
 
 use slab::Slab;
 
-use super::report::{Place, Report};
+use super::batch::BULK;
+use super::report::{Report, Slot};
 use crate::config::ClientConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
-use crate::endpoint::BULK;
 use crate::error::{
     Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError,
 };
 use crate::id::RequestId;
 use crate::time::{Timestamp, earliest};
-use crate::wire::compress::{Body, Payload};
+use crate::wire::compress::Body;
 use crate::wire::outcome;
-use crate::wire::{Buffers, Flags, Format, Frame, FrameError, Kind, Settings, tag};
+use crate::wire::{Buffers, Flags, Format, FrameError, Kind, Settings, tag};
 
 /// The low bits of a wire id are the slot of its call; those above only ever increase.
 const SLOT_BITS: u32 = 20;
 pub(super) const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
-/// So many frames in a row that answer nothing are a flood.
-const MAX_UNASKED: u32 = 10_000;
+/// Why a stream counts as lost that ended.
+const INSIDE_A_FRAME: &str = "the stream ended inside a frame";
 /// Bytes of buffer that a stream keeps for the next requests while it has none to write.
 const BUFFER: usize = 4 * 1024;
 
@@ -36,10 +36,10 @@ const BUFFER: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct ClientStream {
     pub(super) link: Link,
-    max_in_flight: usize,
+    pub(super) max_in_flight: usize,
     pub(super) read_timeout: Duration,
-    peer: Settings,
-    pub(super) calls: Slab<Call>,
+    pub(super) peer: Settings,
+    pub(super) calls: Slab<PendingRequest>,
     seq: u64,
     /// Calls whose last byte is not known to have left: where it lies, and the wire id.
     pub(super) unsent: VecDeque<(u64, u64)>,
@@ -47,20 +47,22 @@ pub struct ClientStream {
     pub(super) due: Option<Timestamp>,
     /// Calls that are due wait for the end of the message that arrives.
     pub(super) held: bool,
-    draining: bool,
+    pub(super) draining: bool,
     /// Because the server said so.
-    drained: bool,
+    pub(super) drained: bool,
     /// Frames since the last answer that are none.
-    unasked: u32,
+    pub(super) unasked: u32,
     /// The peer has said something: it has taken the stream.
     heard: bool,
-    closed: bool,
-    reports: VecDeque<Report>,
+    /// Its connection goes through a relay.
+    relayed: bool,
+    pub(super) closed: bool,
+    pub(super) reports: VecDeque<Report>,
 }
 
 /// A request on its way.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct PendingRequest {
     pub(super) id: u64,
     /// `None` once nobody waits for the answer; its slot stays taken until the server says that
     /// it has stopped.
@@ -104,6 +106,7 @@ impl ClientStream {
             drained: false,
             unasked: 0,
             heard: false,
+            relayed: false,
             closed: false,
             reports: VecDeque::new(),
         }
@@ -113,6 +116,13 @@ impl ClientStream {
     #[must_use]
     pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
         self.link = self.link.with_buffers(buffers);
+        self
+    }
+
+    /// The same stream on a connection that goes through a relay, or does not.
+    #[must_use]
+    pub fn with_relay(mut self, relayed: bool) -> Self {
+        self.relayed = relayed;
         self
     }
 
@@ -128,12 +138,12 @@ impl ClientStream {
         if self.closed || self.draining {
             let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
             let cause = closing(self.drained);
-            self.report_failed(request, cause, phase, delivery, Place::Gone);
+            self.report_failed(request, cause, phase, delivery, Slot::Gone);
             return;
         }
         if deadline.is_some_and(|deadline| deadline <= self.link.now) {
             let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
-            self.report_failed(request, Cause::Deadline, phase, delivery, Place::Free);
+            self.report_failed(request, Cause::Deadline, phase, delivery, Slot::Free);
             return;
         }
         let native = self.link.format == Format::Native;
@@ -142,7 +152,7 @@ impl ClientStream {
         if native && len > limit {
             let cause = Cause::Refused(SendError::TooLarge { len, limit });
             let (phase, delivery) = (Phase::Send, Delivery::NotProcessed);
-            self.report_failed(request, cause, phase, delivery, Place::Free);
+            self.report_failed(request, cause, phase, delivery, Slot::Free);
             return;
         }
         let (entry, begin) = (self.calls.vacant_entry(), self.link.queued());
@@ -165,7 +175,14 @@ impl ClientStream {
         }
         let end = self.link.queued();
         let len = end - begin;
-        entry.insert(Call { id, request: Some(request), deadline, read_due: None, len, end });
+        entry.insert(PendingRequest {
+            id,
+            request: Some(request),
+            deadline,
+            read_due: None,
+            len,
+            end,
+        });
         self.unsent.push_back((end, id));
         self.due = earliest(self.due, deadline);
     }
@@ -214,7 +231,7 @@ impl ClientStream {
             }
             return;
         }
-        match event {
+        match self.over_relay(event) {
             StreamEvent::Received(data) => {
                 self.heard = true;
                 self.link.decoder.push(data);
@@ -231,7 +248,7 @@ impl ClientStream {
             StreamEvent::Finished if self.link.decoder.mid_frame() => {
                 // Whether it was closed or reset, by a peer that goes or one that is broken, cannot
                 // be told: Yamux reads a reset as an end.
-                self.close_with(&Cause::Lost(Arc::from("the stream ended inside a frame")));
+                self.close_with(&Cause::Lost(Arc::from(INSIDE_A_FRAME)));
             }
             StreamEvent::Finished => self.end(&self.cut_short().unwrap_or(Cause::RemoteClosed)),
             StreamEvent::Failed(error) => {
@@ -242,6 +259,17 @@ impl ClientStream {
                 self.fail_calls(&cut.unwrap_or_else(|| error.into()), untaken);
                 self.close();
             }
+        }
+    }
+
+    /// What breaks on a connection through a relay is told apart.
+    fn over_relay(&self, event: StreamEvent) -> StreamEvent {
+        match event {
+            StreamEvent::Failed(error) if self.relayed => StreamEvent::Failed(error.over_relay()),
+            StreamEvent::Finished if self.relayed && self.link.decoder.mid_frame() => {
+                StreamEvent::Failed(StreamError::RelayLost(Arc::from(INSIDE_A_FRAME)))
+            }
+            event => event,
         }
     }
 
@@ -320,103 +348,7 @@ impl ClientStream {
         self.link.decoder.buffered() + self.link.outbox.len()
     }
 
-    fn take_frames(&mut self) {
-        while !self.closed {
-            let next = self.link.next_frame();
-            let slow = self.link.take_slow();
-            if slow.is_some() || self.held && !self.link.is_receiving() {
-                self.go_on_waiting(slow.unwrap_or_default());
-            }
-            let result = match next {
-                Ok(None) => return,
-                Ok(Some(frame)) if self.link.format == Format::Plain => self.take_plain(frame),
-                Ok(Some(frame)) => self.take_native(frame),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                self.violated(error);
-            }
-        }
-    }
-
-    fn take_plain(&mut self, frame: Frame) -> Result<(), FrameError> {
-        let slot = self.calls.iter().next().map(|(slot, _)| slot);
-        let call = slot.and_then(|slot| self.calls.try_remove(slot));
-        let Some(request) = call.and_then(|call| call.request) else {
-            return Err(FrameError::Unexpected("an answer to a request never made"));
-        };
-        let answer = Ok(Payload { bytes: frame.body, original: None });
-        self.reports.push_back(Report::Answered { request, answer, load: None });
-        self.finish_drain();
-        Ok(())
-    }
-
-    fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
-        if frame.header.kind == Some(Kind::Response) {
-            self.unasked = 0;
-        } else if self.unasked == MAX_UNASKED {
-            return Err(FrameError::Unexpected("too many frames that answer nothing"));
-        } else {
-            self.unasked += 1;
-        }
-        match frame.header.kind {
-            None => {}
-            Some(Kind::Settings) => {
-                self.peer.update(&frame.head)?;
-                let limit = self.max_in_flight.min(self.peer.max_in_flight as usize);
-                self.reports.push_back(Report::Limit(limit));
-            }
-            Some(Kind::Response) => self.take_response(frame)?,
-            Some(Kind::Drain) => self.take_drain(frame.header.id),
-            Some(Kind::Request | Kind::Cancel | Kind::Data) => {
-                return Err(FrameError::Unexpected("a frame that only clients send"));
-            }
-        }
-        Ok(())
-    }
-
-    fn take_response(&mut self, frame: Frame) -> Result<(), FrameError> {
-        let id = frame.header.id;
-        let slot = (id & SLOT_MASK) as usize;
-        if self.calls.get(slot).is_none_or(|call| call.id != id) {
-            return Err(FrameError::Unexpected("an answer to a request never made"));
-        }
-        let (answer, load) = outcome::parse(frame)?;
-        let Some(request) = self.calls.remove(slot).request else {
-            self.reports.push_back(Report::Vacated);
-            self.finish_drain();
-            return Ok(());
-        };
-        let limit = self.link.decoder.max_body();
-        match answer.as_ref().map(|payload| payload.check(limit)) {
-            Ok(Err(error)) => {
-                let phase = Phase::Answer;
-                self.report_failed(request, error.into(), phase, Delivery::Processed, Place::Free);
-            }
-            _ => self.reports.push_back(Report::Answered { request, answer, load }),
-        }
-        self.finish_drain();
-        Ok(())
-    }
-
-    /// The server takes nothing beyond `last`: those requests were surely not processed.
-    fn take_drain(&mut self, last: u64) {
-        self.draining = true;
-        self.drained = true;
-        self.reports.push_back(Report::Draining);
-        let beyond: alloc::vec::Vec<usize> =
-            self.calls.iter().filter(|(_, call)| call.id > last).map(|(slot, _)| slot).collect();
-        for slot in beyond {
-            if let Some(request) = self.calls.remove(slot).request {
-                let status = Status::new(StatusCode::Draining, "");
-                let answer = Err((status, Delivery::NotProcessed));
-                self.reports.push_back(Report::Answered { request, answer, load: None });
-            }
-        }
-        self.finish_drain();
-    }
-
-    fn finish_drain(&mut self) {
+    pub(super) fn finish_drain(&mut self) {
         if self.draining && self.calls.is_empty() && !self.closed {
             self.link.finish();
             self.close();
@@ -433,7 +365,7 @@ impl ClientStream {
         cut.then(|| Cause::CutShort { len: call.len as usize - header })
     }
 
-    pub(super) fn progress(&self, call: &Call) -> (Phase, Delivery) {
+    pub(super) fn progress(&self, call: &PendingRequest) -> (Phase, Delivery) {
         if !self.link.may_have_left(call.end) {
             (Phase::Write, Delivery::NotProcessed)
         } else if call.end <= self.link.written() {
@@ -443,29 +375,11 @@ impl ClientStream {
         }
     }
 
-    /// The peer broke the format: the answer that is too large fails as such, the rest as lost.
-    fn violated(&mut self, error: FrameError) {
-        if let FrameError::TooLarge { id, .. } = error {
-            let slot = match self.link.format {
-                Format::Native => (id & SLOT_MASK) as usize,
-                Format::Plain => self.calls.iter().next().map_or(usize::MAX, |(slot, _)| slot),
-            };
-            let native = self.link.format == Format::Native;
-            if self.calls.get(slot).is_some_and(|call| call.id == id || !native)
-                && let Some(request) = self.calls.remove(slot).request
-            {
-                let cause = Cause::Violation(error.clone());
-                let (phase, delivery) = (Phase::Answer, Delivery::Unknown);
-                self.report_failed(request, cause, phase, delivery, Place::Gone);
-            }
-        }
-        self.close_with(&Cause::Violation(error));
-    }
-
     /// Ends the stream in good order, unless that would send requests which are reported as not
     /// processed: they have not left whole, and must not.
     fn end(&mut self, cause: &Cause) {
-        let unsent = |call: &Call| call.request.is_some() && !self.link.may_have_left(call.end);
+        let unsent =
+            |call: &PendingRequest| call.request.is_some() && !self.link.may_have_left(call.end);
         if self.calls.iter().any(|(_, call)| unsent(call)) {
             return self.close_with(cause);
         }
@@ -490,7 +404,7 @@ impl ClientStream {
                 false => self.progress(&call),
             };
             if let Some(request) = call.request {
-                self.report_failed(request, cause.clone(), phase, delivery, Place::Gone);
+                self.report_failed(request, cause.clone(), phase, delivery, Slot::Gone);
             }
         }
     }
@@ -508,10 +422,10 @@ impl ClientStream {
         cause: Cause,
         phase: Phase,
         delivery: Delivery,
-        place: Place,
+        slot: Slot,
     ) {
         let error = RequestError::new(cause, phase, delivery);
-        self.reports.push_back(Report::Failed { request, error, place });
+        self.reports.push_back(Report::Failed { request, error, slot });
     }
 }
 

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::report::Place;
-use super::stream::{Call, ClientStream, SLOT_MASK};
-use crate::endpoint::BULK;
+use super::batch::BULK;
+use super::report::Slot;
+use super::stream::{ClientStream, PendingRequest, SLOT_MASK};
 use crate::error::{Cause, Delivery};
 use crate::time::{Timestamp, earliest};
 use crate::wire::{Flags, Format, Kind};
@@ -25,7 +25,7 @@ fn in_queues(len: u64) -> Duration {
     Duration::from_millis(large * 1000 / QUEUED_RATE)
 }
 
-impl Call {
+impl PendingRequest {
     pub(super) fn due(&self) -> Option<Timestamp> {
         earliest(self.deadline, self.read_due)
     }
@@ -39,7 +39,7 @@ impl ClientStream {
         while let Some(&(end, id)) = self.unsent.front().filter(|(end, _)| *end <= written) {
             self.unsent.pop_front();
             let call = self.calls.get_mut((id & SLOT_MASK) as usize);
-            let is_it = |call: &&mut Call| call.id == id && call.end == end;
+            let is_it = |call: &&mut PendingRequest| call.id == id && call.end == end;
             if let Some(call) = call.filter(is_it).filter(|call| call.deadline.is_none()) {
                 call.read_due = Some(read_due + in_queues(call.len));
                 self.due = earliest(self.due, call.read_due);
@@ -58,7 +58,7 @@ impl ClientStream {
 
     /// Fails what is due, and finds out when to look again.
     pub(super) fn expire(&mut self, now: Timestamp) {
-        let is_due = |call: &Call| call.due().is_some_and(|due| due <= now);
+        let is_due = |call: &PendingRequest| call.due().is_some_and(|due| due <= now);
         let (mut due, mut held) = (Vec::new(), false);
         let (arriving, slowly) = (self.arriving(), self.link.receives_slowly());
         for (slot, call) in self.calls.iter().filter(|(_, call)| is_due(call)) {
@@ -87,7 +87,7 @@ impl ClientStream {
                 _ => Cause::TimedOut(self.read_timeout),
             };
             self.abandon(slot);
-            self.report_failed(request, cause, phase, delivery, Place::Taken);
+            self.report_failed(request, cause, phase, delivery, Slot::Taken);
         }
         self.held = held;
         let later = self.calls.iter().filter_map(|(_, call)| call.due());

@@ -2,53 +2,14 @@
 
 use alloc::boxed::Box;
 
-use super::closest::{Closest, ClosestError};
+use super::answer::{ClosestAnswer, ClosestFailure};
 use super::question::Question;
-use crate::endpoint::{DialId, Offer};
+use super::state::keys::DialId;
+use super::state::stream::Offer;
 use crate::error::RequestError;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
 use crate::wire::compress::{Body, Payload};
-
-/// How one request differs from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CallOptions {
-    /// When the caller stops waiting. Until then an answer is waited for, however long
-    /// `read_timeout` is. Default: the client's own time limits hold.
-    pub deadline: Option<Timestamp>,
-    /// Whether executing the request twice does no harm. If not, it is tried again only after
-    /// failures that surely left it unprocessed. Default `true`.
-    pub idempotent: bool,
-}
-
-impl Default for CallOptions {
-    fn default() -> Self {
-        Self { deadline: None, idempotent: true }
-    }
-}
-
-impl CallOptions {
-    /// Sets the deadline.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Timestamp) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-
-    /// Sets whether executing the request twice does no harm.
-    #[must_use]
-    pub const fn with_idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = idempotent;
-        self
-    }
-}
-
-impl From<Option<Timestamp>> for CallOptions {
-    fn from(deadline: Option<Timestamp>) -> Self {
-        Self { deadline, ..Self::default() }
-    }
-}
 
 /// What the [`Dispatcher`](crate::endpoint::Dispatcher) wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +105,7 @@ pub enum ClientEvent {
         /// The call.
         call: ClosestId,
         /// The answer and who gave it, or the last failure; either way what was tried.
-        outcome: Result<Closest, ClosestError>,
+        outcome: Result<ClosestAnswer, ClosestFailure>,
     },
     /// A raw stream is open.
     Dialed {

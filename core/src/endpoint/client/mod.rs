@@ -1,24 +1,20 @@
 //! The client's policy: which request goes on which stream, and what is done when it fails.
+//!
+//! [`state`] has the parts, each of which owns some of what the client knows. The [`Dispatcher`]
+//! composes them: it passes values between them and says what is to be done.
 
-mod closest;
-mod dial;
+mod answer;
 mod directive;
-mod dispatch;
-mod expiry;
-mod failover;
-mod memory;
-mod opening;
-mod pool;
+mod dispatcher;
+mod options;
 mod question;
-mod queue;
-mod retry;
-mod route;
-mod stopping;
+mod state;
 
-pub use closest::{Closest, ClosestError, ClosestOptions, Hedge, NodeAttempt, NodeOutcome};
-pub use dial::DialId;
-pub use directive::{CallOptions, ClientEvent, ClientStats, Directive};
-pub use dispatch::{BULK, Dispatcher};
-pub use pool::Offer;
+pub use answer::{ClosestAnswer, ClosestFailure, NodeOutcome, NodeTry};
+pub use directive::{ClientEvent, ClientStats, Directive};
+pub use dispatcher::Dispatcher;
+pub use options::{CallOptions, ClosestOptions, Hedge};
 pub use question::{Decision, Question};
-pub use retry::{Backoff, RetryPolicy};
+pub use state::keys::DialId;
+pub use state::retry::{Backoff, RetryPolicy};
+pub use state::stream::Offer;

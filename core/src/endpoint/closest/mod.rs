@@ -3,7 +3,7 @@
 //! Three parts, none of which does I/O or knows about streams:
 //!
 //! * [`Nodes`] is the set of servers of one protocol and what is known of each: latency, load,
-//!   whether it rests after failures.
+//!   whether it backs off after failures.
 //! * A [`Strategy`] says what a node costs for a request: [`XorOrder`], [`Weighted`] (the
 //!   default), [`PeakEwma`], or one of your own.
 //! * A [`Selection`] belongs to one request and names the nodes to try, best first, each once.
@@ -23,7 +23,7 @@
 //! let mut selection = Selection::new(b"the request's body", 0);
 //! let first = selection.next(&nodes, &strategy, start).expect("two nodes are usable");
 //! let attempt = nodes.begin(&first, start).expect("it is one of the nodes");
-//! nodes.failed(attempt, later); // it rests for a second
+//! nodes.failed(attempt, later); // it backs off for a second
 //!
 //! let second = selection.next(&nodes, &strategy, later).expect("one node is left");
 //! assert_ne!(first, second);
@@ -40,6 +40,8 @@ mod strategy;
 
 pub use distance::{Distance, Point};
 pub use latency::{INITIAL_PEAK, LATENCY_FRESH, PEAK_HALF_LIFE};
-pub use nodes::{Attempt, LOAD_FRESH, MAX_NODES, Node, NodeError, Nodes, REST_BASE, REST_MAX};
+pub use nodes::{
+    AddNodeError, Attempt, BACKOFF_BASE, BACKOFF_MAX, LOAD_FRESH, MAX_NODES, Node, Nodes,
+};
 pub use selection::Selection;
 pub use strategy::{Candidate, Choices, PeakEwma, Strategy, Weighted, XorOrder};

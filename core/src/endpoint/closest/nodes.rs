@@ -15,11 +15,11 @@ use crate::time::Timestamp;
 /// The most nodes of one protocol.
 pub const MAX_NODES: usize = 10_000;
 
-/// How long a node rests after its first failure: 1 s. Each further failure in a row doubles it.
-pub const REST_BASE: Duration = Duration::from_secs(1);
+/// How long a node backs off after its first failure: 1 s. Each further failure in a row doubles it.
+pub const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
-/// The longest rest: 15 min, as in the Go implementation.
-pub const REST_MAX: Duration = Duration::from_secs(15 * 60);
+/// The longest backoff: 15 min, as in the Go implementation.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How long a server's word on its load counts: 30 s. Then its load is unknown again.
 pub const LOAD_FRESH: Duration = Duration::from_secs(30);
@@ -28,15 +28,14 @@ pub const LOAD_FRESH: Duration = Duration::from_secs(30);
 ///
 /// # Failures
 ///
-/// A node that fails rests: 1 s after the first failure, twice as long after each further one in
-/// a row, 15 min at most. Then one attempt at a time may probe it. Any success restores it fully;
-/// a failed probe sends it back to rest. Attempts that were under way when a node failed belong to
-/// the same incident: if they fail too, they do not count again.
+/// A node that fails is ejected: nobody asks it for 1 s after the first failure, for twice as long
+/// after each further one in a row, 15 min at most. Then it is half-open: one attempt at a time may
+/// be made. A success restores it. A failure begins the next backoff. Attempts that were under way
+/// when a node failed belong to the same incident: if they fail too, they do not count again.
 ///
-/// At most half of the nodes (rounded down) are set aside at a time, resting or on probation, so
-/// at least one is always usable. When one more fails, those rest that failed most often in a
-/// row: the node takes the place of the one with the fewest failures, if that has fewer, and stays
-/// in use otherwise.
+/// At most half of the nodes (rounded down) are ejected at a time, so at least one is always usable.
+/// When one more fails, those stay ejected that failed most often in a row: the node takes the place
+/// of the one with the fewest failures, if that has fewer, and stays in use otherwise.
 #[derive(Debug)]
 pub struct Nodes {
     local: Option<PeerId>,
@@ -45,8 +44,8 @@ pub struct Nodes {
     numbers: HashMap<PeerId, u64, FixedState>,
     /// The next number of a node or attempt.
     next: u64,
-    /// How many nodes are set aside.
-    aside: usize,
+    /// How many nodes are ejected.
+    ejected: usize,
 }
 
 /// One node: a server of the protocol.
@@ -61,28 +60,30 @@ pub struct Node {
     failures: u32,
     /// Failures of attempts with lower numbers are no news.
     counts_from: u64,
-    aside: Option<Aside>,
+    ejection: Option<Ejection>,
 }
 
+/// A node that is not in normal use.
+///
 /// ```text
-///  in use ──fails──▶ rests until ──time──▶ may be probed ──attempt──▶ is probed
-///    ▲ ▲                 │  ▲                    ▲                      │ │ │
-///    │ └──makes room─────┘  │                    └──────given up────────┘ │ │
-///    │                      └────────────────fails────────────────────────┘ │
-///    └─────────────────────────────succeeds─────────────────────────────────┘
+///  in use ──fails──▶ backs off until ──time──▶ half-open ──attempt──▶ tried
+///    ▲ ▲                 │  ▲                     ▲                   │ │ │
+///    │ └──makes room─────┘  │                     └─────given up──────┘ │ │
+///    │                      └────────────────fails──────────────────────┘ │
+///    └─────────────────────────────succeeds───────────────────────────────┘
 /// ```
 #[derive(Copy, Clone, Debug)]
-struct Aside {
+struct Ejection {
     until: Timestamp,
-    /// The attempt that probes.
-    probe: Option<u64>,
+    /// The attempt of a half-open node.
+    half_open: Option<u64>,
 }
 
 /// One attempt at a node, from [`Nodes::begin`] to exactly one of [`Nodes::succeeded`],
 /// [`Nodes::failed`] and [`Nodes::given_up`].
 ///
 /// It cannot be copied, since whoever loses or doubles it falsifies the count in flight, and may
-/// leave a probe open for ever.
+/// keep a node half-open for ever.
 #[derive(Debug)]
 #[must_use = "report its end, or the node counts as busy for ever"]
 pub struct Attempt {
@@ -109,7 +110,7 @@ impl Attempt {
 /// Why a node was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum NodeError {
+pub enum AddNodeError {
     /// It is this peer itself.
     #[error("a peer cannot be its own server")]
     Own,
@@ -129,7 +130,7 @@ impl Node {
             in_flight: 0,
             failures: 0,
             counts_from: 0,
-            aside: None,
+            ejection: None,
         }
     }
 
@@ -185,17 +186,16 @@ impl Node {
         self.failures
     }
 
-    /// Until when it rests, or rested if it waits for its probe to succeed; `None` in normal use.
+    /// Until when it backs off, or backed off if it is half-open; `None` in normal use.
     #[must_use]
-    pub fn resting_until(&self) -> Option<Timestamp> {
-        self.aside.map(|aside| aside.until)
+    pub fn backoff_until(&self) -> Option<Timestamp> {
+        self.ejection.map(|ejection| ejection.until)
     }
 
-    /// Whether an attempt may be made now: it does not rest, and if it has rested, nobody is
-    /// probing it.
+    /// Whether an attempt may be made now: it is in normal use, or half-open without an attempt.
     #[must_use]
     pub fn is_usable(&self, now: Timestamp) -> bool {
-        self.aside.is_none_or(|aside| aside.until <= now && aside.probe.is_none())
+        self.ejection.is_none_or(|ejection| ejection.until <= now && ejection.half_open.is_none())
     }
 }
 
@@ -208,7 +208,7 @@ impl Nodes {
 
     /// No nodes, and numbers that no attempt at others has.
     pub(crate) fn numbered_from(next: u64, local: Option<PeerId>) -> Self {
-        Self { local, nodes: BTreeMap::new(), numbers: HashMap::default(), next, aside: 0 }
+        Self { local, nodes: BTreeMap::new(), numbers: HashMap::default(), next, ejected: 0 }
     }
 
     /// The first number that no node and no attempt has.
@@ -219,16 +219,16 @@ impl Nodes {
     /// Adds a node. Returns `false`, and changes nothing, if it is there already.
     ///
     /// # Errors
-    /// [`NodeError`] if it is the own peer, or one more than [`MAX_NODES`].
-    pub fn add(&mut self, peer: PeerId, now: Timestamp) -> Result<bool, NodeError> {
+    /// [`AddNodeError`] if it is the own peer, or one more than [`MAX_NODES`].
+    pub fn add(&mut self, peer: PeerId, now: Timestamp) -> Result<bool, AddNodeError> {
         if self.local == Some(peer) {
-            return Err(NodeError::Own);
+            return Err(AddNodeError::Own);
         }
         if self.numbers.contains_key(&peer) {
             return Ok(false);
         }
         if self.nodes.len() == MAX_NODES {
-            return Err(NodeError::Full);
+            return Err(AddNodeError::Full);
         }
         let number = self.take_number();
         self.nodes.insert(number, Node::new(peer, now));
@@ -240,14 +240,14 @@ impl Nodes {
     /// under way may still be reported; that changes nothing, even if the node is added again.
     pub fn remove(&mut self, peer: &PeerId) -> bool {
         let Some(number) = self.numbers.remove(peer) else { return false };
-        if self.nodes.remove(&number).is_some_and(|node| node.aside.is_some()) {
-            self.aside -= 1;
+        if self.nodes.remove(&number).is_some_and(|node| node.ejection.is_some()) {
+            self.ejected -= 1;
         }
         // Half of fewer nodes may be one less.
-        if self.aside > self.max_aside()
+        if self.ejected > self.max_ejected()
             && let Some((number, _)) = self.least_failed()
         {
-            self.put_to_use(number);
+            self.restore(number);
         }
         true
     }
@@ -256,7 +256,7 @@ impl Nodes {
     pub fn clear(&mut self) {
         self.nodes.clear();
         self.numbers.clear();
-        self.aside = 0;
+        self.ejected = 0;
     }
 
     /// The nodes, in the order in which they were added.
@@ -310,15 +310,15 @@ impl Nodes {
         }
     }
 
-    /// Begins an attempt; `None` if there is no such node. If the node is set aside and nobody
-    /// probes it, this attempt does.
+    /// Begins an attempt; `None` if there is no such node. If the node is half-open, this is its one
+    /// attempt.
     pub fn begin(&mut self, peer: &PeerId, now: Timestamp) -> Option<Attempt> {
         let number = *self.numbers.get(peer)?;
         let attempt = self.take_number();
         let node = self.nodes.get_mut(&number)?;
         node.in_flight = node.in_flight.saturating_add(1);
-        if let Some(aside) = &mut node.aside {
-            aside.probe.get_or_insert(attempt);
+        if let Some(ejection) = &mut node.ejection {
+            ejection.half_open.get_or_insert(attempt);
         }
         Some(Attempt { peer: *peer, node: number, number: attempt, since: now })
     }
@@ -329,10 +329,10 @@ impl Nodes {
         node.latency.sample(now.since(attempt.since), now);
         node.online = Some(true);
         node.failures = 0;
-        self.put_to_use(attempt.node);
+        self.restore(attempt.node);
     }
 
-    /// Ends an attempt: the node let it down. It rests, as far as the rules allow.
+    /// Ends an attempt: the node let it down. It is ejected, as far as the rules allow.
     pub fn failed(&mut self, attempt: Attempt, now: Timestamp) {
         let news_from = self.next;
         let Some(node) = self.end(&attempt) else { return };
@@ -343,20 +343,20 @@ impl Nodes {
         node.counts_from = news_from;
         node.failures = node.failures.saturating_add(1);
         let failures = node.failures;
-        let rest = Aside { until: now + rest_after(failures), probe: None };
-        if let Some(aside) = &mut node.aside {
-            *aside = rest;
+        let backoff = Ejection { until: now + backoff_after(failures), half_open: None };
+        if let Some(ejection) = &mut node.ejection {
+            *ejection = backoff;
             return;
         }
-        if self.aside >= self.max_aside() {
+        if self.ejected >= self.max_ejected() {
             match self.least_failed() {
-                Some((number, fewest)) if fewest < failures => self.put_to_use(number),
+                Some((number, fewest)) if fewest < failures => self.restore(number),
                 _ => return,
             }
         }
         if let Some(node) = self.nodes.get_mut(&attempt.node) {
-            node.aside = Some(rest);
-            self.aside += 1;
+            node.ejection = Some(backoff);
+            self.ejected += 1;
         }
     }
 
@@ -381,34 +381,34 @@ impl Nodes {
     fn end(&mut self, attempt: &Attempt) -> Option<&mut Node> {
         let node = self.nodes.get_mut(&attempt.node)?;
         node.in_flight = node.in_flight.saturating_sub(1);
-        if let Some(aside) = &mut node.aside {
-            aside.probe.take_if(|probe| *probe == attempt.number);
+        if let Some(ejection) = &mut node.ejection {
+            ejection.half_open.take_if(|half_open| *half_open == attempt.number);
         }
         Some(node)
     }
 
-    fn max_aside(&self) -> usize {
+    fn max_ejected(&self) -> usize {
         self.nodes.len() / 2
     }
 
-    fn put_to_use(&mut self, number: u64) {
-        if self.nodes.get_mut(&number).is_some_and(|node| node.aside.take().is_some()) {
-            self.aside -= 1;
+    fn restore(&mut self, number: u64) {
+        if self.nodes.get_mut(&number).is_some_and(|node| node.ejection.take().is_some()) {
+            self.ejected -= 1;
         }
     }
 
-    /// Of the nodes set aside, the one with the fewest failures in a row, and how many those are.
-    /// Among equals the one whose rest ends first, then the one with the least peer id.
+    /// Of the ejected nodes, the one with the fewest failures in a row, and how many those are.
+    /// Among equals the one whose backoff ends first, then the one with the least peer id.
     fn least_failed(&self) -> Option<(u64, u32)> {
-        let aside = self.nodes.iter().filter_map(|(number, node)| {
-            Some((node.failures, node.aside?.until, node.peer, *number))
+        let ejected = self.nodes.iter().filter_map(|(number, node)| {
+            Some((node.failures, node.ejection?.until, node.peer, *number))
         });
-        aside.min().map(|(failures, _, _, number)| (number, failures))
+        ejected.min().map(|(failures, _, _, number)| (number, failures))
     }
 }
 
-/// The rest after this many failures in a row: 1 s × 2^(failures − 1), 15 min at most.
-fn rest_after(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(REST_MAX.as_secs().ilog2() + 1);
-    (REST_BASE * (1 << doublings)).min(REST_MAX)
+/// The backoff after this many failures in a row: 1 s × 2^(failures − 1), 15 min at most.
+fn backoff_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(BACKOFF_MAX.as_secs().ilog2() + 1);
+    (BACKOFF_BASE * (1 << doublings)).min(BACKOFF_MAX)
 }

@@ -7,6 +7,7 @@
 //! counters that add up.
 
 mod client;
+pub(crate) mod endpoints;
 pub(crate) mod nodes;
 mod server;
 pub(crate) mod wire;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pointsub_core::{PeerId, StreamOp, Timestamp};
 
-pub(crate) use client::ClientScript;
+pub(crate) use client::{ClientScript, asked_at, timed_out, without_retries};
 pub(crate) use server::{ServerScript, check_counters};
 pub(crate) use wire::{
     Wire, cancel, drain, failure, frame, id, join, plain, request, response, settings,

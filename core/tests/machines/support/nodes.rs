@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pointsub_core::endpoint::Offer;
 use pointsub_core::endpoint::closest::{Distance, XorOrder};
 use pointsub_core::{
-    ClientConfig, Closest, ClosestError, ClosestOptions, Format, Hedge, NodeAttempt, NodeOutcome,
-    PeerId, StreamError, StreamId,
+    ClientConfig, ClosestAnswer, ClosestFailure, ClosestOptions, Format, Hedge, NodeOutcome,
+    NodeTry, PeerId, StreamError, StreamId,
 };
 
 use super::{ClientScript, PROTOCOL, id, peer, request};
@@ -45,7 +45,7 @@ pub(crate) fn unreachable() -> StreamError {
 }
 
 /// Whom a call asked, and what came of it.
-pub(crate) fn trail(attempts: &[NodeAttempt]) -> Vec<(PeerId, &'static str)> {
+pub(crate) fn trail(attempts: &[NodeTry]) -> Vec<(PeerId, &'static str)> {
     let what = |outcome: &NodeOutcome| match outcome {
         NodeOutcome::Answered => "answered",
         NodeOutcome::Failed(_) => "failed",
@@ -57,10 +57,10 @@ pub(crate) fn trail(attempts: &[NodeAttempt]) -> Vec<(PeerId, &'static str)> {
 
 #[track_caller]
 pub(crate) fn expect_answer(
-    outcome: Result<Closest, ClosestError>,
+    outcome: Result<ClosestAnswer, ClosestFailure>,
     node: u8,
     body: &'static str,
-) -> Closest {
+) -> ClosestAnswer {
     let answer = outcome.expect("an answer");
     assert_eq!(answer.node, peer(node));
     assert_eq!(answer.payload.clone().into_bytes(), Ok(Bytes::from(body)));

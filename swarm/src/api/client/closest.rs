@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
-use pointsub_core::endpoint::closest::{Node, NodeError, Point, Strategy};
+use pointsub_core::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName, RequestError};
 use thiserror::Error;
 
@@ -81,13 +81,13 @@ impl Client {
     /// `false`, and changes nothing, if it is there already.
     ///
     /// # Errors
-    /// [`NodeError`] if it is this peer itself, or one more than
+    /// [`AddNodeError`] if it is this peer itself, or one more than
     /// [`MAX_NODES`](pointsub_core::endpoint::closest::MAX_NODES) of a protocol.
     pub fn add_server_node(
         &self,
         protocol: &ProtocolName,
         node: PeerId,
-    ) -> Result<bool, NodeError> {
+    ) -> Result<bool, AddNodeError> {
         let (node, now) = (peer::to_core(&node), self.hub.clock.now());
         self.hub.with_dispatcher(|d| d.add_server_node(protocol, node, now))
     }
@@ -118,7 +118,7 @@ impl Client {
             load: node.load(now),
             in_flight: node.in_flight(),
             failures: node.failures(),
-            rests_for: node.resting_until().map(|until| until.since(now)),
+            rests_for: node.backoff_until().map(|until| until.since(now)),
         };
         self.hub.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
     }
@@ -268,8 +268,8 @@ async fn send(call: ClosestCall<'_>) -> Result<Closest, ClosestError> {
     }
 }
 
-fn attempts(attempts: Vec<pointsub_core::NodeAttempt>) -> Vec<NodeAttempt> {
-    let attempt = |attempt: pointsub_core::NodeAttempt| NodeAttempt {
+fn attempts(attempts: Vec<pointsub_core::NodeTry>) -> Vec<NodeAttempt> {
+    let attempt = |attempt: pointsub_core::NodeTry| NodeAttempt {
         node: peer::to_libp2p(&attempt.node),
         after: attempt.after,
         took: attempt.took,

@@ -2,7 +2,9 @@
 
 mod closest;
 mod dial;
+mod effects;
 mod expiry;
+pub(crate) mod mailbox;
 pub(crate) mod shared;
 pub(crate) mod ticket;
 
@@ -19,7 +21,7 @@ use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::endpoint::RetryPolicy;
-use pointsub_core::wire::compress::{InflateError, MIN_SIZE};
+use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
     Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
     RequestId, Timestamp,
@@ -236,7 +238,7 @@ fn compresses(
     whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
     body: &Bytes,
 ) -> bool {
-    body.len() >= MIN_SIZE && hub.compresses_for(whom, body.len())
+    hub.compresses_for(whom, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.

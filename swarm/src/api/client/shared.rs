@@ -6,23 +6,25 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, Report, portion};
+use pointsub_core::connection::{ClientStream, Report};
 use pointsub_core::endpoint::closest::Point;
-use pointsub_core::endpoint::{Directive, Dispatcher, Question};
+use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
-    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, Closest, ClosestError, ClosestId,
-    ClosestOptions, DialId, Format, Payload, PeerId, ProtocolName, RequestError, RequestId,
-    SendError, StreamError, StreamId, Timestamp,
+    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, ClosestId, ClosestOptions, DialId,
+    Format, PeerId, ProtocolName, RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
+pub(crate) use super::effects::Outcome;
+use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
+use super::mailbox::{Command, Mailbox};
 use super::ticket::{OpenTicket, Wanted};
 use crate::api::raw::{Line, Place, RawStream};
 use crate::clock::Clock;
@@ -30,13 +32,6 @@ use crate::connection::buffers;
 use crate::connection::negotiation::Names;
 use crate::timer::Timer;
 use crate::{notify, peer};
-
-/// What a caller waits for.
-pub(crate) type Outcome = Result<Payload, RequestError>;
-/// What a caller of the closest node waits for.
-pub(crate) type ClosestOutcome = Result<Closest, ClosestError>;
-/// What a dialling caller waits for.
-pub(crate) type DialOutcome = Result<RawStream, RequestError>;
 
 #[derive(Debug)]
 pub(crate) struct ClientHub {
@@ -52,7 +47,7 @@ pub(crate) struct ClientHub {
 #[derive(Debug)]
 struct State {
     dispatcher: Dispatcher,
-    lanes: SecondaryMap<StreamId, Lane>,
+    mailboxes: SecondaryMap<StreamId, Mailbox>,
     waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
@@ -64,50 +59,11 @@ struct State {
     swarm_due: Option<Timestamp>,
 }
 
-/// What waits for one stream's driver.
-#[derive(Debug)]
-struct Lane {
-    commands: Vec<Command>,
-    driver: Option<Waker>,
-    /// On which connection it is.
-    connection: Option<ConnectionId>,
-}
-
-/// What the dispatcher wants of one stream.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Start {
-        request: RequestId,
-        body: Body,
-        deadline: Option<Timestamp>,
-    },
-    Cancel {
-        request: RequestId,
-    },
-    Close,
-    /// There is a better connection.
-    Retire,
-}
-
 /// What the dispatcher wants of the swarm.
 #[derive(Debug)]
 pub(crate) enum OpenCommand {
     Open(OpenTicket),
     Abandon(Wanted),
-}
-
-/// What is to be done once the lock is released.
-#[derive(Debug, Default)]
-struct Effects {
-    wake: Vec<Waker>,
-    answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    answer_closest: Vec<(oneshot::Sender<ClosestOutcome>, ClosestOutcome)>,
-    answer_dials: Vec<(oneshot::Sender<DialOutcome>, DialOutcome)>,
-    hang_up: Vec<Arc<Line>>,
-    wake_swarm: bool,
-    drained: Vec<oneshot::Sender<()>>,
-    /// For rules of the user's, which may use the client.
-    questions: Vec<Question>,
 }
 
 impl ClientHub {
@@ -123,7 +79,7 @@ impl ClientHub {
             local,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
-                lanes: SecondaryMap::new(),
+                mailboxes: SecondaryMap::new(),
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
                 dial_waiters: SecondaryMap::new(),
@@ -213,16 +169,16 @@ impl ClientHub {
         stream: StreamId,
         format: Format,
         connection: Option<ConnectionId>,
+        relayed: bool,
     ) -> Option<ClientStream> {
         let now = self.clock.now();
         self.update(|state| {
-            let lane = Lane { commands: Vec::new(), driver: None, connection };
-            state.lanes.insert(stream, lane);
+            state.mailboxes.insert(stream, Mailbox::new(connection));
             if state.dispatcher.opened(stream, format, now) {
                 let machine = ClientStream::new(format, state.dispatcher.config(), now);
-                Some(machine.with_buffers(buffers::shared()))
+                Some(machine.with_buffers(buffers::shared()).with_relay(relayed))
             } else {
-                state.lanes.remove(stream);
+                state.mailboxes.remove(stream);
                 None
             }
         })
@@ -246,7 +202,7 @@ impl ClientHub {
     /// There is a better connection than this one.
     pub(crate) fn retire_connection(self: &Arc<Self>, connection: ConnectionId) {
         let state = self.state.lock();
-        let on_it = state.lanes.iter().filter(|(_, lane)| lane.connection == Some(connection));
+        let on_it = state.mailboxes.iter().filter(|(_, mailbox)| mailbox.is_on(connection));
         let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
         drop(state);
         self.retire(streams);
@@ -272,10 +228,9 @@ impl ClientHub {
     /// The deadline of a request has passed, and nobody has said so.
     pub(crate) fn expire(self: &Arc<Self>, request: RequestId) {
         let now = self.clock.now();
-        self.update(|State { dispatcher, lanes, .. }| {
-            let waits = |command: &Command| matches!(command, Command::Start { request: waiting, .. } if *waiting == request);
+        self.update(|State { dispatcher, mailboxes, .. }| {
             let begun = |stream| {
-                !lanes.get(stream).is_some_and(|lane: &Lane| lane.commands.iter().any(waits))
+                !mailboxes.get(stream).is_some_and(|mailbox: &Mailbox| mailbox.has(request))
             };
             dispatcher.expire(request, begun, now);
         });
@@ -321,19 +276,14 @@ impl ClientHub {
         f(&mut self.state.lock().dispatcher)
     }
 
-    /// Whether it makes sense to compress a body for this peer: not if the peer is known to serve
-    /// the protocol in the plain format, nor if the body will be refused. `None` if it is not known who will get it.
+    /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
     pub(crate) fn compresses_for(
         &self,
         whom: Option<(&PeerId, &ProtocolName)>,
         len: usize,
     ) -> bool {
-        let dispatcher = &self.state.lock().dispatcher;
-        let config = dispatcher.config();
-        config.compression()
-            && len <= config.max_block_size()
-            && whom.and_then(|(peer, protocol)| dispatcher.format_of(peer, protocol.as_str()))
-                != Some(Format::Plain)
+        let whom = whom.map(|(peer, protocol)| (peer, protocol.as_str()));
+        self.state.lock().dispatcher.compresses(whom, len)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
@@ -377,7 +327,7 @@ impl ClientHub {
         receiver
     }
 
-    /// Takes what waits for a stream's driver, or a portion of it, and remembers how to wake it for
+    /// Takes what waits for a stream's driver, or a batch of it, and remembers how to wake it for
     /// more. Whether something is left.
     pub(crate) fn take_commands(
         &self,
@@ -387,18 +337,8 @@ impl ClientHub {
         cx: &Context<'_>,
     ) -> bool {
         let mut state = self.state.lock();
-        let Some(lane) = state.lanes.get_mut(stream) else { return false };
-        match &mut lane.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            driver => *driver = Some(cx.waker().clone()),
-        }
-        let portion = portion(lane.commands.len(), in_flight);
-        if portion < lane.commands.len() {
-            commands.extend(lane.commands.drain(..portion));
-            return true;
-        }
-        std::mem::swap(&mut lane.commands, commands);
-        false
+        let Some(mailbox) = state.mailboxes.get_mut(stream) else { return false };
+        mailbox.take_batch(in_flight, commands, cx)
     }
 
     /// Passes on what a stream reports, and takes what that leads to on the same stream.
@@ -416,11 +356,11 @@ impl ClientHub {
             state.dispatcher.report(stream, report, now);
             state.apply(self, &mut effects);
             if closed {
-                state.lanes.remove(stream);
+                state.mailboxes.remove(stream);
             }
         }
-        if let Some(lane) = state.lanes.get_mut(stream) {
-            std::mem::swap(&mut lane.commands, commands);
+        if let Some(mailbox) = state.mailboxes.get_mut(stream) {
+            mailbox.take_all(commands);
         }
         drop(state);
         self.fire(effects);
@@ -460,24 +400,8 @@ impl ClientHub {
         result
     }
 
-    fn fire(self: &Arc<Self>, mut effects: Effects) {
-        for (waiter, outcome) in effects.answer.drain(..) {
-            // The caller may have gone; its cancellation is on the way then.
-            let _gone = waiter.send(outcome);
-        }
-        for (waiter, outcome) in effects.answer_closest.drain(..) {
-            let _gone = waiter.send(outcome);
-        }
-        for (waiter, outcome) in effects.answer_dials.drain(..) {
-            let _gone = waiter.send(outcome);
-        }
-        effects.hang_up.drain(..).for_each(|line| line.hang_up());
-        effects.wake.drain(..).for_each(Waker::wake);
-        if effects.wake_swarm {
-            self.swarm.wake();
-        }
-        notify(&mut effects.drained);
-        for question in effects.questions {
+    fn fire(self: &Arc<Self>, effects: Effects) {
+        for question in effects.run(&self.swarm) {
             let decision = question.decide();
             let now = self.clock.now();
             self.update(|state| state.dispatcher.decided(decision, now));
@@ -550,13 +474,8 @@ impl State {
     }
 
     fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
-        if let Some(lane) = self.lanes.get_mut(stream) {
-            // A driver takes all at once, so only the first command has to wake it.
-            if lane.commands.is_empty() {
-                effects.wake.extend(lane.driver.clone());
-            }
-            lane.commands.push(command);
-        }
+        let mailbox = self.mailboxes.get_mut(stream);
+        effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
     }
 
     fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {

@@ -71,8 +71,8 @@ impl OpenTicket {
         match (self.wanted, speaks) {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
                 let hub = self.hub.take()?;
-                let machine = hub.opened(id, format, self.connection)?;
-                Some(ClientDriver::new(id, hub, machine, io, format, self.relayed, coalescing))
+                let machine = hub.opened(id, format, self.connection, self.relayed)?;
+                Some(ClientDriver::new(id, hub, machine, io, format, coalescing))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
                 self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol, share);
@@ -92,7 +92,8 @@ impl OpenTicket {
 
     fn fail_with(&mut self, error: StreamError) {
         if let Some(hub) = self.hub.take() {
-            hub.open_failed(self.wanted, with_relay(self.relayed, error));
+            let error = if self.relayed { error.over_relay() } else { error };
+            hub.open_failed(self.wanted, error);
         }
     }
 }
@@ -100,13 +101,5 @@ impl OpenTicket {
 impl Drop for OpenTicket {
     fn drop(&mut self) {
         self.fail_with(StreamError::Lost(Arc::from("the connection closed")));
-    }
-}
-
-/// What is lost with a connection through a relay is told apart, since relays have limits.
-pub(crate) fn with_relay(relayed: bool, error: StreamError) -> StreamError {
-    match error {
-        StreamError::Lost(why) if relayed => StreamError::RelayLost(why),
-        error => error,
     }
 }

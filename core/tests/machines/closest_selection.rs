@@ -1,84 +1,15 @@
-//! Which node is the closest, who rests, and who comes next.
+//! Which node is the closest, and who comes next.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::support::endpoints::{Random, START, answer, begin, fail, ms, nodes, order, peer};
 use pointsub_core::endpoint::closest::{
-    Attempt, Candidate, Choices, Distance, INITIAL_PEAK, LATENCY_FRESH, LOAD_FRESH, MAX_NODES,
-    Node, NodeError, Nodes, PEAK_HALF_LIFE, PeakEwma, Point, REST_BASE, REST_MAX, Selection,
-    Strategy, Weighted, XorOrder,
+    Attempt, Candidate, Choices, Distance, LATENCY_FRESH, LOAD_FRESH, MAX_NODES, Node, Nodes,
+    PeakEwma, Selection, Strategy, Weighted, XorOrder,
 };
 use pointsub_core::{PeerId, Timestamp};
-
-const START: Timestamp = Timestamp::ZERO;
-
-fn ms(millis: u64) -> Timestamp {
-    START + Duration::from_millis(millis)
-}
-
-/// Splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
-
-/// A peer id in the shape of an Ed25519 one.
-fn peer(number: u64) -> PeerId {
-    let mut random = Random(number);
-    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-    (0..4).for_each(|_| bytes.extend(random.next().to_be_bytes()));
-    PeerId::from_bytes(&bytes).expect("38 bytes")
-}
-
-fn nodes(count: u64) -> Nodes {
-    let mut nodes = Nodes::new(None);
-    (0..count).for_each(|number| assert_eq!(nodes.add(peer(number), START), Ok(true)));
-    nodes
-}
-
-fn begin(nodes: &mut Nodes, number: u64, now: Timestamp) -> Attempt {
-    nodes.begin(&peer(number), now).expect("it is a node")
-}
-
-fn fail(nodes: &mut Nodes, number: u64, now: Timestamp) {
-    let attempt = begin(nodes, number, now);
-    nodes.failed(attempt, now);
-}
-
-fn answer(nodes: &mut Nodes, number: u64, millis: u64, now: Timestamp) {
-    let attempt = begin(nodes, number, now);
-    nodes.succeeded(attempt, now + Duration::from_millis(millis));
-}
-
-fn node(nodes: &Nodes, number: u64) -> &Node {
-    nodes.get(&peer(number)).expect("it is a node")
-}
-
-fn aside(nodes: &Nodes) -> usize {
-    nodes.iter().filter(|node| node.resting_until().is_some()).count()
-}
-
-/// All nodes that a selection names.
-fn order(
-    nodes: &Nodes,
-    strategy: &dyn Strategy,
-    mut selection: Selection,
-    now: Timestamp,
-) -> Vec<PeerId> {
-    std::iter::from_fn(|| selection.next(nodes, strategy, now)).collect()
-}
 
 /// Least busy first, of all.
 #[derive(Debug)]
@@ -258,127 +189,6 @@ fn the_order_of_adding_plays_no_part() {
     }
 }
 
-/// N1: with what is known of each.
-#[test]
-fn nodes_are_an_ordered_set() {
-    let mut nodes = Nodes::new(Some(peer(99)));
-    assert!(!nodes.has_available(START));
-    assert_eq!(nodes.add(peer(99), START), Err(NodeError::Own));
-    assert_eq!([3, 1, 2].map(|number| nodes.add(peer(number), START)), [Ok(true); 3]);
-    assert_eq!(nodes.add(peer(1), START), Ok(false));
-    let list = |nodes: &Nodes| nodes.iter().map(|node| *node.peer()).collect::<Vec<_>>();
-    assert_eq!(list(&nodes), [3, 1, 2].map(peer));
-    assert_eq!(*node(&nodes, 3).point(), Point::of_peer(&peer(3)));
-
-    let stale = begin(&mut nodes, 3, START);
-    assert!(nodes.remove(&peer(3)) && !nodes.remove(&peer(3)));
-    assert_eq!(nodes.add(peer(3), START), Ok(true));
-    nodes.failed(stale, START);
-    assert_eq!((node(&nodes, 3).failures(), node(&nodes, 3).in_flight()), (0, 0));
-    assert_eq!(list(&nodes), [1, 2, 3].map(peer));
-
-    nodes.clear();
-    assert!(nodes.is_empty() && nodes.begin(&peer(1), START).is_none());
-    (100..100 + MAX_NODES as u64).for_each(|n| assert_eq!(nodes.add(peer(n), START), Ok(true)));
-    assert_eq!(nodes.add(peer(1), START), Err(NodeError::Full));
-    assert_eq!((nodes.add(peer(100), START), nodes.len()), (Ok(false), MAX_NODES));
-}
-
-/// N6: with exponential rests.
-#[test]
-fn a_failed_node_rests_is_probed_once_at_a_time_and_returns() {
-    let mut nodes = nodes(2);
-    let usable = |nodes: &Nodes, now| node(nodes, 0).is_usable(now);
-    fail(&mut nodes, 0, ms(0));
-    assert_eq!(node(&nodes, 0).resting_until(), Some(START + REST_BASE));
-    assert!(!usable(&nodes, ms(999)) && usable(&nodes, ms(1000)));
-    assert_eq!(order(&nodes, &XorOrder, Selection::new(b"", 0), ms(999)), [peer(1)]);
-
-    let probe = begin(&mut nodes, 0, ms(1000));
-    assert!(!usable(&nodes, ms(5000)), "one probe at a time");
-    nodes.given_up(probe, ms(1500));
-    assert!(usable(&nodes, ms(1500)), "the next may probe");
-    let probe = begin(&mut nodes, 0, ms(2000));
-    nodes.failed(probe, ms(2500));
-    assert_eq!(node(&nodes, 0).resting_until(), Some(ms(4500)), "twice as long");
-
-    let probe = begin(&mut nodes, 0, ms(4500));
-    nodes.succeeded(probe, ms(4600));
-    let back = node(&nodes, 0);
-    assert_eq!((back.failures(), back.resting_until(), back.in_flight()), (0, None, 0));
-    assert_eq!((back.online(), back.latency(ms(4600))), (Some(true), Some(ms(100).since(START))));
-}
-
-#[test]
-fn what_was_under_way_at_a_failure_is_one_incident() {
-    let mut nodes = nodes(2);
-    let attempts: Vec<Attempt> = (0..64).map(|_| begin(&mut nodes, 0, START)).collect();
-    for (number, attempt) in attempts.into_iter().enumerate() {
-        nodes.failed(attempt, ms(number as u64 * 100));
-    }
-    assert_eq!(node(&nodes, 0).failures(), 1);
-    assert_eq!(node(&nodes, 0).resting_until(), Some(ms(1000)));
-    assert_eq!(node(&nodes, 0).in_flight(), 0);
-}
-
-/// N6: 15 minutes at most, without overflow.
-#[test]
-fn a_thousand_failures_rest_as_long_as_ten() {
-    let mut nodes = nodes(2);
-    let mut now = START;
-    for count in 1..=1000 {
-        fail(&mut nodes, 0, now);
-        let until = node(&nodes, 0).resting_until().expect("it rests");
-        let seconds = if count <= 10 { 1 << (count - 1) } else { REST_MAX.as_secs() };
-        assert_eq!(until.since(now), Duration::from_secs(seconds), "failure {count}");
-        now = until;
-    }
-    let end = Timestamp::from_nanos(u64::MAX);
-    fail(&mut nodes, 0, end);
-    assert_eq!(node(&nodes, 0).resting_until(), Some(end));
-}
-
-/// N6: the share of outliers is capped.
-#[test]
-fn at_most_half_is_aside_and_one_is_always_usable() {
-    for seed in 0..200 {
-        let mut random = Random(seed);
-        let mut nodes = nodes(1 + random.below(9));
-        let mut open = Vec::new();
-        let mut now = START;
-        for _ in 0..400 {
-            now = now + Duration::from_millis(random.below(3000));
-            let number = random.below(10);
-            match random.below(12) {
-                0 if nodes.len() > 1 => drop(nodes.remove(&peer(number))),
-                1 => drop(nodes.add(peer(number), now)),
-                2 if !open.is_empty() => nodes.succeeded(open.swap_remove(0), now),
-                3 if !open.is_empty() => nodes.given_up(open.swap_remove(0), now),
-                4..=7 if !open.is_empty() => nodes.failed(open.swap_remove(0), now),
-                _ => open.extend(nodes.begin(&peer(number), now)),
-            }
-            assert!(aside(&nodes) <= nodes.len() / 2, "seed {seed}");
-            assert!(nodes.has_available(now), "seed {seed}");
-        }
-    }
-}
-
-#[test]
-fn those_rest_that_failed_most() {
-    let mut nodes = nodes(3);
-    fail(&mut nodes, 0, ms(0));
-    fail(&mut nodes, 1, ms(0));
-    assert_eq!(node(&nodes, 1).resting_until(), None, "only one of three may rest");
-    fail(&mut nodes, 1, ms(0));
-    assert_eq!(node(&nodes, 1).resting_until(), Some(ms(2000)), "it has failed more often");
-    assert_eq!((node(&nodes, 0).resting_until(), node(&nodes, 0).failures()), (None, 1));
-    assert!(nodes.remove(&peer(2)) && aside(&nodes) == 1);
-    assert!(nodes.remove(&peer(0)));
-    assert!(node(&nodes, 1).is_usable(ms(0)), "the last one never rests");
-    fail(&mut nodes, 1, ms(0));
-    assert!(node(&nodes, 1).is_usable(ms(0)));
-}
-
 /// N4: no float, no overflow.
 #[test]
 fn the_parts_of_the_score_at_their_extremes() {
@@ -419,41 +229,6 @@ fn the_score_is_the_weighted_sum() {
     assert_eq!(score(&nodes, ms(300)), 30 * 2_500 + 20 * 9_000);
     assert_eq!(score(&nodes, ms(301) + LOAD_FRESH), 30 * 2_500 + 20 * 5_000, "stale load");
     assert_eq!(score(&nodes, ms(301) + LATENCY_FRESH), 50 * 5_000, "stale latency");
-}
-
-/// N3: from answers alone.
-#[test]
-fn latency_is_smoothed_and_its_peak_decays() {
-    let mut nodes = nodes(1);
-    assert_eq!(node(&nodes, 0).latency(START), None);
-    assert_eq!(node(&nodes, 0).peak_latency(START), INITIAL_PEAK);
-    assert_eq!(node(&nodes, 0).peak_latency(START + PEAK_HALF_LIFE), INITIAL_PEAK / 2);
-
-    answer(&mut nodes, 0, 80, ms(0));
-    let both = (node(&nodes, 0).latency(ms(80)), node(&nodes, 0).peak_latency(ms(80)));
-    let first = Duration::from_millis(80);
-    assert_eq!(both, (Some(first), first), "the first sample sets both");
-    answer(&mut nodes, 0, 1600, ms(80));
-    assert_eq!(node(&nodes, 0).latency(ms(1680)), Some(Duration::from_millis(270)));
-    assert_eq!(node(&nodes, 0).peak_latency(ms(1680)), Duration::from_millis(1600), "at once");
-
-    let mut last = Duration::MAX;
-    for tenth in 0..7000 {
-        let peak = node(&nodes, 0).peak_latency(ms(1680 + 100 * tenth));
-        assert!(peak <= last, "it only falls");
-        last = peak;
-    }
-    assert_eq!(last, Duration::ZERO);
-    let tau = node(&nodes, 0).peak_latency(ms(11_680)).as_nanos();
-    let exact = 588_607_106; // 1.6 s ÷ e
-    assert!(tau.abs_diff(exact) * 10_000 < exact * 3, "{tau} is within 0.03 % of {exact}");
-
-    let [first, second] = [2000, 2000].map(|millis| begin(&mut nodes, 0, ms(millis)));
-    nodes.given_up(first, ms(2001));
-    assert_eq!(node(&nodes, 0).latency(ms(2001)), Some(Duration::from_millis(270)), "no news");
-    nodes.given_up(second, ms(4000));
-    assert!(node(&nodes, 0).latency(ms(4000)) > Some(Duration::from_millis(270)), "at least 2 s");
-    assert_eq!(node(&nodes, 0).peak_latency(ms(4000)), Duration::from_secs(2));
 }
 
 #[test]
@@ -522,16 +297,4 @@ fn two_choices_prefer_the_faster_of_two_idle_nodes() {
         let mut selection = Selection::new(b"key", rng);
         assert_eq!(selection.next(&nodes, &PeakEwma, now), Some(peer(1)));
     }
-}
-
-/// One that rests and is removed leaves its place among the resting to another.
-#[test]
-fn a_removed_node_does_not_count_as_resting() {
-    let mut nodes = nodes(4);
-    let rests = |nodes: &Nodes, number| node(nodes, number).resting_until().is_some();
-    (0..8).for_each(|_| fail(&mut nodes, 0, ms(0)));
-    assert!(rests(&nodes, 0));
-    assert!(nodes.remove(&peer(0)));
-    (0..8).for_each(|_| fail(&mut nodes, 1, ms(0)));
-    assert!(rests(&nodes, 1));
 }

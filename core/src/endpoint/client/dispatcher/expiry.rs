@@ -3,9 +3,9 @@
 //! Time passes for a dispatcher when its driver says so, and a driver that is held up lets no deadline
 //! pass. A caller that must not be held up with it says itself that its deadline is over.
 
-use super::dial::DialId;
-use super::directive::Directive;
-use super::dispatch::{Dispatcher, Place};
+use super::Dispatcher;
+use crate::endpoint::client::directive::Directive;
+use crate::endpoint::client::state::keys::DialId;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{ClosestId, RequestId, StreamId};
 use crate::time::Timestamp;
@@ -24,11 +24,11 @@ impl Dispatcher {
     ) {
         self.now = self.now.max(now);
         let Some(waiting) = self.requests.get(request) else { return };
-        if waiting.call.is_some() || waiting.deadline.is_none_or(|due| due > self.now) {
+        if waiting.call().is_some() || waiting.deadline().is_none_or(|due| due > self.now) {
             return;
         }
         let (mut phase, mut delivery) = (Phase::Connect, Delivery::NotProcessed);
-        if let Place::On(stream) = waiting.place {
+        if let Some(stream) = waiting.stream() {
             if begun(stream) {
                 (phase, delivery) = (Phase::Wait, Delivery::Unknown);
             }
@@ -42,7 +42,7 @@ impl Dispatcher {
     /// unless it has an outcome already or its deadline is still to come.
     pub fn expire_closest(&mut self, call: ClosestId, now: Timestamp) {
         self.now = self.now.max(now);
-        if self.calls.get(call).is_some_and(|search| search.is_over(self.now)) {
+        if self.calls.get(call).is_some_and(|call| call.is_over(self.now)) {
             // Whether one of its nodes may have seen it is added there.
             let unsent = Delivery::NotProcessed;
             self.fail_call(call, RequestError::new(Cause::Deadline, Phase::Wait, unsent));
@@ -54,7 +54,7 @@ impl Dispatcher {
     /// or its deadline is still to come.
     pub fn expire_dial(&mut self, dial: DialId, now: Timestamp) {
         self.now = self.now.max(now);
-        if self.dials.get(dial).is_some_and(|dialled| dialled.is_late(self.now)) {
+        if self.dials.get(dial).is_some_and(|dial| dial.is_late(self.now)) {
             self.dial_due(dial);
             self.finish_drain();
         }

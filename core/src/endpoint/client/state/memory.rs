@@ -6,7 +6,7 @@ use core::hash::Hash;
 
 use hashbrown::{Equivalent, HashMap};
 
-use super::route::{RouteName, RouteRef};
+use super::routes::{RouteName, RouteRef};
 use crate::hash::FixedState;
 use crate::id::PeerId;
 use crate::wire::Format;
@@ -20,7 +20,7 @@ const CAPACITY: usize = 8192;
 struct Known {
     /// It has served a protocol in the native format, so it does so with others, as far as is known.
     native: bool,
-    habit: Habit,
+    keep_alive: KeepAlive,
 }
 
 /// How a peer serves one protocol.
@@ -39,7 +39,7 @@ enum Served {
 /// What a plain peer does with a stream after it has answered. The format does not say, and Go
 /// libraries differ: 1.1.x keeps the stream, 1.0.x closes it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(crate) enum KeepAlive {
     Unknown,
     Keeps,
     /// It closes them, as far as is known; looked at again after so many streams, because a
@@ -47,8 +47,8 @@ pub(super) enum Habit {
     Closes(u8),
 }
 
-impl Habit {
-    pub(super) const CLOSES: Self = Self::Closes(100);
+impl KeepAlive {
+    pub(crate) const CLOSES: Self = Self::Closes(100);
 }
 
 /// What was learned last, up to [`CAPACITY`] of it.
@@ -94,14 +94,14 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
 /// Formats are remembered by peer and protocol. Of a protocol of which nothing is known, native is
 /// guessed if the peer has served another so; plain is never guessed.
 #[derive(Debug, Default)]
-pub(super) struct PeerMemory {
+pub(crate) struct PeerMemory {
     peers: Recent<PeerId, Known>,
     protocols: Recent<RouteName, Served>,
 }
 
 impl PeerMemory {
     /// In which format a protocol is expected to be served: streams propose just that.
-    pub(super) fn format(&self, peer: &PeerId, protocol: &str) -> Option<Format> {
+    pub(crate) fn format(&self, peer: &PeerId, protocol: &str) -> Option<Format> {
         let native = self.peers.get(peer).is_some_and(|known| known.native);
         match self.protocols.get(&RouteRef { peer, protocol }) {
             Some(Served::Unsure) => None,
@@ -114,23 +114,23 @@ impl PeerMemory {
     }
 
     /// What the peer does with its plain streams.
-    pub(super) fn habit(&self, peer: &PeerId) -> Habit {
-        self.peers.get(peer).map_or(Habit::Unknown, |known| known.habit)
+    pub(crate) fn keep_alive(&self, peer: &PeerId) -> KeepAlive {
+        self.peers.get(peer).map_or(KeepAlive::Unknown, |known| known.keep_alive)
     }
 
     /// Whether the peer is expected to close its plain streams; counts the times it is asked.
-    pub(super) fn expect_close(&mut self, peer: &PeerId) -> bool {
+    pub(crate) fn expect_close(&mut self, peer: &PeerId) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
-        let Habit::Closes(left) = known.habit else { return false };
-        known.habit = left.checked_sub(1).map_or(Habit::Unknown, Habit::Closes);
+        let KeepAlive::Closes(left) = known.keep_alive else { return false };
+        known.keep_alive = left.checked_sub(1).map_or(KeepAlive::Unknown, KeepAlive::Closes);
         true
     }
 
     /// The peer has agreed to a format for a protocol, or answered in it.
-    pub(super) fn learn_format(&mut self, name: &RouteName, format: Format) {
+    pub(crate) fn learn_format(&mut self, name: &RouteName, format: Format) {
         let native = format == Format::Native;
         let known = self.peers.get(&name.peer).copied();
-        let known = known.unwrap_or(Known { native: false, habit: Habit::Unknown });
+        let known = known.unwrap_or(Known { native: false, keep_alive: KeepAlive::Unknown });
         let served = match format {
             Format::Native => Served::Native,
             Format::Plain => Served::Plain { beside_native: known.native },
@@ -139,14 +139,14 @@ impl PeerMemory {
         self.protocols.learn(name, served);
     }
 
-    pub(super) fn learn_habit(&mut self, peer: &PeerId, habit: Habit) {
+    pub(crate) fn learn_keep_alive(&mut self, peer: &PeerId, keep_alive: KeepAlive) {
         if let Some(known) = self.peers.get_mut(peer) {
-            known.habit = habit;
+            known.keep_alive = keep_alive;
         }
     }
 
     /// The peer has refused the format that was expected.
-    pub(super) fn doubt(&mut self, name: &RouteName) {
+    pub(crate) fn doubt(&mut self, name: &RouteName) {
         if self.format(&name.peer, name.protocol.as_str()).is_some() {
             self.protocols.learn(name, Served::Unsure);
         }

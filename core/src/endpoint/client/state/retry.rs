@@ -4,10 +4,7 @@ use alloc::sync::Arc;
 use core::fmt::Debug;
 use core::time::Duration;
 
-use super::dispatch::{Dispatcher, Place, Timer};
-use super::question::Tried;
 use crate::error::{Cause, Delivery, RequestError, StatusCode};
-use crate::id::RequestId;
 use crate::rng::Rng;
 use crate::time::Timestamp;
 
@@ -59,11 +56,89 @@ impl RetryPolicy for Backoff {
     }
 }
 
+/// Whether there is another try.
+#[derive(Debug)]
+pub(crate) enum Retry {
+    /// No.
+    Never,
+    /// After this pause.
+    After(Duration),
+    /// The policy is the user's and is not pure: to be asked without a lock, with this random number.
+    Ask(Arc<dyn RetryPolicy>, u64),
+}
+
+/// The retry policy, what may be spent on retries, and the random numbers of a client.
+#[derive(Debug)]
+pub(crate) struct Retries {
+    policy: Arc<dyn RetryPolicy>,
+    budget: Budget,
+    rng: Rng,
+}
+
+impl Retries {
+    pub(crate) fn new(policy: Arc<dyn RetryPolicy>, seed: u64) -> Self {
+        Self { policy, budget: Budget::new(), rng: Rng::new(seed) }
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Arc<dyn RetryPolicy>) -> Arc<dyn RetryPolicy> {
+        core::mem::replace(&mut self.policy, policy)
+    }
+
+    pub(crate) fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    pub(crate) fn note_success(&mut self) {
+        self.budget.succeeded();
+    }
+
+    pub(crate) fn note_failure(&mut self) {
+        self.budget.failed();
+    }
+
+    /// Whether there may be tries that are not the first.
+    pub(crate) fn are_allowed(&self) -> bool {
+        self.budget.allows()
+    }
+
+    /// Whether there is another try after this failure.
+    pub(crate) fn decide(&mut self, error: &RequestError, retries: u32) -> Retry {
+        if !self.budget.allows() {
+            return Retry::Never;
+        }
+        let random = self.rng.next_u64();
+        if self.policy.is_pure() {
+            self.policy.pause(error, retries, random).map_or(Retry::Never, Retry::After)
+        } else {
+            Retry::Ask(self.policy.clone(), random)
+        }
+    }
+}
+
+/// A pause as the server asks for it; `None` if it is too long for the caller.
+pub(crate) fn fit_pause(
+    mut pause: Duration,
+    error: &RequestError,
+    deadline: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Duration> {
+    if let Some(asked) = error.status().and_then(|status| status.retry_after) {
+        if asked > MAX_PAUSE {
+            // The caller may want to wait that long; a peer must not make it.
+            return None;
+        }
+        pause = pause.max(asked);
+    }
+    // A pause that the caller will not sit through only delays the news.
+    let in_time = deadline.is_none_or(|deadline| now + pause < deadline);
+    in_time.then_some(pause)
+}
+
 /// Tokens that retries of one client cost, after gRPC's retry throttling (A6): a failure takes a
 /// token, a success gives back a tenth, and there are neither retries nor hedges while half or
 /// less is left. When nothing works, they stop adding to the load.
 #[derive(Debug)]
-pub(super) struct Budget {
+struct Budget {
     /// In tenths of a token.
     tenths: u32,
 }
@@ -72,20 +147,20 @@ impl Budget {
     /// What a client may spend on retries, in tenths of a failure.
     const FULL: u32 = 1000;
 
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { tenths: Self::FULL }
     }
 
-    pub(super) fn succeeded(&mut self) {
+    fn succeeded(&mut self) {
         self.tenths = (self.tenths + 1).min(Self::FULL);
     }
 
-    pub(super) fn failed(&mut self) {
+    fn failed(&mut self) {
         self.tenths = self.tenths.saturating_sub(10);
     }
 
     /// Whether there may be tries that are not the first.
-    pub(super) fn allows(&self) -> bool {
+    fn allows(&self) -> bool {
         self.tenths > Self::FULL / 2
     }
 }
@@ -135,90 +210,5 @@ impl RequestError {
         };
         self.may_retry(idempotent)
             || faulty && (idempotent || self.delivery == Delivery::NotProcessed)
-    }
-}
-
-impl Dispatcher {
-    /// Replaces the retry policy, and returns the one before. One that is not
-    /// [pure](RetryPolicy::is_pure) is asked by [`Directive::Ask`](crate::endpoint::Directive::Ask).
-    pub fn set_retry_policy(&mut self, policy: Arc<dyn RetryPolicy>) -> Arc<dyn RetryPolicy> {
-        core::mem::replace(&mut self.retry_policy, policy)
-    }
-
-    /// A try of a request has failed: it rests until the next, or fails for good.
-    pub(super) fn fail_try(&mut self, id: RequestId, error: RequestError) {
-        let Some(request) = self.requests.get(id) else { return };
-        let retries = request.retries;
-        if request.call.is_some() || !error.may_retry(request.idempotent) || self.is_stopping() {
-            return self.fail(id, error);
-        }
-        self.budget.failed();
-        if !self.budget.allows() {
-            self.fail(id, error);
-        } else if self.retry_policy.is_pure() {
-            let random = self.rng.next_u64();
-            let pause = self.retry_policy.pause(&error, retries, random);
-            self.rest_or_fail(id, error, pause);
-        } else {
-            self.rest(id, None);
-            self.ask_policy(Tried::Request(id), error, retries);
-        }
-    }
-
-    /// The retry policy has said how long to wait before the next try, or that there is none.
-    pub(super) fn rest_or_fail(
-        &mut self,
-        id: RequestId,
-        error: RequestError,
-        pause: Option<Duration>,
-    ) {
-        let deadline = self.requests.get(id).and_then(|request| request.deadline);
-        let pause = pause.and_then(|pause| self.fit_pause(pause, &error, deadline));
-        let Some(pause) = pause else { return self.fail(id, error) };
-        let until = self.now + pause;
-        self.rest(id, Some(until));
-        if let Some(request) = self.requests.get_mut(id) {
-            request.retries += 1;
-            request.moves = 0;
-            request.delivery = request.delivery.max(error.delivery);
-        }
-        self.stats.retries += 1;
-        self.timers.insert((until, Timer::Retry(id)));
-    }
-
-    /// A pause as the server asks for it; `None` if it is too long for the caller.
-    pub(super) fn fit_pause(
-        &self,
-        mut pause: Duration,
-        error: &RequestError,
-        deadline: Option<Timestamp>,
-    ) -> Option<Duration> {
-        if let Some(asked) = error.status().and_then(|status| status.retry_after) {
-            if asked > MAX_PAUSE {
-                // The caller may want to wait that long; a peer must not make it.
-                return None;
-            }
-            pause = pause.max(asked);
-        }
-        // A pause that the caller will not sit through only delays the news.
-        let in_time = deadline.is_none_or(|deadline| self.now + pause < deadline);
-        in_time.then_some(pause)
-    }
-
-    fn rest(&mut self, id: RequestId, until: Option<Timestamp>) {
-        self.leave_place(id);
-        let Some(request) = self.requests.get_mut(id) else { return };
-        request.place = Place::Resting { until };
-        if let Some(route) = self.routes.get_mut(request.route) {
-            route.resting += 1;
-        }
-    }
-
-    /// The pause of a request is over.
-    pub(super) fn retry(&mut self, id: RequestId) {
-        let Some(route) = self.requests.get(id).map(|request| request.route) else { return };
-        self.leave_place(id);
-        self.enqueue(id, true);
-        self.serve(route);
     }
 }

@@ -1,0 +1,73 @@
+//! Failed requests that are tried again.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use super::Dispatcher;
+use crate::endpoint::client::question::Tried;
+use crate::endpoint::client::state::retry::{Retry, RetryPolicy, fit_pause};
+use crate::endpoint::client::state::timers::TimerKind;
+use crate::error::RequestError;
+use crate::id::RequestId;
+use crate::time::Timestamp;
+
+impl Dispatcher {
+    /// Replaces the retry policy, and returns the one before. One that is not
+    /// [pure](RetryPolicy::is_pure) is asked by [`Directive::Ask`](crate::endpoint::Directive::Ask).
+    pub fn set_retry_policy(&mut self, policy: Arc<dyn RetryPolicy>) -> Arc<dyn RetryPolicy> {
+        self.retries.set_policy(policy)
+    }
+
+    /// A try of a request has failed: it backs off until the next, or fails for good.
+    pub(super) fn fail_try(&mut self, id: RequestId, error: RequestError) {
+        let Some(request) = self.requests.get(id) else { return };
+        let retries = request.retries();
+        let may_retry = error.may_retry(request.is_idempotent());
+        if request.call().is_some() || !may_retry || self.is_stopping() {
+            return self.fail(id, error);
+        }
+        self.retries.note_failure();
+        match self.retries.decide(&error, retries) {
+            Retry::Never => self.fail(id, error),
+            Retry::After(pause) => self.back_off_or_fail(id, error, Some(pause)),
+            Retry::Ask(policy, random) => {
+                self.back_off(id, None);
+                self.ask_policy(Tried::Request(id), error, retries, (policy, random));
+            }
+        }
+    }
+
+    /// The retry policy has said how long to wait before the next try, or that there is none.
+    pub(super) fn back_off_or_fail(
+        &mut self,
+        id: RequestId,
+        error: RequestError,
+        pause: Option<Duration>,
+    ) {
+        let deadline = self.requests.get(id).and_then(|request| request.deadline());
+        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, self.now));
+        let Some(pause) = pause else { return self.fail(id, error) };
+        let until = self.now + pause;
+        self.back_off(id, Some(until));
+        if let Some(request) = self.requests.get_mut(id) {
+            request.count_retry(error.delivery);
+        }
+        self.stats.retries += 1;
+        self.timers.set(until, TimerKind::Retry(id));
+    }
+
+    fn back_off(&mut self, id: RequestId, until: Option<Timestamp>) {
+        self.take_from_wait(id);
+        let Some(request) = self.requests.get_mut(id) else { return };
+        request.back_off(until);
+        self.routes.request_backs_off(request.route());
+    }
+
+    /// The pause of a request is over.
+    pub(super) fn retry(&mut self, id: RequestId) {
+        let Some(route) = self.requests.get(id).map(|request| request.route()) else { return };
+        self.take_from_wait(id);
+        self.enqueue(id);
+        self.serve(route);
+    }
+}

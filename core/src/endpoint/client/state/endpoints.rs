@@ -1,0 +1,233 @@
+//! The endpoint sets of a client: the servers of each protocol, and how to choose among them.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use hashbrown::HashSet;
+
+use crate::endpoint::closest::{AddNodeError, Attempt, Node, Nodes, Selection, Strategy, Weighted};
+use crate::error::{Cause, RequestError, StatusCode};
+use crate::hash::FixedState;
+use crate::id::{PeerId, ProtocolName};
+use crate::time::Timestamp;
+
+/// The nodes of every protocol, and how to choose among them.
+#[derive(Debug)]
+pub(crate) struct EndpointSets {
+    local: Option<PeerId>,
+    nodes: BTreeMap<ProtocolName, Nodes>,
+    strategy: Arc<dyn Strategy>,
+    /// Peers with a connection; `None` until the first was ever reported.
+    online: Option<HashSet<PeerId, FixedState>>,
+    /// No attempt was ever numbered from here on: what is reported late of a protocol whose nodes
+    /// were all removed must not be taken for news of those added since.
+    unused_from: u64,
+}
+
+impl EndpointSets {
+    /// No nodes. `local` is the own peer, which cannot be one.
+    pub(crate) fn new(local: Option<PeerId>) -> Self {
+        Self {
+            local,
+            nodes: BTreeMap::new(),
+            strategy: Arc::new(Weighted::default()),
+            online: None,
+            unused_from: 0,
+        }
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: PeerId,
+        now: Timestamp,
+    ) -> Result<bool, AddNodeError> {
+        let (unused_from, local) = (self.unused_from, self.local);
+        let new = || Nodes::numbered_from(unused_from, local);
+        let nodes = self.nodes.entry(protocol.clone()).or_insert_with(new);
+        let added = nodes.add(peer, now);
+        if added == Ok(true)
+            && let Some(online) = &self.online
+        {
+            nodes.set_online(&peer, online.contains(&peer));
+        }
+        self.forget_if_empty(protocol.as_str());
+        added
+    }
+
+    pub(crate) fn remove(&mut self, protocol: &str, peer: &PeerId) -> bool {
+        let removed = self.nodes.get_mut(protocol).is_some_and(|nodes| nodes.remove(peer));
+        self.forget_if_empty(protocol);
+        removed
+    }
+
+    pub(crate) fn clear(&mut self, protocol: &str) {
+        if let Some(nodes) = self.nodes.get_mut(protocol) {
+            nodes.clear();
+        }
+        self.forget_if_empty(protocol);
+    }
+
+    fn forget_if_empty(&mut self, protocol: &str) {
+        if self.nodes.get(protocol).is_some_and(Nodes::is_empty)
+            && let Some(empty) = self.nodes.remove(protocol)
+        {
+            self.unused_from = self.unused_from.max(empty.unused_from());
+        }
+    }
+
+    /// The nodes of a protocol, in the order in which they were added.
+    pub(crate) fn nodes(&self, protocol: &str) -> impl Iterator<Item = &Node> + use<'_> {
+        self.nodes.get(protocol).into_iter().flat_map(Nodes::iter)
+    }
+
+    /// The name of a protocol that has nodes.
+    pub(crate) fn name(&self, protocol: &str) -> Option<&ProtocolName> {
+        self.nodes.get_key_value(protocol).map(|(name, _)| name)
+    }
+
+    pub(crate) fn has_available(&self, protocol: &str, now: Timestamp) -> bool {
+        self.nodes.get(protocol).is_some_and(|nodes| nodes.has_available(now))
+    }
+
+    pub(crate) fn strategy(&self) -> &Arc<dyn Strategy> {
+        &self.strategy
+    }
+
+    pub(crate) fn set_strategy(&mut self, strategy: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
+        core::mem::replace(&mut self.strategy, strategy)
+    }
+
+    pub(crate) fn set_online(&mut self, peer: PeerId, online: bool) {
+        let known = self.online.get_or_insert_default();
+        let first = known.is_empty();
+        if online {
+            known.insert(peer);
+        } else {
+            known.remove(&peer);
+        }
+        for nodes in self.nodes.values_mut() {
+            if first {
+                nodes.set_all_offline();
+            }
+            nodes.set_online(&peer, online);
+        }
+    }
+
+    /// A server has told its load.
+    pub(crate) fn set_load(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: &PeerId,
+        load: u16,
+        now: Timestamp,
+    ) {
+        if let Some(nodes) = self.nodes.get_mut(protocol) {
+            nodes.set_load(peer, load, now);
+        }
+    }
+
+    /// What the strategy chooses next, which is pure.
+    pub(crate) fn next(
+        &self,
+        protocol: &ProtocolName,
+        selection: &mut Selection,
+        now: Timestamp,
+    ) -> Option<PeerId> {
+        selection.next(self.nodes.get(protocol)?, &*self.strategy, now)
+    }
+
+    /// The nodes that a selection may still name.
+    pub(crate) fn offered(
+        &self,
+        protocol: &ProtocolName,
+        selection: &Selection,
+        now: Timestamp,
+    ) -> Vec<Node> {
+        selection.offered(self.nodes(protocol.as_str()), now).cloned().collect()
+    }
+
+    /// Whether a selection may still name this node.
+    pub(crate) fn is_offered(
+        &self,
+        protocol: &ProtocolName,
+        peer: &PeerId,
+        selection: &Selection,
+        now: Timestamp,
+    ) -> bool {
+        let node = self.nodes.get(protocol).and_then(|nodes| nodes.get(peer));
+        selection.offered(node.into_iter(), now).next().is_some()
+    }
+
+    /// A node is asked. `None` if it is none any more.
+    pub(crate) fn begin(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: &PeerId,
+        now: Timestamp,
+    ) -> Option<Attempt> {
+        self.nodes.get_mut(protocol)?.begin(peer, now)
+    }
+
+    /// A node has answered.
+    pub(crate) fn succeeded(&mut self, protocol: &ProtocolName, attempt: Attempt, now: Timestamp) {
+        if let Some(nodes) = self.nodes.get_mut(protocol) {
+            nodes.succeeded(attempt, now);
+        }
+    }
+
+    /// A node was asked in vain, which says nothing about it.
+    pub(crate) fn given_up(&mut self, protocol: &ProtocolName, attempt: Attempt, now: Timestamp) {
+        if let Some(nodes) = self.nodes.get_mut(protocol) {
+            nodes.given_up(attempt, now);
+        }
+    }
+
+    /// A node has failed.
+    pub(crate) fn failed(
+        &mut self,
+        protocol: &ProtocolName,
+        attempt: Attempt,
+        error: &RequestError,
+        now: Timestamp,
+    ) {
+        if let Some(nodes) = self.nodes.get_mut(protocol) {
+            judge(nodes, attempt, error, now);
+        }
+    }
+}
+
+/// What a failure says about the node's health.
+fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timestamp) {
+    match &error.cause {
+        // Our own doing.
+        Cause::Refused(_) | Cause::Deadline | Cause::Cancelled | Cause::Closed => {
+            nodes.given_up(attempt, now);
+        }
+        Cause::Remote(status) => match status.code {
+            StatusCode::NotFound | StatusCode::Internal | StatusCode::Draining => {
+                nodes.failed(attempt, now);
+            }
+            // Busy is no fault: the load decides how often such a node is asked.
+            StatusCode::Busy => {
+                let peer = *attempt.peer();
+                nodes.given_up(attempt, now);
+                nodes.set_load(&peer, 1000, now);
+            }
+            StatusCode::DeadlineExceeded | StatusCode::Cancelled => nodes.given_up(attempt, now),
+            _ => nodes.succeeded(attempt, now),
+        },
+        // It is well, and accepts less.
+        Cause::CutShort { .. } => nodes.given_up(attempt, now),
+        Cause::TimedOut(_)
+        | Cause::Unreachable(_)
+        | Cause::NoAddress
+        | Cause::Unsupported
+        | Cause::Lost(_)
+        | Cause::RelayLost(_)
+        | Cause::RemoteClosed
+        | Cause::Violation(_)
+        | Cause::Body(_) => nodes.failed(attempt, now),
+    }
+}

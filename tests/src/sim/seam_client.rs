@@ -1,0 +1,381 @@
+//! The parts of a client with a seam between them.
+//!
+//! They run as the libp2p half runs them. What the dispatcher wants of a stream, and what a
+//! stream reports, waits in a mailbox of that stream before it arrives. Messages of one stream keep
+//! their order. Messages of different streams overtake each other, and streams end while messages
+//! are under way. A caller with a deadline says itself when that has passed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use pointsub_core::connection::{ClientStream, Report, StreamEvent, StreamOp};
+use pointsub_core::endpoint::{Directive, Dispatcher};
+use pointsub_core::{
+    Body, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClosestId, Format, PeerId,
+    RequestId, StreamId, Timestamp,
+};
+
+use super::Rng;
+
+/// The longest that a message is under way between the dispatcher and a stream, in microseconds.
+const DELAY: u32 = 3_000;
+/// What decides about the seam, apart from all else.
+pub(super) const SEAM: u64 = 0x5ea3_c11e;
+/// A planted fault strikes in so many percent of the cases.
+const STRIKES: u64 = 20;
+
+/// How the client of a life is composed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Seam {
+    /// With a seam in half of the lives; the seed decides.
+    #[default]
+    BySeed,
+    /// As the whole machine, in which no message is under way.
+    Never,
+    /// With a seam, and with a fault in the composition that the checkers must find.
+    Faulty(SeamFault),
+}
+
+/// A fault in how the parts are composed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeamFault {
+    /// A stream reports before the dispatcher has heard that it is open.
+    ReportBeforeOpen,
+    /// The last report of a stream that has ended is lost.
+    EndLost,
+}
+
+/// A dispatcher and its streams.
+#[derive(Debug)]
+pub struct Parts {
+    pub(super) dispatcher: Dispatcher,
+    streams: BTreeMap<StreamId, Seat>,
+    /// Streams of which the dispatcher hears late: a planted fault.
+    late: BTreeMap<StreamId, (Timestamp, Format)>,
+    /// When callers stop waiting.
+    callers: BTreeSet<(Timestamp, Caller)>,
+    outputs: VecDeque<ClientOutput>,
+    now: Timestamp,
+    ticked: Timestamp,
+    drained: bool,
+    rng: Rng,
+    fault: Option<SeamFault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Caller {
+    Request(RequestId),
+    Closest(ClosestId),
+}
+
+/// A stream and what is under way to it and from it.
+#[derive(Debug)]
+struct Seat {
+    machine: ClientStream,
+    commands: Mailbox<Command>,
+    reports: Mailbox<Report>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Start { request: RequestId, body: Body, deadline: Option<Timestamp> },
+    Cancel { request: RequestId },
+    Close,
+    Retire,
+}
+
+/// Messages in their order, each with the time at which it arrives.
+#[derive(Debug)]
+struct Mailbox<T>(VecDeque<(Timestamp, T)>);
+
+impl<T> Mailbox<T> {
+    fn due(&self) -> Option<Timestamp> {
+        self.0.front().map(|(due, _)| *due)
+    }
+
+    fn push(&mut self, arrives: Timestamp, message: T) {
+        let last = self.0.back().map_or(arrives, |(due, _)| *due);
+        self.0.push_back((arrives.max(last), message));
+    }
+
+    fn pop_due(&mut self, now: Timestamp) -> Option<T> {
+        self.due().filter(|due| *due <= now)?;
+        self.0.pop_front().map(|(_, message)| message)
+    }
+}
+
+impl Seat {
+    fn new(machine: ClientStream) -> Self {
+        Self { machine, commands: Mailbox(VecDeque::new()), reports: Mailbox(VecDeque::new()) }
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        let dues = [self.commands.due(), self.reports.due(), self.machine.next_deadline()];
+        dues.into_iter().flatten().min()
+    }
+}
+
+impl Parts {
+    pub(super) fn new(
+        config: ClientConfig,
+        local: PeerId,
+        seed: u64,
+        fault: Option<SeamFault>,
+    ) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(config, Some(local), seed),
+            streams: BTreeMap::new(),
+            late: BTreeMap::new(),
+            callers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            now: Timestamp::ZERO,
+            ticked: Timestamp::ZERO,
+            drained: false,
+            rng: Rng::of(seed, &[SEAM, 1]),
+            fault,
+        }
+    }
+
+    pub(super) fn advance(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// When a message that is sent now arrives: often at once.
+    fn arrival(&mut self) -> Timestamp {
+        if self.rng.chance(50) { self.now } else { self.now + self.rng.micros(DELAY) }
+    }
+
+    fn strikes(&mut self, fault: SeamFault) -> bool {
+        self.fault == Some(fault) && self.rng.chance(STRIKES)
+    }
+
+    /// Lets something happen to a stream; what it reports is on its way then.
+    fn on_stream(&mut self, id: StreamId, f: impl FnOnce(&mut ClientStream, Timestamp)) {
+        let now = self.now;
+        let Some(seat) = self.streams.get_mut(&id) else { return };
+        f(&mut seat.machine, now);
+        let mut reports = Vec::new();
+        while let Some(report) = seat.machine.poll_report() {
+            reports.push(report);
+        }
+        for report in reports {
+            if report == Report::Closed && self.strikes(SeamFault::EndLost) {
+                continue;
+            }
+            let arrives = self.arrival();
+            if let Some(seat) = self.streams.get_mut(&id) {
+                seat.reports.push(arrives, report);
+            }
+        }
+    }
+
+    fn command(&mut self, id: StreamId, command: Command) {
+        let arrives = self.arrival();
+        if let Some(seat) = self.streams.get_mut(&id) {
+            seat.commands.push(arrives, command);
+        }
+    }
+
+    fn opened(&mut self, id: StreamId, format: Format) {
+        let machine = ClientStream::new(format, self.dispatcher.config(), self.now);
+        self.streams.insert(id, Seat::new(machine));
+        if self.strikes(SeamFault::ReportBeforeOpen) {
+            let heard = self.now + Duration::from_millis(20);
+            self.late.insert(id, (heard, format));
+        } else {
+            self.hear_of_open(id, format);
+        }
+    }
+
+    fn hear_of_open(&mut self, id: StreamId, format: Format) {
+        if !self.dispatcher.opened(id, format, self.now) {
+            self.streams.remove(&id);
+            self.outputs.push_back(ClientOutput::Stream(id, StreamOp::Reset));
+        }
+    }
+
+    /// Lets one message arrive, or one thing happen that is due; whether there was any.
+    fn step(&mut self) -> bool {
+        while let Some(directive) = self.dispatcher.poll_directive() {
+            self.direct(directive);
+        }
+        let (now, ticked) = (self.now, self.ticked);
+        if let Some((id, format)) =
+            self.late.iter().find(|(_, (due, _))| *due <= now).map(|(id, (_, f))| (*id, *f))
+        {
+            self.late.remove(&id);
+            self.hear_of_open(id, format);
+            return true;
+        }
+        let messages = self.streams.iter().flat_map(|(id, seat)| {
+            [(seat.commands.due(), *id, true), (seat.reports.due(), *id, false)]
+        });
+        let first = messages.filter_map(|(due, id, down)| Some((due?, id, down))).min();
+        if let Some((_, id, down)) = first.filter(|(due, ..)| *due <= now) {
+            self.arrive(id, down);
+            return true;
+        }
+        // What was decided after the last tick may have been due at it already.
+        if self.dispatcher.next_deadline().is_some_and(|due| due <= ticked) {
+            self.dispatcher.handle_timeout(ticked);
+            return true;
+        }
+        let overdue = |seat: &Seat| seat.machine.next_deadline().is_some_and(|due| due <= ticked);
+        let overdue = self.streams.iter().find(|(_, seat)| overdue(seat)).map(|(id, _)| *id);
+        if let Some(id) = overdue {
+            self.on_stream(id, ClientStream::handle_timeout);
+            return true;
+        }
+        if let Some(&(due, caller)) = self.callers.first().filter(|(due, _)| *due <= ticked) {
+            self.callers.remove(&(due, caller));
+            self.expire(caller);
+            return true;
+        }
+        false
+    }
+
+    /// A message arrives.
+    fn arrive(&mut self, id: StreamId, down: bool) {
+        let now = self.now;
+        let Some(seat) = self.streams.get_mut(&id) else { return };
+        if !down {
+            let Some(report) = seat.reports.pop_due(now) else { return };
+            if report == Report::Closed {
+                // Nobody takes them out any more.
+                seat.commands.0.clear();
+            }
+            return self.dispatcher.report(id, report, now);
+        }
+        match seat.commands.pop_due(now) {
+            Some(Command::Start { request, body, deadline }) => {
+                self.on_stream(id, |s, now| s.start(request, body, deadline, now));
+            }
+            Some(Command::Cancel { request }) => {
+                self.on_stream(id, |s, now| s.cancel(request, now))
+            }
+            Some(Command::Close) => self.on_stream(id, ClientStream::finish),
+            Some(Command::Retire) => self.on_stream(id, ClientStream::retire),
+            None => {}
+        }
+    }
+
+    /// A caller's deadline has passed.
+    fn expire(&mut self, caller: Caller) {
+        let Self { dispatcher, streams, now, .. } = self;
+        match caller {
+            Caller::Request(id) => {
+                let waits = |(_, command): &(Timestamp, Command)| matches!(command, Command::Start { request, .. } if *request == id);
+                let begun = |stream: StreamId| {
+                    !streams.get(&stream).is_some_and(|seat| seat.commands.0.iter().any(waits))
+                };
+                dispatcher.expire(id, begun, *now);
+            }
+            Caller::Closest(call) => dispatcher.expire_closest(call, *now),
+        }
+    }
+
+    fn direct(&mut self, directive: Directive) {
+        match directive {
+            Directive::Open { stream, peer, protocol, offer } => {
+                self.outputs.push_back(ClientOutput::Open { stream, peer, protocol, offer });
+            }
+            Directive::Abandon { stream } => {
+                if self.late.remove(&stream).is_some() {
+                    self.streams.remove(&stream);
+                }
+                self.outputs.push_back(ClientOutput::Abandon(stream));
+            }
+            Directive::Start { stream, request, body, deadline } => {
+                self.command(stream, Command::Start { request, body, deadline });
+            }
+            Directive::Cancel { stream, request } => {
+                self.command(stream, Command::Cancel { request });
+            }
+            Directive::Close { stream } => self.command(stream, Command::Close),
+            Directive::Dial { dial, peer, protocol } => {
+                self.outputs.push_back(ClientOutput::Dial { dial, peer, protocol });
+            }
+            Directive::AbandonDial { dial } => {
+                self.outputs.push_back(ClientOutput::AbandonDial(dial));
+            }
+            Directive::Ask(question) => self.dispatcher.decided(question.decide(), self.now),
+            Directive::HangUp { dial } => self.outputs.push_back(ClientOutput::HangUp(dial)),
+            Directive::Event(ClientEvent::Drained) => self.drained = true,
+            Directive::Event(event) => self.outputs.push_back(ClientOutput::Event(event)),
+        }
+    }
+
+    pub(super) fn handle_input(&mut self, input: ClientInput, now: Timestamp) {
+        let now = self.advance(now);
+        match input {
+            ClientInput::Opened(stream, format) => self.opened(stream, format),
+            ClientInput::OpenFailed(stream, error) => {
+                self.dispatcher.open_failed(stream, error, now);
+            }
+            ClientInput::Dialed(dial) => {
+                if !self.dispatcher.dialed(dial, now) {
+                    self.outputs.push_back(ClientOutput::HangUp(dial));
+                }
+            }
+            ClientInput::DialFailed(dial, error) => self.dispatcher.dial_failed(dial, error, now),
+            ClientInput::Stream(stream, event) => self.on_event(stream, event),
+            ClientInput::Timeout => self.ticked = now,
+        }
+    }
+
+    fn on_event(&mut self, stream: StreamId, event: StreamEvent) {
+        self.on_stream(stream, |machine, now| machine.handle(event, now));
+    }
+
+    pub(super) fn poll_output(&mut self) -> ClientOutput {
+        if self.outputs.is_empty() {
+            while self.step() {}
+            for (id, seat) in &mut self.streams {
+                while let Some(op) = seat.machine.poll_op() {
+                    self.outputs.push_back(ClientOutput::Stream(*id, op));
+                }
+            }
+            self.streams.retain(|_, seat| !seat.machine.is_ended() || seat.reports.due().is_some());
+            if self.streams.is_empty() && std::mem::take(&mut self.drained) {
+                self.outputs.push_back(ClientOutput::Event(ClientEvent::Drained));
+            }
+        }
+        self.outputs.pop_front().unwrap_or_else(|| ClientOutput::Wait(self.due()))
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        let streams = self.streams.values().filter_map(Seat::due);
+        let late = self.late.values().map(|(due, _)| *due);
+        let callers = self.callers.first().map(|(due, _)| *due);
+        let rest = self.dispatcher.next_deadline().into_iter().chain(callers);
+        streams.chain(late).chain(rest).min()
+    }
+
+    /// A caller stops waiting then.
+    pub(super) fn watch(&mut self, deadline: Option<Timestamp>, caller: Caller) {
+        self.callers.extend(deadline.map(|due| (due, caller)));
+    }
+
+    pub(super) fn retire(&mut self, stream: StreamId) {
+        if self.streams.contains_key(&stream) {
+            self.command(stream, Command::Retire);
+            // From this moment on, not from when the stream has heard of it.
+            self.dispatcher.report(stream, Report::Retired, self.now);
+        }
+    }
+
+    pub(super) fn stream(&self, stream: StreamId) -> Option<&ClientStream> {
+        self.streams.get(&stream).map(|seat| &seat.machine)
+    }
+
+    pub(super) fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
+        self.streams.get_mut(&stream)?.machine.space()
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        // One that has ended is there only for the reports that are under way.
+        let machines = self.streams.values().map(|seat| &seat.machine);
+        machines.filter(|machine| !machine.is_ended()).map(ClientStream::buffered).sum()
+    }
+}
