@@ -14,6 +14,9 @@ pub use crate::wire::outcome::Answer;
 pub use client::{ClientStream, Place, Report, portion};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
-pub use server::{CallId, ServerStream, ServerStreamEvent};
+pub use server::{
+    CallId, Compression, ServerReport, ServerStream, ServerStreamEvent, ServerVerdict, runs_inline,
+};
 
 pub(crate) use client::closing;
+pub(crate) use server::{Ask, Events, Grant, Samples};
