@@ -102,7 +102,7 @@ impl World {
                     }
                 }
             }
-            14 if self.rng.below(10) == 0 => {
+            14 if self.rng.below(3) == 0 => {
                 let Some(n) = self.any() else { return };
                 let lost = StreamEvent::Failed(StreamError::Lost("cut".into()));
                 self.streams[n].gone = true;
@@ -240,7 +240,7 @@ impl World {
         if let Some(report) = stream.machine.take_report() {
             stream.messages.push_back(Message::Report(report));
         }
-        let given_up = stream.gone && self.rng.below(4) == 0;
+        let given_up = stream.gone && self.rng.below(2) == 0;
         if stream.machine.is_ended() || given_up {
             let report = stream.machine.close(self.now);
             stream.messages.push_back(Message::Close(report));
@@ -366,5 +366,5 @@ fn late_messages_and_cut_streams_leave_nothing_behind() {
         let (ok, busy) = world.end();
         sum = (sum.0 + ok, sum.1 + busy);
     }
-    assert!(sum.0 > 500 && sum.1 > 200, "too little happens: {sum:?}");
+    assert!(sum.0 > 300 && sum.1 > 120, "too little happens: {sum:?}");
 }

@@ -312,7 +312,7 @@ impl ServerStream {
 
     fn give_back_place(&mut self) {
         if core::mem::take(&mut self.exchange.place) {
-            self.exchange.events.abandoned += 1;
+            self.exchange.events.abandon();
             let now = self.link.now;
             self.exchange.events.sample(super::calls::sample(now, SampleOutcome::Cancelled, now));
         }
@@ -321,7 +321,7 @@ impl ServerStream {
     /// Nobody is there for the answers that wait for room.
     pub(super) fn drop_answers(&mut self) {
         for Answering { call, .. } in core::mem::take(&mut self.answers) {
-            self.exchange.events.abandoned += 1;
+            self.exchange.events.abandon();
             self.release_sample(&call, SampleOutcome::Cancelled);
         }
     }

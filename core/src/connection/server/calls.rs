@@ -43,8 +43,7 @@ impl ServerStream {
         self.link.advance_clock(now);
         let Some(call) = self.remove(call) else { return };
         if let Some(stop) = call.stopped {
-            self.exchange.events.abandoned += 1;
-            self.exchange.events.any = true;
+            self.exchange.events.abandon();
             if stop == Stop::Cancel {
                 self.batch.add();
                 let status = Status::new(StatusCode::Cancelled, "");
@@ -143,7 +142,7 @@ impl ServerStream {
         self.lose_all();
         self.work = 0;
         for _ in core::mem::take(&mut self.calls) {
-            self.exchange.events.abandoned += 1;
+            self.exchange.events.abandon();
         }
     }
 }

@@ -72,6 +72,12 @@ impl Events {
         self.ok + self.failed + self.abandoned
     }
 
+    /// A handler that was told to stop has ended, or a place was not used.
+    pub(crate) fn abandon(&mut self) {
+        self.any = true;
+        self.abandoned += 1;
+    }
+
     pub(crate) fn offence(&mut self, offence: Offence) {
         self.any = true;
         self.offences = self.offences.saturating_add(offence.points());
