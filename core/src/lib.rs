@@ -106,7 +106,7 @@
 //!
 //! [`Client`] and [`Server`] compose parts that are public too: the wire machines
 //! [`connection::ClientStream`] and [`connection::ServerStream`], one per stream, and the policy in
-//! [`endpoint::Dispatcher`] and [`endpoint::Gate`]. The libp2p half drives the parts, because a wire
+//! [`endpoint::Dispatcher`] and [`endpoint::Admission`]. The libp2p half drives the parts, because a wire
 //! machine runs fastest in the task that owns its connection. The parts carry all the logic, so
 //! what is simulated with the whole is what runs in production.
 //!

@@ -8,7 +8,7 @@ use slotmap::SlotMap;
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
-    ConnectionInfo, ConnectionKey, Gate, RegisterError, ServerStats, StreamTimers,
+    Admission, ConnectionInfo, ConnectionKey, RegisterError, ServerStats, StreamTimers,
 };
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName, StreamId};
@@ -16,14 +16,14 @@ use crate::time::Timestamp;
 use crate::wire::Format;
 use crate::wire::compress::{Body, Payload};
 
-/// The server machine: a [`Gate`] and the [`ServerStream`]s behind it, with one input and one
-/// ordered output.
+/// The server machine: [`Admission`] control and the [`ServerStream`]s with one input and one ordered output: whatever a stream
+/// asks is answered at once.
 ///
 /// See the [crate documentation](crate) for the loop that drives it.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
-    gate: Gate,
+    admission: Admission,
     streams: SlotMap<StreamId, Driven>,
     touched: VecDeque<StreamId>,
     timers: StreamTimers,
@@ -40,6 +40,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Driven {
     machine: ServerStream,
+    key: ConnectionKey,
     peer: PeerId,
     protocol: ProtocolName,
     touched: bool,
@@ -48,9 +49,35 @@ struct Driven {
 
 impl Driven {
     /// What has come up since time was last let pass may have been due then already.
-    fn catch_up(&mut self, gate: &mut Gate, ticked: Timestamp) {
+    fn catch_up(&mut self, admission: &mut Admission, ticked: Timestamp, now: Timestamp) {
         if self.machine.next_deadline().is_some_and(|due| due <= ticked) {
-            self.machine.handle_timeout(gate, ticked);
+            self.machine.handle_timeout(ticked);
+            self.exchange(admission, now);
+        }
+    }
+
+    /// Takes what the stream has to report, and has it answered; whether there was anything.
+    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) -> bool {
+        let mut any = false;
+        while let Some(report) = self.machine.take_report() {
+            let verdict = admission.handle(self.key, report, now);
+            self.machine.handle_verdict(verdict, now);
+            any = true;
+        }
+        any
+    }
+
+    fn poll_event(
+        &mut self,
+        admission: &mut Admission,
+        now: Timestamp,
+    ) -> Option<ServerStreamEvent> {
+        loop {
+            let event = self.machine.poll_event(now);
+            let heard = self.exchange(admission, now);
+            if event.is_some() || !heard || !self.machine.has_event() {
+                return event;
+            }
         }
     }
 }
@@ -129,7 +156,7 @@ impl Server {
     pub fn new(config: ServerConfig) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
-            gate: Gate::new(&config),
+            admission: Admission::new(&config),
             config,
             streams: SlotMap::with_key(),
             touched: VecDeque::new(),
@@ -147,12 +174,12 @@ impl Server {
     /// # Errors
     /// [`RegisterError`] if it is registered already, or the server is stopping.
     pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
-        self.gate.register(protocol)
+        self.admission.register(protocol)
     }
 
     /// Unregisters a protocol; requests at work are finished. Returns whether it was registered.
     pub fn unregister(&mut self, protocol: &str) -> bool {
-        self.gate.unregister(protocol)
+        self.admission.unregister(protocol)
     }
 
     /// Takes a stream that a peer opened and negotiated. A stream for a protocol that is not
@@ -165,11 +192,13 @@ impl Server {
         now: Timestamp,
     ) -> StreamId {
         self.now = self.now.max(now);
-        let (config, gate) = (&self.config, &mut self.gate);
-        let machine = ServerStream::new(peer, protocol, format, config, gate, self.now);
+        let mut machine = ServerStream::new(format, &self.config, self.now);
+        let (key, verdict) = self.admission.open(peer, protocol, format, true, self.now);
+        machine.handle_verdict(verdict, self.now);
         let protocol = protocol.clone();
-        let stream =
-            self.streams.insert(Driven { machine, peer, protocol, touched: true, timer: None });
+        let mut driven = Driven { machine, key, peer, protocol, touched: true, timer: None };
+        driven.exchange(&mut self.admission, self.now);
+        let stream = self.streams.insert(driven);
         self.touched.push_back(stream);
         stream
     }
@@ -179,7 +208,7 @@ impl Server {
         self.now = self.now.max(now);
         match input {
             ServerInput::Stream(stream, event) => {
-                self.on_stream(stream, |machine, gate, now| machine.handle(event, gate, now));
+                self.on_stream(stream, |machine, now| machine.handle(event, now));
             }
             ServerInput::Timeout => {
                 self.ticked = self.now;
@@ -188,7 +217,7 @@ impl Server {
                     self.hang_up_raws();
                     let streams: Vec<StreamId> = self.streams.keys().collect();
                     for stream in streams {
-                        self.on_stream(stream, |machine, gate, _| machine.reset(gate));
+                        self.on_stream(stream, |machine, _| machine.reset());
                     }
                 }
                 while let Some(stream) = self.timers.pop_due(self.now) {
@@ -211,16 +240,16 @@ impl Server {
     ) {
         self.now = self.now.max(now);
         let answer = answer.map(Into::into);
-        self.on_stream(request.stream, |machine, gate, now| {
-            machine.respond(request.call, answer, gate, now);
+        self.on_stream(request.stream, |machine, now| {
+            machine.respond(request.call, answer, now);
         });
     }
 
     /// Says that work on an abandoned request has stopped.
     pub fn abandoned(&mut self, request: InboundId, now: Timestamp) {
         self.now = self.now.max(now);
-        self.on_stream(request.stream, |machine, gate, now| {
-            machine.abandoned(request.call, gate, now);
+        self.on_stream(request.stream, |machine, now| {
+            machine.abandoned(request.call, now);
         });
     }
 
@@ -242,9 +271,9 @@ impl Server {
             }
             self.collect(stream);
         }
-        if self.gate.is_draining() && self.streams.is_empty() && self.raws.is_empty() {
+        if self.admission.is_draining() && self.streams.is_empty() && self.raws.is_empty() {
             self.drain_due = None;
-            self.gate.reopen();
+            self.admission.reopen();
             return ServerOutput::Event(ServerEvent::Drained);
         }
         ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
@@ -267,7 +296,7 @@ impl Server {
     /// off.
     pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
         self.now = self.now.max(now);
-        self.gate.drain();
+        self.admission.drain();
         self.drain_due = Some(deadline);
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
@@ -278,19 +307,19 @@ impl Server {
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.gate.is_running()
+        self.admission.is_running()
     }
 
     /// All open streams, in no particular order.
     #[must_use]
     pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
-        self.gate.connections_info(self.now.max(now))
+        self.admission.connections_info(self.now.max(now))
     }
 
     /// Counters so far.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        self.gate.stats()
+        self.admission.stats()
     }
 
     /// Bytes held for incomplete requests and unwritten answers, and those not looked at.
@@ -299,14 +328,11 @@ impl Server {
         self.streams.values().map(|driven| driven.machine.buffered()).sum()
     }
 
-    fn on_stream(
-        &mut self,
-        stream: StreamId,
-        f: impl FnOnce(&mut ServerStream, &mut Gate, Timestamp),
-    ) {
+    fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
         let now = self.now;
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        f(&mut driven.machine, &mut self.gate, now);
+        f(&mut driven.machine, now);
+        driven.exchange(&mut self.admission, now);
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
         }
@@ -315,8 +341,8 @@ impl Server {
     /// What a stream has to tell next.
     fn next_event(&mut self, stream: StreamId) -> Option<ServerEvent> {
         let driven = self.streams.get_mut(stream)?;
-        driven.catch_up(&mut self.gate, self.ticked);
-        Some(match driven.machine.poll_event(&mut self.gate, self.now)? {
+        driven.catch_up(&mut self.admission, self.ticked, self.now);
+        Some(match driven.poll_event(&mut self.admission, self.now)? {
             ServerStreamEvent::Request { call, payload, deadline } => ServerEvent::Request {
                 request: InboundId { stream, call },
                 peer: driven.peer,
@@ -333,10 +359,11 @@ impl Server {
     /// Takes what a stream that has no events wants done, and its timer.
     fn collect(&mut self, stream: StreamId) {
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        driven.catch_up(&mut self.gate, self.ticked);
+        driven.catch_up(&mut self.admission, self.ticked, self.now);
         while let Some(op) = driven.machine.poll_op() {
             self.outputs.push_back(ServerOutput::Stream(stream, op));
         }
+        driven.exchange(&mut self.admission, self.now);
         driven.touched = driven.machine.has_event();
         if driven.touched {
             // What waited for room in the outbox is looked at now.
@@ -344,7 +371,8 @@ impl Server {
         }
         if driven.machine.is_ended() {
             self.timers.remove(stream, driven.timer);
-            driven.machine.close(&mut self.gate, self.now);
+            let report = driven.machine.close(self.now);
+            self.admission.close(driven.key, report, self.now);
             self.streams.remove(stream);
         } else {
             self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
@@ -365,7 +393,7 @@ impl Server {
         now: Timestamp,
     ) -> Result<ConnectionKey, Status> {
         self.now = self.now.max(now);
-        let key = self.gate.accept_raw(peer, protocol, self.now)?;
+        let key = self.admission.accept_raw(peer, protocol, self.now)?;
         self.raws.insert(key);
         Ok(key)
     }
@@ -374,7 +402,7 @@ impl Server {
     pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
         self.now = self.now.max(now);
         if self.raws.remove(&key) {
-            self.gate.close_raw(key, self.now);
+            self.admission.close_raw(key, self.now);
         }
     }
 

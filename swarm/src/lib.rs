@@ -12,11 +12,11 @@
 //!  connection driver ─── Streams ── one driver a stream: wire machine + bytes
 //!                             │   ▲
 //!                    requests ▼   │ answers
-//!  handlers ── Server ──── registry, gate
+//!  handlers ── Server ──── registry, admission
 //! ```
 //!
 //! Decisions are the core's: which stream, whether to open another, when to give up
-//! (`Dispatcher`), whom to let in (`Gate`), what the bytes mean (`ClientStream`,
+//! (`Dispatcher`), whom to let in (`Admission`), what the bytes mean (`ClientStream`,
 //! `ServerStream`). This crate carries them out.
 //!
 //! A `Behaviour` beside others, in a swarm on any executor:

@@ -14,7 +14,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
 use pointsub_core::connection::ClientStream;
 use pointsub_core::connection::{ServerStream, ServerStreamEvent};
-use pointsub_core::endpoint::Gate;
+use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::{
     Buffers, Decoder, Flags, Frame, Go12Error, Go12Header, Head, Kind, MAX_HEAD, Outbox, tag,
 };
@@ -333,16 +333,26 @@ pub fn inflate(data: &[u8]) {
 fn receive(bytes: impl IntoIterator<Item = Bytes>) -> Option<Payload> {
     let config = ServerConfig::default().with_max_block_size(LIMIT);
     let (now, protocol) = (Timestamp::ZERO, protocol(0));
-    let mut gate = Gate::new(&config);
-    gate.register(&protocol).expect("not registered yet");
-    let native = Format::Native;
-    let mut server = ServerStream::new(peer(0), &protocol, native, &config, &mut gate, now);
+    let mut admission = Admission::new(&config);
+    admission.register(&protocol).expect("not registered yet");
+    let mut server = ServerStream::new(Format::Native, &config, now);
+    let (key, verdict) = admission.open(peer(0), &protocol, Format::Native, true, now);
+    server.handle_verdict(verdict, now);
     for bytes in bytes {
-        server.handle(StreamEvent::Received(bytes), &mut gate, now);
+        server.handle(StreamEvent::Received(bytes), now);
     }
-    match server.poll_event(&mut gate, now)? {
-        ServerStreamEvent::Request { payload, .. } => Some(payload),
-        other => panic!("{other:?}"),
+    loop {
+        let event = server.poll_event(now);
+        while let Some(report) = server.take_report() {
+            let verdict = admission.handle(key, report, now);
+            server.handle_verdict(verdict, now);
+        }
+        match event {
+            Some(ServerStreamEvent::Request { payload, .. }) => return Some(payload),
+            None if !server.has_event() => return None,
+            None => {}
+            other => panic!("{other:?}"),
+        }
     }
 }
 

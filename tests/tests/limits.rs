@@ -85,6 +85,12 @@ const FIXED: &[(&str, &str, &str)] = &[
         "further ones begin anew when they come back",
     ),
     ("core/src/connection/server/batch.rs", "MOST_ANSWERS", "they are written"),
+    (
+        "core/src/connection/server/admission.rs",
+        "MAX_RENEWALS",
+        "the stream asks for another place",
+    ),
+    ("swarm/src/api/server/shared.rs", "ALLOWANCE", "the stream asks for more room"),
     ("core/src/endpoint/server/share.rs", "MULTIPLE", "further requests are answered `busy`"),
     (
         "core/src/connection/server/stream.rs",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::operation::StreamOp;
 use crate::time::{Timestamp, earliest};
-use crate::wire::{Buffers, Decoder, Format, Frame, FrameError, Outbox};
+use crate::wire::{Buffers, Decoder, Format, Frame, FrameError, Outbox, Room};
 
 /// The least rate at which a message may arrive, in bytes per second on average, after a first
 /// `read_timeout`: whoever trickles holds memory. A tenth of what a slow mobile connection has.
@@ -157,21 +157,22 @@ impl Link {
 
     /// The next frame, while keeping the timer of a message that has begun.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        self.next_frame_within(|_| true)
+        self.next_frame_within(|_, _| Room::Whole)
     }
 
-    /// The same with a limit on what the decoder may hold.
+    /// The same with a limit on what the decoder may hold. A message that waits for room is on no
+    /// timer but the one that runs already.
     pub(crate) fn next_frame_within(
         &mut self,
-        fits: impl Fn(usize) -> bool,
+        room: impl Fn(usize, usize) -> Room,
     ) -> Result<Option<Frame>, FrameError> {
         // Handed on as it is: to take it apart and put it together again costs several copies.
-        let result = self.decoder.next_frame_within(fits);
+        let result = self.decoder.next_frame_within(room);
         if !matches!(result, Ok(None)) || !self.decoder.mid_frame() {
             if let Some(message) = self.message.take() {
                 self.slow = Some(self.now.since(message.began)).filter(|took| *took >= SLOW);
             }
-        } else {
+        } else if !self.decoder.is_waiting() {
             self.note_arrival();
         }
         result

@@ -20,7 +20,10 @@ pub use coalescing::coalesces;
 pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
-pub use server::{CallId, ServerStream, ServerStreamEvent};
-pub use streams::{Admission, Connection, Signs};
+pub use server::{
+    CallId, Compression, ServerReport, ServerStream, ServerStreamEvent, ServerVerdict, runs_inline,
+};
+pub use streams::{Acceptance, Connection, Signs};
 
 pub(crate) use client::closing;
+pub(crate) use server::{Ask, Events, Grant, Samples};

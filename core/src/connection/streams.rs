@@ -75,7 +75,7 @@ impl Signs {
 
 /// What is done with a stream that a peer has opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub enum Acceptance {
     /// It is served.
     Accept,
     /// It is served if an idle stream of the connection is told to end for it, and refused if there
@@ -132,14 +132,14 @@ impl Connection {
 
     /// The peer has opened a stream. `raw_streams` of its raw streams are open.
     #[must_use]
-    pub fn admit(&self, raw_streams: usize) -> Admission {
+    pub fn admit(&self, raw_streams: usize) -> Acceptance {
         let open = self.inbound.len() + raw_streams;
         if open < self.max_inbound {
-            Admission::Accept
+            Acceptance::Accept
         } else if open < self.max_inbound + ENDING {
-            Admission::MakeRoom
+            Acceptance::MakeRoom
         } else {
-            Admission::Refuse
+            Acceptance::Refuse
         }
     }
 

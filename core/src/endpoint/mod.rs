@@ -1,7 +1,7 @@
 //! The policy plane: what a node decides for all its connections together.
 //!
 //! The client's half is the [`Dispatcher`]: pool, dispatch, retries and the
-//! [closest node](closest). The server's half is the [`Gate`]: registered protocols, limits, shares,
+//! [closest node](closest). The server's half is [`Admission`] control: registered protocols, limits, shares,
 //! memory and penalties.
 
 mod client;
@@ -16,9 +16,9 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    ConnectionKey, Gate, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
+    Admission, ConnectionKey, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
 };
 pub use stream_info::ConnectionInfo;
 
-pub(crate) use server::{Outcome, Timer, Trouble, busy};
+pub(crate) use server::{Offence, StreamTimer, busy};
 pub(crate) use timers::StreamTimers;

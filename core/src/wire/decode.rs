@@ -16,6 +16,19 @@ const SMALL: usize = 64 * 1024;
 /// least an eighth of what it makes us allocate.
 const GROWTH: usize = 8;
 
+/// Whether there is room for a large body.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For all of it.
+    Whole,
+    /// For as much as is needed next.
+    Part,
+    /// For less than that: the frame is refused.
+    Lacking,
+    /// That is not known yet: the decoder stops until it is asked for the frame again.
+    Unknown,
+}
+
 /// One frame as it came from the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -46,6 +59,8 @@ pub struct Decoder {
     large: Option<Large>,
     buffers: Option<Arc<dyn Buffers>>,
     failed: Option<FrameError>,
+    /// It waits to be told whether there is room.
+    waiting: bool,
 }
 
 /// A frame whose body is too large to be put together in `partial`.
@@ -130,6 +145,7 @@ impl Decoder {
             large: None,
             buffers: None,
             failed: None,
+            waiting: false,
         }
     }
 
@@ -191,6 +207,11 @@ impl Decoder {
         !self.input.is_empty()
     }
 
+    /// Whether it has stopped because it is [not known](Room::Unknown) if there is room.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Bytes held: for a frame that is not complete, and those not looked at.
     #[must_use]
     pub fn buffered(&self) -> usize {
@@ -231,6 +252,7 @@ impl Decoder {
         self.input = Bytes::new();
         self.partial = BytesMut::new();
         self.large = None;
+        self.waiting = false;
     }
 
     /// The next complete frame, if its last byte has arrived.
@@ -238,23 +260,24 @@ impl Decoder {
     /// # Errors
     /// [`FrameError`] as soon as the bytes break the format; the same again at each later call.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        self.next_frame_within(|_| true)
+        self.next_frame_within(|_, _| Room::Whole)
     }
 
-    /// As [`next_frame`](Self::next_frame), for a receiver whose memory is limited. `fits` says
-    /// whether so many bytes may be held here: it is asked about a large body when that is
-    /// announced, and before its buffer grows.
+    /// As [`next_frame`](Self::next_frame), for a receiver whose memory is limited. `room` is
+    /// asked about a large body when that is announced, and before its buffer grows: how many bytes
+    /// are needed next, and how long the body is.
     ///
     /// # Errors
     /// [`FrameError`], of which [`FrameError::NoRoom`] says that it did not fit.
     pub(crate) fn next_frame_within(
         &mut self,
-        fits: impl Fn(usize) -> bool,
+        room: impl Fn(usize, usize) -> Room,
     ) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let frame = self.advance(fits);
+        self.waiting = false;
+        let frame = self.advance(room);
         if let Err(error) = &frame {
             self.failed = Some(error.clone());
             self.clear();
@@ -265,9 +288,12 @@ impl Decoder {
         frame
     }
 
-    fn advance(&mut self, fits: impl Fn(usize) -> bool) -> Result<Option<Frame>, FrameError> {
+    fn advance(
+        &mut self,
+        room: impl Fn(usize, usize) -> Room,
+    ) -> Result<Option<Frame>, FrameError> {
         if self.large.is_some() {
-            return self.advance_large(fits);
+            return self.advance_large(room);
         }
         let header_len = self.format.header_len();
         if self.partial.is_empty() {
@@ -283,14 +309,14 @@ impl Decoder {
                 let body = self.input.split_to(header.body);
                 return Ok(Some(Frame { header, head, body }));
             }
-            return self.advance_straddling(&header, header_len, fits);
+            return self.advance_straddling(&header, header_len, room);
         }
         self.gather(header_len);
         if self.partial.len() < header_len {
             return Ok(None);
         }
         let header = self.parse_header(&self.partial)?;
-        self.advance_straddling(&header, header_len, fits)
+        self.advance_straddling(&header, header_len, room)
     }
 
     /// Puts together a frame that did not lie whole in one push.
@@ -298,11 +324,18 @@ impl Decoder {
         &mut self,
         header: &Header,
         header_len: usize,
-        fits: impl Fn(usize) -> bool,
+        room: impl Fn(usize, usize) -> Room,
     ) -> Result<Option<Frame>, FrameError> {
         let small = header_len + header.head + header.body <= SMALL;
-        if !small && !fits(header.body) {
-            return Err(no_room(header));
+        if !small {
+            match room(header.body, header.body) {
+                Room::Whole | Room::Part => {}
+                Room::Lacking => return Err(no_room(header)),
+                Room::Unknown => {
+                    self.waiting = true;
+                    return Ok(None);
+                }
+            }
         }
         let wanted = header_len + header.head + if small { header.body } else { 0 };
         self.gather(wanted);
@@ -317,11 +350,14 @@ impl Decoder {
         }
         let buffer = Vec::new();
         self.large = Some(Large { header: *header, head, buffer, filled: 0, room: 0 });
-        self.advance_large(fits)
+        self.advance_large(room)
     }
 
     /// Fills the buffer of a large body, and enlarges it when it is full.
-    fn advance_large(&mut self, fits: impl Fn(usize) -> bool) -> Result<Option<Frame>, FrameError> {
+    fn advance_large(
+        &mut self,
+        room: impl Fn(usize, usize) -> Room,
+    ) -> Result<Option<Frame>, FrameError> {
         let Some(mut large) = self.large.take() else { return Ok(None) };
         while large.fill(&mut self.input) {
             if large.filled == large.header.body {
@@ -329,12 +365,17 @@ impl Decoder {
                 let body = body(buffer, header.body, self.buffers.as_ref());
                 return Ok(Some(Frame { header, head, body }));
             }
-            let room = large.next_room();
-            if !fits(room) {
-                return Err(no_room(&large.header));
-            }
-            let may_be_spare = fits(large.header.body);
-            large.enlarge(room, self.buffers.as_ref(), may_be_spare);
+            let next = large.next_room();
+            let may_be_spare = match room(next, large.header.body) {
+                Room::Whole => true,
+                Room::Part => false,
+                Room::Lacking => return Err(no_room(&large.header)),
+                Room::Unknown => {
+                    self.waiting = true;
+                    break;
+                }
+            };
+            large.enlarge(next, self.buffers.as_ref(), may_be_spare);
         }
         self.large = Some(large);
         Ok(None)

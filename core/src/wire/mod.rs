@@ -13,6 +13,7 @@ mod outbox;
 pub(crate) mod outcome;
 
 pub use buffers::{BufferPool, Buffers};
+pub(crate) use decode::Room;
 pub use decode::{Decoder, Frame};
 pub use go12::{Go12Error, Go12Header};
 pub(crate) use native::HeadReader;

@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use pointsub_core::connection::{ServerStream, ServerStreamEvent};
-use pointsub_core::endpoint::Gate;
+use pointsub_core::connection::ServerStreamEvent;
+use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::{BufferPool, Buffers, Decoder, Flags, Kind, Outbox};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, StreamEvent};
 
-use crate::support::{PROTOCOL, ms, peer};
+use crate::support::{Attached, PROTOCOL, ms, peer};
 
 const KIB: usize = 1024;
 
@@ -170,33 +170,34 @@ fn a_server_takes_no_spare_buffer_that_does_not_fit() {
         .with_max_memory_per_stream(KIB * KIB)
         .with_max_memory_per_peer(1500 * KIB)
         .with_max_memory(1500 * KIB);
-    let mut gate = Gate::new(&config);
-    gate.register(&name).expect("first");
+    let mut admission = Admission::new(&config);
+    admission.register(&name).expect("first");
     let home = Arc::<Home>::default();
     let [mut slow, mut other] = [1, 2].map(|_| {
-        let stream = ServerStream::new(peer(1), &name, Format::Plain, &config, &mut gate, now);
+        let stream = Attached::new(peer(1), &name, Format::Plain, &config, &mut admission, now);
         stream.with_buffers(home.clone())
     });
-    let gate = &mut gate;
-    let receives = |stream: &mut ServerStream, gate: &mut Gate, bytes: Vec<u8>| {
-        stream.handle(StreamEvent::Received(bytes.into()), gate, now);
-        stream.poll_event(gate, now)
+    let admission = &mut admission;
+    let receives = |stream: &mut Attached, admission: &mut Admission, bytes: Vec<u8>| {
+        stream.handle(StreamEvent::Received(bytes.into()), admission, now);
+        stream.poll_event(admission, now)
     };
     let begin = |len: usize| (len as u32).to_be_bytes().to_vec();
     let asked = || std::mem::take(&mut *home.asked.lock().expect("no panic"));
 
-    assert_eq!(receives(&mut slow, gate, begin(KIB * KIB)), None);
+    assert_eq!(receives(&mut slow, admission, begin(KIB * KIB)), None);
     assert_eq!(asked(), [(KIB * KIB, 64 * KIB)]);
     let whole = [begin(800 * KIB), vec![7; 800 * KIB]].concat();
-    let Some(ServerStreamEvent::Request { call, .. }) = receives(&mut other, gate, whole) else {
+    let Some(ServerStreamEvent::Request { call, .. }) = receives(&mut other, admission, whole)
+    else {
         panic!("a whole request");
     };
     assert_eq!(asked(), [], "it came in one piece");
     home.give(vec![0; KIB * KIB]);
-    assert_eq!(receives(&mut slow, gate, vec![7; 64 * KIB]), None);
-    assert_eq!((asked(), gate.stats().memory), (vec![], 1312 * KIB as u64));
-    other.respond(call, Ok(Body::uncompressed("done".into())), gate, now);
-    assert_eq!(receives(&mut slow, gate, vec![7; 448 * KIB]), None);
+    assert_eq!(receives(&mut slow, admission, vec![7; 64 * KIB]), None);
+    assert_eq!((asked(), admission.stats().memory), (vec![], 1312 * KIB as u64));
+    other.respond(call, Ok(Body::uncompressed("done".into())), admission, now);
+    assert_eq!(receives(&mut slow, admission, vec![7; 448 * KIB]), None);
     assert_eq!(asked(), [(KIB * KIB, KIB * KIB)], "now there is room");
 }
 

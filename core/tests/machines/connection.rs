@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use pointsub_core::connection::{Admission, Connection, Signs, coalesces};
+use pointsub_core::connection::{Acceptance, Connection, Signs, coalesces};
 use pointsub_core::endpoint::ConnectionKey;
 use pointsub_core::{Format, StreamError, StreamId, Timestamp, Verdict};
 use slotmap::{Key, SlotMap};
@@ -49,13 +49,13 @@ fn watch(connection: &mut Connection, signs: Signs, until: u64) -> Vec<(u64, Ver
 fn a_peer_may_open_streams_up_to_a_limit_and_idle_ones_make_room_for_some_more() {
     let (mut connection, streams) = (connection(), keys::<ConnectionKey>(MOST + ENDING));
     for (open, stream) in streams.iter().enumerate() {
-        let expected = if open < MOST { Admission::Accept } else { Admission::MakeRoom };
+        let expected = if open < MOST { Acceptance::Accept } else { Acceptance::MakeRoom };
         assert_eq!(connection.admit(0), expected, "{open} are open");
         connection.accepted(*stream);
     }
-    assert_eq!(connection.admit(0), Admission::Refuse);
+    assert_eq!(connection.admit(0), Acceptance::Refuse);
     connection.ended(streams[0]);
-    assert_eq!(connection.admit(0), Admission::MakeRoom);
+    assert_eq!(connection.admit(0), Acceptance::MakeRoom);
     assert_eq!(connection.inbound().count(), MOST + ENDING - 1);
 }
 
@@ -63,9 +63,9 @@ fn a_peer_may_open_streams_up_to_a_limit_and_idle_ones_make_room_for_some_more()
 fn raw_streams_take_the_room_of_others() {
     let mut connection = connection();
     connection.accepted(keys(1)[0]);
-    assert_eq!(connection.admit(MOST - 2), Admission::Accept);
-    assert_eq!(connection.admit(MOST - 1), Admission::MakeRoom);
-    assert_eq!(connection.admit(MOST - 1 + ENDING), Admission::Refuse);
+    assert_eq!(connection.admit(MOST - 2), Acceptance::Accept);
+    assert_eq!(connection.admit(MOST - 1), Acceptance::MakeRoom);
+    assert_eq!(connection.admit(MOST - 1 + ENDING), Acceptance::Refuse);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::support::{
-    IDLE, PROTOCOL, ServerScript, body, drain, join, ms, peer, plain, request, response, settings,
+    Attached, IDLE, PROTOCOL, ServerScript, body, drain, join, ms, peer, plain, request, response,
+    settings,
 };
 use bytes::Bytes;
-use pointsub_core::connection::{CallId, ServerStream, ServerStreamEvent};
-use pointsub_core::endpoint::Gate;
+use pointsub_core::connection::{CallId, ServerStreamEvent};
+use pointsub_core::endpoint::Admission;
 use pointsub_core::{
     ConnectionInfo, Format, ProtocolName, ServerConfig, StreamEvent, StreamId, StreamOp,
 };
@@ -151,51 +152,51 @@ fn a_stream_is_reported_until_it_ends() {
 #[test]
 fn a_stream_that_is_given_up_holds_nothing() {
     let config = ServerConfig::default();
-    let mut gate = Gate::new(&config);
+    let mut admission = Admission::new(&config);
     let name = ProtocolName::new(PROTOCOL).expect("a usable name");
-    gate.register(&name).expect("the first");
-    let mut stream = ServerStream::new(peer(1), &name, Format::Native, &config, &mut gate, ms(0));
+    admission.register(&name).expect("the first");
+    let mut stream = Attached::new(peer(1), &name, Format::Native, &config, &mut admission, ms(0));
     let frames = join([settings(1, 1), request(1, "a"), request(2, "b")]);
-    stream.handle(StreamEvent::Received(frames), &mut gate, ms(0));
+    stream.handle(StreamEvent::Received(frames), &mut admission, ms(0));
     for _ in 0..2 {
-        let event = stream.poll_event(&mut gate, ms(0));
+        let event = stream.poll_event(&mut admission, ms(0));
         assert!(matches!(event, Some(ServerStreamEvent::Request { .. })), "{event:?}");
     }
-    assert_eq!((gate.stats().in_flight, gate.stats().peers), (2, 1));
-    assert!(gate.stats().memory > 0);
-    stream.close(&mut gate, ms(0));
-    let stats = gate.stats();
+    assert_eq!((admission.stats().in_flight, admission.stats().peers), (2, 1));
+    assert!(admission.stats().memory > 0);
+    stream.close(&mut admission, ms(0));
+    let stats = admission.stats();
     assert_eq!((stats.in_flight, stats.abandoned, stats.memory), (0, 2, 0));
     assert_eq!((stats.streams, stats.peers), (0, 0));
 }
 
 /// A stream of the server's, by itself.
 struct Alone {
-    stream: ServerStream,
+    stream: Attached,
 }
 
 impl Alone {
-    fn new(gate: &mut Gate) -> Self {
+    fn new(admission: &mut Admission) -> Self {
         let name = ProtocolName::new(PROTOCOL).expect("a usable name");
-        let stream = ServerStream::new(peer(1), &name, Format::Plain, &config(), gate, ms(0));
+        let stream = Attached::new(peer(1), &name, Format::Plain, &config(), admission, ms(0));
         Self { stream }
     }
 
     /// Bytes arrive; the request that they complete, if they do.
-    fn receives(&mut self, gate: &mut Gate, millis: u64, bytes: Bytes) -> Option<CallId> {
-        self.stream.handle(StreamEvent::Received(bytes), gate, ms(millis));
-        match self.stream.poll_event(gate, ms(millis)) {
+    fn receives(&mut self, admission: &mut Admission, millis: u64, bytes: Bytes) -> Option<CallId> {
+        self.stream.handle(StreamEvent::Received(bytes), admission, ms(millis));
+        match self.stream.poll_event(admission, ms(millis)) {
             Some(ServerStreamEvent::Request { call, .. }) => Some(call),
             _ => None,
         }
     }
 
     /// A request comes, and its answer leaves.
-    fn answers(&mut self, gate: &mut Gate, millis: u64) {
-        let call = self.receives(gate, millis, plain("a").bytes()).expect("a request");
-        self.stream.respond(call, Ok(Bytes::new().into()), gate, ms(millis));
+    fn answers(&mut self, admission: &mut Admission, millis: u64) {
+        let call = self.receives(admission, millis, plain("a").bytes()).expect("a request");
+        self.stream.respond(call, Ok(Bytes::new().into()), admission, ms(millis));
         assert!(matches!(self.stream.poll_op(), Some(StreamOp::Write(_))));
-        self.stream.handle(StreamEvent::Written, gate, ms(millis));
+        self.stream.handle(StreamEvent::Written, admission, ms(millis));
     }
 }
 
@@ -203,25 +204,25 @@ impl Alone {
 /// time, and nothing is at work, on its way or yet to come on it.
 #[test]
 fn the_longest_idle_stream_makes_room() {
-    let mut gate = Gate::new(&config());
-    gate.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");
-    let mut streams: Vec<Alone> = (0..7).map(|_| Alone::new(&mut gate)).collect();
+    let mut admission = Admission::new(&config());
+    admission.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");
+    let mut streams: Vec<Alone> = (0..7).map(|_| Alone::new(&mut admission)).collect();
     let [unused, working, arriving, unwritten, late, early, elsewhere] = &mut streams[..] else {
         panic!("seven");
     };
-    working.receives(&mut gate, 0, plain("a").bytes()).expect("a request");
-    arriving.answers(&mut gate, 0);
-    assert_eq!(arriving.receives(&mut gate, 0, plain("half").first(6)), None);
-    let call = unwritten.receives(&mut gate, 0, plain("a").bytes()).expect("a request");
-    unwritten.stream.respond(call, Ok(Bytes::from_static(b"A").into()), &mut gate, ms(0));
-    elsewhere.answers(&mut gate, 0);
-    early.answers(&mut gate, 1);
-    late.answers(&mut gate, 2);
-    let (late, early) = (late.stream.key(), early.stream.key());
-    let here = [&*unused, working, arriving, unwritten].map(|alone| alone.stream.key());
+    working.receives(&mut admission, 0, plain("a").bytes()).expect("a request");
+    arriving.answers(&mut admission, 0);
+    assert_eq!(arriving.receives(&mut admission, 0, plain("half").first(6)), None);
+    let call = unwritten.receives(&mut admission, 0, plain("a").bytes()).expect("a request");
+    unwritten.stream.respond(call, Ok(Bytes::from_static(b"A").into()), &mut admission, ms(0));
+    elsewhere.answers(&mut admission, 0);
+    early.answers(&mut admission, 1);
+    late.answers(&mut admission, 2);
+    let (late, early) = (late.stream.key, early.stream.key);
+    let here = [&*unused, working, arriving, unwritten].map(|alone| alone.stream.key);
     let here = here.into_iter().chain([late, early]);
-    assert_eq!(gate.make_room(here.clone()), Some(early), "idle for the longest time");
-    assert_eq!(gate.make_room(here.clone()), Some(late), "the other one ends already");
-    assert_eq!(gate.make_room(here), None);
-    assert_eq!(gate.stats().displaced, 2);
+    assert_eq!(admission.make_room(here.clone()), Some(early), "idle for the longest time");
+    assert_eq!(admission.make_room(here.clone()), Some(late), "the other one ends already");
+    assert_eq!(admission.make_room(here), None);
+    assert_eq!(admission.stats().displaced, 2);
 }

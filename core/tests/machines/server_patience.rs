@@ -1,10 +1,9 @@
 //! The server: what a peer may cost for nothing, and what becomes of one that costs more.
 
 use crate::support;
-use crate::support::{PROTOCOL, ServerScript, cancel, frame, request};
+use crate::support::{Attached, PROTOCOL, ServerScript, cancel, frame, request};
 use bytes::Bytes;
-use pointsub_core::connection::ServerStream;
-use pointsub_core::endpoint::Gate;
+use pointsub_core::endpoint::Admission;
 use pointsub_core::{
     Format, PeerId, ProtocolName, ServerConfig, StatusCode, StreamEvent, StreamId, Timestamp,
 };
@@ -229,15 +228,15 @@ fn large_frames_without_effect_cost_more() {
 }
 
 /// Opens so many streams, one after the other, and leaves each without a request.
-fn opens_for_nothing(gate: &mut Gate, n: u16, streams: usize, now: Timestamp) {
+fn opens_for_nothing(admission: &mut Admission, n: u16, streams: usize, now: Timestamp) {
     let [high, low] = n.to_be_bytes();
     let peer = PeerId::from_bytes(&[0, 36, 9, high, low]).expect("a peer id");
     let name = ProtocolName::new(PROTOCOL).expect("a usable name");
     for _ in 0..streams {
         let config = ServerConfig::default();
-        let mut stream = ServerStream::new(peer, &name, Format::Native, &config, gate, now);
-        stream.handle(StreamEvent::Finished, gate, now);
-        stream.close(gate, now);
+        let mut stream = Attached::new(peer, &name, Format::Native, &config, admission, now);
+        stream.handle(StreamEvent::Finished, admission, now);
+        stream.close(admission, now);
     }
 }
 
@@ -245,14 +244,14 @@ fn opens_for_nothing(gate: &mut Gate, n: u16, streams: usize, now: Timestamp) {
 /// once a second at most.
 #[test]
 fn offenders_without_streams_are_remembered_up_to_a_number() {
-    let mut gate = Gate::new(&ServerConfig::default());
-    gate.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");
+    let mut admission = Admission::new(&ServerConfig::default());
+    admission.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");
     for n in 1..=1024 {
-        opens_for_nothing(&mut gate, n, 1, support::ms(0));
+        opens_for_nothing(&mut admission, n, 1, support::ms(0));
     }
     // So many streams cut off whoever is remembered.
     for (at, cut_off) in [(0, 0), (500, 0), (999, 0), (1000, 1)] {
-        opens_for_nothing(&mut gate, 0, 500, support::ms(at));
-        assert_eq!(gate.stats().cut_off, cut_off, "after {at} ms");
+        opens_for_nothing(&mut admission, 0, 500, support::ms(at));
+        assert_eq!(admission.stats().cut_off, cut_off, "after {at} ms");
     }
 }

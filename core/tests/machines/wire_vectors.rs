@@ -1,9 +1,9 @@
 //! Every test vector of `WIRE.md`, in both directions.
 
+use crate::support::Attached;
 use bytes::Bytes;
-use pointsub_core::connection::{ClientStream, Report};
-use pointsub_core::connection::{ServerStream, ServerStreamEvent};
-use pointsub_core::endpoint::Gate;
+use pointsub_core::connection::{ClientStream, Report, ServerStreamEvent};
+use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::{Decoder, Flags, Frame, Kind, Outbox, Settings, tag};
 use pointsub_core::{
     Body, ClientConfig, Format, FrameError, PeerId, ProtocolName, RequestId, ServerConfig,
@@ -257,14 +257,14 @@ fn the_decoder_refuses_what_it_must_as_soon_as_it_can() {
     assert_eq!(seen, 15);
 }
 
-fn server_stream() -> (ServerStream, Gate) {
+fn server_stream() -> (Attached, Admission) {
     let config = ServerConfig::default();
-    let mut gate = Gate::new(&config);
+    let mut admission = Admission::new(&config);
     let protocol = ProtocolName::new("/test").expect("a name");
-    gate.register(&protocol).expect("not registered yet");
+    admission.register(&protocol).expect("not registered yet");
     let (peer, now) = (PeerId::from_bytes(b"client").expect("a peer id"), Timestamp::ZERO);
-    let stream = ServerStream::new(peer, &protocol, Format::Native, &config, &mut gate, now);
-    (stream, gate)
+    let stream = Attached::new(peer, &protocol, Format::Native, &config, &mut admission, now);
+    (stream, admission)
 }
 
 /// A client whose request 1048576 is in flight.
@@ -283,11 +283,11 @@ fn the_readers_of_fields_refuse_what_they_must() {
         let (name, event) = (vector.name(), StreamEvent::Received(vector.bytes()));
         match vector.find("error") {
             Some("server") => {
-                let (mut stream, mut gate) = server_stream();
-                stream.handle(event, &mut gate, Timestamp::ZERO);
-                assert_eq!(stream.poll_event(&mut gate, Timestamp::ZERO), None, "{name}");
+                let (mut stream, mut admission) = server_stream();
+                stream.handle(event, &mut admission, Timestamp::ZERO);
+                assert_eq!(stream.poll_event(&mut admission, Timestamp::ZERO), None, "{name}");
                 assert_eq!(stream.poll_op(), Some(StreamOp::Reset), "{name}");
-                assert_eq!(gate.stats().violations, 1, "{name}");
+                assert_eq!(admission.stats().violations, 1, "{name}");
             }
             Some("client") => {
                 let mut stream = client_stream();
@@ -310,9 +310,9 @@ fn requests_are_answered_as_stated() {
         let Some(answer) = vector.find("answer") else { continue };
         seen += 1;
         let name = vector.name();
-        let (mut stream, mut gate) = server_stream();
-        stream.handle(StreamEvent::Received(vector.bytes()), &mut gate, Timestamp::ZERO);
-        assert_eq!(stream.poll_event(&mut gate, Timestamp::ZERO), None, "{name}");
+        let (mut stream, mut admission) = server_stream();
+        stream.handle(StreamEvent::Received(vector.bytes()), &mut admission, Timestamp::ZERO);
+        assert_eq!(stream.poll_event(&mut admission, Timestamp::ZERO), None, "{name}");
         let Some(StreamOp::Write(bytes)) = stream.poll_op() else { panic!("{name}") };
         let mut decoder = Decoder::new(Format::Native, LIMIT);
         let frames = decode(&mut decoder, [&bytes[..]]).expect(name);
@@ -341,9 +341,9 @@ fn compressed_bodies_inflate_as_stated() {
         seen += 1;
         let (name, event) = (vector.name(), StreamEvent::Received(vector.bytes()));
         let payload = if Meaning::stated(&vector).expect(name).kind == Some(Kind::Request) {
-            let (mut stream, mut gate) = server_stream();
-            stream.handle(event, &mut gate, Timestamp::ZERO);
-            let event = stream.poll_event(&mut gate, Timestamp::ZERO);
+            let (mut stream, mut admission) = server_stream();
+            stream.handle(event, &mut admission, Timestamp::ZERO);
+            let event = stream.poll_event(&mut admission, Timestamp::ZERO);
             let Some(ServerStreamEvent::Request { payload, .. }) = event else { panic!("{name}") };
             payload
         } else {

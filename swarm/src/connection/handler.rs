@@ -14,7 +14,7 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
-use pointsub_core::connection::{Admission, Connection, Signs, Stage};
+use pointsub_core::connection::{Acceptance, Connection, Signs, Stage};
 use pointsub_core::{StreamError, Verdict};
 
 use super::activity::Activity;
@@ -143,9 +143,9 @@ impl Handler {
     fn has_room(&mut self) -> bool {
         self.note_ended();
         match self.connection.admit(shares(&self.inbound_raw)) {
-            Admission::Accept => true,
-            Admission::MakeRoom => self.server.make_room(self.connection.inbound()),
-            Admission::Refuse => false,
+            Acceptance::Accept => true,
+            Acceptance::MakeRoom => self.server.make_room(self.connection.inbound()),
+            Acceptance::Refuse => false,
         }
     }
 

@@ -12,9 +12,11 @@ use futures::FutureExt;
 use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
-use pointsub_core::connection::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{
+    CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
+};
 use pointsub_core::endpoint::ConnectionKey;
-use pointsub_core::wire::compress::{InflateError, ONE_STEP, is_futile};
+use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
@@ -25,11 +27,6 @@ use crate::api::server::semaphore::{Turn, Turns};
 use crate::api::server::shared::{Accepted, Command, Lane, ServerHub};
 use crate::compress;
 use crate::timer::Timer;
-
-/// Responses above this size are not compressed in the task that serves the connection.
-const INLINE_COMPRESS: usize = 4 * 1024;
-/// Requests above this size are not handled in the task that serves the connection.
-const INLINE_BODY: usize = 64 * 1024;
 
 /// How long a plain peer may take to end its side of a stream when the server stops.
 const PLAIN_END: Duration = Duration::from_secs(1);
@@ -45,6 +42,8 @@ pub(crate) struct ServerDriver {
     protocol: ProtocolName,
     handler: Option<Arc<dyn Handler>>,
     machine: ServerStream,
+    /// The stream's name at admission control.
+    key: ConnectionKey,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -68,7 +67,8 @@ impl ServerDriver {
         stream: Stream,
         has_room: bool,
     ) -> Self {
-        let Accepted { machine, handler, lane } = hub.accept(&peer, &protocol, format, has_room);
+        let Accepted { machine, key, handler, lane } =
+            hub.accept(&peer, &protocol, format, has_room);
         let timer = Timer::new(hub.clock);
         Self {
             hub,
@@ -77,6 +77,7 @@ impl ServerDriver {
             protocol,
             handler,
             machine,
+            key,
             io: StreamIo::new(stream),
             timer,
             news: None,
@@ -87,19 +88,21 @@ impl ServerDriver {
         }
     }
 
-    /// The stream's name at the gate.
+    /// The stream's name at admission control.
     pub(crate) fn key(&self) -> ConnectionKey {
-        self.machine.key()
+        self.key
     }
 
     /// Tells the machine what has happened and carries out what was commanded, then runs the
     /// handlers of what has arrived, as far as they come without waiting.
     ///
-    /// The gate is locked once per request: to answer the last one and to let the next one in.
+    /// The shared state is locked for one report at a time: to ask for a place, on which requests
+    /// follow each other, and to give it back before their answers are written.
     fn serve(&mut self, cx: &mut Context<'_>) {
         loop {
             let now = self.hub.clock.now();
-            let Some(event) = self.advance(now) else { return };
+            self.tell(now);
+            let Some(event) = self.next_event(now) else { break };
             match event {
                 ServerStreamEvent::Request { call, payload, deadline } => {
                     if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
@@ -113,35 +116,59 @@ impl ServerDriver {
                 },
             }
         }
+        if self.machine.has_news() {
+            self.report();
+        }
+    }
+
+    /// What the machine wants of a handler next.
+    fn next_event(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
+        loop {
+            let event = self.machine.poll_event(now);
+            if event.is_some() || !self.machine.is_asking() {
+                return event;
+            }
+            self.report();
+        }
+    }
+
+    /// Tells admission control what is to be told, and the machine what it says. Whether the machine
+    /// may want something else now.
+    fn report(&mut self) -> bool {
+        let Some(report) = self.machine.take_report() else { return false };
+        let (asks, now) = (report.asks(), self.hub.clock.now());
+        let verdict = self.hub.state.lock().admission.handle(self.key, report, now);
+        let cut_off = verdict.is_cut_off();
+        self.machine.handle_verdict(verdict, now);
+        asks || cut_off
     }
 
     fn time_passes(&mut self) {
         let now = self.hub.clock.now();
-        self.machine.handle_timeout(&mut self.hub.state.lock().gate, now);
+        self.machine.handle_timeout(now);
         if let Some(reason) = self.machine.misunderstood() {
             tracing::info!(peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
         }
     }
 
-    /// What the machine wants of a handler next.
-    fn advance(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
-        let gate = &mut self.hub.state.lock().gate;
+    /// Tells the machine what has happened.
+    fn tell(&mut self, now: Timestamp) {
         if let Some(event) = self.news.take() {
-            self.machine.handle(event, gate, now);
+            self.machine.handle(event, now);
         }
         for command in self.commands.drain(..) {
             match command {
                 Command::Respond { call, answer } => {
                     self.spawned.remove(&call);
-                    self.machine.respond(call, answer, gate, now);
+                    self.machine.respond(call, answer, now);
                 }
                 Command::Abandoned { call } => {
                     self.spawned.remove(&call);
-                    self.machine.abandoned(call, gate, now);
+                    self.machine.abandoned(call, now);
                 }
-                Command::Drain { stop: false } => self.machine.drain(gate, now),
+                Command::Drain { stop: false } => self.machine.drain(now),
                 Command::Drain { stop: true } => {
-                    self.machine.drain(gate, now);
+                    self.machine.drain(now);
                     self.stopping = true;
                     // A plain peer need not end its side.
                     let native = self.machine.compresses();
@@ -149,12 +176,11 @@ impl ServerDriver {
                     self.io.confirm_within(limit);
                 }
                 Command::Reset => {
-                    self.machine.reset(gate);
+                    self.machine.reset();
                     self.cut_off = true;
                 }
             }
         }
-        self.machine.poll_event(gate, now)
     }
 
     /// Begins to handle a request; the answer, if it is there at once.
@@ -169,13 +195,13 @@ impl ServerDriver {
         let Some(handler) = self.handler.clone() else {
             return Some(Err(Status::new(StatusCode::NotFound, "")));
         };
-        let heavy = handler.spawned() || payload.is_compressed() || payload.len() > INLINE_BODY;
+        let inline = !handler.spawned() && runs_inline(&payload);
         let compress = self.hub.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
         let turns = self.hub.turns.clone();
         let mut work = work(turns, handler, peer, protocol, payload, remaining, compress);
-        if !heavy && let Poll::Ready(answer) = work.poll_unpin(cx) {
+        if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
         let (work, abort) = abortable(work);
@@ -210,12 +236,11 @@ fn work(
             .await
             .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
         let response = handler.handle(Request { peer, protocol, body, remaining }).await?;
-        if !compresses || is_futile(&response) {
-            return Ok(Body::uncompressed(response));
-        }
-        if response.len() > INLINE_COMPRESS {
+        match Compression::of(&response, compresses) {
+            Compression::None => return Ok(Body::uncompressed(response)),
+            Compression::Inline => {}
             // Whoever polls to see if work is light learns that it is not.
-            compress::give_way().await;
+            Compression::Spawned => compress::give_way().await,
         }
         Ok(deflate(&turns, response).await)
     };
@@ -260,7 +285,18 @@ impl Future for ServerDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
+        let poll = self.advance(cx);
+        while poll.is_pending() && self.report() {
+            cx.waker().wake_by_ref();
+        }
+        poll
+    }
+}
+
+impl ServerDriver {
+    /// Moves bytes, and serves what they bring.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self;
         let mut reads = 0;
         loop {
             this.lane.take(&mut this.commands, cx);
@@ -317,7 +353,8 @@ impl Drop for ServerDriver {
     fn drop(&mut self) {
         self.spawned.values().for_each(AbortHandle::abort);
         let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
-        self.hub.close(&mut self.machine, unconfirmed);
+        let report = self.machine.close(self.hub.clock.now());
+        self.hub.close(self.key, report, unconfirmed);
     }
 }
 

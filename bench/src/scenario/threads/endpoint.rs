@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pointsub_core::connection::{CallId, ClientStream, ServerStream, ServerStreamEvent};
-use pointsub_core::endpoint::{CallOptions, ClientEvent, Directive, Dispatcher, Gate};
+use pointsub_core::connection::{ClientStream, ServerStream, ServerStreamEvent};
+use pointsub_core::endpoint::{
+    Admission, CallOptions, ClientEvent, ConnectionKey, Directive, Dispatcher,
+};
 use pointsub_core::{
     Body, ClientConfig, Format, PeerId, ProtocolName, RequestId, ServerConfig, StreamEvent,
     StreamId, StreamOp, Timestamp,
@@ -18,7 +20,7 @@ const PROTOCOL: &str = "/echo";
 const BODY: &[u8] = &[7; 32];
 
 /// The server's half of an endpoint.
-pub(super) type ServerEndpoint = Arc<Mutex<Gate>>;
+pub(super) type ServerEndpoint = Arc<Mutex<Admission>>;
 
 /// The client's half of an endpoint.
 pub(super) type ClientEndpoint = Arc<Mutex<Requests>>;
@@ -58,9 +60,10 @@ pub(super) struct Connection {
     id: StreamId,
     asks: ClientStream,
     serves: ServerStream,
+    /// The name of its stream at the server.
+    key: ConnectionKey,
     /// Bytes from the client that the server has not looked at.
     news: Option<StreamEvent>,
-    answers: Vec<(CallId, Body)>,
     start: Instant,
     /// Whether to read the clock under locks.
     timed: bool,
@@ -70,9 +73,9 @@ pub(super) struct Connection {
 
 /// A server's half.
 pub(super) fn server() -> ServerEndpoint {
-    let mut gate = Gate::new(&server_config());
-    gate.register(&protocol()).expect("the first");
-    Arc::new(Mutex::new(gate))
+    let mut admission = Admission::new(&server_config());
+    admission.register(&protocol()).expect("the first");
+    Arc::new(Mutex::new(admission))
 }
 
 /// A client's half, for so many connections.
@@ -107,8 +110,9 @@ impl Connection {
         requests.mailboxes.insert(id, Vec::new());
         requests.apply();
         drop(requests);
-        let (config, gate) = (server_config(), &mut *at_server.lock());
-        let serves = ServerStream::new(local, &protocol, Format::Native, &config, gate, now);
+        let mut serves = ServerStream::new(Format::Native, &server_config(), now);
+        let (key, verdict) = at_server.lock().open(local, &protocol, Format::Native, true, now);
+        serves.handle_verdict(verdict, now);
         Self {
             number,
             peer,
@@ -117,8 +121,8 @@ impl Connection {
             id,
             asks,
             serves,
+            key,
             news: None,
-            answers: Vec::new(),
             start: Instant::now(),
             timed: false,
             held: [Held::default(); 2],
@@ -170,29 +174,33 @@ impl Connection {
 
     /// The server's end takes in what has happened, and answers every request at once.
     fn serve(&mut self, now: Timestamp) {
+        if let Some(event) = self.news.take() {
+            self.serves.handle(event, now);
+        }
         loop {
-            let (mut news, mut answers) = (self.news.take(), std::mem::take(&mut self.answers));
-            let gate = self.at_server.clone();
-            let serves = &mut self.serves;
-            let event = locked(&gate, self.timed, &mut self.held[0], |gate| {
-                if let Some(event) = news.take() {
-                    serves.handle(event, gate, now);
-                }
-                for (call, body) in answers.drain(..) {
-                    serves.respond(call, Ok(body), gate, now);
-                }
-                serves.poll_event(gate, now)
-            });
-            self.answers = answers;
-            match event {
+            match self.serves.poll_event(now) {
                 Some(ServerStreamEvent::Request { call, payload, .. }) => {
                     let body = payload.into_bytes().expect("it was not compressed");
-                    self.answers.push((call, Body::uncompressed(body)));
+                    self.serves.respond(call, Ok(Body::uncompressed(body)), now);
                 }
                 Some(other) => panic!("the server was not to {other:?}"),
-                None => return,
+                None if self.serves.is_asking() => self.exchange(now),
+                None => break,
             }
         }
+        if self.serves.has_news() {
+            self.exchange(now);
+        }
+    }
+
+    /// Tells admission control what has happened, and the stream what it says.
+    fn exchange(&mut self, now: Timestamp) {
+        let Some(report) = self.serves.take_report() else { return };
+        let (key, admission) = (self.key, self.at_server.clone());
+        let verdict = locked(&admission, self.timed, &mut self.held[0], |admission| {
+            admission.handle(key, report, now)
+        });
+        self.serves.handle_verdict(verdict, now);
     }
 
     /// The client's end reports. Returns how many requests were answered.

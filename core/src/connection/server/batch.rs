@@ -11,14 +11,14 @@ const MOST_ANSWERS: usize = 64;
 /// Requests arrive in batches, and are answered at once as a rule. If all answers of a batch went
 /// out together, the peer would have nothing to do while they are made, and this end nothing while
 /// the peer works on them. So the first few leave at once, and from then on both ends are busy;
-/// the portions grow because each costs a write at both.
+/// the batches grow because each costs a write at both.
 #[derive(Debug)]
-pub(super) struct Portion {
+pub(super) struct BatchSize {
     answers: usize,
     most: usize,
 }
 
-impl Portion {
+impl BatchSize {
     pub(super) const fn new() -> Self {
         Self { answers: 0, most: FIRST_ANSWERS }
     }

@@ -1,9 +1,7 @@
-//! The requests at work on one stream: from the gate to the end of their handlers.
+//! The requests at work on one stream: from their admission to the end of their handlers.
 
 use super::stream::{ServerStream, ServerStreamEvent};
-use crate::endpoint::Trouble;
-use crate::endpoint::{Gate, Outcome};
-use crate::endpoint::{Sample, SampleOutcome};
+use crate::endpoint::{Offence, Sample, SampleOutcome};
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::{Timestamp, earliest};
 use crate::wire::compress::{Body, Payload};
@@ -41,45 +39,25 @@ pub(super) enum Stop {
 
 impl ServerStream {
     /// Answers a request. An answer for which nobody waits any more is dropped.
-    pub fn respond(
-        &mut self,
-        call: CallId,
-        answer: Result<Body, Status>,
-        gate: &mut Gate,
-        now: Timestamp,
-    ) {
+    pub fn respond(&mut self, call: CallId, answer: Result<Body, Status>, now: Timestamp) {
         self.link.advance_clock(now);
-        let now = self.link.now;
         let Some(call) = self.remove(call) else { return };
-        self.portion.add();
         if let Some(stop) = call.stopped {
-            gate.release(self.key, Outcome::Abandoned, None, now);
+            self.exchange.events.abandon();
             if stop == Stop::Cancel {
+                self.batch.add();
                 let status = Status::new(StatusCode::Cancelled, "");
-                self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
+                self.answer_failed(call.wire_id, &status, Delivery::Unknown);
             }
         } else {
-            match self.within_limits(answer, gate) {
-                Ok(body) => {
-                    self.release(&call, Outcome::Ok, SampleOutcome::Answered, gate);
-                    self.answer_ok(call.wire_id, body, gate);
-                }
-                Err(status) => {
-                    let sample = match status.code {
-                        StatusCode::Internal => SampleOutcome::Dropped,
-                        _ => SampleOutcome::Answered,
-                    };
-                    self.release(&call, Outcome::Failed, sample, gate);
-                    self.answer_failed(call.wire_id, &status, Delivery::Unknown, gate);
-                }
-            }
+            self.answer(call, answer);
         }
-        self.settle(gate);
+        self.settle();
     }
 
     /// Says that the handler of an abandoned request has stopped.
-    pub fn abandoned(&mut self, call: CallId, gate: &mut Gate, now: Timestamp) {
-        self.respond(call, Err(Status::new(StatusCode::Internal, "")), gate, now);
+    pub fn abandoned(&mut self, call: CallId, now: Timestamp) {
+        self.respond(call, Err(Status::new(StatusCode::Internal, "")), now);
     }
 
     /// Notes a request that was let in.
@@ -101,7 +79,7 @@ impl ServerStream {
     }
 
     /// The caller's remaining time is over: it is answered at once, whatever the handler does.
-    pub(super) fn expire(&mut self, gate: &mut Gate, now: Timestamp) {
+    pub(super) fn expire(&mut self, now: Timestamp) {
         let mut due = None;
         for slot in 0..self.calls.capacity() {
             let Some(call) = self.calls.get_mut(slot) else { continue };
@@ -109,13 +87,14 @@ impl ServerStream {
                 due = earliest(due, call.deadline);
                 continue;
             }
-            call.stop(Stop::Deadline, gate, now);
+            self.exchange.events.sample(call.stop(Stop::Deadline, now));
             let wire_id = call.wire_id;
             self.abandons.push_back(call.id);
             let status = Status::new(StatusCode::DeadlineExceeded, "");
-            self.answer_failed(wire_id, &status, Delivery::Unknown, gate);
+            self.answer_failed(wire_id, &status, Delivery::Unknown);
         }
         self.due = due;
+        self.expire_waiting(now);
     }
 
     fn remove(&mut self, call: CallId) -> Option<Call> {
@@ -127,37 +106,43 @@ impl ServerStream {
     }
 
     /// A handler that was not told to stop has ended, and its place is free.
-    fn release(&self, call: &Call, outcome: Outcome, sample: SampleOutcome, gate: &mut Gate) {
-        let now = self.link.now;
-        gate.release(self.key, outcome, Some(call.sample(sample, now)), now);
+    pub(super) fn release(&mut self, call: &Call, outcome: SampleOutcome) {
+        self.exchange.free += 1;
+        self.release_sample(call, outcome);
+    }
+
+    pub(super) fn release_sample(&mut self, call: &Call, outcome: SampleOutcome) {
+        self.exchange.events.sample(sample(call.started, outcome, self.link.now));
     }
 
     /// The peer or the network has broken the stream.
-    pub(super) fn lose_all(&mut self, gate: &mut Gate) {
+    pub(super) fn lose_all(&mut self) {
         let lost = self.calls.iter().filter(|(_, call)| call.stopped.is_none()).count();
         if lost > 0 {
-            gate.trouble(self.key, Trouble::Lost(lost), self.link.now);
+            self.exchange.events.offence(Offence::Lost(lost));
         }
-        self.abandon_all(gate);
+        self.abandon_all();
     }
 
     /// Nobody waits any more: all handlers that are still at work are to stop.
-    pub(super) fn abandon_all(&mut self, gate: &mut Gate) {
+    pub(super) fn abandon_all(&mut self) {
         for (_, call) in &mut self.calls {
             if call.stopped.is_none() {
-                call.stop(Stop::Lost, gate, self.link.now);
+                self.exchange.events.sample(call.stop(Stop::Lost, self.link.now));
                 self.abandons.push_back(call.id);
             }
         }
+        self.drop_waiting();
+        self.drop_answers();
         self.due = None;
     }
 
     /// All handlers have ended, and their places are free.
-    pub(super) fn release_all(&mut self, gate: &mut Gate) {
+    pub(super) fn release_all(&mut self) {
+        self.lose_all();
         self.work = 0;
-        self.lose_all(gate);
         for _ in core::mem::take(&mut self.calls) {
-            gate.release(self.key, Outcome::Abandoned, None, self.link.now);
+            self.exchange.events.abandon();
         }
     }
 }
@@ -165,15 +150,16 @@ impl ServerStream {
 impl Call {
     /// Its handler is told to stop: it is no load any more, though it keeps its place until it
     /// has stopped.
-    pub(super) fn stop(&mut self, why: Stop, gate: &mut Gate, now: Timestamp) {
+    pub(super) fn stop(&mut self, why: Stop, now: Timestamp) -> Sample {
         self.stopped = Some(why);
         self.deadline = None;
-        gate.stop(self.sample(why.sample(), now), now);
+        sample(self.started, why.sample(), now)
     }
+}
 
-    fn sample(&self, outcome: SampleOutcome, now: Timestamp) -> Sample {
-        Sample { latency: now.since(self.started), outcome }
-    }
+/// What a request that was let in at `started` tells about the server.
+pub(super) fn sample(started: Timestamp, outcome: SampleOutcome, now: Timestamp) -> Sample {
+    Sample { latency: now.since(started), outcome }
 }
 
 impl Stop {

@@ -1,10 +1,16 @@
 //! Streams that a peer opened.
 
+mod admission;
 mod answer;
 mod batch;
 mod calls;
+mod placement;
 mod reading;
+mod report;
 mod stream;
 
 pub use calls::CallId;
+pub use placement::{Compression, runs_inline};
+pub(crate) use report::{Ask, Events, Grant, Samples};
+pub use report::{ServerReport, ServerVerdict};
 pub use stream::{ServerStream, ServerStreamEvent};

@@ -1,87 +1,89 @@
 //! Frames as a served stream takes them in.
 
+use core::cell::Cell;
 use core::time::Duration;
 
-use super::calls::{Stop, bytes_at_work};
+use super::calls::Stop;
 use super::stream::{ServerStream, ServerStreamEvent};
-use crate::endpoint::Trouble;
-use crate::endpoint::{Gate, busy};
+use crate::endpoint::{Offence, busy};
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::compress::Payload;
-use crate::wire::{Flags, Format, Frame, FrameError, HeadReader, Kind, tag};
+use crate::wire::{Flags, Format, Frame, FrameError, HeadReader, Kind, Room, tag};
 
 impl ServerStream {
-    /// Looks at frames until one makes an event.
-    pub(super) fn take_frames(&mut self, gate: &mut Gate) -> Option<ServerStreamEvent> {
-        while self.is_listening() && !self.is_paused() {
-            let (key, elsewhere) = (self.key, self.held_elsewhere());
-            let fits = |bytes: usize| gate.fits(key, elsewhere.saturating_add(bytes));
-            let taken = match self.link.next_frame_within(fits) {
+    /// Looks at frames until one makes an event, or has to wait for a verdict.
+    pub(super) fn take_frames(&mut self) -> Option<ServerStreamEvent> {
+        while self.is_listening() && !self.is_paused() && !self.exchange.is_waiting_for_verdict() {
+            let taken = match self.next_frame() {
                 Ok(None) => break,
                 Ok(Some(frame)) if self.link.format == Format::Plain => {
-                    Ok(self.take_plain(frame, gate))
+                    let payload = Payload { bytes: frame.body, original: None };
+                    Ok(self.admit(0, payload, None))
                 }
-                Ok(Some(frame)) => self.take_native(frame, gate),
+                Ok(Some(frame)) => self.take_native(frame),
                 Err(error) => Err(error),
             };
             match taken {
                 Ok(None) => {}
                 Ok(event) => return event,
-                Err(error) => self.violated(&error, gate),
+                Err(error) => self.violated(&error),
             }
+        }
+        if self.exchange.is_waiting_for_verdict() {
+            return None;
         }
         if self.is_paused() {
             self.link.pause_message();
         } else if self.finished && self.is_listening() {
             if self.link.decoder.mid_frame() {
-                self.violated(&FrameError::Truncated, gate);
+                self.violated(&FrameError::Truncated);
             }
             self.deaf = true;
         }
         self.abandons.pop_front().map(|call| ServerStreamEvent::Abandon { call })
     }
 
-    fn take_plain(&mut self, frame: Frame, gate: &mut Gate) -> Option<ServerStreamEvent> {
-        let payload = Payload { bytes: frame.body, original: None };
-        match self.admit(&payload, gate) {
-            Ok(()) => Some(self.begin(0, payload, None)),
-            Err(_) => {
-                // The format has no way to say more than that.
-                self.link.finish();
-                None
+    /// The next frame, as far as there is room for it.
+    fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let (granted, room) = (self.exchange.granted.take(), self.exchange.known.room);
+        let (elsewhere, wanted) = (self.held_elsewhere(), Cell::new(None));
+        let frame = self.link.next_frame_within(|bytes, best| {
+            let fits = |bytes: usize| elsewhere.saturating_add(bytes) <= room;
+            match granted {
+                Some(false) => Room::Lacking,
+                Some(true) if fits(best) => Room::Whole,
+                Some(true) if fits(bytes) => Room::Part,
+                _ => {
+                    wanted.set(Some((bytes, best)));
+                    Room::Unknown
+                }
             }
-        }
+        });
+        self.exchange.wanted = wanted.get();
+        frame
     }
 
-    fn take_native(
-        &mut self,
-        frame: Frame,
-        gate: &mut Gate,
-    ) -> Result<Option<ServerStreamEvent>, FrameError> {
+    fn take_native(&mut self, frame: Frame) -> Result<Option<ServerStreamEvent>, FrameError> {
         match frame.header.kind {
             None => {
                 let len = frame.head.len() + frame.body.len();
-                gate.trouble(self.key, Trouble::Frame(len), self.link.now);
+                self.exchange.events.offence(Offence::Frame(len));
                 Ok(None)
             }
             Some(Kind::Settings) => {
-                gate.trouble(self.key, Trouble::Frame(frame.head.len()), self.link.now);
+                self.exchange.events.offence(Offence::Frame(frame.head.len()));
                 self.peer.update(&frame.head).map(|()| None)
             }
-            Some(Kind::Request) => self.take_request(frame, gate),
-            Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id, gate)),
+            Some(Kind::Request) => self.take_request(frame),
+            Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id)),
             Some(Kind::Response | Kind::Drain | Kind::Data) => {
                 Err(FrameError::Unexpected("a frame that only servers send"))
             }
         }
     }
 
-    fn take_request(
-        &mut self,
-        frame: Frame,
-        gate: &mut Gate,
-    ) -> Result<Option<ServerStreamEvent>, FrameError> {
+    fn take_request(&mut self, frame: Frame) -> Result<Option<ServerStreamEvent>, FrameError> {
         let id = frame.header.id;
         if self.draining && id > self.last_id {
             // DRAIN has told the client that this one is not looked at.
@@ -116,21 +118,13 @@ impl ServerStream {
         };
         if let Some(status) = refusal {
             match status.code {
-                StatusCode::Busy => gate.refuse_busy(),
-                _ => gate.refuse(),
+                StatusCode::Busy => self.exchange.events.refuse_busy(),
+                _ => self.exchange.events.refuse(),
             }
-            self.answer_failed(id, &status, Delivery::NotProcessed, gate);
+            self.answer_failed(id, &status, Delivery::NotProcessed);
             return Ok(None);
         }
-        if let Err(status) = self.admit(&payload, gate) {
-            self.answer_failed(id, &status, Delivery::NotProcessed, gate);
-            if status.code == StatusCode::NotFound {
-                // Should the protocol come back, it will not do so on this stream.
-                self.drain(gate, self.link.now);
-            }
-            return Ok(None);
-        }
-        Ok(Some(self.begin(id, payload, deadline)))
+        Ok(self.admit(id, payload, deadline))
     }
 
     /// Why the stream itself refuses a request.
@@ -141,7 +135,7 @@ impl ServerStream {
             Some(Status::new(code, alloc::format!("{error}")))
         } else if deadline.is_some_and(|deadline| deadline <= self.link.now) {
             Some(Status::new(StatusCode::DeadlineExceeded, ""))
-        } else if self.calls.len() >= self.max_in_flight {
+        } else if self.calls.len() + self.answers.len() >= self.max_in_flight {
             let message = "more requests on one stream than were agreed on";
             Some(Status::new(StatusCode::Busy, message))
         } else {
@@ -149,29 +143,25 @@ impl ServerStream {
         }
     }
 
-    /// Asks the gate.
-    fn admit(&self, payload: &Payload, gate: &mut Gate) -> Result<(), Status> {
-        let bytes = self.held().saturating_add(bytes_at_work(payload));
-        gate.admit(self.key, bytes, self.link.now)
-    }
-
-    fn take_cancel(&mut self, wire_id: u64, gate: &mut Gate) -> Option<ServerStreamEvent> {
+    fn take_cancel(&mut self, wire_id: u64) -> Option<ServerStreamEvent> {
         let found = self.calls.iter_mut().map(|(_, call)| call);
         let mut found = found.filter(|call| call.wire_id == wire_id && call.stopped.is_none());
         let Some(call) = found.next() else {
             // The answer and the cancellation have crossed.
-            gate.trouble(self.key, Trouble::Frame(0), self.link.now);
+            self.exchange.events.offence(Offence::Frame(0));
             return None;
         };
-        call.stop(Stop::Cancel, gate, self.link.now);
-        gate.trouble(self.key, Trouble::Cancel, self.link.now);
-        Some(ServerStreamEvent::Abandon { call: call.id })
+        let sample = call.stop(Stop::Cancel, self.link.now);
+        let call = call.id;
+        self.exchange.events.sample(sample);
+        self.exchange.events.offence(Offence::Cancel);
+        Some(ServerStreamEvent::Abandon { call })
     }
 
     /// The peer broke the format, or announced what there is no room for. A request that is too
     /// large is answered as such if the format can, and what is at work is finished; anything else
     /// ends the stream.
-    fn violated(&mut self, error: &FrameError, gate: &mut Gate) {
+    fn violated(&mut self, error: &FrameError) {
         let (id, status) = match *error {
             FrameError::TooLarge { id, request: true, announced, limit } => {
                 let message = alloc::format!("{announced} bytes, the limit is {limit}");
@@ -181,34 +171,34 @@ impl ServerStream {
                 (id, busy(&alloc::format!("no memory for {announced} bytes")))
             }
             FrameError::NoRoom { .. } => {
-                gate.refuse_busy();
-                return self.reset(gate);
+                self.exchange.events.refuse_busy();
+                return self.reset();
             }
             _ => {
-                gate.violation(self.key, self.link.now);
-                return self.reset(gate);
+                self.exchange.events.violation();
+                return self.reset();
             }
         };
         // Not looked at anyway, or there is no way to say so.
         let unseen = self.draining || self.link.format == Format::Plain;
         if !unseen && id <= self.last_id {
-            gate.violation(self.key, self.link.now);
-            return self.reset(gate);
+            self.exchange.events.violation();
+            return self.reset();
         }
         match status.code {
-            StatusCode::Busy => gate.refuse_busy(),
-            _ => gate.refuse(),
+            StatusCode::Busy => self.exchange.events.refuse_busy(),
+            _ => self.exchange.events.refuse(),
         }
         if self.link.format == Format::Plain {
             // The client may be writing still, and read only then. The end of our half would not
             // stop it, and it would wait for room that nobody makes.
-            return self.reset(gate);
+            return self.reset();
         }
         self.deaf = true;
         if !unseen {
             self.last_id = id;
-            self.answer_failed(id, &status, Delivery::NotProcessed, gate);
-            self.drain(gate, self.link.now);
+            self.answer_failed(id, &status, Delivery::NotProcessed);
+            self.drain(self.link.now);
         }
     }
 }

@@ -6,16 +6,15 @@ use core::time::Duration;
 
 use slab::Slab;
 
-use super::batch::Portion;
+use super::admission::Exchange;
+use super::answer::Answering;
+use super::batch::BatchSize;
 use super::calls::{Call, CallId};
+use super::report::ServerReport;
 use crate::config::ServerConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
-use crate::endpoint::ConnectionKey;
-use crate::endpoint::Gate;
-use crate::endpoint::Timer;
-use crate::endpoint::Trouble;
-use crate::id::{PeerId, ProtocolName};
+use crate::endpoint::{Offence, StreamTimer};
 use crate::time::{Timestamp, earliest};
 use crate::wire::compress::Payload;
 use crate::wire::{Buffers, Flags, Format, FrameError, Kind, Settings};
@@ -28,17 +27,20 @@ const KEPT_CALLS: usize = 64;
 
 /// The wire machine of one stream that a peer opened.
 ///
-/// It reads requests, asks the [`Gate`] whether to let each in, and frames the answers. Every
-/// [`ServerStreamEvent::Request`] is to be ended by exactly one [`respond`](Self::respond) or
-/// [`abandoned`](Self::abandoned), whatever became of the stream meanwhile.
+/// It reads requests and frames the answers. It borrows nothing of the server: it tells
+/// [`Admission`](crate::endpoint::Admission) what happens and asks it whether a request may begin, in
+/// [reports](Self::take_report), and goes on with other things until the
+/// [verdict](Self::handle_verdict) comes, at once or later. Every [`ServerStreamEvent::Request`] is to
+/// be ended by exactly one [`respond`](Self::respond) or [`abandoned`](Self::abandoned), whatever
+/// became of the stream meanwhile.
 ///
-/// A request is looked at and let in when [`poll_event`](Self::poll_event) asks for it and not
-/// before, so that what is answered at once never counts as more than one at work. After every
-/// input, call `poll_event` until it has nothing, then [`poll_op`](Self::poll_op).
+/// Requests are looked at when [`poll_event`](Self::poll_event) asks for one and not before, and one
+/// waits for a place at a time, so that what is answered at once never counts as more than one at
+/// work. After every input and verdict, call `poll_event` until it has nothing, then
+/// [`poll_op`](Self::poll_op).
 #[derive(Debug)]
 pub struct ServerStream {
     pub(super) link: Link,
-    pub(super) key: ConnectionKey,
     pub(super) max_body: usize,
     pub(super) max_in_flight: usize,
     cleanup_interval: Duration,
@@ -59,9 +61,12 @@ pub struct ServerStream {
     pub(super) idle_due: Option<Timestamp>,
     pub(super) draining: bool,
     /// Answers that wait for their write.
-    pub(super) portion: Portion,
-    /// It was closed from the beginning.
-    refused: bool,
+    pub(super) batch: BatchSize,
+    /// Answers that wait for room.
+    pub(super) answers: VecDeque<Answering>,
+    pub(super) exchange: Exchange,
+    /// Nobody serves what it was opened for.
+    pub(super) refused: bool,
     /// It was reset because of a message in another format.
     other_format: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
@@ -92,45 +97,11 @@ pub enum ServerStreamEvent {
 }
 
 impl ServerStream {
-    /// A stream that `peer` opened under `protocol`. If the gate does not serve that, the stream
-    /// is [refused](Self::refused).
+    /// A stream that a peer opened. The verdict on its
+    /// [opening](crate::endpoint::Admission::open) goes to [`handle_verdict`](Self::handle_verdict):
+    /// a stream that is not served says so as far as its format can, and closes.
     #[must_use]
-    pub fn new(
-        peer: PeerId,
-        protocol: &ProtocolName,
-        format: Format,
-        config: &ServerConfig,
-        gate: &mut Gate,
-        now: Timestamp,
-    ) -> Self {
-        if !gate.serves(protocol.as_str()) {
-            return Self::refused(peer, protocol, format, config, gate, now);
-        }
-        let key = gate.open(peer, protocol, Some(format), now);
-        let mut stream = Self::opened(key, format, config, now);
-        stream.settle(gate);
-        stream
-    }
-
-    /// A stream that is refused: it says so as far as its format can, and closes.
-    #[must_use]
-    pub fn refused(
-        peer: PeerId,
-        protocol: &ProtocolName,
-        format: Format,
-        config: &ServerConfig,
-        gate: &mut Gate,
-        now: Timestamp,
-    ) -> Self {
-        let key = gate.open(peer, protocol, Some(format), now);
-        gate.refuse();
-        let mut stream = Self::opened(key, format, config, now);
-        stream.refused = true;
-        stream.drain(gate, now);
-        stream
-    }
-
-    fn opened(key: ConnectionKey, format: Format, config: &ServerConfig, now: Timestamp) -> Self {
+    pub fn new(format: Format, config: &ServerConfig, now: Timestamp) -> Self {
         let max_body = config.max_block_size;
         let (read, write) = (config.read_timeout, config.write_timeout);
         let mut link = Link::new(format, max_body, config.buffer_pool_size, read, write, now);
@@ -144,7 +115,6 @@ impl ServerStream {
         }
         Self {
             link,
-            key,
             max_body,
             max_in_flight: config.max_in_flight,
             cleanup_interval: config.cleanup_interval,
@@ -159,7 +129,9 @@ impl ServerStream {
             idle_due: Some(now + config.read_timeout),
             draining: false,
             other_format: false,
-            portion: Portion::new(),
+            batch: BatchSize::new(),
+            answers: VecDeque::new(),
+            exchange: Exchange::new(now),
             refused: false,
             finished: false,
             deaf: false,
@@ -174,12 +146,6 @@ impl ServerStream {
         self
     }
 
-    /// The stream's name at the gate.
-    #[must_use]
-    pub fn key(&self) -> ConnectionKey {
-        self.key
-    }
-
     /// Whether answers may be compressed on this stream.
     #[must_use]
     pub fn compresses(&self) -> bool {
@@ -187,62 +153,62 @@ impl ServerStream {
     }
 
     /// Takes in what happened on the stream.
-    pub fn handle(&mut self, event: StreamEvent, gate: &mut Gate, now: Timestamp) {
+    pub fn handle(&mut self, event: StreamEvent, now: Timestamp) {
         self.link.advance_clock(now);
         match event {
             StreamEvent::Received(_) | StreamEvent::Filled(_) if !self.is_listening() => {}
             StreamEvent::Received(data) => {
                 self.arrived = self.link.now;
                 self.link.decoder.push(data);
-                gate.touch(self.key, self.link.now);
+                self.exchange.active = self.link.now;
             }
             StreamEvent::Filled(n) => {
                 self.arrived = self.link.now;
                 self.link.decoder.filled(n);
-                gate.touch(self.key, self.link.now);
+                self.exchange.active = self.link.now;
             }
             StreamEvent::Written => {
                 self.link.on_written();
-                gate.touch(self.key, self.link.now);
+                self.exchange.active = self.link.now;
             }
             StreamEvent::Finished => self.finished = true,
             StreamEvent::Failed(_) => {
                 self.link.gone();
-                self.lose_all(gate);
+                self.lose_all();
             }
         }
-        self.settle(gate);
+        self.settle();
     }
 
     /// Lets time pass.
-    pub fn handle_timeout(&mut self, gate: &mut Gate, now: Timestamp) {
+    pub fn handle_timeout(&mut self, now: Timestamp) {
         self.link.advance_clock(now);
         let now = self.link.now;
         if let Some(overdue) = self.link.overdue(now) {
             self.other_format = matches!(overdue, Overdue::OtherFormat);
             let timer = match overdue {
-                Overdue::Write(_) => Timer::Write,
-                Overdue::Message(_) => Timer::Message,
-                Overdue::OtherFormat => Timer::OtherFormat,
+                Overdue::Write(_) => StreamTimer::Write,
+                Overdue::Message(_) => StreamTimer::Message,
+                Overdue::OtherFormat => StreamTimer::OtherFormat,
             };
-            gate.timed_out(self.key, timer, now);
-            self.reset(gate);
+            self.exchange.events.timed_out(timer);
+            self.reset();
             return;
         }
         if self.idle_due().is_some_and(|due| due <= now) {
-            let timer = if self.is_unused() { Timer::FirstByte } else { Timer::Idle };
-            gate.timed_out(self.key, timer, now);
-            self.drain(gate, now);
+            let timer = if self.is_unused() { StreamTimer::FirstByte } else { StreamTimer::Idle };
+            self.exchange.events.timed_out(timer);
+            self.drain(now);
         }
         if self.due.is_some_and(|due| due <= now) {
-            self.expire(gate, now);
+            self.expire(now);
         }
-        self.settle(gate);
+        self.settle();
     }
 
     /// Takes no further requests, finishes those at work, then closes the stream. Tells the peer
     /// which requests it will not look at, if the format can.
-    pub fn drain(&mut self, gate: &mut Gate, now: Timestamp) {
+    pub fn drain(&mut self, now: Timestamp) {
         self.link.advance_clock(now);
         if !self.draining && self.link.is_open() {
             self.draining = true;
@@ -254,37 +220,38 @@ impl ServerStream {
                 }
                 // The client may be writing a request, and read only then. The end of our half
                 // would not stop it. It has its answers already, or there were none.
-                Format::Plain if self.seq == 0 => self.link.reset(),
-                Format::Plain if self.calls.is_empty() && self.is_arriving() => self.link.reset(),
+                Format::Plain if self.is_busy() => {}
+                Format::Plain if self.seq == 0 || self.is_arriving() => self.link.reset(),
                 Format::Plain => {}
             }
         }
-        self.settle(gate);
+        self.settle();
     }
 
     /// Aborts the stream; its handlers are to be stopped.
-    pub fn reset(&mut self, gate: &mut Gate) {
+    pub fn reset(&mut self) {
         self.link.reset();
-        self.abandon_all(gate);
-        self.settle(gate);
+        self.abandon_all();
+        self.settle();
     }
 
-    /// Forgets the stream at the gate: to be called once, when it [ended](Self::is_ended) or is
-    /// given up. Requests at work give back their places; their handlers have been stopped.
-    pub fn close(&mut self, gate: &mut Gate, now: Timestamp) {
+    /// The last report, for [`Admission::close`](crate::endpoint::Admission::close): to be taken once,
+    /// when the stream [ended](Self::is_ended) or is given up. Requests at work give back their
+    /// places; their handlers have been stopped.
+    pub fn close(&mut self, now: Timestamp) -> ServerReport {
         self.link.advance_clock(now);
         self.link.gone();
-        self.release_all(gate);
+        self.release_all();
         if self.is_unused() && !self.refused {
-            gate.trouble(self.key, Trouble::EmptyStream, self.link.now);
+            self.exchange.events.offence(Offence::EmptyStream);
         }
-        gate.close(self.key, self.link.now);
+        self.last_report()
     }
 
     /// The next operation on the stream.
     pub fn poll_op(&mut self) -> Option<StreamOp> {
         let op = self.link.poll_op()?;
-        self.portion.written();
+        self.batch.written();
         Some(op)
     }
 
@@ -292,26 +259,33 @@ impl ServerStream {
     /// to look at.
     #[must_use]
     pub fn has_event(&self) -> bool {
-        let news = self.link.decoder.has_input() || self.finished;
-        let looks = self.is_listening() && !self.is_paused() && !self.is_due_to_write();
-        !self.abandons.is_empty() || news && looks
+        let exchange = &self.exchange;
+        let news = exchange.granted.is_some() || self.link.decoder.has_input() || self.finished;
+        let looks =
+            news && self.is_listening() && !self.is_paused() && !exchange.is_waiting_for_verdict();
+        !self.abandons.is_empty() || (exchange.place || looks) && !self.is_due_to_write()
     }
 
     /// The next event for whoever runs the handlers. Looks at what has come, as far as that takes;
     /// not while a few answers wait for [`poll_op`](Self::poll_op), so that the peer goes on with
     /// those while the others are made.
-    pub fn poll_event(&mut self, gate: &mut Gate, now: Timestamp) -> Option<ServerStreamEvent> {
+    pub fn poll_event(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
         self.link.advance_clock(now);
         let abandon = self.abandons.pop_front().map(|call| ServerStreamEvent::Abandon { call });
+        let waits = self.exchange.waiting.is_some();
         let event = match abandon {
             None if self.is_due_to_write() => None,
-            None => self.take_frames(gate),
+            None if waits => self.begin_waiting(),
+            None => self.take_frames(),
             abandon => abandon,
         };
-        if event.is_none() && !self.link.decoder.has_input() {
-            self.portion.end_batch();
+        if event.is_none()
+            && !self.link.decoder.has_input()
+            && !self.exchange.is_waiting_for_verdict()
+        {
+            self.batch.end_batch();
         }
-        self.settle(gate);
+        self.settle();
         event
     }
 
@@ -326,7 +300,8 @@ impl ServerStream {
     #[must_use]
     pub fn wants_read(&self) -> bool {
         let done = !self.link.decoder.has_input() && !self.finished;
-        done && self.is_listening() && !self.is_paused()
+        let waits = self.exchange.is_waiting_for_verdict();
+        done && self.is_listening() && !self.is_paused() && !waits
     }
 
     /// Where the next bytes of a large request belong; see [`StreamEvent::Filled`].
@@ -344,7 +319,7 @@ impl ServerStream {
     /// [closed](Self::close) and dropped.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.link.is_ended() && self.calls.is_empty()
+        self.link.is_ended() && !self.is_busy()
     }
 
     /// Bytes held for incomplete requests and unwritten answers, and those not looked at.
@@ -353,7 +328,7 @@ impl ServerStream {
         self.link.decoder.buffered() + self.link.outbox.len()
     }
 
-    /// Bytes held as the gate counts them.
+    /// Bytes held as admission control counts them.
     pub(super) fn held(&self) -> usize {
         self.link.decoder.incomplete() + self.held_elsewhere()
     }
@@ -380,20 +355,25 @@ impl ServerStream {
 
     pub(super) fn is_paused(&self) -> bool {
         match self.link.format {
-            Format::Plain => !self.calls.is_empty() || self.draining,
+            Format::Plain => self.is_busy() || self.draining,
             Format::Native => self.link.outbox.len() > OUTBOX_HIGH,
         }
     }
 
     /// Whether enough answers wait, and nothing keeps them from being written.
     fn is_due_to_write(&self) -> bool {
-        self.portion.is_full() && self.link.can_write()
+        self.batch.is_full() && self.link.can_write()
+    }
+
+    /// Whether a request is at work or waits for a place, or an answer waits for room.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.calls.is_empty() || self.exchange.waiting.is_some() || !self.answers.is_empty()
     }
 
     /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what
-    /// is not needed any more, and tells the gate what is held.
-    pub(super) fn settle(&mut self, gate: &mut Gate) {
-        if self.calls.is_empty() && self.link.is_open() {
+    /// is not needed any more.
+    pub(super) fn settle(&mut self) {
+        if self.link.is_open() && !self.is_busy() {
             if self.draining || self.deaf {
                 self.link.finish();
             } else if self.idle_due.is_none() && self.link.unwritten() == 0 {
@@ -408,22 +388,18 @@ impl ServerStream {
         }
         if !self.is_listening() {
             self.link.decoder.clear();
-        }
-        if gate.charge(self.key, self.held(), self.is_idle()) && self.link.is_open() {
-            self.link.reset();
-            self.abandon_all(gate);
-            self.settle(gate);
+            self.exchange.want_nothing();
         }
     }
 
     /// Whether it has answered what it was asked, and nothing is on its way.
-    fn is_idle(&self) -> bool {
-        let at_rest = self.calls.is_empty() && !self.is_arriving() && self.link.unwritten() == 0;
+    pub(super) fn is_idle(&self) -> bool {
+        let at_rest = !self.is_busy() && !self.is_arriving() && self.link.unwritten() == 0;
         at_rest && !self.is_unused() && !self.finished && !self.draining && self.is_listening()
     }
 
     /// Whether no request has come.
     fn is_unused(&self) -> bool {
-        self.seq == 0 && self.last_id == 0
+        self.seq == 0 && self.last_id == 0 && self.exchange.waiting.is_none()
     }
 }

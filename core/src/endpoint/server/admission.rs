@@ -8,13 +8,13 @@ use core::time::Duration;
 use slotmap::{SlotMap, new_key_type};
 use thiserror::Error;
 
-use super::budget::Budget;
-use super::limit::{Limit, Sample};
-use super::penalty::Trouble;
+use super::budget::MemoryBudget;
+use super::limit::Limit;
 use super::share::{Flow, Places, Shares};
-use super::stats::{ServerStats, Timer};
+use super::stats::ServerStats;
 use super::streams::{Connection, ConnectionKey, Connections, Peer};
 use crate::config::ServerConfig;
+use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
 use crate::endpoint::stream_info::ConnectionInfo;
 use crate::error::{Status, StatusCode};
 use crate::id::{PeerId, ProtocolName};
@@ -47,7 +47,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 ///
 /// Everything per request takes constant time: streams, peers and protocols are known by keys.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Admission {
     limit: Limit,
     /// The most handlers there may be, those that were told to stop included.
     ceiling: usize,
@@ -55,7 +55,7 @@ pub struct Gate {
     requests: Shares,
     max_raws: usize,
     raws: Shares,
-    budget: Budget,
+    budget: MemoryBudget,
     protocols: SlotMap<ProtocolKey, Protocol>,
     by_name: BTreeMap<ProtocolName, ProtocolKey>,
     connections: Connections,
@@ -68,14 +68,6 @@ pub struct Gate {
 struct Protocol {
     requests: usize,
     raws: usize,
-}
-
-/// How a handler's work on a request ended.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Ok,
-    Failed,
-    Abandoned,
 }
 
 /// Why a protocol was not registered.
@@ -94,8 +86,8 @@ pub enum RegisterError {
     Closed,
 }
 
-impl Gate {
-    /// A gate without protocols. The options should be valid:
+impl Admission {
+    /// Admission control without protocols. The options should be valid:
     /// [`ServerConfig::validate`].
     #[must_use]
     pub fn new(config: &ServerConfig) -> Self {
@@ -105,7 +97,7 @@ impl Gate {
             requests: Shares::default(),
             max_raws: config.max_raw_streams(),
             raws: Shares::default(),
-            budget: Budget::configured(config),
+            budget: MemoryBudget::configured(config),
             protocols: SlotMap::with_key(),
             by_name: BTreeMap::new(),
             connections: Connections::default(),
@@ -114,10 +106,10 @@ impl Gate {
         }
     }
 
-    /// Opens the gate for a protocol.
+    /// Lets requests for a protocol in.
     ///
     /// # Errors
-    /// [`RegisterError`] if it is open already, or the server is stopping.
+    /// [`RegisterError`] if it is registered already, or the server is stopping.
     pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
         if self.draining {
             return Err(RegisterError::Draining);
@@ -130,8 +122,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Closes the gate for a protocol: later requests are answered `not found`, those at work are
-    /// finished. Returns whether it was open.
+    /// Lets nothing in for a protocol any more: later requests are answered `not found`, those at work are
+    /// finished. Returns whether it was registered.
     pub fn unregister(&mut self, protocol: &str) -> bool {
         let key = self.by_name.remove(protocol);
         let Some(gone) = key.and_then(|key| self.protocols.remove(key)) else { return false };
@@ -173,7 +165,7 @@ impl Gate {
         self.draining = false;
     }
 
-    /// Counters so far, and how things stood when the gate was last asked something.
+    /// Counters so far, and how things stood when a report last came.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
@@ -210,8 +202,110 @@ impl Gate {
         Some(key)
     }
 
-    /// Notes a stream that a peer opened, until it is [closed](Self::close).
-    pub(crate) fn open(
+    /// Takes on a stream that a peer opened, until it is [closed](Self::close). The verdict says
+    /// whether it is served: not one for a protocol that is not registered, nor one for which its
+    /// connection has no `room`.
+    pub fn open(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Format,
+        room: bool,
+        now: Timestamp,
+    ) -> (ConnectionKey, ServerVerdict) {
+        let stream = self.open_stream(peer, protocol, Some(format), now);
+        let served = room && self.serves(protocol.as_str());
+        if !served {
+            self.counters.refused += 1;
+        }
+        let answer = (!served).then_some(Grant::Unserved);
+        (stream, self.verdict(stream, answer))
+    }
+
+    /// Takes in what a stream reports, and answers what it asks. Reports of one stream come in the
+    /// order in which it made them.
+    pub fn handle(
+        &mut self,
+        stream: ConnectionKey,
+        report: ServerReport,
+        now: Timestamp,
+    ) -> ServerVerdict {
+        self.take_in(stream, &report, now);
+        let answer = report.ask.map(|ask| match ask {
+            Ask::Request { spare } => match self.admit(stream, report.held, spare, now) {
+                Ok(()) => Grant::Place,
+                Err(status) => Grant::Refused(status),
+            },
+            Ask::Room { bytes, best }
+                if self.reserve(stream, best) || self.reserve(stream, bytes) =>
+            {
+                Grant::Room
+            }
+            Ask::Room { .. } => Grant::NoRoom,
+        });
+        self.verdict(stream, answer)
+    }
+
+    /// Takes in the [last report](crate::connection::ServerStream::close) of a stream, and forgets it.
+    pub fn close(&mut self, stream: ConnectionKey, report: ServerReport, now: Timestamp) {
+        self.take_in(stream, &report, now);
+        let left = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
+        if report.withdrawn && left > 0 {
+            // The place that it had asked for did not reach it any more.
+            let samples = Samples { ended: 1, ..Samples::default() };
+            let events = Events { abandoned: 1, samples, any: true, ..Events::default() };
+            self.take_in(stream, &ServerReport { events, ..report }, now);
+        }
+        self.forget(stream, now);
+    }
+
+    fn verdict(&self, stream: ConnectionKey, answer: Option<Grant>) -> ServerVerdict {
+        let connection = self.connections.open.get(stream);
+        let peer = connection.and_then(|stream| self.connections.peers.get(stream.peer));
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        ServerVerdict {
+            answer,
+            room: connection.map_or(0, |stream| stream.memory),
+            active: small(self.limit.active()),
+            limit: small(self.limit.limit()),
+            cut_off: peer.is_some_and(|peer| peer.penalty.is_lost()),
+        }
+    }
+
+    /// Counts what a stream reports.
+    fn take_in(&mut self, stream: ConnectionKey, report: &ServerReport, now: Timestamp) {
+        let events = &report.events;
+        if events.any {
+            self.counters.add(events);
+            self.limit.settle(now, events.samples, events.renewed);
+        }
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        connection.last_active = connection.last_active.max(report.active);
+        connection.idle = report.idle;
+        self.budget.charge(&mut connection.memory, report.held, &mut peer.memory);
+        if !events.any {
+            return;
+        }
+        peer.penalty.earn(events.ok);
+        if events.offences > 0 && peer.penalty.spend(events.offences, now) {
+            self.counters.cut_off += 1;
+        }
+        connection.requests += u64::from(events.renewed);
+        let free = events.ended().saturating_sub(events.renewed) as usize;
+        if events.ended() > 0 {
+            connection.last_active = connection.last_active.max(now);
+        }
+        if free > 0 {
+            connection.in_flight = connection.in_flight.saturating_sub(free);
+            // Not there if it was unregistered meanwhile.
+            let protocol = self.protocols.get_mut(connection.protocol);
+            let protocol = protocol.map(|protocol| &mut protocol.requests);
+            self.requests.give(free, &mut peer.requests, protocol);
+        }
+    }
+
+    /// Notes a stream that a peer opened, until it is [forgotten](Self::forget).
+    pub(super) fn open_stream(
         &mut self,
         peer: PeerId,
         protocol: &ProtocolName,
@@ -224,42 +318,30 @@ impl Gate {
     }
 
     /// Forgets a stream, after the last of its requests.
-    pub(crate) fn close(&mut self, stream: ConnectionKey, now: Timestamp) {
-        self.charge(stream, 0, false);
+    pub(super) fn forget(&mut self, stream: ConnectionKey, now: Timestamp) {
+        if let Some((connection, peer)) = self.connections.get_mut(stream) {
+            self.budget.charge(&mut connection.memory, 0, &mut peer.memory);
+        }
         self.connections.close(stream, now);
     }
 
-    /// Notes that bytes of a stream came or left.
-    pub(crate) fn touch(&mut self, stream: ConnectionKey, now: Timestamp) {
-        self.connections.touch(stream, now);
-    }
-
-    /// Whether a stream may hold so many bytes.
-    pub(crate) fn fits(&self, stream: ConnectionKey, bytes: usize) -> bool {
-        let Some(connection) = self.connections.open.get(stream) else { return false };
-        let Some(peer) = self.connections.peers.get(connection.peer) else { return false };
-        self.budget.fits(connection.memory, bytes, peer.memory)
-    }
-
-    /// Notes how many bytes a stream holds, and whether it is idle. Says whether its peer is cut
-    /// off.
-    pub(crate) fn charge(&mut self, stream: ConnectionKey, bytes: usize, idle: bool) -> bool {
+    /// Lets a stream hold so many bytes, if they fit, until it reports again.
+    fn reserve(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
-        connection.idle = idle;
-        let before = core::mem::replace(&mut connection.memory, bytes);
-        if before != bytes {
-            peer.memory = peer.memory - before + bytes;
-            self.budget.change(before, bytes);
+        let fits = self.budget.fits(connection.memory, bytes, peer.memory);
+        if fits {
+            self.budget.charge(&mut connection.memory, bytes, &mut peer.memory);
         }
-        peer.patience.is_lost()
+        fits
     }
 
-    /// Lets a request in, with which its stream would hold so many bytes, or says with which
-    /// status to refuse it.
-    pub(crate) fn admit(
+    /// Lets a request in, with which its stream holds so many bytes, and may hold `spare` more if they
+    /// fit; or says with which status to refuse it.
+    fn admit(
         &mut self,
         stream: ConnectionKey,
         bytes: usize,
+        spare: usize,
         now: Timestamp,
     ) -> Result<(), Status> {
         self.limit.handle_timeout(now);
@@ -275,9 +357,9 @@ impl Gate {
         else {
             return Err(self.refuse_unserved());
         };
-        if peer.patience.is_lost() {
+        if peer.penalty.is_lost() {
             self.refuse_busy();
-            return Err(busy("too much trouble"));
+            return Err(busy("too many offences"));
         }
         let of_peer = Flow { has: peer.requests, known: peers };
         let of_protocol = Flow { has: protocol.requests, known: protocols };
@@ -296,40 +378,11 @@ impl Gate {
         self.requests.take(&mut peer.requests, &mut protocol.requests);
         self.counters.started += 1;
         self.limit.started(now);
+        let most = bytes.saturating_add(spare);
+        if spare > 0 && self.budget.fits(connection.memory, most, peer.memory) {
+            self.budget.charge(&mut connection.memory, most, &mut peer.memory);
+        }
         Ok(())
-    }
-
-    /// The handler of an admitted request was told to stop: what it does from now on is no load.
-    pub(crate) fn stop(&mut self, sample: Sample, now: Timestamp) {
-        self.limit.ended(now, sample);
-    }
-
-    /// The handler of an admitted request is done. `sample` is `None` if it was told to
-    /// [stop](Self::stop).
-    pub(crate) fn release(
-        &mut self,
-        stream: ConnectionKey,
-        outcome: Outcome,
-        sample: Option<Sample>,
-        now: Timestamp,
-    ) {
-        match outcome {
-            Outcome::Ok => self.counters.ok += 1,
-            Outcome::Failed => self.counters.failed += 1,
-            Outcome::Abandoned => self.counters.abandoned += 1,
-        }
-        if let Some(sample) = sample {
-            self.limit.ended(now, sample);
-        }
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
-        connection.in_flight = connection.in_flight.saturating_sub(1);
-        connection.last_active = connection.last_active.max(now);
-        if outcome == Outcome::Ok {
-            peer.patience.earn();
-        }
-        // Not there if it was unregistered meanwhile.
-        let protocol = self.protocols.get_mut(connection.protocol);
-        self.requests.give(&mut peer.requests, protocol.map(|protocol| &mut protocol.requests));
     }
 
     /// Lets a raw stream in, or says with which status a request would be refused.
@@ -343,7 +396,7 @@ impl Gate {
         };
         let of_peer = Flow { has: peer.raws, known: peers };
         let of_protocol = Flow { has: protocol.raws, known: protocols };
-        if peer.patience.is_lost() || !self.raws.admit(places, of_peer, of_protocol) {
+        if peer.penalty.is_lost() || !self.raws.admit(places, of_peer, of_protocol) {
             self.refuse_busy();
             return Err(busy(""));
         }
@@ -355,57 +408,20 @@ impl Gate {
     pub(crate) fn release_raw(&mut self, stream: ConnectionKey) {
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
         let protocol = self.protocols.get_mut(connection.protocol);
-        self.raws.give(&mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
+        self.raws.give(1, &mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
     }
 
     /// Counts a request that nobody is registered for.
     fn refuse_unserved(&mut self) -> Status {
-        self.refuse();
+        self.counters.refused += 1;
         let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
         Status::new(code, "")
     }
 
-    /// Counts a request refused for a reason of its stream's.
-    pub(crate) fn refuse(&mut self) {
-        self.counters.refused += 1;
-    }
-
     /// Counts a request for which there is no place or no memory.
-    pub(crate) fn refuse_busy(&mut self) {
-        self.refuse();
+    fn refuse_busy(&mut self) {
+        self.counters.refused += 1;
         self.counters.busy += 1;
-    }
-
-    /// Counts a stream whose peer broke the format.
-    pub(crate) fn violation(&mut self, stream: ConnectionKey, now: Timestamp) {
-        self.counters.violations += 1;
-        self.trouble(stream, Trouble::Breach, now);
-    }
-
-    /// Counts a stream whose time was over.
-    pub(crate) fn timed_out(&mut self, stream: ConnectionKey, timer: Timer, now: Timestamp) {
-        self.counters.timed_out(timer);
-        match timer {
-            Timer::Message | Timer::OtherFormat | Timer::Write => {
-                self.trouble(stream, Trouble::Timeout, now);
-            }
-            // An empty stream is seen when it is closed.
-            Timer::FirstByte | Timer::Idle => {}
-        }
-    }
-
-    /// Notes what a peer costs for nothing. All streams of one that is cut off are reset when
-    /// they come here next, and new ones at once.
-    pub(crate) fn trouble(&mut self, stream: ConnectionKey, trouble: Trouble, now: Timestamp) {
-        let Some((_, peer)) = self.connections.get_mut(stream) else { return };
-        if peer.patience.spend(trouble, now) {
-            self.counters.cut_off += 1;
-        }
-    }
-
-    /// The load in thousandths, as the wire tells it.
-    pub(crate) fn load(&self) -> u16 {
-        u16::try_from(self.limit.load()).unwrap_or(u16::MAX)
     }
 }
 

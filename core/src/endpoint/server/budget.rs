@@ -4,14 +4,14 @@ use crate::config::ServerConfig;
 
 /// The limits on bytes held for a stream, a peer and all peers together, and how many are.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     stream: usize,
     peer: usize,
     server: usize,
     used: usize,
 }
 
-impl Budget {
+impl MemoryBudget {
     pub(super) fn configured(config: &ServerConfig) -> Self {
         Self {
             stream: config.max_memory_per_stream(),
@@ -32,8 +32,12 @@ impl Budget {
         after <= self.stream && others(peer) <= self.peer && others(self.used) <= self.server
     }
 
-    /// A stream that held `before` bytes holds `after`.
-    pub(super) fn change(&mut self, before: usize, after: usize) {
-        self.used = self.used.saturating_sub(before).saturating_add(after);
+    /// A stream that held `memory` holds `after`, and so its peer so much more or less.
+    pub(super) fn charge(&mut self, memory: &mut usize, after: usize, peer: &mut usize) {
+        let before = core::mem::replace(memory, after);
+        if before != after {
+            *peer = peer.saturating_sub(before).saturating_add(after);
+            self.used = self.used.saturating_sub(before).saturating_add(after);
+        }
     }
 }

@@ -6,6 +6,7 @@
 use core::time::Duration;
 
 use crate::config::{ConfigError, ServerConfig, check};
+use crate::connection::Samples;
 use crate::time::Timestamp;
 
 /// The whole of which policies' parameters are shares.
@@ -284,6 +285,26 @@ impl Limit {
             }
         }
         self.active = self.active.saturating_sub(1);
+    }
+
+    /// As many requests are no longer at work as `samples` says, and so many of those began each on
+    /// the place of another one.
+    pub(super) fn settle(&mut self, now: Timestamp, samples: Samples, renewed: u32) {
+        self.handle_timeout(now);
+        let counted = match self.policy {
+            LimitPolicy::Fixed => 0,
+            // Each beginning is a sample of the load, and each end.
+            LimitPolicy::LoadFactor { .. } => samples.ended.saturating_add(renewed),
+            LimitPolicy::Aimd { .. } | LimitPolicy::Gradient { .. } => samples.counted,
+        };
+        if counted > 0 {
+            let window = self.sample();
+            window.samples = window.samples.saturating_add(counted - 1);
+            window.latency = window.latency.saturating_add(u128::from(samples.latency));
+            window.dropped |= samples.dropped;
+        }
+        let left = samples.ended.saturating_sub(renewed);
+        self.active = self.active.saturating_sub(left as usize);
     }
 
     /// A request was refused because the limit was reached. A reading of the load, no more: the

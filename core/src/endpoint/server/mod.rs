@@ -9,11 +9,11 @@ mod share;
 mod stats;
 mod streams;
 
-pub use admission::{Gate, RegisterError};
+pub use admission::{Admission, RegisterError};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stats::ServerStats;
 pub use streams::ConnectionKey;
 
-pub(crate) use admission::{Outcome, busy};
-pub(crate) use penalty::Trouble;
-pub(crate) use stats::Timer;
+pub(crate) use admission::busy;
+pub(crate) use penalty::Offence;
+pub(crate) use stats::StreamTimer;

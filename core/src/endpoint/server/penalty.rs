@@ -19,7 +19,7 @@ const REMEMBERED: usize = 1024;
 
 /// What costs a server more than the peer, for nothing.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Offence {
     /// A frame of so many bytes without an effect: of an unknown kind, settings, a cancellation of
     /// nothing.
     Frame(usize),
@@ -35,8 +35,9 @@ pub(crate) enum Trouble {
     Breach,
 }
 
-impl Trouble {
-    fn points(self) -> u32 {
+impl Offence {
+    /// What it takes of a peer's points.
+    pub(crate) fn points(self) -> u32 {
         match self {
             Self::Frame(len) => 1 + u32::try_from(len / 1024).unwrap_or(FULL),
             Self::Cancel => CANCELLED,
@@ -52,19 +53,19 @@ impl Trouble {
     }
 }
 
-/// The patience with one peer: a token bucket. Honest peers are far from its bottom, since each
+/// The penalty score of one peer, kept as what is left of it: a token bucket. Honest peers are far from its bottom, since each
 /// answer they get makes up for a cancellation; who reaches it is cut off, and gets nothing until
 /// half is there again. After the budgets that HTTP/2 servers have against rapid resets
 /// (CVE-2023-44487) and floods of empty frames (CVE-2019-9518).
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Penalty {
     points: u32,
     /// Up to when points have come back.
     at: Timestamp,
     lost: bool,
 }
 
-impl Patience {
+impl Penalty {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self { points: FULL, at: now, lost: false }
     }
@@ -79,15 +80,16 @@ impl Patience {
         self.lost &= self.points < ENOUGH;
     }
 
-    pub(crate) fn earn(&mut self) {
-        self.points = self.points.saturating_add(EARNED).min(FULL);
+    /// So many requests were answered.
+    pub(crate) fn earn(&mut self, answered: u32) {
+        self.points = self.points.saturating_add(answered.saturating_mul(EARNED)).min(FULL);
     }
 
-    /// Whether this was too much.
+    /// Takes the points of [offences](Offence::points). Whether that was too much.
     #[must_use]
-    pub(crate) fn spend(&mut self, trouble: Trouble, now: Timestamp) -> bool {
+    pub(crate) fn spend(&mut self, points: u32, now: Timestamp) -> bool {
         self.refill(now);
-        self.points = self.points.saturating_sub(trouble.points());
+        self.points = self.points.saturating_sub(points);
         let too_much = self.points == 0 && !self.lost;
         self.lost |= too_much;
         too_much
@@ -103,36 +105,36 @@ impl Patience {
     }
 }
 
-/// Peers without streams that made trouble a short while ago.
+/// Peers without streams that have committed offences a short while ago.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
-    peers: BTreeMap<PeerId, Patience>,
+pub(crate) struct Remembered {
+    peers: BTreeMap<PeerId, Penalty>,
     purged: Option<Timestamp>,
 }
 
-impl Memory {
-    /// The patience with a peer that opens its first stream.
-    pub(crate) fn take(&mut self, peer: &PeerId, now: Timestamp) -> Patience {
-        self.peers.remove(peer).unwrap_or_else(|| Patience::new(now))
+impl Remembered {
+    /// The score of a peer that opens its first stream.
+    pub(crate) fn take(&mut self, peer: &PeerId, now: Timestamp) -> Penalty {
+        self.peers.remove(peer).unwrap_or_else(|| Penalty::new(now))
     }
 
     /// A peer has closed its last stream.
-    pub(crate) fn keep(&mut self, peer: PeerId, mut patience: Patience, now: Timestamp) {
-        patience.refill(now);
-        if patience.is_full() {
+    pub(crate) fn keep(&mut self, peer: PeerId, mut penalty: Penalty, now: Timestamp) {
+        penalty.refill(now);
+        if penalty.is_full() {
             return;
         }
         let waited = |purged: Timestamp| now.since(purged) >= Duration::from_secs(1);
         if self.peers.len() == REMEMBERED && self.purged.is_none_or(waited) {
             self.purged = Some(now);
-            self.peers.retain(|_, patience| {
-                patience.refill(now);
-                !patience.is_full()
+            self.peers.retain(|_, penalty| {
+                penalty.refill(now);
+                !penalty.is_full()
             });
         }
         // Whoever can fill this with names can as well have a new name each time.
         if self.peers.len() < REMEMBERED {
-            self.peers.insert(peer, patience);
+            self.peers.insert(peer, penalty);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Raw streams that peers open: no frames, and a limit of their own.
 
-use super::admission::Gate;
+use super::admission::Admission;
 use super::streams::ConnectionKey;
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 
-impl Gate {
+impl Admission {
     /// Lets in a raw stream. It has a place among
     /// [`max_raw_streams`](crate::ServerConfig::max_raw_streams), from here until it is
     /// [closed](Self::close_raw), and is no request: the limit of those and the load do not change.
@@ -20,11 +20,11 @@ impl Gate {
         protocol: &ProtocolName,
         now: Timestamp,
     ) -> Result<ConnectionKey, Status> {
-        let key = self.open(peer, protocol, None, now);
+        let key = self.open_stream(peer, protocol, None, now);
         match self.admit_raw(key) {
             Ok(()) => Ok(key),
             Err(status) => {
-                self.close(key, now);
+                self.forget(key, now);
                 Err(status)
             }
         }
@@ -33,6 +33,6 @@ impl Gate {
     /// A raw stream is not used any more. To be called once for each that was let in.
     pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
         self.release_raw(key);
-        self.close(key, now);
+        self.forget(key, now);
     }
 }

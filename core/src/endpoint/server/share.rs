@@ -77,13 +77,14 @@ impl Shares {
         *protocol += 1;
     }
 
-    /// A place is given back; nothing of the protocol's if it is [gone](Self::forget).
-    pub(super) fn give(&mut self, peer: &mut usize, protocol: Option<&mut usize>) {
-        self.taken = self.taken.saturating_sub(1);
-        *peer = peer.saturating_sub(1);
+    /// So many places are given back, more than none; nothing of the protocol's if it is
+    /// [gone](Self::forget).
+    pub(super) fn give(&mut self, count: usize, peer: &mut usize, protocol: Option<&mut usize>) {
+        self.taken = self.taken.saturating_sub(count);
+        *peer = peer.saturating_sub(count);
         self.peers = self.peers.saturating_sub(usize::from(*peer == 0));
         if let Some(protocol) = protocol {
-            *protocol = protocol.saturating_sub(1);
+            *protocol = protocol.saturating_sub(count);
             self.protocols = self.protocols.saturating_sub(usize::from(*protocol == 0));
         }
     }

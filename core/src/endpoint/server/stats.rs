@@ -1,5 +1,7 @@
 //! What is counted.
 
+use crate::connection::Events;
+
 /// Counters of a server since it began, and how it stands. At every instant
 /// `started == ok + failed + abandoned + in_flight`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
@@ -59,7 +61,7 @@ pub struct ServerStats {
 
 /// A timer of a stream that ran out.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Timer {
+pub(crate) enum StreamTimer {
     FirstByte,
     Message,
     OtherFormat,
@@ -68,13 +70,22 @@ pub(crate) enum Timer {
 }
 
 impl ServerStats {
-    pub(crate) fn timed_out(&mut self, timer: Timer) {
+    /// Counts what a stream reports.
+    pub(crate) fn add(&mut self, events: &Events) {
+        self.started += u64::from(events.renewed);
+        self.ok += u64::from(events.ok);
+        self.failed += u64::from(events.failed);
+        self.abandoned += u64::from(events.abandoned);
+        self.refused += u64::from(events.refused);
+        self.busy += u64::from(events.busy);
+        self.violations += u64::from(events.violations);
+        let Some(timer) = events.timed_out else { return };
         *match timer {
-            Timer::FirstByte => &mut self.first_byte_timeouts,
-            Timer::Message => &mut self.message_timeouts,
-            Timer::OtherFormat => &mut self.other_format,
-            Timer::Write => &mut self.write_timeouts,
-            Timer::Idle => &mut self.idle_timeouts,
+            StreamTimer::FirstByte => &mut self.first_byte_timeouts,
+            StreamTimer::Message => &mut self.message_timeouts,
+            StreamTimer::OtherFormat => &mut self.other_format,
+            StreamTimer::Write => &mut self.write_timeouts,
+            StreamTimer::Idle => &mut self.idle_timeouts,
         } += 1;
     }
 }

@@ -4,14 +4,14 @@ use alloc::collections::BTreeMap;
 use slotmap::{SlotMap, new_key_type};
 
 use super::admission::ProtocolKey;
-use super::penalty::{self, Patience};
+use super::penalty::{Penalty, Remembered};
 use crate::endpoint::stream_info::ConnectionInfo;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::Format;
 
 new_key_type! {
-    /// An open stream as the gate knows it.
+    /// An open stream as admission control knows it.
     pub struct ConnectionKey;
 
     /// A peer with open streams.
@@ -44,11 +44,11 @@ pub(super) struct Peer {
     pub(super) requests: usize,
     pub(super) raws: usize,
     pub(super) memory: usize,
-    pub(super) patience: Patience,
+    pub(super) penalty: Penalty,
 }
 
 /// All streams and their peers. A peer is known for as long as it has a stream open, and a while
-/// longer if it made trouble.
+/// longer after an offence.
 ///
 /// Peers are looked up by name when a stream opens, in a tree: their names are theirs to choose,
 /// and a hash without a secret could be made to collide.
@@ -57,7 +57,7 @@ pub(super) struct Connections {
     pub(super) open: SlotMap<ConnectionKey, Connection>,
     pub(super) peers: SlotMap<PeerKey, Peer>,
     by_id: BTreeMap<PeerId, PeerKey>,
-    gone: penalty::Memory,
+    gone: Remembered,
 }
 
 impl Connections {
@@ -70,12 +70,12 @@ impl Connections {
         now: Timestamp,
     ) -> ConnectionKey {
         let peer = *self.by_id.entry(id).or_insert_with(|| {
-            let patience = self.gone.take(&id, now);
-            self.peers.insert(Peer { id, streams: 0, requests: 0, raws: 0, memory: 0, patience })
+            let penalty = self.gone.take(&id, now);
+            self.peers.insert(Peer { id, streams: 0, requests: 0, raws: 0, memory: 0, penalty })
         });
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.streams += 1;
-            peer.patience.refill(now);
+            peer.penalty.refill(now);
         }
         self.open.insert(Connection {
             peer,
@@ -110,13 +110,7 @@ impl Connections {
             && let Some(peer) = self.peers.remove(connection.peer)
         {
             self.by_id.remove(&peer.id);
-            self.gone.keep(peer.id, peer.patience, now);
-        }
-    }
-
-    pub(super) fn touch(&mut self, key: ConnectionKey, now: Timestamp) {
-        if let Some(connection) = self.open.get_mut(key) {
-            connection.last_active = connection.last_active.max(now);
+            self.gone.keep(peer.id, peer.penalty, now);
         }
     }
 

@@ -6,6 +6,7 @@
 //! nothing after the end of a stream, one outcome for each request, no deadline in the past, and
 //! counters that add up.
 
+mod attached;
 mod client;
 pub(crate) mod endpoints;
 pub(crate) mod nodes;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pointsub_core::{PeerId, StreamOp, Timestamp};
 
+pub(crate) use attached::Attached;
 pub(crate) use client::{ClientScript, asked_at, timed_out, without_retries};
 pub(crate) use server::{ServerScript, check_counters};
 pub(crate) use wire::{

@@ -53,13 +53,13 @@ impl Server {
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.hub.state.lock().gate.is_running()
+        self.hub.state.lock().admission.is_running()
     }
 
     /// Counters so far, and how things stand.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        self.hub.state.lock().gate.stats()
+        self.hub.state.lock().admission.stats()
     }
 
     /// All streams that peers have open at this server, in no particular order. No request is let
@@ -67,7 +67,7 @@ impl Server {
     #[must_use]
     pub fn connections_info(&self) -> Vec<ConnectionInfo> {
         let clock = self.hub.clock;
-        let infos = self.hub.state.lock().gate.connections_info(clock.now());
+        let infos = self.hub.state.lock().admission.connections_info(clock.now());
         infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
     }
 

@@ -13,8 +13,8 @@ use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
-use pointsub_core::connection::{CallId, ServerStream};
-use pointsub_core::endpoint::{ConnectionKey, Gate, RegisterError};
+use pointsub_core::connection::{CallId, ServerReport, ServerStream};
+use pointsub_core::endpoint::{Admission, ConnectionKey, RegisterError};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
@@ -26,6 +26,10 @@ use crate::connection::buffers;
 use crate::connection::negotiation::{Speaks, WireName};
 use crate::peer;
 use crate::runtime::Executor;
+
+/// Bytes that a served stream may hold beside the request that was admitted, for those that follow
+/// it, until it reports. They count in the budgets meanwhile.
+const ALLOWANCE: usize = 64 * 1024;
 
 pub(crate) struct ServerHub {
     pub(crate) local: PeerId,
@@ -41,8 +45,8 @@ pub(crate) struct ServerHub {
 }
 
 pub(crate) struct State {
-    pub(crate) gate: Gate,
-    /// Of every protocol that the gate knows.
+    pub(crate) admission: Admission,
+    /// Of every protocol that admission control knows.
     services: BTreeMap<ProtocolName, Service>,
     /// The next listener's.
     listening: u64,
@@ -125,6 +129,7 @@ impl Lane {
 /// A stream that was taken on.
 pub(crate) struct Accepted {
     pub(crate) machine: ServerStream,
+    pub(crate) key: ConnectionKey,
     /// Who answers its requests; nobody if it is refused.
     pub(crate) handler: Option<Arc<dyn Handler>>,
     pub(crate) lane: Arc<Lane>,
@@ -138,7 +143,7 @@ impl ServerHub {
         executor: Executor,
     ) -> Arc<Self> {
         let state = Mutex::new(State {
-            gate: Gate::new(&config),
+            admission: Admission::new(&config),
             services: BTreeMap::new(),
             listening: 0,
             names: Arc::default(),
@@ -184,7 +189,7 @@ impl ServerHub {
         if state.ended {
             return Err(RegisterError::Closed);
         }
-        state.gate.register(protocol)?;
+        state.admission.register(protocol)?;
         let service = service(&mut state);
         state.services.insert(protocol.clone(), service);
         state.rename();
@@ -204,7 +209,7 @@ impl ServerHub {
 
     pub(crate) fn unregister(&self, protocol: &ProtocolName) -> bool {
         let mut state = self.state.lock();
-        let known = state.gate.unregister(protocol.as_str());
+        let known = state.admission.unregister(protocol.as_str());
         let service = state.services.remove(protocol);
         state.rename();
         // What a handler owns may ask the server something as it is dropped.
@@ -232,26 +237,28 @@ impl ServerHub {
         has_room: bool,
     ) -> Accepted {
         let (now, peer, lane) = (self.clock.now(), peer::to_core(peer), Arc::<Lane>::default());
-        let State { gate, services, lanes, .. } = &mut *self.state.lock();
-        let handler = match services.get(protocol) {
+        let mut machine = ServerStream::new(format, &self.config, now)
+            .with_buffers(buffers::shared())
+            .with_allowance(ALLOWANCE);
+        let mut state = self.state.lock();
+        let handler = match state.services.get(protocol) {
             Some(Service::Handler(handler)) if has_room => Some(handler.clone()),
             _ => None,
         };
-        let machine = if handler.is_some() {
-            let machine = ServerStream::new(peer, protocol, format, &self.config, gate, now)
-                .with_buffers(buffers::shared());
-            lanes.insert(machine.key(), lane.clone());
-            machine
-        } else {
-            ServerStream::refused(peer, protocol, format, &self.config, gate, now)
-        };
-        Accepted { machine, handler, lane }
+        let served = handler.is_some();
+        let (key, verdict) = state.admission.open(peer, protocol, format, served, now);
+        if served {
+            state.lanes.insert(key, lane.clone());
+        }
+        drop(state);
+        machine.handle_verdict(verdict, now);
+        Accepted { machine, key, handler, lane }
     }
 
     /// Ends an idle one of these streams, if there is one, in favour of another.
     pub(crate) fn make_room(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
         let mut state = self.state.lock();
-        let key = state.gate.make_room(among);
+        let key = state.admission.make_room(among);
         let lane = key.and_then(|key| state.lanes.get(key).cloned());
         drop(state);
         lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()
@@ -259,11 +266,11 @@ impl ServerHub {
 
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
-    pub(crate) fn close(&self, machine: &mut ServerStream, unconfirmed: bool) {
+    pub(crate) fn close(&self, key: ConnectionKey, report: ServerReport, unconfirmed: bool) {
         let now = self.clock.now();
         let state = &mut *self.state.lock();
-        machine.close(&mut state.gate, now);
-        state.lanes.remove(machine.key());
+        state.admission.close(key, report, now);
+        state.lanes.remove(key);
         state.stopped.unconfirmed += u64::from(unconfirmed);
         state.finish_stop();
     }
@@ -278,9 +285,9 @@ impl ServerHub {
     ) {
         let (now, line) = (self.clock.now(), Arc::<Line>::default());
         let mut state = self.state.lock();
-        let State { gate, services, lines, .. } = &mut *state;
+        let State { admission, services, lines, .. } = &mut *state;
         let Some(Service::Listener(_, listener)) = services.get(protocol) else { return };
-        let Ok(key) = gate.accept_raw(peer::to_core(&peer), protocol, now) else { return };
+        let Ok(key) = admission.accept_raw(peer::to_core(&peer), protocol, now) else { return };
         lines.insert(key, line.clone());
         let listener = listener.clone();
         drop(state);
@@ -295,7 +302,7 @@ impl ServerHub {
         let now = self.clock.now();
         let state = &mut *self.state.lock();
         if state.lines.remove(key).is_some() {
-            state.gate.close_raw(key, now);
+            state.admission.close_raw(key, now);
             state.finish_stop();
         }
     }
@@ -309,12 +316,12 @@ impl ServerHub {
         let (sender, receiver) = oneshot::channel();
         let (guard, guarded) = oneshot::channel();
         let mut state = self.state.lock();
-        if !state.gate.is_draining() {
+        if !state.admission.is_draining() {
             state.stopped = Stopped::default();
-            state.abandoned_before = state.gate.stats().abandoned;
+            state.abandoned_before = state.admission.stats().abandoned;
         }
         state.ended |= end;
-        state.gate.drain();
+        state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.stopping.extend([sender, guard]);
         let lanes = state.lanes();
@@ -342,7 +349,7 @@ impl ServerHub {
     pub(crate) fn abandon(&self) {
         let mut state = self.state.lock();
         state.ended = true;
-        state.gate.drain();
+        state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.names = Arc::default();
         drop(state);
@@ -356,13 +363,13 @@ impl ServerHub {
         let now = self.clock.now();
         let mut state = self.state.lock();
         // It has stopped, and what is at work now is at work for its next life.
-        if !state.gate.is_draining() {
+        if !state.admission.is_draining() {
             return;
         }
         let lanes = state.lanes();
         let lines: Vec<(ConnectionKey, Arc<Line>)> = state.lines.drain().collect();
         for (key, _) in &lines {
-            state.gate.close_raw(*key, now);
+            state.admission.close_raw(*key, now);
         }
         state.finish_stop();
         drop(state);
@@ -398,11 +405,11 @@ impl State {
     }
 
     fn finish_stop(&mut self) {
-        if self.lanes.is_empty() && self.lines.is_empty() && self.gate.is_draining() {
+        if self.lanes.is_empty() && self.lines.is_empty() && self.admission.is_draining() {
             if !self.ended {
-                self.gate.reopen();
+                self.admission.reopen();
             }
-            self.stopped.cut_off = self.gate.stats().abandoned - self.abandoned_before;
+            self.stopped.cut_off = self.admission.stats().abandoned - self.abandoned_before;
             for waiting in self.stopping.drain(..) {
                 let _gone = waiting.send(self.stopped);
             }

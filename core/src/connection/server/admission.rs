@@ -1,0 +1,328 @@
+//! Questions of a served stream to admission control, and the verdicts on them.
+
+use super::answer::Answering;
+use super::report::{Ask, Events, Grant, ServerReport, ServerVerdict};
+use super::stream::{ServerStream, ServerStreamEvent};
+use crate::endpoint::SampleOutcome;
+use crate::error::{Delivery, Status, StatusCode};
+use crate::time::{Timestamp, earliest};
+use crate::wire::Format;
+use crate::wire::compress::Payload;
+
+/// So many requests one after the other may use a place before the stream asks for one again.
+const MAX_RENEWALS: u32 = 64;
+
+/// A request that waits to be let in.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    wire_id: u64,
+    payload: Payload,
+    pub(super) deadline: Option<Timestamp>,
+    bytes: usize,
+}
+
+/// A question that is under way.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Request,
+    /// The same, but its request does not wait any longer.
+    Withdrawn,
+    /// For the answer that waits longest.
+    Answer,
+    /// For the decoder.
+    Frame,
+}
+
+/// What a stream knows of the rest of the server, as it was when it last heard from there.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// So many bytes the stream may hold.
+    pub(super) room: usize,
+    idle: bool,
+    active: Timestamp,
+    /// Requests at work, and how many there may be.
+    at_work: u32,
+    limit: u32,
+}
+
+/// What a stream has to tell, to ask, and to wait for.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// To be reported.
+    pub(super) events: Events,
+    pub(super) known: Known,
+    /// When bytes last came or left.
+    pub(super) active: Timestamp,
+    /// A report, or the stream's opening, is under way, and its verdict will come.
+    reported: bool,
+    pub(super) asked: Option<Asked>,
+    /// The request that waits for a place, or for its turn on one.
+    pub(super) waiting: Option<Waiting>,
+    /// A place that no request uses yet.
+    pub(super) place: bool,
+    /// Places of requests that ended since the last report, which others can have.
+    pub(super) free: u32,
+    renewals: u32,
+    /// What the decoder needs, and at best.
+    pub(super) wanted: Option<(usize, usize)>,
+    /// Whether it gets it.
+    pub(super) granted: Option<bool>,
+    /// Room that is asked for beside a place.
+    spare: usize,
+}
+
+impl Exchange {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            events: Events::default(),
+            known: Known { room: 0, idle: false, active: now, at_work: 0, limit: 1 },
+            active: now,
+            reported: true,
+            asked: None,
+            waiting: None,
+            place: false,
+            free: 0,
+            renewals: 0,
+            wanted: None,
+            granted: None,
+            spare: 0,
+        }
+    }
+
+    /// Whether what the peer sends is not looked at before a verdict comes.
+    pub(super) const fn is_waiting_for_verdict(&self) -> bool {
+        self.waiting.is_some() || self.wanted.is_some() && self.granted.is_none()
+    }
+
+    /// The decoder needs no room any more.
+    pub(super) fn want_nothing(&mut self) {
+        (self.wanted, self.granted) = (None, None);
+    }
+
+    /// The load in thousandths, without what has ended since.
+    pub(super) fn load(&self) -> u16 {
+        let ended = self.events.samples.ended.saturating_sub(self.events.renewed);
+        let at_work = u64::from(self.known.at_work.saturating_sub(ended));
+        u16::try_from(at_work * 1000 / u64::from(self.known.limit.max(1))).unwrap_or(u16::MAX)
+    }
+}
+
+impl ServerStream {
+    /// The same stream with room for `bytes` more with each place. While a place is in use and that
+    /// much is not, further requests are let in on the same place, one after the other: for a driver
+    /// that answers many requests before it reports.
+    #[must_use]
+    pub fn with_allowance(mut self, bytes: usize) -> Self {
+        self.exchange.spare = bytes;
+        self
+    }
+
+    /// Whether there is a question that [`take_report`](Self::take_report) has not taken.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        let exchange = &self.exchange;
+        let request = exchange.waiting.is_some() && !exchange.place;
+        let frame = exchange.wanted.is_some() && exchange.granted.is_none();
+        !exchange.reported && (request || frame || !self.answers.is_empty())
+    }
+
+    /// Whether something has happened that admission control counts, beside bytes that came or left.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.exchange.events.any
+    }
+
+    /// What admission control is to be told, if there is news. Its verdict goes to
+    /// [`handle_verdict`](Self::handle_verdict). There is one report under way at a time: until the
+    /// verdict comes, and before that on the stream's opening, news is summed up.
+    pub fn take_report(&mut self) -> Option<ServerReport> {
+        if self.exchange.reported {
+            return None;
+        }
+        let ask = if self.is_asking() { self.ask() } else { None };
+        let (held, idle) = (self.held(), self.is_idle());
+        let granted = self.exchange.place || self.exchange.granted == Some(true);
+        let Exchange { events, known, active, .. } = &mut self.exchange;
+        // What was just granted is to be used first.
+        let holds = known.room == held || known.room > held && granted;
+        let stands = holds && (known.idle, known.active) == (idle, *active);
+        if stands && ask.is_none() && !events.any {
+            return None;
+        }
+        (known.room, known.idle, known.active) = (held, idle, *active);
+        let events = core::mem::take(events);
+        let active = *active;
+        self.exchange.free = 0;
+        self.exchange.reported = true;
+        Some(ServerReport { events, held, idle, active, ask, withdrawn: false })
+    }
+
+    pub(super) fn last_report(&mut self) -> ServerReport {
+        let active = self.exchange.active;
+        let events = core::mem::take(&mut self.exchange.events);
+        // One that is under way is not taken in any more.
+        let withdrawn = matches!(self.exchange.asked, Some(Asked::Request | Asked::Withdrawn));
+        ServerReport { events, held: 0, idle: false, active, ask: None, withdrawn }
+    }
+
+    fn ask(&mut self) -> Option<Ask> {
+        let held = self.held();
+        let (asked, ask) = if let Some(answer) = self.answers.front() {
+            let bytes = held.saturating_add(answer.len());
+            (Asked::Answer, Ask::Room { bytes, best: bytes })
+        } else if self.exchange.waiting.is_some() {
+            (Asked::Request, Ask::Request { spare: self.exchange.spare })
+        } else {
+            let (bytes, best) = self.exchange.wanted?;
+            let elsewhere = self.held_elsewhere();
+            let with = |bytes: usize| elsewhere.saturating_add(bytes);
+            (Asked::Frame, Ask::Room { bytes: with(bytes), best: with(best) })
+        };
+        self.exchange.asked = Some(asked);
+        Some(ask)
+    }
+
+    /// Takes in a verdict. Whatever became of the stream since it asked, nothing is lost: a place
+    /// that nobody needs any more is given back with the next report.
+    pub fn handle_verdict(&mut self, verdict: ServerVerdict, now: Timestamp) {
+        self.link.advance_clock(now);
+        let ServerVerdict { answer, room, active, limit, cut_off } = verdict;
+        let known = &mut self.exchange.known;
+        (known.room, known.at_work, known.limit) = (room, active, limit);
+        self.exchange.renewals = 0;
+        self.exchange.reported = false;
+        if let Some(answer) = answer {
+            self.on_grant(answer);
+        }
+        if cut_off && self.link.is_open() {
+            self.link.reset();
+            self.abandon_all();
+        }
+        self.settle();
+    }
+
+    fn on_grant(&mut self, grant: Grant) {
+        if grant == Grant::Unserved {
+            self.refused = true;
+            return self.drain(self.link.now);
+        }
+        match (self.exchange.asked.take(), grant) {
+            (Some(Asked::Request), Grant::Place) => self.exchange.place = true,
+            (_, Grant::Place) => {
+                self.exchange.place = true;
+                self.give_back_place();
+            }
+            (Some(Asked::Withdrawn), _) => {}
+            (_, Grant::Refused(status)) => {
+                if let Some(waiting) = self.exchange.waiting.take() {
+                    self.work -= waiting.bytes;
+                    self.refuse_request(waiting.wire_id, &status);
+                }
+            }
+            (Some(Asked::Answer), grant) => {
+                if let Some(answering) = self.answers.pop_front() {
+                    self.finish_answer(answering, grant == Grant::Room);
+                }
+            }
+            (_, grant) => {
+                let granted = self.exchange.wanted.map(|_| grant == Grant::Room);
+                self.exchange.granted = granted;
+            }
+        }
+    }
+
+    fn refuse_request(&mut self, wire_id: u64, status: &Status) {
+        if self.link.format == Format::Plain {
+            // The format has no way to say more than that.
+            return self.link.finish();
+        }
+        self.answer_failed(wire_id, status, Delivery::NotProcessed);
+        if status.code == StatusCode::NotFound {
+            // Should the protocol come back, it will not do so on this stream.
+            self.drain(self.link.now);
+        }
+    }
+
+    /// A request has come, and is let in at once if there is a place. Else it waits for one.
+    pub(super) fn admit(
+        &mut self,
+        wire_id: u64,
+        payload: Payload,
+        deadline: Option<Timestamp>,
+    ) -> Option<ServerStreamEvent> {
+        let bytes = super::calls::bytes_at_work(&payload);
+        if self.renew(bytes) {
+            return Some(self.begin(wire_id, payload, deadline));
+        }
+        self.work += bytes;
+        self.idle_due = None;
+        self.due = earliest(self.due, deadline);
+        self.exchange.waiting = Some(Waiting { wire_id, payload, deadline, bytes });
+        None
+    }
+
+    /// Lets a request in on the place of one that has ended since the last report.
+    fn renew(&mut self, bytes: usize) -> bool {
+        let fits = self.held().saturating_add(bytes) <= self.exchange.known.room;
+        let exchange = &mut self.exchange;
+        let renews = fits && exchange.free > 0 && exchange.renewals < MAX_RENEWALS;
+        if renews {
+            exchange.free -= 1;
+            exchange.renewals += 1;
+            exchange.events.renewed += 1;
+        }
+        renews
+    }
+
+    /// The request that has waited, if there is a place for it now.
+    pub(super) fn begin_waiting(&mut self) -> Option<ServerStreamEvent> {
+        if !self.exchange.place {
+            return None;
+        }
+        let waiting = self.exchange.waiting.take()?;
+        self.exchange.place = false;
+        self.work -= waiting.bytes;
+        Some(self.begin(waiting.wire_id, waiting.payload, waiting.deadline))
+    }
+
+    /// The caller's time was over before there was a place.
+    pub(super) fn expire_waiting(&mut self, now: Timestamp) {
+        let due = self.exchange.waiting.as_ref().and_then(|waiting| waiting.deadline);
+        if due.is_none_or(|due| due > now) {
+            self.due = earliest(self.due, due);
+            return;
+        }
+        if let Some(waiting) = self.drop_waiting() {
+            self.exchange.events.refuse();
+            let status = Status::new(StatusCode::DeadlineExceeded, "");
+            self.answer_failed(waiting.wire_id, &status, Delivery::NotProcessed);
+        }
+    }
+
+    /// Nobody waits for the request any more that has waited for a place.
+    pub(super) fn drop_waiting(&mut self) -> Option<Waiting> {
+        let waiting = self.exchange.waiting.take()?;
+        self.work -= waiting.bytes;
+        if self.exchange.asked == Some(Asked::Request) {
+            self.exchange.asked = Some(Asked::Withdrawn);
+        }
+        self.give_back_place();
+        Some(waiting)
+    }
+
+    fn give_back_place(&mut self) {
+        if core::mem::take(&mut self.exchange.place) {
+            self.exchange.events.abandon();
+            let now = self.link.now;
+            self.exchange.events.sample(super::calls::sample(now, SampleOutcome::Cancelled, now));
+        }
+    }
+
+    /// Nobody is there for the answers that wait for room.
+    pub(super) fn drop_answers(&mut self) {
+        for Answering { call, .. } in core::mem::take(&mut self.answers) {
+            self.exchange.events.abandon();
+            self.release_sample(&call, SampleOutcome::Cancelled);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The messages between a served stream and [admission control](crate::endpoint::Admission).
+
+use crate::endpoint::{Offence, Sample, SampleOutcome, StreamTimer};
+use crate::error::Status;
+use crate::time::Timestamp;
+
+/// What a [`ServerStream`](crate::connection::ServerStream) tells
+/// [`Admission`](crate::endpoint::Admission): what has happened since its last report, in sums, how
+/// the stream stands, and at most one question.
+///
+/// Reports of one stream are to arrive in the order in which they were made. Each is answered by one
+/// [`ServerVerdict`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "admission control counts what reports say"]
+pub struct ServerReport {
+    pub(crate) events: Events,
+    /// Bytes that the stream holds.
+    pub(crate) held: usize,
+    /// It has answered what it was asked, and nothing is on its way in or out.
+    pub(crate) idle: bool,
+    /// When bytes last came or left.
+    pub(crate) active: Timestamp,
+    pub(crate) ask: Option<Ask>,
+    /// It is the last one, and a place may be on its way to the stream.
+    pub(crate) withdrawn: bool,
+}
+
+impl ServerReport {
+    /// Whether it asks something, so that the stream waits for the verdict.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        self.ask.is_some()
+    }
+}
+
+/// A question of a stream.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// May a handler begin to work on a request? `held` has its bytes already; `spare` more are
+    /// welcome, for what follows it.
+    Request { spare: usize },
+    /// May the stream hold so many bytes, and if possible `best`?
+    Room { bytes: usize, best: usize },
+}
+
+/// What has happened on a stream since it last reported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Events {
+    /// Handlers that ended with an answer, with a failure, and after they were told to stop.
+    pub(crate) ok: u32,
+    pub(crate) failed: u32,
+    pub(crate) abandoned: u32,
+    /// Requests that began on the place of one of `ended()`, without a question.
+    pub(crate) renewed: u32,
+    /// What requests that are no longer at work tell about the server.
+    pub(crate) samples: Samples,
+    /// Requests that the stream itself refused, and those of them for want of room.
+    pub(crate) refused: u32,
+    pub(crate) busy: u32,
+    /// Times that the peer broke the format.
+    pub(crate) violations: u32,
+    pub(crate) timed_out: Option<StreamTimer>,
+    /// What the peer did, in points of its penalty.
+    pub(crate) offences: u32,
+    /// Whether anything of this is not zero.
+    pub(crate) any: bool,
+}
+
+impl Events {
+    /// Handlers that ended.
+    pub(crate) const fn ended(&self) -> u32 {
+        self.ok + self.failed + self.abandoned
+    }
+
+    /// A handler that was told to stop has ended, or a place was not used.
+    pub(crate) fn abandon(&mut self) {
+        self.any = true;
+        self.abandoned += 1;
+    }
+
+    pub(crate) fn offence(&mut self, offence: Offence) {
+        self.any = true;
+        self.offences = self.offences.saturating_add(offence.points());
+    }
+
+    pub(crate) fn refuse(&mut self) {
+        self.any = true;
+        self.refused += 1;
+    }
+
+    pub(crate) fn refuse_busy(&mut self) {
+        self.refuse();
+        self.busy += 1;
+    }
+
+    pub(crate) fn violation(&mut self) {
+        self.violations += 1;
+        self.offence(Offence::Breach);
+    }
+
+    pub(crate) fn timed_out(&mut self, timer: StreamTimer) {
+        self.any = true;
+        self.timed_out = Some(timer);
+        match timer {
+            StreamTimer::Message | StreamTimer::OtherFormat | StreamTimer::Write => {
+                self.offence(Offence::Timeout);
+            }
+            // An empty stream is seen when it is closed.
+            StreamTimer::FirstByte | StreamTimer::Idle => {}
+        }
+    }
+
+    pub(crate) fn sample(&mut self, sample: Sample) {
+        self.any = true;
+        self.samples.add(sample);
+    }
+}
+
+/// Several [`Sample`]s, in sums.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Samples {
+    /// Requests that are no longer at work.
+    pub(crate) ended: u32,
+    /// Those of them that were not cancelled, and the sum of their latencies in nanoseconds.
+    pub(crate) counted: u32,
+    pub(crate) latency: u64,
+    /// Whether one was dropped.
+    pub(crate) dropped: bool,
+}
+
+impl Samples {
+    pub(crate) fn add(&mut self, sample: Sample) {
+        self.ended += 1;
+        if sample.outcome != SampleOutcome::Cancelled {
+            self.counted += 1;
+            let nanos = u64::try_from(sample.latency.as_nanos()).unwrap_or(u64::MAX);
+            self.latency = self.latency.saturating_add(nanos);
+            self.dropped |= sample.outcome == SampleOutcome::Dropped;
+        }
+    }
+}
+
+/// What [`Admission`](crate::endpoint::Admission) says to a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a stream that has asked waits for it"]
+pub struct ServerVerdict {
+    /// The answer to the report's question.
+    pub(crate) answer: Option<Grant>,
+    /// So many bytes the stream may hold, until it reports again.
+    pub(crate) room: usize,
+    /// Requests at work at the whole server, and how many there may be.
+    pub(crate) active: u32,
+    pub(crate) limit: u32,
+    /// The peer has cost too much: the stream is reset.
+    pub(crate) cut_off: bool,
+}
+
+/// The answer to an [`Ask`], or to the opening of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// The stream has another place, for one handler.
+    Place,
+    /// The request is refused with this status.
+    Refused(Status),
+    /// The verdict's `room` is enough for what is needed.
+    Room,
+    /// There is no room.
+    NoRoom,
+    /// Nobody serves what the stream was opened for.
+    Unserved,
+}
+
+impl ServerVerdict {
+    /// Whether the stream is reset, because its peer has cost too much.
+    #[must_use]
+    pub const fn is_cut_off(&self) -> bool {
+        self.cut_off
+    }
+
+    /// Whether the stream that was opened is served.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        !matches!(self.answer, Some(Grant::Unserved))
+    }
+}
