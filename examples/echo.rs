@@ -40,7 +40,7 @@ async fn serve(address: Multiaddr) -> Result<(), Box<dyn Error>> {
     let node = Node::builder().listen(address).build().await?;
     node.server().register(&protocol()?, |request: Request| async move {
         eprintln!("{} bytes from {}", request.body.len(), request.peer);
-        Ok::<_, io::Error>(request.body)
+        request.body
     })?;
     eprintln!("Serving. In another terminal:");
     for address in node.addresses().await {

@@ -11,7 +11,7 @@
 //! let double = ProtocolName::new("/double/1.0.0")?;
 //! let server = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).build().await?;
 //! server.server().register(&double, |request: Request| async move {
-//!     Ok::<_, std::io::Error>(request.body.repeat(2))
+//!     request.body.repeat(2)
 //! })?;
 //!
 //! let client = Node::builder().build().await?;

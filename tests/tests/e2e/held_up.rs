@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{BoxFuture, Either, join_all, select};
 use libp2p_core::muxing::StreamMuxerBox;
@@ -17,7 +16,8 @@ use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
 use libp2p_swarm::{Config, Swarm};
 use pointsub_swarm::{
-    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Runtime, Security, ServerConfig,
+    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Response, Runtime, Security,
+    ServerConfig,
 };
 
 use crate::common::*;
@@ -50,7 +50,7 @@ async fn driven<T>(swarm: &mut Swarm<Behaviour>, until: impl Future<Output = T>)
 }
 
 #[track_caller]
-fn check(outcome: Result<Bytes, RequestError>, delivery: Delivery) {
+fn check(outcome: Result<Response, RequestError>, delivery: Delivery) {
     let error = outcome.expect_err("nobody answers");
     assert_eq!((error.cause, error.delivery), (Cause::Deadline, delivery));
 }

@@ -23,6 +23,7 @@ use pointsub_core::{
 use slotmap::SecondaryMap;
 
 use super::expiry::Deadlines;
+use super::local::Local;
 use super::ticket::{OpenTicket, Wanted};
 use crate::api::raw::{Line, Place, RawStream};
 use crate::clock::Clock;
@@ -43,7 +44,9 @@ pub(crate) struct ClientHub {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
     pub(super) deadlines: Arc<Deadlines>,
-    local: libp2p_identity::PeerId,
+    pub(super) local: libp2p_identity::PeerId,
+    /// Who answers instead of a network.
+    pub(super) answers: Option<Local>,
     state: Mutex<State>,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
@@ -116,11 +119,22 @@ impl ClientHub {
         local: libp2p_identity::PeerId,
         clock: Clock,
     ) -> Arc<Self> {
+        Self::answered_by(config, local, clock, None)
+    }
+
+    /// A client whose requests are answered without a network, if there is somebody who does.
+    pub(super) fn answered_by(
+        config: ClientConfig,
+        local: libp2p_identity::PeerId,
+        clock: Clock,
+        answers: Option<Local>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             clock,
             config: config.clone(),
             deadlines: Deadlines::new(clock),
             local,
+            answers,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
                 lanes: SecondaryMap::new(),
