@@ -25,6 +25,9 @@
 //! | to | use |
 //! |---|---|
 //! | start a node, connect, learn its addresses, shut it down | [`Node`], [`NodeBuilder`] |
+//! | learn who comes and goes, and on which path | [`Node::events`](pointsub_swarm::Node::events), [`NodeEvent`] |
+//! | fail in a handler, with a status or with any error | [`HandlerError`], [`IntoResponse`] |
+//! | test without a network | [`Request::new`], [`Client::from_fn`], [`NodeBuilder::in_memory`] |
 //! | serve a protocol, stop serving it, stop in good order | [`Server`], [`Handler`] |
 //! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
 //! | send it to the closest of several servers | [`Client::send_closest`], [`closest`] |

@@ -67,7 +67,6 @@ pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::ConnectionInfo;
-pub use connection::handler::{Judged, Open, ToHandler};
 pub use node::behaviour::Behaviour;
 pub use node::{
     ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
@@ -85,13 +84,20 @@ pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::endpoint::closest;
 pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
     ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,
     StatusCode,
 };
+
+/// How a server is chosen among several: [`Client::send_closest`].
+pub mod closest {
+    pub use pointsub_core::endpoint::closest::{
+        Candidate, Choices, Distance, MAX_NODES, Node, NodeError, PeakEwma, Point, Strategy,
+        Weighted, XorOrder,
+    };
+}
 
 /// Tells everyone who waits; those who have stopped waiting are skipped.
 fn notify(waiting: &mut Vec<futures::channel::oneshot::Sender<()>>) {

@@ -19,6 +19,7 @@ use super::event_loop::{Life, Parts};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
+use super::policy::Policies;
 use super::{Inner, Node};
 use crate::RelayConfig;
 use crate::connection::driver::Pumped;
@@ -52,6 +53,7 @@ pub struct NodeBuilder<R> {
     handshake_timeout: Duration,
     dialects: Dialects,
     in_memory: bool,
+    pub(super) policies: Policies,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -101,6 +103,7 @@ impl<R: Runtime> NodeBuilder<R> {
             handshake_timeout: HANDSHAKE,
             dialects: Dialects::default(),
             in_memory: false,
+            policies: Policies::default(),
             runtime: PhantomData,
         }
     }
@@ -235,6 +238,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let executor: crate::Executor = Arc::new(|future| R::spawn(future));
         let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
         let (client, server) = (pointsub.client(), pointsub.server());
+        self.policies.apply(&client);
         let limits = Limits::new(self.max_incoming as usize);
         let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)

@@ -12,6 +12,7 @@ mod events;
 mod key;
 mod limits;
 mod listening;
+mod policy;
 mod reservations;
 
 use std::fmt;

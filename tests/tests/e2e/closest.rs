@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,11 +15,18 @@ use pointsub_swarm::{
 
 use crate::common::*;
 
+async fn choosing(strategy: impl Strategy + 'static) -> Node {
+    Node::builder().client_config(once()).strategy(strategy).build().await.expect("a node")
+}
+
 /// Servers that answer their own names, and a client that is connected to all of them and orders
 /// them by distance alone.
 async fn farm(count: usize) -> (Vec<Node>, Node) {
-    let node = client(once()).await;
-    node.client().set_strategy(XorOrder);
+    farm_of(count, XorOrder).await
+}
+
+async fn farm_of(count: usize, strategy: impl Strategy + 'static) -> (Vec<Node>, Node) {
+    let node = choosing(strategy).await;
     let mut servers = Vec::new();
     for _ in 0..count {
         let server = start(ServerConfig::default(), once()).await;
@@ -219,9 +227,8 @@ fn what_is_known_of_nodes_was_seen() {
 #[test]
 fn two_choices_spread_the_load() {
     run(async {
-        let node = client(once()).await;
+        let node = choosing(PeakEwma).await;
         let client = node.client();
-        client.set_strategy(PeakEwma);
         let (opener, gate) = Gate::new();
         let mut servers = Vec::new();
         for _ in 0..3 {
@@ -277,18 +284,19 @@ fn a_drain_waits_for_a_call_that_rests() {
 #[test]
 fn a_strategy_may_use_the_client() {
     #[derive(Debug)]
-    struct Curious(Client);
+    struct Curious(Arc<OnceLock<Client>>);
     impl Strategy for Curious {
         fn cost(&self, candidate: &Candidate<'_>) -> u64 {
-            assert_eq!(self.0.server_nodes(&echo_name()).len(), 3);
-            assert!(self.0.stats().in_flight <= 1);
+            let client = self.0.get().expect("set before it is used");
+            assert_eq!(client.server_nodes(&echo_name()).len(), 3);
+            assert!(client.stats().in_flight <= 1);
             u64::from(candidate.node.in_flight())
         }
     }
     run(async {
-        let (servers, node) = farm(3).await;
-        let client = node.client();
-        client.set_strategy(Curious(client.clone()));
+        let known = Arc::new(OnceLock::new());
+        let (servers, node) = farm_of(3, Curious(known.clone())).await;
+        let client = known.get_or_init(|| node.client());
         let echo = echo_name();
         let answer = client.send_closest(&echo, "x").await.expect("an answer");
         // Those that are gone are passed over.

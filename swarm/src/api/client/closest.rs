@@ -125,12 +125,10 @@ impl Client {
         self.hub.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
     }
 
-    /// Replaces the strategy that chooses among the servers, for all clones of this client.
-    /// Default: [`Weighted`](pointsub_core::endpoint::closest::Weighted). It may use the client: no lock is held
-    /// while it is asked.
-    pub fn set_strategy(&self, strategy: impl Strategy + 'static) {
+    /// For all clones of this client.
+    pub(crate) fn set_strategy(&self, strategy: Arc<dyn Strategy>) {
         // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_strategy(Arc::new(strategy)));
+        let _before = self.hub.with_dispatcher(|d| d.set_strategy(strategy));
     }
 
     /// A request to the closest usable server of the protocol. Await it for the response; set

@@ -65,11 +65,10 @@ impl Client {
         }))
     }
 
-    /// Replaces the policy that decides whether and when a failed request is tried again, for all
-    /// clones of this client. It may use the client: no lock is held while it is asked.
-    pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
+    /// For all clones of this client.
+    pub(crate) fn set_retry_policy(&self, policy: Arc<dyn RetryPolicy>) {
         // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(Arc::new(policy)));
+        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(policy));
     }
 
     /// Counters so far.

@@ -32,12 +32,12 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 /// use pointsub_swarm::{BoxError, HandlerError, Request};
 ///
-/// async fn read(request: Request) -> Result<Vec<u8>, BoxError> {
-///     let name = std::str::from_utf8(&request.body)?; // the caller gets a reference
-///     if name.contains('/') {
-///         return Err(HandlerError::permission_denied("no folders").into()); // the caller reads this
+/// async fn double(request: Request) -> Result<String, BoxError> {
+///     let number: u64 = std::str::from_utf8(&request.body)?.parse()?; // the caller gets a reference
+///     if number == 0 {
+///         return Err(HandlerError::invalid_request("not zero").into()); // the caller reads this
 ///     }
-///     Ok(std::fs::read(name)?)
+///     Ok((number * 2).to_string())
 /// }
 /// ```
 #[derive(Debug)]
