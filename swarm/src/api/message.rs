@@ -107,11 +107,11 @@ impl IntoResponse for () {
     }
 }
 
-impl<T: IntoResponse, E: Into<BoxError>> IntoResponse for Result<T, E> {
+impl<T: IntoResponse, E: Into<BoxError> + 'static> IntoResponse for Result<T, E> {
     fn into_response(self) -> Result<Reply, HandlerError> {
         match self {
             Ok(reply) => reply.into_response(),
-            Err(error) => Err(HandlerError::from(error.into())),
+            Err(error) => Err(HandlerError::of_any(error)),
         }
     }
 }

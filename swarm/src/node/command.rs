@@ -89,7 +89,11 @@ impl Life {
         // A relay may be resting, without a listener.
         let asked = found.as_ref().map_or(&address, |(_, asked)| asked);
         let wanted = self.reservations.forget(asked);
-        let removed = found.is_some_and(|(id, _)| self.swarm.remove_listener(id));
+        let removed = found.is_some_and(|(id, _)| {
+            // Here and now: that it has closed is told later.
+            self.listening.closed(id);
+            self.swarm.remove_listener(id)
+        });
         wanted || removed
     }
 

@@ -26,6 +26,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// Plain peers only see the stream close.
 ///
+/// So is an `anyhow::Error` hidden. With feature `anyhow`, a `HandlerError` inside one stays what it is.
+///
 /// A handler that fails in several ways returns `Result<_, Box<dyn Error + Send + Sync>>`
 /// ([`BoxError`]): `?` takes every error into it, and a `HandlerError` inside it stays what it is.
 ///
@@ -101,6 +103,16 @@ impl HandlerError {
         Self::of(StatusCode::BadRequest, message)
     }
 
+    /// What a handler has failed with.
+    pub(crate) fn of_any<E: Into<BoxError> + 'static>(error: E) -> Self {
+        #[cfg(feature = "anyhow")]
+        let error = match of_anyhow(error) {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
+        Self::internal(error)
+    }
+
     fn of(code: StatusCode, message: impl Into<String>) -> Self {
         Self::from(Status::new(code, message))
     }
@@ -147,6 +159,26 @@ impl HandlerError {
         let reference = format!("{:016x}", RandomState::new().build_hasher().finish());
         tracing::warn!(%peer, %protocol, reference, error, "a handler has failed");
         Status::new(zero, format!("internal error, reference {reference}"))
+    }
+}
+
+/// An error of anyhow hides what it holds once it is boxed.
+#[cfg(feature = "anyhow")]
+fn of_anyhow<E: 'static>(error: E) -> Result<HandlerError, E> {
+    let mut error = Some(error);
+    let as_any: &mut dyn std::any::Any = &mut error;
+    let found = as_any.downcast_mut::<Option<anyhow::Error>>().and_then(Option::take);
+    match (found, error) {
+        (Some(found), _) => Ok(found.into()),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(HandlerError::internal("an error that is gone")),
+    }
+}
+
+#[cfg(feature = "anyhow")]
+impl From<anyhow::Error> for HandlerError {
+    fn from(error: anyhow::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::internal)
     }
 }
 
@@ -258,6 +290,18 @@ mod tests {
         ] {
             assert_eq!(hidden.message, "text");
         }
+    }
+
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn a_status_inside_an_error_of_anyhow_is_sent() {
+        use anyhow::{Context, anyhow};
+
+        let told = || Err::<(), _>(HandlerError::not_found("no room 7")).context("in the lobby");
+        assert_eq!(status_of(told(), false).code, StatusCode::NoSuchResource);
+        let hidden = || Err::<(), _>(anyhow!("disk full").context("cannot save"));
+        assert!(!status_of(hidden(), false).message.contains("disk"));
+        assert_eq!(status_of(hidden(), true).message, "cannot save: disk full");
     }
 
     #[test]
