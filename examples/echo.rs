@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pointsub_tokio::{Multiaddr, Node, ProtocolName, Request};
 
+const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
+
 const USAGE: &str = "usage: echo serve [LISTEN-ADDRESS]
        echo send ADDRESS [TEXT…]     without TEXT, sends standard input (at most 32 MiB)";
 
@@ -32,15 +34,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn protocol() -> Result<ProtocolName, Box<dyn Error>> {
-    Ok(ProtocolName::new("/echo/1.0.0")?)
-}
-
 async fn serve(address: Multiaddr) -> Result<(), Box<dyn Error>> {
     let node = Node::builder().listen(address).build().await?;
-    node.server().register(&protocol()?, |request: Request| async move {
+    node.server().register(&ECHO, |request: Request| async move {
         eprintln!("{} bytes from {}", request.body.len(), request.peer);
-        Ok::<_, io::Error>(request.body)
+        request.body
     })?;
     eprintln!("Serving. In another terminal:");
     for address in node.addresses().await {
@@ -56,7 +54,7 @@ async fn send(address: Multiaddr, body: Bytes) -> Result<(), Box<dyn Error>> {
     let node = Node::builder().build().await?;
     let peer = node.connect(address).await?;
     let (size, before) = (body.len(), Instant::now());
-    let answer = node.client().send(peer, &protocol()?, body).await?;
+    let answer = node.client().send(peer, &ECHO, body).await?;
     eprintln!("{size} bytes to {peer}, {} back, in {:?}", answer.len(), before.elapsed());
     io::stdout().lock().write_all(&answer)?;
     node.shutdown(Duration::from_secs(1)).await;

@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-const PROTOCOL: &str = "/forward/1.0.0";
+const PROTOCOL: ProtocolName = ProtocolName::from_static("/forward/1.0.0");
 /// How many TCP connections a node carries. Both ends allow some more, for streams that are about
 /// to end: a client at most 240, a server 256.
 const PER_NODE: usize = 200;
@@ -50,7 +50,7 @@ async fn expose(service: &str) -> Result<()> {
         .with_max_concurrent_conns(NODES * PER_NODE * 2);
     let node = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).server_config(config);
     let node = node.build().await?;
-    let mut listener = node.server().listen(&ProtocolName::new(PROTOCOL)?)?;
+    let mut listener = node.server().listen(&PROTOCOL)?;
     println!("forward to {} 127.0.0.1:0", node.address().await.ok_or("it listens nowhere")?);
     while let Some(stream) = listener.accept().await {
         let service = service.to_owned();
@@ -131,8 +131,7 @@ impl Nodes {
 }
 
 async fn carry(client: Client, peer: PeerId, tcp: TcpStream, _place: OwnedSemaphorePermit) {
-    let Ok(protocol) = ProtocolName::new(PROTOCOL) else { return };
-    match client.dial(peer, &protocol).await {
+    match client.dial(peer, &PROTOCOL).await {
         Ok(stream) => join(tcp, stream).await,
         Err(error) => refuse(&tcp, &format!("cannot reach {peer}: {error}")),
     }

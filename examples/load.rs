@@ -54,7 +54,7 @@ async fn run(
     let node = Node::builder().listen(listen).server_config(config).build().await?;
     node.server().register(&ProtocolName::new(PROTOCOL)?, |request: Request| async move {
         tokio::time::sleep(WORK).await;
-        Ok::<_, std::io::Error>(request.body)
+        request.body
     })?;
     let address = node.address().await.ok_or("it listens nowhere")?.to_string();
     let before = resident_mib();

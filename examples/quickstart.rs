@@ -9,21 +9,22 @@ use std::time::{Duration, Instant};
 
 use pointsub_tokio::{Delivery, HandlerError, Node, ProtocolName, Request};
 
+const CHAT: ProtocolName = ProtocolName::from_static("/chat/1.0.0");
+const NOBODY: ProtocolName = ProtocolName::from_static("/nobody/1.0.0");
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let chat = ProtocolName::new("/chat/1.0.0")?;
-
     println!("Two nodes start. Each makes itself a key; its Peer ID is the key's fingerprint.");
     let alice = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).build().await?;
     let bob = Node::builder().build().await?;
     println!("  alice  {}\n  bob    {}\n", alice.peer_id(), bob.peer_id());
 
-    println!("Alice serves {chat}: a handler is any async function from a request to bytes.");
-    alice.server().register(&chat, |request: Request| async move {
+    println!("Alice serves {CHAT}: a handler is any async function from a request to an answer.");
+    alice.server().register(&CHAT, |request: Request| async move {
         match std::str::from_utf8(&request.body) {
             Ok("") => Err(HandlerError::new(42, "say something")),
             Ok(text) => Ok(format!("alice heard {text:?}")),
-            Err(_) => Err(HandlerError::new(43, "that was no text")),
+            Err(_) => Err(HandlerError::invalid_request("that was no text")),
         }
     })?;
 
@@ -35,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = bob.client();
     for text in ["hello", "how are you?", ""] {
         print!("bob says {text:?}: ");
-        match client.send(alice.peer_id(), &chat, text).await {
+        match client.send(alice.peer_id(), &CHAT, text).await {
             Ok(answer) => println!("{}", String::from_utf8_lossy(&answer)),
             Err(error) => println!("{error}"),
         }
@@ -43,10 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("\nA thousand calls at once travel together, on one encrypted stream:");
     let before = Instant::now();
-    let calls = (0..1000).map(|i| {
-        let (client, chat, peer) = (client.clone(), chat.clone(), alice.peer_id());
-        tokio::spawn(async move { client.send(peer, &chat, format!("message {i}")).await })
-    });
+    let calls = (0..1000)
+        .map(|i| tokio::spawn(client.send(alice.peer_id(), &CHAT, format!("message {i}"))));
     for (i, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
         assert_eq!(call.await??, format!("alice heard \"message {i}\""));
     }
@@ -55,11 +54,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("  streams opened: {}, calls that found one open: {}\n", stats.opens, stats.reused);
 
     println!("Errors say what to do next:");
-    let nobody = ProtocolName::new("/nobody/1.0.0")?;
-    if let Err(error) = client.send(alice.peer_id(), &nobody, "hello?").await {
+    if let Err(error) = client.send(alice.peer_id(), &NOBODY, "hello?").await {
         println!("  {error}");
     }
-    if let Err(error) = client.send(bob.peer_id(), &chat, "me?").await {
+    if let Err(error) = client.send(bob.peer_id(), &CHAT, "me?").await {
         assert_eq!(error.delivery, Delivery::NotProcessed);
         println!("  {error}");
     }

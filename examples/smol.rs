@@ -19,9 +19,9 @@ async fn talk() -> Result<(), Box<dyn Error>> {
     let bob = SmolNode::builder().build().await?;
 
     let shout = ProtocolName::new("/shout/1.0.0")?;
-    alice.server().register(&shout, |request: Request| async move {
-        Ok::<_, std::io::Error>(request.body.to_ascii_uppercase())
-    })?;
+    alice
+        .server()
+        .register(&shout, |request: Request| async move { request.body.to_ascii_uppercase() })?;
     let count = ProtocolName::new("/count/1.0.0")?;
     let mut listener = alice.server().listen(&count)?;
     smol::spawn(async move {

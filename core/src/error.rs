@@ -62,12 +62,15 @@ impl fmt::Display for Phase {
 }
 
 /// The one outcome of a request that did not succeed.
+///
+/// Its text has all of it, the [`cause`](Self::cause) included. The cause is therefore not the
+/// [`source`](core::error::Error::source) as well, and nobody who prints a chain of errors prints it
+/// twice.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("request failed {phase} ({delivery}): {cause}")]
 #[non_exhaustive]
 pub struct RequestError {
     /// What happened.
-    #[source]
     pub cause: Cause,
     /// How far the request had come.
     pub phase: Phase,
@@ -92,6 +95,43 @@ impl RequestError {
             _ => None,
         }
     }
+
+    /// Whether time ran out: the caller's own, or one of the client's limits.
+    ///
+    /// ```
+    /// use pointsub_core::{Cause, Delivery, Phase, RequestError};
+    ///
+    /// let error = RequestError::new(Cause::Deadline, Phase::Wait, Delivery::Unknown);
+    /// assert!(error.is_timeout() && !error.is_connect() && !error.is_busy());
+    /// ```
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        match &self.cause {
+            Cause::Deadline | Cause::TimedOut(_) => true,
+            Cause::Remote(status) => matches!(status.code, StatusCode::DeadlineExceeded),
+            _ => false,
+        }
+    }
+
+    /// Whether the request failed before a connection or a stream was there for it. Nothing of it was
+    /// sent then.
+    #[must_use]
+    pub const fn is_connect(&self) -> bool {
+        matches!(self.phase, Phase::Connect)
+            || matches!(self.cause, Cause::Unreachable(_) | Cause::NoAddress)
+    }
+
+    /// Whether a limit was reached, at the server or of this client: there may be room later.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        match &self.cause {
+            Cause::Remote(status) => matches!(status.code, StatusCode::Busy),
+            Cause::Refused(error) => {
+                matches!(error, SendError::Overloaded { .. } | SendError::TooManyStreams { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<SendError> for RequestError {
@@ -105,8 +145,8 @@ impl From<SendError> for RequestError {
 #[non_exhaustive]
 pub enum Cause {
     /// It was never accepted.
-    #[error(transparent)]
-    Refused(#[from] SendError),
+    #[error("{0}")]
+    Refused(SendError),
     /// The caller's own deadline passed.
     #[error("the caller's deadline passed")]
     Deadline,
@@ -149,19 +189,38 @@ pub enum Cause {
     },
     /// The other end broke the rules of the format.
     #[error("protocol violation: {0}")]
-    Violation(#[from] FrameError),
+    Violation(FrameError),
     /// The other end answered with a failure.
     #[error("answered: {0}")]
     Remote(Status),
     /// The answer's body is broken.
-    #[error(transparent)]
-    Body(#[from] InflateError),
+    #[error("{0}")]
+    Body(InflateError),
     /// The caller cancelled it.
     #[error("cancelled")]
     Cancelled,
     /// The client was closed while the request was under way.
     #[error("the client was closed")]
     Closed,
+}
+
+// By hand: what is printed with the cause must not be its source as well.
+impl From<SendError> for Cause {
+    fn from(error: SendError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<FrameError> for Cause {
+    fn from(error: FrameError) -> Self {
+        Self::Violation(error)
+    }
+}
+
+impl From<InflateError> for Cause {
+    fn from(error: InflateError) -> Self {
+        Self::Body(error)
+    }
 }
 
 /// Why a request was not accepted. Nothing was sent.
@@ -225,10 +284,17 @@ pub enum StatusCode {
     Draining,
     /// The request uses something that the server does not implement.
     Unimplemented,
-    /// The request's body is broken.
+    /// The request's body is broken, or is not what the handler expects.
     BadRequest,
     /// The response is larger than the client accepts.
     ResponseTooLarge,
+    /// The handler wants to know who asks, and the request does not say so.
+    Unauthenticated,
+    /// The handler does not do this for whoever asks.
+    PermissionDenied,
+    /// The handler has nothing under what the request names. [`NotFound`](Self::NotFound) is said of
+    /// protocols.
+    NoSuchResource,
     /// A code that this version does not know.
     Unknown(u8),
 }
@@ -247,6 +313,9 @@ impl StatusCode {
             Self::Unimplemented => 9,
             Self::BadRequest => 10,
             Self::ResponseTooLarge => 11,
+            Self::Unauthenticated => 12,
+            Self::PermissionDenied => 13,
+            Self::NoSuchResource => 14,
             Self::Unknown(code) => code,
         }
     }
@@ -264,6 +333,9 @@ impl StatusCode {
             9 => Self::Unimplemented,
             10 => Self::BadRequest,
             11 => Self::ResponseTooLarge,
+            12 => Self::Unauthenticated,
+            13 => Self::PermissionDenied,
+            14 => Self::NoSuchResource,
             code => Self::Unknown(code),
         }
     }
@@ -283,6 +355,9 @@ impl fmt::Display for StatusCode {
             Self::Unimplemented => f.write_str("not implemented"),
             Self::BadRequest => f.write_str("bad request"),
             Self::ResponseTooLarge => f.write_str("response too large"),
+            Self::Unauthenticated => f.write_str("unauthenticated"),
+            Self::PermissionDenied => f.write_str("permission denied"),
+            Self::NoSuchResource => f.write_str("not found"),
             Self::Unknown(code) => write!(f, "unknown status {code}"),
         }
     }

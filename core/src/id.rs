@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::str::FromStr;
 
 use slotmap::new_key_type;
 use thiserror::Error;
@@ -108,12 +109,34 @@ pub struct PeerIdError {
 
 /// The name of an application's protocol, such as `/chat/1.0.0`. Cheap to clone.
 ///
-/// Peers negotiate it on each new stream, so both ends must use the same name, to the letter.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProtocolName(Arc<str>);
+/// Peers negotiate it on each new stream, so both ends must use the same name, to the letter. A name
+/// that is known when the program is written is a constant, and is checked by the compiler:
+///
+/// ```
+/// use pointsub_core::ProtocolName;
+///
+/// const CHAT: ProtocolName = ProtocolName::from_static("/chat/1.0.0");
+/// assert_eq!("/chat/1.0.0".parse(), Ok(CHAT));
+/// assert!(ProtocolName::try_from("chat").is_err());
+/// ```
+///
+/// ```compile_fail
+/// const CHAT: pointsub_core::ProtocolName = pointsub_core::ProtocolName::from_static("chat");
+/// # let _ = CHAT;
+/// ```
+#[derive(Clone)]
+pub struct ProtocolName(Name);
+
+#[derive(Clone)]
+enum Name {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
 
 /// What the native format puts before an application's name: `WIRE.md`, section 2.
 pub(crate) const NATIVE_PREFIX: &str = "/pointsub/1";
+/// Names that no application may use begin with this.
+const RESERVED: &str = "/pointsub/";
 
 impl ProtocolName {
     /// The longest name in bytes. With the native prefix it stays far below what
@@ -126,24 +149,38 @@ impl ProtocolName {
     /// [`ProtocolNameError`] unless the name begins with `/`, has 2 to 255 bytes, has no white
     /// space or control characters, and does not begin with `/pointsub/`, which is reserved.
     pub fn new(name: &str) -> Result<Self, ProtocolNameError> {
-        let reason = if !name.starts_with('/') {
-            "it must begin with '/'"
-        } else if name.len() < 2 || name.len() > Self::MAX_LEN {
-            "it must have 2 to 255 bytes"
-        } else if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            "it must not contain white space or control characters"
-        } else if name.starts_with("/pointsub/") {
-            "names under '/pointsub/' are reserved for the native format"
-        } else {
-            return Ok(Self(name.into()));
-        };
-        Err(ProtocolNameError { name: name.chars().take(64).collect(), reason })
+        check(name).map(|()| Self(Name::Shared(name.into())))
+    }
+
+    /// Takes a name of printable ASCII characters. In a constant, a name that is not allowed does
+    /// not compile. Names that are known only at run time go to [`new`](Self::new).
+    ///
+    /// # Panics
+    /// If the name is not allowed, or has other characters.
+    #[must_use]
+    pub const fn from_static(name: &'static str) -> Self {
+        let bytes = name.as_bytes();
+        assert!(bytes.len() >= 2 && bytes.len() <= Self::MAX_LEN, "it must have 2 to 255 bytes");
+        assert!(bytes[0] == b'/', "it must begin with '/'");
+        let mut at = 0;
+        let mut reserved = true;
+        while at < bytes.len() {
+            assert!(bytes[at].is_ascii_graphic(), "it must have printable ASCII characters alone");
+            let prefix = RESERVED.as_bytes();
+            reserved &= at >= prefix.len() || bytes[at] == prefix[at];
+            at += 1;
+        }
+        assert!(!reserved || bytes.len() < RESERVED.len(), "names under '/pointsub/' are reserved");
+        Self(Name::Static(name))
     }
 
     /// The name as the application knows it, which is also what plain peers negotiate.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Name::Static(name) => name,
+            Name::Shared(name) => name,
+        }
     }
 
     /// The name that two native peers negotiate: `WIRE.md`, section 2.
@@ -154,31 +191,97 @@ impl ProtocolName {
     /// ```
     #[must_use]
     pub fn native_name(&self) -> String {
-        alloc::format!("{NATIVE_PREFIX}{}", self.0)
+        alloc::format!("{NATIVE_PREFIX}{self}")
+    }
+}
+
+fn check(name: &str) -> Result<(), ProtocolNameError> {
+    let reason = if !name.starts_with('/') {
+        "it must begin with '/'"
+    } else if name.len() < 2 || name.len() > ProtocolName::MAX_LEN {
+        "it must have 2 to 255 bytes"
+    } else if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        "it must not contain white space or control characters"
+    } else if name.starts_with(RESERVED) {
+        "names under '/pointsub/' are reserved for the native format"
+    } else {
+        return Ok(());
+    };
+    Err(ProtocolNameError { name: name.chars().take(64).collect(), reason })
+}
+
+impl FromStr for ProtocolName {
+    type Err = ProtocolNameError;
+
+    fn from_str(name: &str) -> Result<Self, ProtocolNameError> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<&str> for ProtocolName {
+    type Error = ProtocolNameError;
+
+    fn try_from(name: &str) -> Result<Self, ProtocolNameError> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<String> for ProtocolName {
+    type Error = ProtocolNameError;
+
+    fn try_from(name: String) -> Result<Self, ProtocolNameError> {
+        check(&name).map(|()| Self(Name::Shared(name.into())))
+    }
+}
+
+impl PartialEq for ProtocolName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for ProtocolName {}
+
+impl PartialOrd for ProtocolName {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ProtocolName {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for ProtocolName {
+    /// As the text does, by which names are looked up.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl core::borrow::Borrow<str> for ProtocolName {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl AsRef<str> for ProtocolName {
     fn as_ref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl fmt::Display for ProtocolName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for ProtocolName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

@@ -12,7 +12,7 @@
 //!     let double = ProtocolName::new("/double/1.0.0")?;
 //!     let server = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).build().await?;
 //!     server.server().register(&double, |request: Request| async move {
-//!         Ok::<_, std::io::Error>(request.body.repeat(2))
+//!         request.body.repeat(2)
 //!     })?;
 //!
 //!     let client = Node::builder().build().await?;
@@ -27,6 +27,9 @@
 //! | to | use |
 //! |---|---|
 //! | start a node, connect, learn its addresses, shut it down | [`Node`], [`NodeBuilder`] |
+//! | learn who comes and goes, and on which path | [`Node::events`](pointsub_swarm::Node::events), [`NodeEvent`] |
+//! | fail in a handler, with a status or with any error | [`HandlerError`], [`IntoResponse`] |
+//! | test without a network | [`Request::new`], [`Client::from_fn`], [`NodeBuilder::in_memory`] |
 //! | serve a protocol, stop serving it, stop in good order | [`Server`], [`Handler`] |
 //! | send a request, with a time limit of its own | [`Client::send`], [`Call::timeout`] |
 //! | send it to the closest of several servers | [`Client::send_closest`], [`closest`] |

@@ -63,17 +63,18 @@ mod runtime;
 mod timer;
 mod transport;
 
-pub use api::client::{
-    Call, Client, Closest, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo, Sending,
-};
+pub use api::client::{Call, Client, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo};
 pub use api::go12;
+pub use api::message::{IntoResponse, Reply, Request, Response};
 pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
-pub use api::server::{Handler, HandlerError, Listener, Request, Server, Spawned, Stopped};
+pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::ConnectionInfo;
-pub use connection::handler::{Judged, Open, ToHandler};
 pub use node::behaviour::Behaviour;
-pub use node::{ConnectError, KeyError, Node, NodeBuilder, NodeError, read_keypair};
+pub use node::{
+    ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
+    Reachability, read_keypair,
+};
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;
 pub use transport::establish::establish;
@@ -82,16 +83,25 @@ pub use transport::establish::establish;
 pub use transport::security::noise_payload;
 pub use transport::security::{Dialect, DialectError, Dialects, Security, certificate};
 
+pub use bytes::Bytes;
 pub use libp2p_core::Multiaddr;
-pub use libp2p_identity::{Keypair, PeerId};
+pub use libp2p_core::multiaddr::Protocol;
+pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::endpoint::closest;
 pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
     ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,
     StatusCode,
 };
+
+/// How a server is chosen among several: [`Client::send_closest`].
+pub mod closest {
+    pub use pointsub_core::endpoint::closest::{
+        AddNodeError, Candidate, Choices, Distance, MAX_NODES, Node, PeakEwma, Point, Strategy,
+        Weighted, XorOrder,
+    };
+}
 
 /// Tells everyone who waits; those who have stopped waiting are skipped.
 fn notify(waiting: &mut Vec<futures::channel::oneshot::Sender<()>>) {

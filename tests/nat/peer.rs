@@ -85,7 +85,7 @@ async fn serve<R: Runtime>(arguments: &[&str]) -> Outcome {
     let [listen, relay] = arguments else { return Err("serve RUNTIME LISTEN RELAY".into()) };
     let circuit = relay.parse::<Multiaddr>()?.with(Protocol::P2pCircuit);
     let node = Node::<R>::builder().listen(listen.parse()?).listen(circuit).build().await?;
-    let echo = |request: Request| async move { Ok::<_, HandlerError>(request.body) };
+    let echo = |request: Request| async move { request.body };
     node.server().register(&name("/echo"), echo)?;
     let hang = |_: Request| pending::<Result<Bytes, HandlerError>>();
     node.server().register(&name("/hang"), hang)?;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use pointsub_swarm::{HandlerError, Multiaddr, ProtocolName, Request, ServerConfig};
+use pointsub_swarm::{Multiaddr, ProtocolName, Request, ServerConfig};
 use pointsub_tokio::Node;
 
 use crate::MIB;
@@ -38,7 +38,7 @@ pub(crate) async fn serve() {
     let node = Node::builder().listen(crate::common::loopback()).server_config(config());
     let node = node.build().await.expect("a node");
     let name = ProtocolName::new("/echo/1.0.0").expect("a protocol name");
-    let echo = |request: Request| async move { Ok::<_, HandlerError>(request.body) };
+    let echo = |request: Request| async move { request.body };
     node.server().register(&name, echo).expect("first");
     println!("{}", node.addresses().await.remove(0));
     for _ in std::io::stdin().lines() {

@@ -29,7 +29,7 @@ async fn server(listen: &[&str]) -> Node {
     let listen = listen.iter().map(|address| address.parse().expect("an address"));
     let node = listen.fold(Node::builder(), |builder, address| builder.listen(address));
     let node = node.build().await.expect("a node");
-    let handler = |request: Request| async move { Ok::<_, std::io::Error>(request.body) };
+    let handler = |request: Request| async move { request.body };
     node.server().register(&echo(), handler).expect("first");
     node
 }
@@ -304,7 +304,7 @@ async fn answers_over_quic_arrive_although_the_node_ends() {
                 async move {
                     begun.send(()).expect("the test waits for it");
                     gate.wait_for(|open| *open).await.expect("the test opens it");
-                    Ok::<_, std::io::Error>(vec![7; len])
+                    vec![7; len]
                 }
             };
             server.server().register(&echo(), handler).expect("first");

@@ -13,7 +13,7 @@ use libp2p_swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
     SubstreamProtocol, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use pointsub_tokio::{Behaviour, PeerId, ServerConfig, ToHandler};
+use pointsub_tokio::{Behaviour, PeerId, ServerConfig};
 
 use super::{Failure, composed};
 
@@ -54,7 +54,7 @@ impl InboundUpgrade<Stream> for PlainOnly<Inbound> {
 }
 
 impl ConnectionHandler for PlainOnly<Handler> {
-    type FromBehaviour = ToHandler;
+    type FromBehaviour = THandlerInEvent<Behaviour>;
     type ToBehaviour = <Handler as ConnectionHandler>::ToBehaviour;
     type InboundProtocol = PlainOnly<Inbound>;
     type OutboundProtocol = Outbound;
@@ -72,7 +72,7 @@ impl ConnectionHandler for PlainOnly<Handler> {
         self.0.poll(cx)
     }
 
-    fn on_behaviour_event(&mut self, event: ToHandler) {
+    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
         self.0.on_behaviour_event(event);
     }
 

@@ -89,7 +89,7 @@ impl Connected {
 
 impl Caller for Connected {
     async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
-        Ok(self.client.send(self.peer, &self.protocol, body).await?)
+        Ok(self.client.send(self.peer, &self.protocol, body).await?.into_body())
     }
 
     fn streams(&self) -> usize {

@@ -82,6 +82,10 @@ options! {
         /// Whether responses are compressed where the peer understands it and it pays.
         /// Default `true`.
         with_compression(compression: bool) = true, false, true;
+        /// Whether the text of any error with which a handler fails is sent to the caller. If not, the
+        /// caller gets a reference to a line in the log, unless the handler has chosen a status and
+        /// its text. Default `false`: such texts may say what no stranger should read.
+        with_error_texts(error_texts: bool) = false, false, true;
         /// The most requests in flight on one native stream, announced to the peer; what comes
         /// beyond is answered `busy`. Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;

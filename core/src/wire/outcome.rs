@@ -93,9 +93,12 @@ pub(crate) fn parse(frame: Frame) -> Result<(Answer, Option<u16>), FrameError> {
     let delivery = match code {
         _ if flags.contains(Flags::UNPROCESSED) => Delivery::NotProcessed,
         // These only a handler brings about.
-        StatusCode::Application(_) | StatusCode::Internal | StatusCode::ResponseTooLarge => {
-            Delivery::Processed
-        }
+        StatusCode::Application(_)
+        | StatusCode::Internal
+        | StatusCode::ResponseTooLarge
+        | StatusCode::Unauthenticated
+        | StatusCode::PermissionDenied
+        | StatusCode::NoSuchResource => Delivery::Processed,
         _ => Delivery::Unknown,
     };
     let status = Status { code, message, detail: frame.body, retry_after };

@@ -85,7 +85,10 @@ fn every_status_has_its_code() {
         (9, StatusCode::Unimplemented),
         (10, StatusCode::BadRequest),
         (11, StatusCode::ResponseTooLarge),
-        (12, StatusCode::Unknown(12)),
+        (12, StatusCode::Unauthenticated),
+        (13, StatusCode::PermissionDenied),
+        (14, StatusCode::NoSuchResource),
+        (15, StatusCode::Unknown(15)),
         (255, StatusCode::Unknown(255)),
     ];
     for (byte, code) in codes {
@@ -96,8 +99,8 @@ fn every_status_has_its_code() {
 /// C4: what a handler has said, it has said after it ran.
 #[test]
 fn delivery_is_told_by_the_flag_and_by_what_only_handlers_bring_about() {
-    for byte in [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 200] {
-        let ran = matches!(byte, 1 | 7 | 11);
+    for byte in [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 200] {
+        let ran = matches!(byte, 1 | 7 | 11..=14);
         let delivery = if ran { Delivery::Processed } else { Delivery::Unknown };
         assert_eq!(answered(failure(ID, byte)).1, delivery);
         assert_eq!(answered(failure(ID, byte).unprocessed()).1, Delivery::NotProcessed);

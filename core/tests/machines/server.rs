@@ -129,6 +129,9 @@ fn every_failure_of_a_handler_is_answered_with_its_status() {
         (9, StatusCode::Unimplemented),
         (10, StatusCode::BadRequest),
         (11, StatusCode::ResponseTooLarge),
+        (12, StatusCode::Unauthenticated),
+        (13, StatusCode::PermissionDenied),
+        (14, StatusCode::NoSuchResource),
         (200, StatusCode::Unknown(200)),
     ];
     let (mut s, stream) = ServerScript::native(config());
@@ -140,7 +143,7 @@ fn every_failure_of_a_handler_is_answered_with_its_status() {
         let app = matches!(code, StatusCode::Application(_));
         s.expect_sent(stream, [if app { answer.app_code(0) } else { answer }]);
     }
-    assert_eq!(s.stats().failed, 12);
+    assert_eq!(s.stats().failed, 15);
 }
 
 #[test]

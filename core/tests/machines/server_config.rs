@@ -35,6 +35,7 @@ fn every_option_has_its_default() {
     assert_eq!(c.max_block_size(), 32 * MIB);
     assert_eq!(c.buffer_pool_size(), 4096);
     assert!(c.compression());
+    assert!(!c.error_texts());
     assert_eq!(c.max_in_flight(), 1024);
     assert_eq!(c.max_streams_per_connection(), 256);
     assert_eq!(c.max_raw_streams(), 1000);
@@ -156,7 +157,7 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 17] = [
+const SHOWN: [(&str, &str, &str); 18] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
@@ -164,6 +165,7 @@ const SHOWN: [(&str, &str, &str); 17] = [
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
+    ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
     ("max_streams_per_connection", E2E_LIMITS, "a_native_stream_too_many_is_drained"),
     ("max_raw_streams", PLACES, "raw_streams_share_a_limit_of_their_own"),
     ("limit_window", LIMITS, "policy_and_window_are_the_configured_ones"),
@@ -180,6 +182,7 @@ const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
 const PLACES: &str = include_str!("server_places.rs");
 const MEMORY: &str = include_str!("server_memory.rs");
+const HANDLERS: &str = include_str!("../../../tests/tests/e2e/handlers.rs");
 const BODIES: &str = include_str!("../../../tests/tests/e2e/bodies.rs");
 const E2E_LIMITS: &str = include_str!("../../../tests/tests/e2e/limits.rs");
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub mod go12;
+pub(crate) mod message;
 pub(crate) mod pointsub;
 pub(crate) mod raw;
 #[cfg(feature = "tokio")]

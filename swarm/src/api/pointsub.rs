@@ -22,7 +22,7 @@ use super::server::{Handler, Server, Stopped};
 ///
 /// async fn both(node: PointSub, other: PeerId) -> Result<(), Box<dyn std::error::Error>> {
 ///     let chat = ProtocolName::new("/chat/1.0.0")?;
-///     node.start(&chat, |request: Request| async move { Ok::<_, std::io::Error>(request.body) })?;
+///     node.start(&chat, |request: Request| async move { request.body })?;
 ///     let answer = node.send(other, &chat, "hello").await?;
 ///     node.stop_server(Duration::from_secs(10)).await;
 ///     let answer_again = node.send(other, &chat, answer).await?;
@@ -78,21 +78,12 @@ impl PointSub {
     }
 
     /// A request to a peer: [`Client::send`].
-    pub fn send<'a>(
-        &self,
-        peer: PeerId,
-        protocol: &'a ProtocolName,
-        body: impl Into<Bytes>,
-    ) -> Call<'a> {
+    pub fn send(&self, peer: PeerId, protocol: &ProtocolName, body: impl Into<Bytes>) -> Call {
         self.client.send(peer, protocol, body)
     }
 
     /// A request to the closest of the protocol's servers: [`Client::send_closest`].
-    pub fn send_closest<'a>(
-        &self,
-        protocol: &'a ProtocolName,
-        body: impl Into<Bytes>,
-    ) -> ClosestCall<'a> {
+    pub fn send_closest(&self, protocol: &ProtocolName, body: impl Into<Bytes>) -> ClosestCall {
         self.client.send_closest(protocol, body)
     }
 

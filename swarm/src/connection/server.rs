@@ -22,7 +22,8 @@ use pointsub_core::{
 };
 
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
-use crate::api::server::handler::{Handler, Request};
+use crate::api::message::Request;
+use crate::api::server::handler::Handler;
 use crate::api::server::semaphore::{Turn, Turns};
 use crate::api::server::shared::{Accepted, Command, Lane, ServerHub};
 use crate::compress;
@@ -199,8 +200,10 @@ impl ServerDriver {
         let compress = self.hub.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
-        let turns = self.hub.turns.clone();
-        let mut work = work(turns, handler, peer, protocol, payload, remaining, compress);
+        // Its body comes when it is inflated.
+        let request = Request { peer, protocol, body: Bytes::new(), remaining };
+        let (turns, texts) = (self.hub.turns.clone(), self.hub.config.error_texts());
+        let mut work = work(turns, handler, request, payload, texts, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
@@ -225,17 +228,18 @@ impl ServerDriver {
 fn work(
     turns: Arc<Turns>,
     handler: Arc<dyn Handler>,
-    peer: PeerId,
-    protocol: ProtocolName,
+    mut request: Request,
     payload: Payload,
-    remaining: Option<Duration>,
+    texts: bool,
     compresses: bool,
 ) -> Work {
     let work = async move {
-        let body = inflate(&turns, payload)
+        request.body = inflate(&turns, payload)
             .await
             .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
-        let response = handler.handle(Request { peer, protocol, body, remaining }).await?;
+        let (peer, protocol) = (request.peer, request.protocol.clone());
+        let reply = handler.handle(request).await;
+        let response = reply.map_err(|error| error.tell(texts, &peer, &protocol))?.into_body();
         match Compression::of(&response, compresses) {
             Compression::None => return Ok(Body::uncompressed(response)),
             Compression::Inline => {}

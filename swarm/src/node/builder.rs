@@ -1,11 +1,12 @@
 //! What a node starts with, and its start.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc;
 use libp2p_core::muxing::StreamMuxerBox;
-use libp2p_core::transport::Boxed;
+use libp2p_core::transport::{Boxed, MemoryTransport};
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_relay as relay;
@@ -13,11 +14,13 @@ use libp2p_swarm::{Config as SwarmConfig, Swarm};
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
-use super::Node;
 use super::behaviour::Behaviour;
 use super::event_loop::{Life, Parts};
+use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
+use super::policy::Policies;
+use super::{Inner, Node};
 use crate::RelayConfig;
 use crate::runtime::Runtime;
 use crate::transport::security::{Dialects, Security};
@@ -48,6 +51,8 @@ pub struct NodeBuilder<R> {
     idle_connection_timeout: Duration,
     handshake_timeout: Duration,
     dialects: Dialects,
+    in_memory: bool,
+    pub(super) policies: Policies,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -78,6 +83,9 @@ pub enum NodeError {
         /// What the transport says.
         reason: String,
     },
+    /// The node was shut down.
+    #[error("the node was shut down")]
+    Shutdown,
 }
 
 impl<R: Runtime> NodeBuilder<R> {
@@ -93,6 +101,8 @@ impl<R: Runtime> NodeBuilder<R> {
             idle_connection_timeout: IDLE_CONNECTION,
             handshake_timeout: HANDSHAKE,
             dialects: Dialects::default(),
+            in_memory: false,
+            policies: Policies::default(),
             runtime: PhantomData,
         }
     }
@@ -173,6 +183,28 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// Reaches nodes of the same process alone, without sockets, for tests: listen at `/memory/0`, and
+    /// connect to what [`Node::address`] returns. Everything above the transport is as usual,
+    /// encryption included.
+    ///
+    /// ```
+    /// use pointsub_swarm::{Node, ProtocolName, Request, Runtime};
+    ///
+    /// async fn test<R: Runtime>() -> Result<(), Box<dyn std::error::Error>> {
+    ///     const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
+    ///     let server = Node::<R>::builder().in_memory().listen("/memory/0".parse()?).build().await?;
+    ///     server.server().register(&ECHO, |request: Request| async { request.body })?;
+    ///     let client = Node::<R>::builder().in_memory().build().await?;
+    ///     let peer = client.connect(server.address().await.ok_or("no address")?).await?;
+    ///     assert_eq!(client.client().send(peer, &ECHO, "hello").await?, "hello");
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
     /// How the client behaves.
     pub fn client_config(mut self, config: ClientConfig) -> Self {
         self.client = config;
@@ -202,9 +234,10 @@ impl<R: Runtime> NodeBuilder<R> {
         let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
-        let executor: crate::Executor = std::sync::Arc::new(|future| R::spawn(future));
+        let executor: crate::Executor = Arc::new(|future| R::spawn(future));
         let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
         let (client, server) = (pointsub.client(), pointsub.server());
+        self.policies.apply(&client);
         let limits = Limits::new(self.max_incoming as usize);
         let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)
@@ -215,27 +248,34 @@ impl<R: Runtime> NodeBuilder<R> {
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
         let security = Security::with_dialects(&keypair, self.dialects)?;
-        let transport = with_circuits::<R>(circuits, &security)?;
+        let direct = match self.in_memory {
+            true => security.establish(MemoryTransport::default()),
+            false => R::transport(&security)?,
+        };
+        let transport = with_circuits::<R>(circuits, direct, &security);
         let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
         let transport = Handshakes::new(transport, HANDSHAKES, inbound, outbound).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let mut life = Box::new(Life::new(swarm, inbox));
+        let listeners = Listeners::default();
+        let mut life = Box::new(Life::new(swarm, inbox, listeners.clone()));
         life.listen(self.listen).await?;
         R::spawn(Box::pin(life.run()));
-        Ok(Node { peer, client, server, commands, connect_timeout, runtime: PhantomData })
+        let inner = Inner { peer, client, server, commands, listeners, connect_timeout };
+        Ok(Node { inner: Arc::new(inner), runtime: PhantomData })
     }
 }
 
 type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// The runtime's transports, and connections through a relay, which are encrypted from end to end like
-/// all others.
+/// Direct connections, and those that go through a relay, which are encrypted from end to end like all
+/// others.
 fn with_circuits<R: Runtime>(
     circuits: relay::client::Transport,
+    direct: Muxed,
     security: &Security,
-) -> std::io::Result<Muxed> {
-    let both = security.establish(circuits).or_transport(R::transport(security)?);
-    Ok(both.map(|either, _| either.into_inner()).boxed())
+) -> Muxed {
+    let both = security.establish(circuits).or_transport(direct);
+    both.map(|either, _| either.into_inner()).boxed()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
@@ -20,22 +20,24 @@ use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multistream_select::NegotiationError;
 
+use super::NodeError;
 use super::addresses::announced::excess;
 use super::addresses::book::is_relayed;
 use super::addresses::identified::Seen;
 use super::autonat;
 use super::behaviour::Behaviour;
-use super::dialing::Connect;
-use super::dialing::reason::{self, root};
+use super::command::{Command, with_peer};
+use super::dialing::reason::root;
+use super::events::{Listeners, NodeEvent, Peers, Reachability, Teller};
 use super::limits::{Limits, TooMany};
+use super::listening::Listening;
 use super::reservations::Reservations;
-use super::{ConnectError, NodeError};
 use crate::RelayConfig;
 use crate::clock::Clock;
 use crate::timer::Timer;
 
 /// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
-const LISTENING: Duration = Duration::from_secs(10);
+pub(super) const LISTENING: Duration = Duration::from_secs(10);
 const NO_INTERFACE: &str = "no network interface has such an address";
 const NO_RELAY: &str = "the peer there does not relay";
 
@@ -51,7 +53,7 @@ pub(super) struct Parts {
     dcutr: dcutr::Behaviour,
     reachable: autonat::Client,
     dial_back: autonat::Server,
-    pointsub: Behaviour,
+    pub(super) pointsub: Behaviour,
 }
 
 impl Parts {
@@ -82,21 +84,18 @@ impl Parts {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Command {
-    Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
-    AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
-    Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    Shutdown { within: Duration, done: oneshot::Sender<()> },
-}
-
 /// The task that polls the swarm for as long as the node lives.
 pub(super) struct Life {
-    swarm: Swarm<Parts>,
+    pub(super) swarm: Swarm<Parts>,
     inbox: mpsc::Receiver<Command>,
     seen: Seen,
-    reservations: Reservations<ListenerId>,
+    pub(super) peers: Peers,
+    pub(super) listening: Listening,
+    pub(super) reservations: Reservations<ListenerId>,
+    reachability: Reachability,
+    /// Who waits until the last connection to a peer has ended.
+    pub(super) disconnecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
+    teller: Teller,
     clock: Clock,
     timer: Timer,
     /// What is announced was found too long.
@@ -104,10 +103,26 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(swarm: Swarm<Parts>, inbox: mpsc::Receiver<Command>) -> Self {
-        let (clock, reservations) = (Clock::start(), Reservations::new());
-        let timer = Timer::new(clock);
-        Self { swarm, inbox, seen: Seen::default(), reservations, clock, timer, warned: false }
+    pub(super) fn new(
+        swarm: Swarm<Parts>,
+        inbox: mpsc::Receiver<Command>,
+        listeners: Listeners,
+    ) -> Self {
+        let clock = Clock::start();
+        Self {
+            swarm,
+            inbox,
+            seen: Seen::default(),
+            peers: Peers::default(),
+            listening: Listening::default(),
+            reservations: Reservations::new(),
+            reachability: Reachability::Unknown,
+            disconnecting: HashMap::new(),
+            teller: Teller::new(listeners),
+            clock,
+            timer: Timer::new(clock),
+            warned: false,
+        }
     }
 
     /// Waits until every address is listened on, and until every relay has answered or failed once.
@@ -115,13 +130,11 @@ impl Life {
     pub(super) async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<(), NodeError> {
         let mut waiting = HashMap::new();
         for address in addresses {
-            if let Some(relay) = relay_of(&address) {
-                self.swarm.behaviour_mut().pointsub.watch(relay);
-            }
-            match self.swarm.listen_on(address.clone()) {
-                Ok(id) if is_relayed(&address) => self.reservations.want(address, id),
-                Ok(id) => drop(waiting.insert(id, address)),
-                Err(error) => return Err(cannot_listen(address, reason::of_transport(&error))),
+            self.listen_on(address.clone(), None).map_err(|(_, error)| error)?;
+            if let Some((id, address)) = self.listening.find(&address)
+                && !is_relayed(&address)
+            {
+                waiting.insert(id, address);
             }
         }
         let mut limit = Delay::new(LISTENING).fuse();
@@ -177,6 +190,9 @@ impl Life {
             if let Err(error) = &listener {
                 tracing::debug!(%address, %error, "the relay cannot be asked for a place");
             }
+            if let Ok(id) = listener {
+                self.listening.add(id, address.clone(), None);
+            }
             self.reservations.asked(&address, listener.ok(), now, random());
         }
     }
@@ -220,48 +236,20 @@ impl Life {
         }
     }
 
-    fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Connect { address, done } => self.connect(address, done),
-            Command::AddAddress { peer, address, done } => {
-                self.swarm.behaviour_mut().pointsub.add_address(peer, address);
-                let _gone = done.send(());
-            }
-            Command::Addresses { done } => {
-                let _gone = done.send(self.with_peer(self.swarm.listeners()));
-            }
-            Command::ExternalAddresses { done } => {
-                let _gone = done.send(self.with_peer(self.swarm.external_addresses()));
-            }
-            Command::Shutdown { .. } => {}
-        }
-    }
-
-    /// Addresses, each with the node's peer id.
-    fn with_peer<'a>(&self, addresses: impl Iterator<Item = &'a Multiaddr>) -> Vec<Multiaddr> {
-        let peer = *self.swarm.local_peer_id();
-        // An address at a relay ends in the peer id already.
-        let with_peer =
-            |address: &Multiaddr| address.clone().with_p2p(peer).unwrap_or_else(|address| address);
-        addresses.map(with_peer).collect()
-    }
-
-    fn connect(&mut self, address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>>) {
-        let peer = peer_of(&address);
-        let own = self.swarm.listeners().any(|own| *own == address);
-        if own || peer == Some(*self.swarm.local_peer_id()) {
-            let _gone = done.send(Err(ConnectError::SelfDial));
-            return;
-        }
-        self.swarm.behaviour_mut().pointsub.connect(peer, Connect { address, done });
-    }
-
     fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.seen.connected(connection_id, &endpoint);
+                let now = Instant::now();
+                let event = self.peers.connected(peer_id, connection_id, &endpoint, now);
+                event.into_iter().for_each(|event| self.teller.tell(event));
             }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => self.seen.closed(connection_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                self.seen.closed(connection_id);
+                let reason = || cause.as_ref().map(|error| root(error));
+                let event = self.peers.closed(peer_id, connection_id, reason);
+                self.on_closed(event);
+            }
             SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,
@@ -272,15 +260,28 @@ impl Life {
                     self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
                 }
             }
-            SwarmEvent::NewListenAddr { listener_id, .. } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.reservations.up(listener_id, self.clock.now());
-            }
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                let lost = self.reservations.down(listener_id, self.clock.now(), random());
-                if let Some(relay) = lost {
-                    let reason = reason.err().map_or_else(String::new, |error| root(&error));
-                    tracing::info!(%relay, reason, "no place at the relay, which is asked again");
+                if let Some(waiting) = self.listening.up(listener_id, &address) {
+                    let _gone = waiting.send(Ok(with_peer(&address, *self.swarm.local_peer_id())));
                 }
+                self.teller.tell(NodeEvent::Listening { address });
+            }
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
+                self.listening.expired(listener_id, &address);
+                self.teller.tell(NodeEvent::ListeningEnded { address });
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                let reason = reason.err().map_or_else(String::new, |error| root(&error));
+                self.on_unlistened(listener_id, addresses, reason);
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.teller.tell(NodeEvent::ExternalAddress { address });
+                self.check_reachable();
+            }
+            SwarmEvent::ExternalAddrExpired { address } => {
+                self.teller.tell(NodeEvent::ExternalAddressEnded { address });
+                self.check_reachable();
             }
             SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);
@@ -294,6 +295,40 @@ impl Life {
             }
             SwarmEvent::Behaviour(event) => tracing::trace!(?event),
             _ => {}
+        }
+    }
+}
+
+impl Life {
+    /// The path to a peer is another one, or has ended.
+    fn on_closed(&mut self, event: Option<NodeEvent>) {
+        let Some(event) = event else { return };
+        if let NodeEvent::PeerDisconnected { peer, .. } = &event {
+            for waiting in self.disconnecting.remove(peer).into_iter().flatten() {
+                let _gone = waiting.send(true);
+            }
+        }
+        self.teller.tell(event);
+    }
+
+    fn on_unlistened(&mut self, id: ListenerId, addresses: Vec<Multiaddr>, reason: String) {
+        for address in addresses {
+            self.teller.tell(NodeEvent::ListeningEnded { address });
+        }
+        let lost = self.reservations.down(id, self.clock.now(), random());
+        if let Some(relay) = &lost {
+            tracing::info!(%relay, reason, "no place at the relay, which is asked again");
+        }
+        if let Some((asked, Some(waiting))) = self.listening.closed(id) {
+            let _gone = waiting.send(Err(cannot_listen(asked, reason)));
+        }
+    }
+
+    fn check_reachable(&mut self) {
+        let reachability = Reachability::of(self.swarm.external_addresses());
+        if reachability != self.reachability {
+            self.reachability = reachability;
+            self.teller.tell(NodeEvent::Reachability(reachability));
         }
     }
 }
@@ -312,7 +347,7 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
+pub(super) fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
     // Transports wrap the errors of the system, and hide what kind they are.
     match reason.to_ascii_lowercase().contains("address already in use") {
         true => NodeError::AddressInUse { address },
@@ -321,7 +356,7 @@ fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
 }
 
 /// The relay that an address leads through.
-fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+pub(super) fn relay_of(address: &Multiaddr) -> Option<PeerId> {
     let mut relay = None;
     for part in address {
         match part {
@@ -333,7 +368,7 @@ fn relay_of(address: &Multiaddr) -> Option<PeerId> {
     None
 }
 
-fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last()? {
         Protocol::P2p(peer) => Some(peer),
         _ => None,

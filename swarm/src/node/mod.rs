@@ -4,15 +4,20 @@ pub(crate) mod addresses;
 mod autonat;
 pub(crate) mod behaviour;
 mod builder;
+mod command;
 mod confirmation;
 pub(crate) mod dialing;
 mod event_loop;
+mod events;
 mod key;
 mod limits;
+mod listening;
+mod policy;
 mod reservations;
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::SinkExt;
@@ -24,7 +29,9 @@ use libp2p_identity::PeerId;
 use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
-use event_loop::Command;
+use command::Command;
+use events::Listeners;
+pub use events::{Events, NodeEvent, Path, PeerInfo, Reachability};
 pub use key::{KeyError, read_keypair};
 pub(crate) use limits::handshakes::heard;
 
@@ -38,16 +45,37 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// An identity, transports, a server and a client, running on the runtime `R`.
 ///
-/// Dropping it ends its connections; [`shutdown`](Self::shutdown) does so in good order.
+/// Cheap to clone; clones are the same node. Dropping the last one ends its connections;
+/// [`shutdown`](Self::shutdown) does so in good order.
+///
+/// # How things end
+///
+/// | | what is under way | afterwards |
+/// |---|---|---|
+/// | [`Server::stop(grace)`](Server::stop) | ends, within the grace | serves again what is registered then |
+/// | [`Client::drain`] | ends | the client stays closed |
+/// | [`Client::close`] | fails | the client stays closed |
+/// | [`PointSub::stop(grace)`](PointSub::stop) | `stop` of the server, then `close` of the client | as these |
+/// | [`Node::disconnect`] | fails, or is tried again, as [`Delivery`](crate::Delivery) allows | connects again when something is sent |
+/// | [`Node::shutdown(grace)`](Self::shutdown) | `stop`, `close`, then every connection is closed | everything is closed |
+/// | drop of a [`Listener`](crate::Listener) | streams that were accepted go on | the protocol is not served |
+/// | drop of the last `Node` | fails | everything is closed |
 #[must_use = "a node ends when it is dropped"]
 pub struct Node<R> {
+    inner: Arc<Inner>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+/// What the clones of a node share.
+struct Inner {
     peer: PeerId,
     client: Client,
     server: Server,
     commands: mpsc::Sender<Command>,
+    listeners: Listeners,
     connect_timeout: Duration,
-    runtime: PhantomData<fn() -> R>,
 }
+
 /// Why a connection was not made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -76,6 +104,20 @@ pub enum ConnectError {
     Shutdown,
 }
 
+impl ConnectError {
+    /// Whether time ran out.
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
+    /// Whether it makes sense to try again: the peer may come, or may be slow.
+    #[must_use]
+    pub const fn may_retry(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::Unreachable { .. })
+    }
+}
+
 impl<R: Runtime> Node<R> {
     /// Begins to build a node. Without further calls it has a fresh identity and listens nowhere.
     pub fn builder() -> NodeBuilder<R> {
@@ -85,32 +127,32 @@ impl<R: Runtime> Node<R> {
     /// The name under which other peers reach this node.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        self.peer
+        self.inner.peer
     }
 
     /// The handle that sends requests.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.inner.client.clone()
     }
 
     /// The handle that registers protocols.
     #[must_use]
     pub fn server(&self) -> Server {
-        self.server.clone()
+        self.inner.server.clone()
     }
 
     /// Both handles as one.
     #[must_use]
     pub fn pointsub(&self) -> PointSub {
-        PointSub::new(self.client.clone(), self.server.clone())
+        PointSub::new(self.client(), self.server())
     }
 
     /// The addresses at which this node listens, each with its peer id: what another node needs
     /// for [`connect`](Self::connect). Empty after a shutdown.
     pub async fn addresses(&self) -> Vec<Multiaddr> {
         let (done, answer) = oneshot::channel();
-        self.command(Command::Addresses { done }).await;
+        self.inner.command(Command::Addresses { done }).await;
         answer.await.unwrap_or_default()
     }
 
@@ -127,7 +169,7 @@ impl<R: Runtime> Node<R> {
     /// among them, the node is not known to be reachable. Empty after a shutdown.
     pub async fn external_addresses(&self) -> Vec<Multiaddr> {
         let (done, answer) = oneshot::channel();
-        self.command(Command::ExternalAddresses { done }).await;
+        self.inner.command(Command::ExternalAddresses { done }).await;
         answer.await.unwrap_or_default()
     }
 
@@ -143,20 +185,85 @@ impl<R: Runtime> Node<R> {
     /// [`ConnectError`]
     pub async fn connect(&self, address: Multiaddr) -> Result<PeerId, ConnectError> {
         let (done, answer) = oneshot::channel();
-        self.command(Command::Connect { address: address.clone(), done }).await;
-        match select(answer, Delay::new(self.connect_timeout)).await {
+        self.inner.command(Command::Connect { address: address.clone(), done }).await;
+        let after = self.inner.connect_timeout;
+        match select(answer, Delay::new(after)).await {
             Either::Left((answer, _)) => answer.unwrap_or(Err(ConnectError::Shutdown)),
+            Either::Right(_) => Err(ConnectError::TimedOut { address, after }),
+        }
+    }
+
+    /// Closes all connections to a peer, and waits until they have ended. Returns `false` if there is
+    /// none. The peer may connect again, and so does this node when something is sent to it.
+    pub async fn disconnect(&self, peer: PeerId) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.inner.command(Command::Disconnect { peer, done }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// The peers to which there is a connection, in no particular order. Empty after a shutdown.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        let (done, answer) = oneshot::channel();
+        self.inner.command(Command::Peers { done }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// What happens from now on to peers, connections and addresses. The stream ends with the node. Who
+    /// does not take events in time is told how many were [missed](NodeEvent::Missed).
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    /// use pointsub_swarm::{Node, NodeEvent, Runtime};
+    ///
+    /// async fn watch<R: Runtime>(node: Node<R>) {
+    ///     let mut events = node.events();
+    ///     while let Some(event) = events.next().await {
+    ///         match event {
+    ///             NodeEvent::PeerConnected { peer, .. } => println!("{peer} is here"),
+    ///             NodeEvent::PeerDisconnected { peer, .. } => println!("{peer} has gone"),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.inner.listeners.subscribe()
+    }
+
+    /// Listens at a further address, and returns the first one at which this can be reached, with the
+    /// node's peer id: port 0 has become a number in it. At a relay it is waited for the place there.
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`] and [`NodeError::AddressInUse`] as for
+    /// [`NodeBuilder::listen`]; [`NodeError::Shutdown`].
+    pub async fn listen(&self, address: Multiaddr) -> Result<Multiaddr, NodeError> {
+        let (done, answer) = oneshot::channel();
+        self.inner.command(Command::Listen { address: address.clone(), done }).await;
+        match select(answer, Delay::new(event_loop::LISTENING)).await {
+            Either::Left((answer, _)) => answer.unwrap_or(Err(NodeError::Shutdown)),
             Either::Right(_) => {
-                Err(ConnectError::TimedOut { address, after: self.connect_timeout })
+                self.unlisten(address.clone()).await;
+                let reason = format!("no address within {:?}", event_loop::LISTENING);
+                Err(NodeError::Listen { address, reason })
             }
         }
+    }
+
+    /// Does not listen any more at an address, named as it was to [`listen`](Self::listen) or as
+    /// [`addresses`](Self::addresses) has it. All addresses that came of the same call go with it.
+    /// Connections stay. Returns `false` if this node does not listen there.
+    pub async fn unlisten(&self, address: Multiaddr) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.inner.command(Command::Unlisten { address, done }).await;
+        answer.await.unwrap_or_default()
     }
 
     /// Remembers an address of a peer, with or without `/p2p/…` at its end, for when a request has to
     /// go there. At most 16 are kept of each peer; nothing that others say pushes them out.
     pub async fn add_address(&self, peer: PeerId, address: Multiaddr) {
         let (done, answer) = oneshot::channel();
-        self.command(Command::AddAddress { peer, address, done }).await;
+        self.inner.command(Command::AddAddress { peer, address, done }).await;
         let _gone = answer.await;
     }
 
@@ -164,25 +271,38 @@ impl<R: Runtime> Node<R> {
     /// for, and closes all connections. What was answered, written to raw streams and closed there
     /// is delivered first, as far as `grace` allows; peers get a second at least to take it. What was
     /// not is said.
-    pub async fn shutdown(self, grace: Duration) -> Stopped {
-        let began = Instant::now();
-        let stopped = self.server.end(grace).await;
-        self.client.close().await;
-        let left = grace.saturating_sub(began.elapsed()).max(CLOSING);
-        let (done, answer) = oneshot::channel();
-        self.command(Command::Shutdown { within: left, done }).await;
-        let _gone = answer.await;
-        stopped
+    ///
+    /// All clones of the node are closed by it.
+    pub fn shutdown(&self, grace: Duration) -> impl Future<Output = Stopped> + Send + use<R> {
+        let inner = self.inner.clone();
+        async move {
+            let began = Instant::now();
+            let stopped = inner.server.end(grace).await;
+            inner.client.close().await;
+            let left = grace.saturating_sub(began.elapsed()).max(CLOSING);
+            let (done, answer) = oneshot::channel();
+            inner.command(Command::Shutdown { within: left, done }).await;
+            let _gone = answer.await;
+            stopped
+        }
     }
+}
 
+impl Inner {
     async fn command(&self, command: Command) {
         // An error means that the node has ended; the answer's channel says so too.
         let _ended = self.commands.clone().send(command).await;
     }
 }
 
+impl<R> Clone for Node<R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), runtime: PhantomData }
+    }
+}
+
 impl<R> fmt::Debug for Node<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Node").field("peer", &self.inner.peer).finish_non_exhaustive()
     }
 }

@@ -55,6 +55,13 @@ impl<L: Copy + PartialEq> Reservations<L> {
         self.relays.push(Relay { address, state: State::Asked(listener), failures: 0 });
     }
 
+    /// There shall not be a place at a relay any more. Whether there should have been one.
+    pub(super) fn forget(&mut self, address: &Multiaddr) -> bool {
+        let before = self.relays.len();
+        self.relays.retain(|relay| relay.address != *address);
+        self.relays.len() < before
+    }
+
     /// The address of a relay that is due to be asked; [`asked`](Self::asked) has to follow.
     pub(super) fn due(&self, now: Timestamp) -> Option<Multiaddr> {
         let due = |relay: &&Relay<L>| matches!(relay.state, State::Resting(until) if until <= now);

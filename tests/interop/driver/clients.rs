@@ -48,13 +48,13 @@ pub(crate) async fn check(checks: &mut Checks, language: &str, program: &Program
 async fn server(peer: &Peer, config: ServerConfig) -> Node {
     let node = node(peer, once(), config).await;
     let server = node.server();
-    let echo = |request: Request| async { Ok::<_, HandlerError>(request.body) };
-    let large = |request: Request| async move { Ok::<_, HandlerError>(vec![0; number(&request)]) };
+    let echo = |request: Request| async { request.body };
+    let large = |request: Request| async move { vec![0; number(&request)] };
     let fail = |_: Request| async { Err::<&[u8], _>(HandlerError::new(7, "no")) };
     let slow = |request: Request| async move {
         // On whatever runtime the node is.
         Delay::new(Duration::from_millis(number(&request) as u64)).await;
-        Ok::<_, HandlerError>(request.body)
+        request.body
     };
     server.register(&name("echo"), echo).expect("the first");
     server.register(&name("large"), large).expect("the first");

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, Format, Phase, RequestError, SendError, ServerConfig,
+    Cause, ClientConfig, Delivery, Format, Phase, RequestError, Response, SendError, ServerConfig,
 };
 
 use crate::Node;
@@ -48,7 +47,12 @@ async fn client(peer: &Peer, config: ClientConfig) -> Node {
     node
 }
 
-async fn send(node: &Node, peer: &Peer, habit: &str, body: &Body) -> Result<Bytes, RequestError> {
+async fn send(
+    node: &Node,
+    peer: &Peer,
+    habit: &str,
+    body: &Body,
+) -> Result<Response, RequestError> {
     node.client().send(peer.id, &name(habit), body.bytes()).await
 }
 

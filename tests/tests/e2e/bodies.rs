@@ -260,9 +260,7 @@ fn neither_end_keeps_a_body_when_it_has_been_sent() {
             let server = start(ServerConfig::default().with_compression(false), once()).await;
             let name = ProtocolName::new(name).expect("a name");
             let handler = move |_: Request| {
-                ready(Ok::<_, HandlerError>(
-                    answer.lock().expect("not poisoned").take().expect("asked once"),
-                ))
+                ready(answer.lock().expect("not poisoned").take().expect("asked once"))
             };
             server.server().register(&name, handler).expect("first");
             let client = client_of(&server, once().with_compression(false)).await;

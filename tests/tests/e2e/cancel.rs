@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures_timer::Delay;
-use pointsub_swarm::{Cause, ClientConfig, HandlerError, Request, ServerConfig, StatusCode};
+use pointsub_swarm::{Cause, ClientConfig, Request, ServerConfig, StatusCode};
 
 use crate::common::*;
 
@@ -25,7 +25,7 @@ async fn gated(alive: &Alive) -> (Node, Opener) {
             if request.body == "wait" {
                 gate.opened().await;
             }
-            Ok::<_, HandlerError>(request.body)
+            Ok(request.body)
         }
     };
     server.server().register(&echo_name(), handler).expect("first");
@@ -148,7 +148,7 @@ fn a_handler_knows_the_remaining_time() {
         let server = start(ServerConfig::default(), once()).await;
         let handler = |request: Request| async move {
             let millis = request.remaining.map(|remaining| remaining.as_millis().to_string());
-            Ok::<_, HandlerError>(Bytes::from(millis.unwrap_or_default()))
+            Bytes::from(millis.unwrap_or_default())
         };
         server.server().register(&echo_name(), handler).expect("first");
         let node = client_of(&server, once()).await;
@@ -189,7 +189,7 @@ fn a_handler_slower_than_the_read_timeout_is_waited_for_until_the_callers_deadli
             async move {
                 Delay::new(5 * limit).await;
                 drop(guard);
-                Ok::<_, HandlerError>(request.body)
+                request.body
             }
         };
         server.server().register(&echo_name(), handler).expect("first");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,18 +15,25 @@ use pointsub_swarm::{
 
 use crate::common::*;
 
+async fn choosing(strategy: impl Strategy + 'static) -> Node {
+    Node::builder().client_config(once()).strategy(strategy).build().await.expect("a node")
+}
+
 /// Servers that answer their own names, and a client that is connected to all of them and orders
 /// them by distance alone.
 async fn farm(count: usize) -> (Vec<Node>, Node) {
-    let node = client(once()).await;
-    node.client().set_strategy(XorOrder);
+    farm_of(count, XorOrder).await
+}
+
+async fn farm_of(count: usize, strategy: impl Strategy + 'static) -> (Vec<Node>, Node) {
+    let node = choosing(strategy).await;
     let mut servers = Vec::new();
     for _ in 0..count {
         let server = start(ServerConfig::default(), once()).await;
         let me = server.peer_id().to_string();
         let whoami = move |_| {
             let me = me.clone();
-            async move { Ok::<_, std::io::Error>(me) }
+            async move { me }
         };
         server.server().register(&echo_name(), whoami).expect("first");
         let peer = connect(&node, &server).await;
@@ -50,10 +58,10 @@ fn the_answer_names_the_node_that_gave_it() {
         for n in 0..40 {
             let answer =
                 client.send_closest(&echo_name(), format!("{n}")).await.expect("an answer");
-            assert_eq!(answer.body, answer.node.to_string());
-            assert_eq!(answer.attempts.len(), 1);
-            assert_eq!(answer.attempts[0].outcome, NodeOutcome::Answered);
-            seen.insert(answer.node);
+            assert_eq!(answer, answer.peer().to_string());
+            assert_eq!(answer.attempts().len(), 1);
+            assert_eq!(answer.attempts()[0].outcome, NodeOutcome::Answered);
+            seen.insert(answer.peer());
         }
         assert_eq!(seen.len(), 3, "40 keys are spread over the nodes");
         // The same key goes to the same node, whatever the body.
@@ -61,7 +69,7 @@ fn the_answer_names_the_node_that_gave_it() {
             let (client, protocol) = (client.clone(), echo_name());
             async move {
                 let call = client.send_closest(&protocol, body).key(b"user 7");
-                call.await.expect("an answer").node
+                call.await.expect("an answer").peer()
             }
         };
         assert_eq!(of_key("one").await, of_key("two").await);
@@ -80,17 +88,17 @@ fn calls_survive_the_death_of_nodes() {
     run(async {
         let (mut servers, node) = farm(4).await;
         let client = node.client();
-        let first = client.send_closest(&echo_name(), "key").await.expect("an answer").node;
+        let first = client.send_closest(&echo_name(), "key").await.expect("an answer").peer();
         let at = servers.iter().position(|server| server.peer_id() == first).expect("a server");
         servers.remove(at).shutdown(Duration::ZERO).await;
         let answer = client.send_closest(&echo_name(), "key").await.expect("three are left");
-        assert_ne!(answer.node, first);
-        let attempts: Vec<PeerId> = answer.attempts.iter().map(|attempt| attempt.node).collect();
-        assert_eq!(attempts, [first, answer.node]);
-        assert!(matches!(answer.attempts[0].outcome, NodeOutcome::Failed(_)));
+        assert_ne!(answer.peer(), first);
+        let attempts: Vec<PeerId> = answer.attempts().iter().map(|attempt| attempt.node).collect();
+        assert_eq!(attempts, [first, answer.peer()]);
+        assert!(matches!(answer.attempts()[0].outcome, NodeOutcome::Failed(_)));
         // It rests.
         let next = client.send_closest(&echo_name(), "key").await.expect("three are left");
-        assert_eq!((next.node, next.attempts.len()), (answer.node, 1));
+        assert_eq!((next.peer(), next.attempts().len()), (answer.peer(), 1));
         assert_eq!(client.stats().failovers, 1);
 
         for server in servers {
@@ -111,7 +119,7 @@ fn excluded_nodes_are_left_alone() {
         let excluded = [servers[0].peer_id(), servers[2].peer_id()];
         for n in 0..10 {
             let call = client.send_closest(&protocol, format!("{n}")).exclude(excluded);
-            assert_eq!(call.await.expect("an answer").node, servers[1].peer_id());
+            assert_eq!(call.await.expect("an answer").peer(), servers[1].peer_id());
         }
         let all = servers.iter().map(Node::peer_id);
         let outcome = client.send_closest(&protocol, "x").exclude(all).await;
@@ -148,7 +156,7 @@ fn the_loser_of_a_hedged_call_is_stopped() {
         let hedge = Hedge::after(Duration::from_millis(20));
         let answer = node.client().send_closest(&echo_name(), "a").hedge(hedge).await;
         let answer = answer.expect("an answer");
-        let outcomes: Vec<_> = answer.attempts.iter().map(|a| a.outcome.clone()).collect();
+        let outcomes: Vec<_> = answer.attempts().iter().map(|a| a.outcome.clone()).collect();
         assert_eq!(outcomes, [NodeOutcome::Answered, NodeOutcome::Cancelled]);
         until(|| slow.dropped() == 1).await;
         let stats = node.client().stats();
@@ -199,16 +207,16 @@ fn what_is_known_of_nodes_was_seen() {
             let known = client.server_nodes_info(&echo_name());
             known.into_iter().find(|info| info.node == peer).expect("it is a node")
         };
-        let info = seen(answer.node);
-        assert_eq!(info.latency, Some(answer.attempts[0].took));
+        let info = seen(answer.peer());
+        assert_eq!(info.latency, Some(answer.attempts()[0].took));
         assert!(info.load.is_some_and(|load| load <= 1), "one of a thousand at most: {info:?}");
         // Its process ends.
-        let at = servers.iter().position(|server| server.peer_id() == answer.node);
+        let at = servers.iter().position(|server| server.peer_id() == answer.peer());
         servers.remove(at.expect("a server")).shutdown(Duration::ZERO).await;
-        until(|| seen(answer.node).online == Some(false)).await;
+        until(|| seen(answer.peer()).online == Some(false)).await;
         let other = client.send_closest(&echo_name(), "key").await.expect("one is left");
-        assert_ne!(other.node, answer.node);
-        let info = seen(answer.node);
+        assert_ne!(other.peer(), answer.peer());
+        let info = seen(answer.peer());
         assert_eq!((info.failures, info.in_flight), (1, 0));
         assert!(info.rests_for.is_some());
     });
@@ -219,9 +227,8 @@ fn what_is_known_of_nodes_was_seen() {
 #[test]
 fn two_choices_spread_the_load() {
     run(async {
-        let node = client(once()).await;
+        let node = choosing(PeakEwma).await;
         let client = node.client();
-        client.set_strategy(PeakEwma);
         let (opener, gate) = Gate::new();
         let mut servers = Vec::new();
         for _ in 0..3 {
@@ -277,28 +284,29 @@ fn a_drain_waits_for_a_call_that_rests() {
 #[test]
 fn a_strategy_may_use_the_client() {
     #[derive(Debug)]
-    struct Curious(Client);
+    struct Curious(Arc<OnceLock<Client>>);
     impl Strategy for Curious {
         fn cost(&self, candidate: &Candidate<'_>) -> u64 {
-            assert_eq!(self.0.server_nodes(&echo_name()).len(), 3);
-            assert!(self.0.stats().in_flight <= 1);
+            let client = self.0.get().expect("set before it is used");
+            assert_eq!(client.server_nodes(&echo_name()).len(), 3);
+            assert!(client.stats().in_flight <= 1);
             u64::from(candidate.node.in_flight())
         }
     }
     run(async {
-        let (servers, node) = farm(3).await;
-        let client = node.client();
-        client.set_strategy(Curious(client.clone()));
+        let known = Arc::new(OnceLock::new());
+        let (servers, node) = farm_of(3, Curious(known.clone())).await;
+        let client = known.get_or_init(|| node.client());
         let echo = echo_name();
         let answer = client.send_closest(&echo, "x").await.expect("an answer");
         // Those that are gone are passed over.
         let (gone, _others): (Vec<Node>, Vec<Node>) =
-            servers.into_iter().partition(|server| server.peer_id() == answer.node);
+            servers.into_iter().partition(|server| server.peer_id() == answer.peer());
         for server in gone {
             server.shutdown(Duration::ZERO).await;
         }
         let other = client.send_closest(&echo, "x").await.expect("an answer");
-        assert_ne!(other.node, answer.node);
+        assert_ne!(other.peer(), answer.peer());
         let all = client.server_nodes(&echo);
         let none = client.send_closest(&echo, "x").exclude(all).await.expect_err("none is left");
         assert_eq!(none.error.cause, Cause::Refused(SendError::NoNodes));

@@ -17,7 +17,7 @@ use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
 use pointsub_swarm::{
     ClientConfig, Handler, HandlerError, Multiaddr, PeerId, ProtocolName, Request, RequestError,
-    Runtime, Security, ServerConfig, Status,
+    Response, Runtime, Security, ServerConfig, Status,
 };
 
 use crate::support::{Rt, block_on};
@@ -181,7 +181,7 @@ pub(crate) fn echo_behind(gate: Gate) -> impl Handler {
         let gate = gate.clone();
         async move {
             gate.opened().await;
-            Ok::<_, HandlerError>(request.body)
+            request.body
         }
     }
 }
@@ -216,7 +216,7 @@ pub(crate) async fn check_echo(node: &Node, peer: PeerId, body: impl Into<Bytes>
 }
 
 /// The status of a call that the server answered with a failure.
-pub(crate) fn status(outcome: Result<Bytes, RequestError>) -> (Status, RequestError) {
+pub(crate) fn status(outcome: Result<Response, RequestError>) -> (Status, RequestError) {
     let error = outcome.expect_err("the server answers with a failure");
     let status = error.status().unwrap_or_else(|| panic!("not answered: {error:?}")).clone();
     (status, error)

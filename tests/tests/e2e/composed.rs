@@ -8,9 +8,7 @@ use libp2p_identify as identify;
 use libp2p_identity::Keypair;
 use libp2p_ping as ping;
 use libp2p_swarm::{Config, NetworkBehaviour, Swarm, SwarmEvent};
-use pointsub_swarm::{
-    Behaviour, HandlerError, Multiaddr, PeerId, Request, Runtime, Server, ServerConfig,
-};
+use pointsub_swarm::{Behaviour, Multiaddr, PeerId, Request, Runtime, Server, ServerConfig};
 
 use crate::common::*;
 use crate::raw::{NATIVE, PLAIN};
@@ -145,7 +143,7 @@ fn identify_tells_of_protocols_registered_later() {
         mine.dial.unbounded_send(address(&node).await).expect("the swarm lives");
         let listed = mine.next(protocols).await;
         assert!(!listed.iter().any(|name| name.contains("/echo/")), "{listed:?}");
-        let handler = |request: Request| async move { Ok::<_, HandlerError>(request.body) };
+        let handler = |request: Request| async move { request.body };
         node.server().register(&echo_name(), handler).expect("first");
         let both =
             |listed: &[String]| [NATIVE, PLAIN].iter().all(|n| listed.iter().any(|l| l == n));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use pointsub_swarm::{Delivery, HandlerError, RegisterError, Request, ServerConfig, Stopped};
+use pointsub_swarm::{Delivery, RegisterError, Request, ServerConfig, Stopped};
 
 use crate::common::*;
 use crate::proxy::Proxy;
@@ -19,7 +19,7 @@ fn answer_behind(gate: Gate, answer: bytes::Bytes) -> impl pointsub_swarm::Handl
         let (gate, answer) = (gate.clone(), answer.clone());
         async move {
             gate.opened().await;
-            Ok::<_, HandlerError>(answer)
+            answer
         }
     }
 }

@@ -27,7 +27,7 @@ fn handlers_that_hold_their_own_node_are_freed_with_it() {
         let own = node.pointsub();
         let handler = move |request: Request| {
             let _both = (&owned, &own);
-            async move { Ok::<_, HandlerError>(request.body) }
+            async move { request.body }
         };
         node.server().register(&echo_name(), handler).expect("first");
         drop(node);

@@ -10,8 +10,8 @@ use futures_timer::Delay;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::Keypair;
 use pointsub_swarm::{
-    Cause, ClientConfig, ConnectError, Delivery, HandlerError, Listener, Multiaddr, PeerId,
-    RawStream, RelayConfig, Request, ServerConfig,
+    Cause, ClientConfig, ConnectError, Delivery, Listener, Multiaddr, PeerId, RawStream,
+    RelayConfig, Request, ServerConfig,
 };
 
 use crate::common::*;
@@ -20,7 +20,7 @@ use crate::common::*;
 async fn twin(keypair: &Keypair, byte: u8) -> Node {
     let node = Node::builder().keypair(keypair.clone()).client_config(once()).build().await;
     let node = node.expect("a node");
-    let handler = move |_: Request| async move { Ok::<_, HandlerError>(vec![byte; 200_000]) };
+    let handler = move |_: Request| async move { vec![byte; 200_000] };
     node.server().register(&echo_name(), handler).expect("first");
     node
 }
@@ -185,7 +185,7 @@ fn a_handler_may_take_longer_than_a_connection_may_be_idle() {
         let server = server.expect("a node");
         let handler = move |request: Request| async move {
             Delay::new(20 * idle).await;
-            Ok::<_, HandlerError>(request.body)
+            request.body
         };
         server.server().register(&echo_name(), handler).expect("first");
         let config = ClientConfig::default().with_max_retries(0);

@@ -1,8 +1,10 @@
 //! How handlers fail, and how their callers see it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pointsub_swarm::{
-    Delivery, Handler, HandlerError, Phase, Request, ServerConfig, Spawned, StatusCode,
+    BoxError, Delivery, Handler, HandlerError, Phase, Request, ServerConfig, Spawned, StatusCode,
 };
 
 use crate::common::*;
@@ -81,15 +83,90 @@ fn a_handlers_error_arrives_with_code_message_and_detail() {
     });
 }
 
-/// W5: any error will do; its text is the message.
+async fn fails_to_write(_: Request) -> Result<Bytes, std::io::Error> {
+    Err(std::io::Error::other("disk full"))
+}
+
+/// W5: any error will do. A stranger does not read its text, and gets a reference to the log.
 #[test]
-fn any_error_of_a_handler_arrives_with_its_text() {
+fn the_text_of_a_handlers_error_is_not_sent() {
     run(async {
-        let handler = |_: Request| async { Err::<Bytes, _>(std::io::Error::other("disk full")) };
-        let (server, client) = served_by(handler).await;
+        let (server, client) = served_by(fails_to_write).await;
+        let outcome = client.client().send(server.peer_id(), &echo_name(), "x").await;
+        let (status, error) = status(outcome);
+        assert_eq!(status.code, StatusCode::Application(0));
+        assert!(status.message.starts_with("internal error, reference "), "{status}");
+        assert!(!status.message.contains("disk"), "{status}");
+        assert_eq!(error.delivery, Delivery::Processed);
+    });
+}
+
+/// W5: an application may have all texts sent.
+#[test]
+fn the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so() {
+    run(async {
+        let server = start(ServerConfig::default().with_error_texts(true), once()).await;
+        server.server().register(&echo_name(), fails_to_write).expect("first");
+        let client = client_of(&server, once()).await;
         let outcome = client.client().send(server.peer_id(), &echo_name(), "x").await;
         let (status, _) = status(outcome);
         assert_eq!((status.code, &*status.message), (StatusCode::Application(0), "disk full"));
+    });
+}
+
+/// W5: a handler answers with any status, and a boxed one among other errors stays what it is.
+#[test]
+fn a_handler_answers_with_any_status() {
+    run(async {
+        let handler = |request: Request| async move {
+            Err::<Bytes, BoxError>(match &request.body[..] {
+                b"who" => HandlerError::unauthenticated("log in first").into(),
+                b"mine" => HandlerError::permission_denied("not yours").into(),
+                b"room 7" => HandlerError::not_found("no room 7").into(),
+                b"?" => HandlerError::invalid_request("not a question").into(),
+                _ => HandlerError::busy(Duration::from_secs(7)).into(),
+            })
+        };
+        let (server, client) = served_by(handler).await;
+        let ask = async |body: &'static str| {
+            status(client.client().send(server.peer_id(), &echo_name(), body).await)
+        };
+        for (body, code, message) in [
+            ("who", StatusCode::Unauthenticated, "log in first"),
+            ("mine", StatusCode::PermissionDenied, "not yours"),
+            ("room 7", StatusCode::NoSuchResource, "no room 7"),
+            ("?", StatusCode::BadRequest, "not a question"),
+        ] {
+            let (status, error) = ask(body).await;
+            assert_eq!((status.code, &*status.message), (code, message));
+            assert!(!error.may_retry(true), "{error}");
+        }
+        let (status, error) = ask("now").await;
+        assert_eq!(status.retry_after, Some(Duration::from_secs(7)));
+        assert!(error.is_busy() && error.may_retry(true) && !error.may_retry(false), "{error}");
+    });
+}
+
+/// A handler that cannot fail returns what it answers.
+#[test]
+fn a_handler_returns_bytes_text_or_nothing() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let registry = server.server();
+        let names = ["/bytes", "/text", "/literal", "/nothing"].map(name);
+        registry.register(&names[0], |request: Request| async { request.body }).expect("first");
+        let text = |request: Request| async move { format!("{} bytes", request.body.len()) };
+        registry.register(&names[1], text).expect("first");
+        registry.register(&names[2], |_| async { "literal" }).expect("first");
+        registry.register(&names[3], |_| async {}).expect("first");
+        let client = client_of(&server, once()).await;
+        for (name, expected) in names.iter().zip(["abc", "3 bytes", "literal", ""]) {
+            let response = client.client().send(server.peer_id(), name, "abc").await;
+            let response = response.expect("an answer");
+            assert_eq!(response, expected);
+            assert_eq!(response.peer(), server.peer_id());
+            assert!(response.elapsed() > Duration::ZERO && response.attempts().is_empty());
+        }
     });
 }
 
@@ -109,9 +186,8 @@ fn a_handlers_long_message_is_cut_at_a_character() {
 #[test]
 fn a_handler_knows_its_caller() {
     run(async {
-        let handler = |request: Request| async move {
-            Ok::<_, HandlerError>(format!("{} {}", request.peer, request.protocol))
-        };
+        let handler =
+            |request: Request| async move { format!("{} {}", request.peer, request.protocol) };
         let (server, client) = served_by(handler).await;
         let answer = client.client().send(server.peer_id(), &echo_name(), "who?").await;
         assert_eq!(answer.expect("an answer"), format!("{} /echo/1.0.0", client.peer_id()));

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{BoxFuture, join_all};
@@ -19,7 +18,8 @@ use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
 use libp2p_swarm::{Config, Swarm};
 use pointsub_swarm::{
-    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Runtime, Security, ServerConfig,
+    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Response, Runtime, Security,
+    ServerConfig,
 };
 
 use crate::common::*;
@@ -66,7 +66,7 @@ impl Own {
 }
 
 #[track_caller]
-fn check(outcome: Result<Bytes, RequestError>, delivery: Delivery) {
+fn check(outcome: Result<Response, RequestError>, delivery: Delivery) {
     let error = outcome.expect_err("nobody answers");
     assert_eq!((error.cause, error.delivery), (Cause::Deadline, delivery));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use pointsub_swarm::{HandlerError, LimitPolicy, Request, ServerConfig};
+use pointsub_swarm::{LimitPolicy, Request, ServerConfig};
 
 use crate::common::*;
 
@@ -72,7 +72,7 @@ fn answers_out_of_order_find_their_requests() {
                 for _ in 0..turn % 7 {
                     yield_now().await;
                 }
-                Ok::<_, HandlerError>(request.body)
+                request.body
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
@@ -102,7 +102,7 @@ fn streams_and_requests_in_flight_stay_within_the_configured_numbers() {
                 for _ in 0..5 {
                     yield_now().await;
                 }
-                Ok::<_, HandlerError>(request.body)
+                request.body
             }
         };
         server.server().register(&echo_name(), handler).expect("first");

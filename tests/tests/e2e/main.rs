@@ -19,6 +19,7 @@ mod dialects;
 mod draining;
 mod dropping;
 mod duplex;
+mod events;
 mod field;
 mod formats;
 mod handlers;

@@ -81,7 +81,7 @@ fn many_nodes_ask_each_other_at_once() {
             let handled = handled.clone();
             let handler = move |request: pointsub_swarm::Request| {
                 handled.fetch_add(1, Ordering::SeqCst);
-                async move { Ok::<_, std::io::Error>(request.body) }
+                async move { request.body }
             };
             node.pointsub().start(&echo_name(), handler).expect("first");
             nodes.push(node);

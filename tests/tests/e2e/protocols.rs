@@ -1,23 +1,22 @@
 //! Which protocols a peer speaks, and how that changes while it is connected.
 
-use bytes::Bytes;
 use futures::future::join_all;
 use pointsub_swarm::{
-    Cause, Delivery, Format, HandlerError, Phase, RegisterError, Request, RequestError,
-    ServerConfig, StatusCode,
+    Cause, Delivery, Format, Phase, RegisterError, Request, RequestError, Response, ServerConfig,
+    StatusCode,
 };
 
 use crate::common::*;
 use crate::raw::{PLAIN, RawPeer};
 
-fn check_unsupported(outcome: Result<Bytes, RequestError>) {
+fn check_unsupported(outcome: Result<Response, RequestError>) {
     let error = outcome.expect_err("nobody speaks it");
     assert_eq!(error.cause, Cause::Unsupported);
     assert_eq!((error.phase, error.delivery), (Phase::Connect, Delivery::NotProcessed));
 }
 
 /// A failure that says: not spoken (any more), and surely not processed.
-fn check_not_served(outcome: Result<Bytes, RequestError>) {
+fn check_not_served(outcome: Result<Response, RequestError>) {
     let error = outcome.expect_err("nobody serves it");
     let not_found = error.status().is_some_and(|status| status.code == StatusCode::NotFound);
     assert!(not_found || error.cause == Cause::Unsupported, "{error:?}");
@@ -117,9 +116,7 @@ fn a_protocol_that_is_registered_again_is_served_again() {
         let (client, peer, echo_name) = (node.client(), server.peer_id(), echo_name());
         check_echo(&node, peer, "before").await;
         assert!(server.server().unregister(&echo_name));
-        let shout = |request: Request| async move {
-            Ok::<_, HandlerError>(request.body.to_ascii_uppercase())
-        };
+        let shout = |request: Request| async move { request.body.to_ascii_uppercase() };
         server.server().register(&echo_name, shout).expect("the name is free");
         eventually_served(&node, &server).await;
         let answer = client.send(peer, &echo_name, "loud").await.expect("it is served again");
@@ -149,7 +146,7 @@ fn a_request_at_work_survives_unregistering() {
             let gate = gate.clone();
             async move {
                 gate.opened().await;
-                Ok::<_, HandlerError>(request.body)
+                request.body
             }
         };
         server.server().register(&echo_name(), handler).expect("first");
@@ -180,9 +177,7 @@ fn protocols_of_one_server_are_kept_apart() {
         let server = start(ServerConfig::default(), once()).await;
         let names: Vec<_> = (0..20).map(|n| name(&format!("/numbered/{n}"))).collect();
         for name in &names {
-            let handler = |request: Request| async move {
-                Ok::<_, HandlerError>(request.protocol.to_string())
-            };
+            let handler = |request: Request| async move { request.protocol.to_string() };
             server.server().register(name, handler).expect("first");
         }
         let node = client_of(&server, once()).await;

@@ -1,7 +1,7 @@
 //! Requests that are tried again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pointsub_swarm::{
@@ -120,9 +120,10 @@ fn a_policy_of_ones_own_decides() {
         let server = start(ServerConfig::default().with_max_concurrent_conns(1), once()).await;
         let (_opener, gate) = Gate::new();
         server.server().register(&echo_name(), echo_behind(gate)).expect("first");
-        let node = client_of(&server, quick()).await;
         let asked = Arc::new(AtomicU64::new(0));
-        node.client().set_retry_policy(Never(asked.clone()));
+        let node = Node::builder().client_config(quick()).retry_policy(Never(asked.clone()));
+        let node = node.build().await.expect("a node");
+        connect(&node, &server).await;
         let (client, peer) = (node.client(), server.peer_id());
         let _first = spawn(async move { client.send(peer, &echo_name(), "first").await });
         until(|| server.server().stats().in_flight == 1).await;
@@ -136,25 +137,24 @@ fn a_policy_of_ones_own_decides() {
 #[test]
 fn a_policy_may_use_the_client() {
     #[derive(Debug)]
-    struct Curious(Client);
+    struct Curious(Arc<OnceLock<Client>>);
     impl RetryPolicy for Curious {
         fn pause(&self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
-            assert_eq!(self.0.stats().in_flight, 1);
-            assert!(self.0.connections_info().is_empty());
-            (retries < 2).then(|| {
-                self.0.set_retry_policy(Self(self.0.clone()));
-                Duration::from_millis(1)
-            })
+            let client = self.0.get().expect("set before it is used");
+            assert_eq!(client.stats().in_flight, 1);
+            assert!(client.connections_info().is_empty());
+            (retries < 2).then_some(Duration::from_millis(1))
         }
     }
     run(async {
         let server = start(ServerConfig::default(), once()).await;
         let (peer, gone) = (server.peer_id(), address(&server).await);
         server.shutdown(Duration::ZERO).await;
-        let node = client(ClientConfig::default()).await;
+        let known = Arc::new(OnceLock::new());
+        let node = Node::builder().retry_policy(Curious(known.clone()));
+        let node = node.build().await.expect("a node");
         node.add_address(peer, gone).await;
-        let client = node.client();
-        client.set_retry_policy(Curious(client.clone()));
+        let client = known.get_or_init(|| node.client());
         client.send(peer, &echo_name(), "x").await.expect_err("nobody is there");
         assert_eq!(client.stats().retries, 2);
     });

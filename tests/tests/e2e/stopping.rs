@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
 use pointsub_swarm::{
-    Cause, Delivery, HandlerError, RegisterError, Request, RequestError, SendError, ServerConfig,
+    Cause, Delivery, RegisterError, Request, RequestError, Response, SendError, ServerConfig,
     StatusCode,
 };
 
@@ -25,7 +24,7 @@ struct AtWork<F> {
 
 async fn at_work(
     count: usize,
-) -> AtWork<impl Future<Output = Result<Bytes, RequestError>> + Send + 'static> {
+) -> AtWork<impl Future<Output = Result<Response, RequestError>> + Send + 'static> {
     let server = start(ServerConfig::default(), once()).await;
     let (opener, gate) = Gate::new();
     let alive = Alive::default();
@@ -35,7 +34,7 @@ async fn at_work(
         async move {
             let _guard = alive.enter();
             gate.opened().await;
-            Ok::<_, HandlerError>(request.body)
+            request.body
         }
     };
     server.server().register(&echo_name(), handler).expect("first");

@@ -30,6 +30,8 @@ mod draining;
 mod dropping;
 #[path = "../e2e/duplex.rs"]
 mod duplex;
+#[path = "../e2e/events.rs"]
+mod events;
 #[path = "../e2e/field.rs"]
 mod field;
 #[path = "../e2e/formats.rs"]

@@ -37,9 +37,8 @@ async fn start<R: Runtime>() -> Node<R> {
     let node = Node::<R>::builder().listen(any).client_config(client);
     let node = node.build().await.expect("a node");
     let own = node.peer_id();
-    let answer = move |request: Request| async move {
-        Ok::<_, HandlerError>([own.to_bytes(), request.body.to_vec()].concat())
-    };
+    let answer =
+        move |request: Request| async move { [own.to_bytes(), request.body.to_vec()].concat() };
     node.server().register(&name("/echo/1.0.0"), answer).expect("first");
     node
 }

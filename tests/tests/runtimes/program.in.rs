@@ -44,7 +44,7 @@ pub(super) async fn program() -> Result<(), Box<dyn Error>> {
     client.add_server_node(&name, peer)?;
     let answer = client.send_closest(&name, "live").hedge(Hedge::after(Duration::from_secs(1)));
     let answer = answer.await?;
-    assert_eq!((&answer.body[..], answer.node), (&b"evil"[..], peer));
+    assert_eq!((&answer[..], answer.peer()), (&b"evil"[..], peer));
 
     let mut stream = client.dial(peer, &raw).await?;
     AsyncWriteExt::close(&mut stream).await?;

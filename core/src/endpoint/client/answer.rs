@@ -26,8 +26,8 @@ pub struct ClosestAnswer {
 #[error("no node answered, {} tried: {error}", attempts.len())]
 #[non_exhaustive]
 pub struct ClosestFailure {
-    /// The last failure. Its delivery and number of attempts are those of the whole call.
-    #[source]
+    /// The last failure. Its delivery and number of attempts are those of the whole call. The text of
+    /// this error has its text, so that it is not the source as well.
     pub error: RequestError,
     /// Every node that was asked, in the order in which they were done.
     pub attempts: Vec<NodeTry>,

@@ -1,40 +1,30 @@
 //! Requests that go to the closest of several servers.
 
-use std::future::IntoFuture;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName, RequestError};
 use thiserror::Error;
 
+use super::lazy::Lazy;
 use super::shared::ClientHub;
-use super::{Client, InFlight, InHub, compresses, gone, inflate, options};
+use super::{Asked, Client, InFlight, InHub, compresses, gone, inflate, options};
+use crate::api::message::Response;
 use crate::{compress, peer};
-
-/// The answer to a [`Client::send_closest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closest {
-    /// The answer.
-    pub body: Bytes,
-    /// Who gave it.
-    pub node: PeerId,
-    /// Every node that was asked, in the order in which they were done.
-    pub attempts: Vec<NodeAttempt>,
-}
 
 /// Why no node answered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no node answered, {} tried: {error}", attempts.len())]
 #[non_exhaustive]
 pub struct ClosestError {
-    /// The last failure. Its delivery and number of attempts are those of the whole call.
-    #[source]
+    /// The last failure. Its delivery and number of attempts are those of the whole call. The text of
+    /// this error has its text, so that it is not the source as well.
     pub error: RequestError,
     /// Every node that was asked, in the order in which they were done.
     pub attempts: Vec<NodeAttempt>,
@@ -135,12 +125,10 @@ impl Client {
         self.hub.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
     }
 
-    /// Replaces the strategy that chooses among the servers, for all clones of this client.
-    /// Default: [`Weighted`](pointsub_core::endpoint::closest::Weighted). It may use the client: no lock is held
-    /// while it is asked.
-    pub fn set_strategy(&self, strategy: impl Strategy + 'static) {
+    /// For all clones of this client.
+    pub(crate) fn set_strategy(&self, strategy: Arc<dyn Strategy>) {
         // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_strategy(Arc::new(strategy)));
+        let _before = self.hub.with_dispatcher(|d| d.set_strategy(strategy));
     }
 
     /// A request to the closest usable server of the protocol. Await it for the response; set
@@ -159,36 +147,34 @@ impl Client {
     ///     client.add_server_node(&search, server)?;
     /// }
     /// let answer = client.send_closest(&search, "what?").await?;
-    /// println!("{} answered after {} tries", answer.node, answer.attempts.len());
+    /// println!("{} answered after {} tries", answer.peer(), answer.attempts().len());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// [`ClosestError`], with the last failure and every try.
-    pub fn send_closest<'a>(
-        &self,
-        protocol: &'a ProtocolName,
-        body: impl Into<Bytes>,
-    ) -> ClosestCall<'a> {
-        ClosestCall {
+    pub fn send_closest(&self, protocol: &ProtocolName, body: impl Into<Bytes>) -> ClosestCall {
+        ClosestCall(Lazy::New(Unsent {
             hub: self.hub.clone(),
-            protocol,
+            protocol: protocol.clone(),
             body: body.into(),
             key: None,
             timeout: None,
             idempotent: true,
             options: ClosestOptions::default(),
-        }
+        }))
     }
 }
 
-/// A request that is not sent yet: [`Client::send_closest`]. Nothing happens until it is awaited.
-#[derive(Debug)]
+/// A request to the closest server: [`Client::send_closest`]. It is sent when this is first polled. Set
+/// options before.
 #[must_use = "a request is sent when it is awaited"]
-pub struct ClosestCall<'a> {
+pub struct ClosestCall(Lazy<Unsent, Result<Response, ClosestError>>);
+
+struct Unsent {
     hub: Arc<ClientHub>,
-    protocol: &'a ProtocolName,
+    protocol: ProtocolName,
     body: Bytes,
     key: Option<Point>,
     timeout: Option<Duration>,
@@ -196,55 +182,68 @@ pub struct ClosestCall<'a> {
     options: ClosestOptions,
 }
 
-impl ClosestCall<'_> {
+impl ClosestCall {
     /// The longest time the whole call may take, with all tries and pauses. Without it, the
     /// client's own timeouts limit each try.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|unsent| unsent.timeout = Some(timeout))
     }
 
     /// Whether executing the request twice does no harm. If `false`, another server is asked only
     /// after failures that surely left the request unprocessed, and there is no hedging. Default
     /// `true`.
-    pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = idempotent;
-        self
+    pub fn idempotent(self, idempotent: bool) -> Self {
+        self.with(|unsent| unsent.idempotent = idempotent)
     }
 
     /// Servers that are not asked; may be called several times.
-    pub fn exclude(mut self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
-        self.options.exclude.extend(nodes.into_iter().map(|node| peer::to_core(&node)));
-        self
+    pub fn exclude(self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
+        let nodes = nodes.into_iter().map(|node| peer::to_core(&node));
+        self.with(|unsent| unsent.options.exclude.extend(nodes))
     }
 
     /// What the distance of servers is measured from. Default: the request's body, as in the Go
     /// library. Requests with the same key go to the same server as long as distance decides.
-    pub fn key(mut self, key: &[u8]) -> Self {
-        self.key = Some(Point::of_key(key));
-        self
+    pub fn key(self, key: &[u8]) -> Self {
+        self.with(|unsent| unsent.key = Some(Point::of_key(key)))
     }
 
     /// Asks further servers while one takes long to answer; the first answer counts, and the other
     /// servers are told that theirs is not wanted. Several of them may execute the request.
-    pub fn hedge(mut self, hedge: Hedge) -> Self {
-        self.options = self.options.with_hedge(hedge);
+    pub fn hedge(self, hedge: Hedge) -> Self {
+        self.with(|unsent| unsent.options = mem::take(&mut unsent.options).with_hedge(hedge))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
+        self.0.set(set);
         self
     }
 }
 
-impl<'a> IntoFuture for ClosestCall<'a> {
-    type Output = Result<Closest, ClosestError>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
+impl Future for ClosestCall {
+    type Output = Result<Response, ClosestError>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        send(self).boxed()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(send, cx)
     }
 }
 
-async fn send(call: ClosestCall<'_>) -> Result<Closest, ClosestError> {
-    let ClosestCall { hub, protocol, body, key, timeout, idempotent, options: closest } = call;
-    let options = options(&hub, timeout, idempotent);
+impl fmt::Debug for ClosestCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClosestCall").finish_non_exhaustive()
+    }
+}
+
+async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
+    let Unsent { hub, protocol, body, key, timeout, idempotent, options: closest } = unsent;
+    if let Some(answers) = hub.answers.clone() {
+        let nodes = Client::new(hub.clone()).server_nodes(&protocol);
+        let asked = |node: &PeerId| !closest.exclude.contains(&peer::to_core(node));
+        let nodes = nodes.into_iter().filter(asked).collect();
+        return answers.send_closest(&hub, nodes, protocol, body, timeout).await;
+    }
+    let began = hub.clock.now();
+    let options = options(began, timeout, idempotent);
     let closest = closest.with_call(options);
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
@@ -252,12 +251,15 @@ async fn send(call: ClosestCall<'_>) -> Result<Closest, ClosestError> {
         if compresses(&hub, None, &body) { compress::deflate(body).await } else { body.into() };
     let sent = hub.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
-    let outcome = InFlight::new(hub, id, outcome, options.deadline).await;
+    let outcome = InFlight::new(hub.clone(), id, outcome, options.deadline).await;
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
             match inflate(answer.payload).await {
-                Ok(body) => Ok(Closest { body, node: peer::to_libp2p(&answer.node), attempts }),
+                Ok(body) => {
+                    let asked = Asked { peer: peer::to_libp2p(&answer.node), at: began };
+                    Ok(asked.answered(body, &hub).with_attempts(attempts))
+                }
                 Err(error) => Err(ClosestError { error, attempts }),
             }
         }

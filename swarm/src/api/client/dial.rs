@@ -1,14 +1,15 @@
 //! Raw streams that are dialled.
 
-use std::future::IntoFuture;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
-use pointsub_core::{DialId, ProtocolName, RequestError};
+use pointsub_core::{Cause, Delivery, DialId, Phase, ProtocolName, RequestError};
 
+use super::lazy::Lazy;
 use super::shared::ClientHub;
 use super::{Client, InFlight, InHub, gone};
 use crate::api::raw::RawStream;
@@ -27,42 +28,55 @@ impl Client {
     /// [`RequestError`]: [`Unsupported`](crate::Cause::Unsupported) if the peer does not listen
     /// for the protocol, [`TooManyStreams`](crate::SendError::TooManyStreams) if as many streams as are
     /// allowed are in use, and whatever else can go wrong with connecting.
-    pub fn dial<'a>(&self, peer: PeerId, protocol: &'a ProtocolName) -> Dial<'a> {
-        Dial { hub: self.hub.clone(), peer, protocol, timeout: None }
+    pub fn dial(&self, peer: PeerId, protocol: &ProtocolName) -> Dial {
+        let (hub, protocol) = (self.hub.clone(), protocol.clone());
+        Dial(Lazy::New(Undialled { hub, peer, protocol, timeout: None }))
     }
 }
 
-/// A stream that is not dialled yet: [`Client::dial`]. Nothing happens until it is awaited.
-#[derive(Debug)]
+/// A raw stream that is to come: [`Client::dial`]. The peer is dialled when this is first polled. Set
+/// options before.
 #[must_use = "a peer is dialled when this is awaited"]
-pub struct Dial<'a> {
+pub struct Dial(Lazy<Undialled, Result<RawStream, RequestError>>);
+
+struct Undialled {
     hub: Arc<ClientHub>,
     peer: PeerId,
-    protocol: &'a ProtocolName,
+    protocol: ProtocolName,
     timeout: Option<Duration>,
 }
 
-impl Dial<'_> {
+impl Dial {
     /// The longest time that dialling may take, if that is less than `connect_timeout`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.0.set(|undialled| undialled.timeout = Some(timeout));
         self
     }
 }
 
-impl<'a> IntoFuture for Dial<'a> {
+impl Future for Dial {
     type Output = Result<RawStream, RequestError>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        async move {
-            let Self { hub, peer, protocol, timeout } = self;
-            let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
-            let (id, outcome) = hub.dial(&peer::to_core(&peer), protocol.as_str(), deadline)?;
-            InFlight::new(hub, id, outcome, deadline).await.ok_or_else(gone)?
-        }
-        .boxed()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(dial, cx)
     }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial").finish_non_exhaustive()
+    }
+}
+
+async fn dial(undialled: Undialled) -> Result<RawStream, RequestError> {
+    let Undialled { hub, peer, protocol, timeout } = undialled;
+    if hub.answers.is_some() {
+        let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+        return Err(RequestError::new(Cause::Unsupported, phase, delivery));
+    }
+    let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
+    let (id, outcome) = hub.dial(&peer::to_core(&peer), protocol.as_str(), deadline)?;
+    InFlight::new(hub, id, outcome, deadline).await.ok_or_else(gone)?
 }
 
 impl InHub for DialId {

@@ -4,11 +4,12 @@ mod closest;
 mod dial;
 mod effects;
 mod expiry;
+mod lazy;
+mod local;
 pub(crate) mod mailbox;
 pub(crate) mod shared;
 pub(crate) mod ticket;
 
-use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,10 +28,11 @@ use pointsub_core::{
     RequestId, Timestamp,
 };
 
-pub use self::closest::{Closest, ClosestCall, ClosestError, NodeAttempt, NodeInfo};
+pub use self::closest::{ClosestCall, ClosestError, NodeAttempt, NodeInfo};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
 use self::shared::{ClientHub, Outcome};
+use super::message::Response;
 use super::stream_info::ConnectionInfo;
 use crate::{compress, peer};
 
@@ -54,27 +56,21 @@ impl Client {
     /// # Errors
     /// [`RequestError`], which says what happened, in which phase, and whether the request may
     /// have been processed.
-    pub fn send<'a>(
-        &self,
-        peer: PeerId,
-        protocol: &'a ProtocolName,
-        body: impl Into<Bytes>,
-    ) -> Call<'a> {
-        Call {
+    pub fn send(&self, peer: PeerId, protocol: &ProtocolName, body: impl Into<Bytes>) -> Call {
+        Call(State::New(Unsent {
             hub: self.hub.clone(),
             peer,
-            protocol,
+            protocol: protocol.clone(),
             body: body.into(),
             timeout: None,
             idempotent: true,
-        }
+        }))
     }
 
-    /// Replaces the policy that decides whether and when a failed request is tried again, for all
-    /// clones of this client. It may use the client: no lock is held while it is asked.
-    pub fn set_retry_policy(&self, policy: impl RetryPolicy + 'static) {
+    /// For all clones of this client.
+    pub(crate) fn set_retry_policy(&self, policy: Arc<dyn RetryPolicy>) {
         // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(Arc::new(policy)));
+        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(policy));
     }
 
     /// Counters so far.
@@ -109,77 +105,90 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A request that is not sent yet: [`Client::send`]. Nothing happens until it is awaited.
+/// A request: [`Client::send`]. It is sent when this is first polled. Set options before.
+///
+/// It borrows nothing and can be given to a task: `tokio::spawn(client.send(peer, &chat, "hello"))`.
+/// Its [`timeout`](Self::timeout) holds even while nobody polls the swarm, or its runtime is blocked;
+/// then it is noticed 50 ms late.
 #[derive(Debug)]
 #[must_use = "a request is sent when it is awaited"]
-pub struct Call<'a> {
+pub struct Call(State);
+
+enum State {
+    New(Unsent),
+    Sent(InFlight<RequestId, Outcome>, Asked),
+    /// What is left to do, if a body has to be compressed or inflated for it.
+    InSteps(BoxFuture<'static, Result<Response, RequestError>>),
+    Done,
+}
+
+/// A request with its options.
+struct Unsent {
     hub: Arc<ClientHub>,
     peer: PeerId,
-    protocol: &'a ProtocolName,
+    protocol: ProtocolName,
     body: Bytes,
     timeout: Option<Duration>,
     idempotent: bool,
 }
 
-impl Call<'_> {
+/// Who was asked, and when.
+#[derive(Copy, Clone)]
+struct Asked {
+    peer: PeerId,
+    at: Timestamp,
+}
+
+impl Asked {
+    fn answered(self, body: Bytes, hub: &ClientHub) -> Response {
+        Response::new(self.peer, body).with_elapsed(hub.clock.now().since(self.at))
+    }
+}
+
+impl Call {
     /// The longest time the whole request may take, connecting included. The server is told how
     /// much of it is left, and its answer is waited for until then, even for longer than
     /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
     /// own timeouts limit each phase.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|unsent| unsent.timeout = Some(timeout))
     }
 
     /// Whether executing the request twice does no harm. If `false`, it is tried again only after
     /// failures that surely left it unprocessed, and so reaches a handler at most once. Default
     /// `true`: whatever may pass is tried again.
-    pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = idempotent;
+    pub fn idempotent(self, idempotent: bool) -> Self {
+        self.with(|unsent| unsent.idempotent = idempotent)
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
+        if let State::New(unsent) = &mut self.0 {
+            set(unsent);
+        }
         self
     }
 }
 
-impl<'a> IntoFuture for Call<'a> {
-    type Output = Result<Bytes, RequestError>;
-    type IntoFuture = Sending<'a>;
-
-    fn into_future(self) -> Sending<'a> {
-        Sending(State::New(self))
-    }
-}
-
-/// The future of a [`Call`]. The call's [`timeout`](Call::timeout) holds even while nobody polls the
-/// swarm, or its runtime is blocked; then it is noticed 50 ms late.
-#[derive(Debug)]
-#[must_use = "futures do nothing unless they are awaited"]
-pub struct Sending<'a>(State<'a>);
-
-enum State<'a> {
-    New(Call<'a>),
-    Sent(InFlight<RequestId, Outcome>),
-    /// What is left to do, if a body has to be compressed or inflated for it.
-    InSteps(BoxFuture<'a, Result<Bytes, RequestError>>),
-    Done,
-}
-
-impl Future for Sending<'_> {
-    type Output = Result<Bytes, RequestError>;
+impl Future for Call {
+    type Output = Result<Response, RequestError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let State::New(_) = self.0
-            && let State::New(call) = mem::replace(&mut self.0, State::Done)
+            && let State::New(unsent) = mem::replace(&mut self.0, State::Done)
         {
-            self.0 = begin(call)?;
+            self.0 = begin(unsent)?;
         }
-        if let State::Sent(sent) = &mut self.0 {
+        if let State::Sent(sent, asked) = &mut self.0 {
             let outcome = ready!(sent.poll_unpin(cx));
+            let (hub, asked) = (sent.hub.clone(), *asked);
             self.0 = State::Done;
             let payload = outcome.ok_or_else(gone)??;
             if !payload.is_compressed() {
-                return Poll::Ready(payload.into_bytes().map_err(broken));
+                let body = payload.into_bytes().map_err(broken);
+                return Poll::Ready(body.map(|body| asked.answered(body, &hub)));
             }
-            self.0 = State::InSteps(inflate(payload).boxed());
+            let rest = async move { Ok(asked.answered(inflate(payload).await?, &hub)) };
+            self.0 = State::InSteps(rest.boxed());
         }
         let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
         let outcome = ready!(rest.poll_unpin(cx));
@@ -188,11 +197,11 @@ impl Future for Sending<'_> {
     }
 }
 
-impl fmt::Debug for State<'_> {
+impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::New(_) => "New",
-            Self::Sent(_) => "Sent",
+            Self::Sent(..) => "Sent",
             Self::InSteps(_) => "InSteps",
             Self::Done => "Done",
         })
@@ -200,17 +209,26 @@ impl fmt::Debug for State<'_> {
 }
 
 /// Sends, unless the body is to be compressed first.
-fn begin(call: Call<'_>) -> Result<State<'_>, RequestError> {
-    let Call { hub, peer, protocol, body, timeout, idempotent } = call;
-    let options = options(&hub, timeout, idempotent);
+fn begin(unsent: Unsent) -> Result<State, RequestError> {
+    let Unsent { hub, peer, protocol, body, timeout, idempotent } = unsent;
+    let asked = Asked { peer, at: hub.clock.now() };
+    if let Some(answers) = hub.answers.clone() {
+        let rest = async move {
+            let body = answers.send(&hub, peer, protocol, body, timeout).await?;
+            Ok(asked.answered(body, &hub))
+        };
+        return Ok(State::InSteps(rest.boxed()));
+    }
+    let options = options(asked.at, timeout, idempotent);
     let peer = peer::to_core(&peer);
-    if !compresses(&hub, Some((&peer, protocol)), &body) {
-        return Ok(State::Sent(start(hub, &peer, protocol, body.into(), options)?));
+    if !compresses(&hub, Some((&peer, &protocol)), &body) {
+        let sent = start(hub, &peer, &protocol, body.into(), options)?;
+        return Ok(State::Sent(sent, asked));
     }
     let rest = async move {
         let body = compress::deflate(body).await;
-        let outcome = start(hub, &peer, protocol, body, options)?.await;
-        inflate(outcome.ok_or_else(gone)??).await
+        let outcome = start(hub.clone(), &peer, &protocol, body, options)?.await;
+        Ok(asked.answered(inflate(outcome.ok_or_else(gone)??).await?, &hub))
     };
     Ok(State::InSteps(rest.boxed()))
 }
@@ -226,9 +244,9 @@ fn start(
     Ok(InFlight::new(hub, id, outcome, options.deadline))
 }
 
-fn options(hub: &ClientHub, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
+fn options(now: Timestamp, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
     let mut options = CallOptions::default().with_idempotent(idempotent);
-    options.deadline = timeout.map(|timeout| hub.clock.now() + timeout);
+    options.deadline = timeout.map(|timeout| now + timeout);
     options
 }
 

@@ -24,6 +24,7 @@ use slotmap::SecondaryMap;
 pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
+use super::local::Local;
 use super::mailbox::{Command, Mailbox};
 use super::ticket::{OpenTicket, Wanted};
 use crate::api::raw::{Line, Place, RawStream};
@@ -38,7 +39,9 @@ pub(crate) struct ClientHub {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
     pub(super) deadlines: Arc<Deadlines>,
-    local: libp2p_identity::PeerId,
+    pub(super) local: libp2p_identity::PeerId,
+    /// Who answers instead of a network.
+    pub(super) answers: Option<Local>,
     state: Mutex<State>,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
@@ -72,11 +75,22 @@ impl ClientHub {
         local: libp2p_identity::PeerId,
         clock: Clock,
     ) -> Arc<Self> {
+        Self::answered_by(config, local, clock, None)
+    }
+
+    /// A client whose requests are answered without a network, if there is somebody who does.
+    pub(super) fn answered_by(
+        config: ClientConfig,
+        local: libp2p_identity::PeerId,
+        clock: Clock,
+        answers: Option<Local>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             clock,
             config: config.clone(),
             deadlines: Deadlines::new(clock),
             local,
+            answers,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
                 mailboxes: SecondaryMap::new(),

@@ -1,5 +1,6 @@
 //! The server's handle: usable from any task, clones share everything.
 
+pub(crate) mod error;
 pub(crate) mod handler;
 mod listen;
 pub(crate) mod semaphore;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use pointsub_core::endpoint::RegisterError;
 use pointsub_core::{ProtocolName, ServerStats};
 
-pub use self::handler::{Handler, HandlerError, Request, Spawned};
+pub use self::error::{BoxError, HandlerError};
+pub use self::handler::{Handler, Spawned};
 pub use self::listen::Listener;
 use self::shared::ServerHub;
 pub use self::shared::Stopped;

@@ -1,0 +1,130 @@
+//! What the handle of a node asks of its event loop.
+
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use libp2p_core::Multiaddr;
+use libp2p_core::multiaddr::Protocol;
+use libp2p_identity::PeerId;
+
+use super::addresses::book::is_relayed;
+use super::dialing::{Connect, reason};
+use super::event_loop::{Life, cannot_listen, peer_of, relay_of};
+use super::events::PeerInfo;
+use super::listening::Waiting;
+use super::{ConnectError, NodeError};
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
+    Disconnect { peer: PeerId, done: oneshot::Sender<bool> },
+    AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
+    Listen { address: Multiaddr, done: Waiting },
+    Unlisten { address: Multiaddr, done: oneshot::Sender<bool> },
+    Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
+    ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
+    Peers { done: oneshot::Sender<Vec<PeerInfo>> },
+    Shutdown { within: Duration, done: oneshot::Sender<()> },
+}
+
+impl Life {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect { address, done } => self.connect(address, done),
+            Command::Disconnect { peer, done } => self.disconnect(peer, done),
+            Command::AddAddress { peer, address, done } => {
+                self.swarm.behaviour_mut().pointsub.add_address(peer, address);
+                let _gone = done.send(());
+            }
+            Command::Listen { address, done } => {
+                if let Err((done, error)) = self.listen_on(address, Some(done))
+                    && let Some(done) = done
+                {
+                    let _gone = done.send(Err(error));
+                }
+            }
+            Command::Unlisten { address, done } => {
+                let _gone = done.send(self.unlisten(&address));
+            }
+            Command::Addresses { done } => {
+                let _gone = done.send(self.with_peer(self.swarm.listeners()));
+            }
+            Command::ExternalAddresses { done } => {
+                let _gone = done.send(self.with_peer(self.swarm.external_addresses()));
+            }
+            Command::Peers { done } => {
+                let _gone = done.send(self.peers.infos());
+            }
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    /// Begins to listen. Who waits for it is given back if that is not possible.
+    pub(super) fn listen_on(
+        &mut self,
+        address: Multiaddr,
+        waiting: Option<Waiting>,
+    ) -> Result<(), (Option<Waiting>, NodeError)> {
+        if let Some(relay) = relay_of(&address) {
+            self.swarm.behaviour_mut().pointsub.watch(relay);
+        }
+        match self.swarm.listen_on(address.clone()) {
+            Ok(id) => {
+                if is_relayed(&address) {
+                    self.reservations.want(address.clone(), id);
+                }
+                self.listening.add(id, address, waiting);
+                Ok(())
+            }
+            Err(error) => Err((waiting, cannot_listen(address, reason::of_transport(&error)))),
+        }
+    }
+
+    fn unlisten(&mut self, address: &Multiaddr) -> bool {
+        let mut address = address.clone();
+        if peer_of(&address) == Some(*self.swarm.local_peer_id()) && !is_relayed(&address) {
+            address.pop();
+        }
+        let found = self.listening.find(&address);
+        // A relay may be resting, without a listener.
+        let asked = found.as_ref().map_or(&address, |(_, asked)| asked);
+        let wanted = self.reservations.forget(asked);
+        let removed = found.is_some_and(|(id, _)| {
+            // Here and now: that it has closed is told later.
+            self.listening.closed(id);
+            self.swarm.remove_listener(id)
+        });
+        wanted || removed
+    }
+
+    fn connect(&mut self, address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>>) {
+        let peer = peer_of(&address);
+        let own = self.swarm.listeners().any(|own| *own == address);
+        if own || peer == Some(*self.swarm.local_peer_id()) {
+            let _gone = done.send(Err(ConnectError::SelfDial));
+            return;
+        }
+        self.swarm.behaviour_mut().pointsub.connect(peer, Connect { address, done });
+    }
+
+    fn disconnect(&mut self, peer: PeerId, done: oneshot::Sender<bool>) {
+        match self.swarm.disconnect_peer_id(peer) {
+            Ok(()) => self.disconnecting.entry(peer).or_default().push(done),
+            Err(()) => drop(done.send(false)),
+        }
+    }
+
+    /// Addresses, each with the node's peer id.
+    pub(super) fn with_peer<'a>(
+        &self,
+        addresses: impl Iterator<Item = &'a Multiaddr>,
+    ) -> Vec<Multiaddr> {
+        addresses.map(|address| with_peer(address, *self.swarm.local_peer_id())).collect()
+    }
+}
+
+/// An address with a peer id at its end. One at a relay has it already.
+pub(super) fn with_peer(address: &Multiaddr, peer: PeerId) -> Multiaddr {
+    let has_it = address.iter().last() == Some(Protocol::P2p(peer));
+    if has_it { address.clone() } else { address.clone().with(Protocol::P2p(peer)) }
+}

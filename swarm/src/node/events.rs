@@ -1,0 +1,390 @@
+//! What a node tells its application of peers and addresses.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures::Stream;
+use futures::task::AtomicWaker;
+use libp2p_core::{ConnectedPoint, Multiaddr};
+use libp2p_identity::PeerId;
+use libp2p_swarm::ConnectionId;
+use parking_lot::Mutex;
+
+/// How many events wait for one who does not take them. The oldest is dropped for a further one.
+const WAITING: usize = 1024;
+
+/// Something that has happened to a node: [`Node::events`](crate::Node::events).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// There is a connection to a peer, and there was none before.
+    PeerConnected {
+        /// The peer.
+        peer: PeerId,
+        /// What the connection goes through.
+        path: Path,
+    },
+    /// The path to a peer is another one: a direct connection came up beside a relayed one, or the last
+    /// direct one has ended.
+    PathChanged {
+        /// The peer.
+        peer: PeerId,
+        /// The best that there is now.
+        path: Path,
+    },
+    /// The last connection to a peer has ended.
+    PeerDisconnected {
+        /// The peer.
+        peer: PeerId,
+        /// What the transport says; `None` if either end has closed it in good order.
+        reason: Option<String>,
+    },
+    /// The node listens at an address.
+    Listening {
+        /// The address, without the node's peer id.
+        address: Multiaddr,
+    },
+    /// The node does not listen at an address any more.
+    ListeningEnded {
+        /// The address, without the node's peer id.
+        address: Multiaddr,
+    },
+    /// Others reach this node at an address.
+    ExternalAddress {
+        /// The address, without the node's peer id.
+        address: Multiaddr,
+    },
+    /// Others do not reach this node at an address any more.
+    ExternalAddressEnded {
+        /// The address, without the node's peer id.
+        address: Multiaddr,
+    },
+    /// Whether others can reach this node has changed.
+    Reachability(Reachability),
+    /// Events were not taken in time, and the oldest were dropped: ask the node how things stand.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What a connection goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Path {
+    /// From one machine to the other.
+    Direct,
+    /// Through a relay, within its limits.
+    Relayed,
+}
+
+/// Whether others can reach a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Reachability {
+    /// It is not known.
+    #[default]
+    Unknown,
+    /// Through a relay.
+    Relayed,
+    /// Directly, at an external address.
+    Direct,
+}
+
+impl Reachability {
+    pub(super) fn of<'a>(external: impl Iterator<Item = &'a Multiaddr>) -> Self {
+        let of = |address| match super::addresses::book::is_relayed(address) {
+            true => Self::Relayed,
+            false => Self::Direct,
+        };
+        let rank = |one: &Self| *one as u8;
+        external.map(of).max_by_key(rank).unwrap_or_default()
+    }
+}
+
+/// A peer to which there is a connection: [`Node::peers`](crate::Node::peers).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// The peer.
+    pub peer: PeerId,
+    /// The best path there is to it.
+    pub path: Path,
+    /// Where it is, on that path.
+    pub address: Multiaddr,
+    /// Whether this node has dialled it there, and not the other way round.
+    pub dialled: bool,
+    /// How many connections there are to it.
+    pub connections: usize,
+    /// Since when there has been a connection to it.
+    pub since: Instant,
+}
+
+/// The connections of a node, as far as they lead to events.
+#[derive(Debug, Default)]
+pub(super) struct Peers(HashMap<PeerId, Connected>);
+
+#[derive(Debug)]
+struct Connected {
+    since: Instant,
+    connections: Vec<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    path: Path,
+    address: Multiaddr,
+    dialled: bool,
+}
+
+impl Connected {
+    /// The newest of those on the best path.
+    fn best(&self) -> Option<&Connection> {
+        let direct = self.connections.iter().rfind(|one| one.path == Path::Direct);
+        direct.or(self.connections.last())
+    }
+
+    fn path(&self) -> Option<Path> {
+        self.best().map(|best| best.path)
+    }
+}
+
+impl Peers {
+    /// There is a further connection.
+    pub(super) fn connected(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        endpoint: &ConnectedPoint,
+        now: Instant,
+    ) -> Option<NodeEvent> {
+        let path = if endpoint.is_relayed() { Path::Relayed } else { Path::Direct };
+        let (address, dialled) = (endpoint.get_remote_address().clone(), endpoint.is_dialer());
+        let first = || Connected { since: now, connections: Vec::new() };
+        let connected = self.0.entry(peer).or_insert_with(first);
+        let before = connected.path();
+        connected.connections.push(Connection { id, path, address, dialled });
+        match (before, connected.path()?) {
+            (None, path) => Some(NodeEvent::PeerConnected { peer, path }),
+            (Some(before), path) if before != path => Some(NodeEvent::PathChanged { peer, path }),
+            _ => None,
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn closed(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        reason: impl FnOnce() -> Option<String>,
+    ) -> Option<NodeEvent> {
+        let connected = self.0.get_mut(&peer)?;
+        let before = connected.path();
+        connected.connections.retain(|one| one.id != id);
+        match connected.path() {
+            None => {
+                self.0.remove(&peer);
+                Some(NodeEvent::PeerDisconnected { peer, reason: reason() })
+            }
+            Some(path) if before != Some(path) => Some(NodeEvent::PathChanged { peer, path }),
+            Some(_) => None,
+        }
+    }
+
+    pub(super) fn infos(&self) -> Vec<PeerInfo> {
+        let info = |(peer, connected): (&PeerId, &Connected)| {
+            let best = connected.best()?;
+            Some(PeerInfo {
+                peer: *peer,
+                path: best.path,
+                address: best.address.clone(),
+                dialled: best.dialled,
+                connections: connected.connections.len(),
+                since: connected.since,
+            })
+        };
+        self.0.iter().filter_map(info).collect()
+    }
+}
+
+/// The events of a node as they come: [`Node::events`](crate::Node::events). It ends with the node.
+#[derive(Debug)]
+pub struct Events(Arc<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<Waiting>,
+    reader: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    events: VecDeque<NodeEvent>,
+    missed: u64,
+    ended: bool,
+}
+
+impl Queue {
+    fn push(&self, event: NodeEvent) {
+        let mut state = self.state.lock();
+        if state.events.len() == WAITING {
+            state.events.pop_front();
+            state.missed += 1;
+        }
+        state.events.push_back(event);
+        drop(state);
+        self.reader.wake();
+    }
+
+    fn end(&self) {
+        self.state.lock().ended = true;
+        self.reader.wake();
+    }
+}
+
+impl Stream for Events {
+    type Item = NodeEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeEvent>> {
+        self.0.reader.register(cx.waker());
+        let mut state = self.0.state.lock();
+        let count = std::mem::take(&mut state.missed);
+        if count > 0 {
+            return Poll::Ready(Some(NodeEvent::Missed { count }));
+        }
+        match state.events.pop_front() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if state.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// All who listen to the events of a node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listeners(Arc<Mutex<Subscribed>>);
+
+#[derive(Debug, Default)]
+struct Subscribed {
+    queues: Vec<Weak<Queue>>,
+    ended: bool,
+}
+
+impl Listeners {
+    pub(super) fn subscribe(&self) -> Events {
+        let queue = Arc::<Queue>::default();
+        let mut subscribed = self.0.lock();
+        if subscribed.ended {
+            queue.end();
+        } else {
+            subscribed.queues.push(Arc::downgrade(&queue));
+        }
+        Events(queue)
+    }
+}
+
+/// The node's end: those who listen hear of it when this is dropped.
+#[derive(Debug)]
+pub(super) struct Teller(Listeners);
+
+impl Teller {
+    pub(super) const fn new(listeners: Listeners) -> Self {
+        Self(listeners)
+    }
+
+    pub(super) fn tell(&self, event: NodeEvent) {
+        self.0.0.lock().queues.retain(|queue| match queue.upgrade() {
+            Some(queue) => {
+                queue.push(event.clone());
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        let mut subscribed = self.0.0.lock();
+        subscribed.ended = true;
+        let queues = std::mem::take(&mut subscribed.queues);
+        drop(subscribed);
+        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+    use libp2p_core::Endpoint;
+    use libp2p_core::transport::PortUse;
+
+    use super::*;
+
+    fn dialled(address: &str) -> ConnectedPoint {
+        let address = address.parse().expect("an address");
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::Reuse);
+        ConnectedPoint::Dialer { address, role_override, port_use }
+    }
+
+    #[test]
+    fn a_peer_has_the_best_path_of_its_connections() {
+        let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
+        let ids = [0, 1, 2].map(ConnectionId::new_unchecked);
+        let relayed = dialled(&format!("/memory/1/p2p/{}/p2p-circuit", PeerId::random()));
+        let direct = dialled("/memory/2");
+        let path = Path::Relayed;
+        let event = peers.connected(peer, ids[0], &relayed, now);
+        assert_eq!(event, Some(NodeEvent::PeerConnected { peer, path }));
+        assert_eq!(peers.connected(peer, ids[1], &relayed, now), None);
+        let event = peers.connected(peer, ids[2], &direct, now);
+        assert_eq!(event, Some(NodeEvent::PathChanged { peer, path: Path::Direct }));
+        let info = &peers.infos()[0];
+        assert_eq!((info.path, info.connections), (Path::Direct, 3));
+        assert_eq!(
+            peers.closed(peer, ids[2], || None),
+            Some(NodeEvent::PathChanged { peer, path })
+        );
+        assert_eq!(peers.closed(peer, ids[0], || None), None);
+        let reason = Some("reset".to_owned());
+        let event = peers.closed(peer, ids[1], || reason.clone());
+        assert_eq!(event, Some(NodeEvent::PeerDisconnected { peer, reason }));
+        assert!(peers.infos().is_empty());
+    }
+
+    #[test]
+    fn who_does_not_listen_in_time_is_told_how_much_was_missed() {
+        let listeners = Listeners::default();
+        let teller = Teller::new(listeners.clone());
+        let mut events = listeners.subscribe();
+        let event = |port: usize| {
+            let address = format!("/memory/{port}").parse().expect("an address");
+            NodeEvent::Listening { address }
+        };
+        (0..WAITING + 3).for_each(|port| teller.tell(event(port)));
+        let mut next = || events.next().now_or_never().expect("it is there");
+        assert_eq!(next(), Some(NodeEvent::Missed { count: 3 }));
+        assert_eq!(next(), Some(event(3)));
+        drop(teller);
+        let rest = std::iter::from_fn(next).count();
+        assert_eq!(rest, WAITING - 1, "what was told before the end, and the end");
+        assert_eq!(
+            listeners.subscribe().next().now_or_never(),
+            Some(None),
+            "nothing comes any more"
+        );
+    }
+
+    #[test]
+    fn a_direct_address_counts_more_than_one_at_a_relay() {
+        let relayed: Multiaddr = "/memory/1/p2p-circuit".parse().expect("an address");
+        let direct: Multiaddr = "/memory/1".parse().expect("an address");
+        assert_eq!(Reachability::of([].iter()), Reachability::Unknown);
+        assert_eq!(Reachability::of([relayed.clone()].iter()), Reachability::Relayed);
+        assert_eq!(Reachability::of([direct, relayed].iter()), Reachability::Direct);
+    }
+}
