@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
+use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use libp2p_core::Multiaddr;
@@ -19,16 +21,16 @@ use libp2p_relay as relay;
 use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multistream_select::NegotiationError;
+use pointsub_core::Timestamp;
+use pointsub_core::network::Reservations;
 
 use super::addresses::announced::excess;
-use super::addresses::book::is_relayed;
-use super::addresses::identified::Seen;
+use super::addresses::multiaddr::{self, is_relayed};
 use super::autonat;
 use super::behaviour::Behaviour;
 use super::dialing::Connect;
 use super::dialing::reason::{self, root};
 use super::limits::{Limits, TooMany};
-use super::reservations::Reservations;
 use super::{ConnectError, NodeError};
 use crate::RelayConfig;
 use crate::clock::Clock;
@@ -95,7 +97,6 @@ pub(super) enum Command {
 pub(super) struct Life {
     swarm: Swarm<Parts>,
     inbox: mpsc::Receiver<Command>,
-    seen: Seen,
     reservations: Reservations<ListenerId>,
     clock: Clock,
     timer: Timer,
@@ -107,7 +108,7 @@ impl Life {
     pub(super) fn new(swarm: Swarm<Parts>, inbox: mpsc::Receiver<Command>) -> Self {
         let (clock, reservations) = (Clock::start(), Reservations::new());
         let timer = Timer::new(clock);
-        Self { swarm, inbox, seen: Seen::default(), reservations, clock, timer, warned: false }
+        Self { swarm, inbox, reservations, clock, timer, warned: false }
     }
 
     /// Waits until every address is listened on, and until every relay has answered or failed once.
@@ -119,7 +120,9 @@ impl Life {
                 self.swarm.behaviour_mut().pointsub.watch(relay);
             }
             match self.swarm.listen_on(address.clone()) {
-                Ok(id) if is_relayed(&address) => self.reservations.want(address, id),
+                Ok(id) if is_relayed(&address) => {
+                    self.reservations.want(multiaddr::to_core(&address), id);
+                }
                 Ok(id) => drop(waiting.insert(id, address)),
                 Err(error) => return Err(cannot_listen(address, reason::of_transport(&error))),
             }
@@ -138,8 +141,9 @@ impl Life {
                         return Err(cannot_listen(address, reason));
                     }
                     if reason.as_ref().is_err_and(is_no_relay)
-                        && let Some(address) = self.reservations.address(*listener_id)
+                        && let Some(relay) = self.reservations.address(*listener_id)
                     {
+                        let address = multiaddr::to_libp2p(&relay);
                         return Err(cannot_listen(address, NO_RELAY.to_owned()));
                     }
                 }
@@ -172,12 +176,13 @@ impl Life {
     /// Asks the relays that are due for a place.
     fn ask_relays(&mut self) {
         let now = self.clock.now();
-        while let Some(address) = self.reservations.due(now) {
+        while let Some(relay) = self.reservations.due(now) {
+            let address = multiaddr::to_libp2p(&relay);
             let listener = self.swarm.listen_on(address.clone());
             if let Err(error) = &listener {
                 tracing::debug!(%address, %error, "the relay cannot be asked for a place");
             }
-            self.reservations.asked(&address, listener.ok(), now, random());
+            self.reservations.asked(&relay, listener.ok(), now, random());
         }
     }
 
@@ -185,7 +190,9 @@ impl Life {
         loop {
             futures::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
-                () = self.reservations.wait(&mut self.timer).fuse() => self.ask_relays(),
+                () = wait(self.reservations.next_deadline(), &mut self.timer).fuse() => {
+                    self.ask_relays();
+                }
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { within, done }) => {
                         self.close_all(within).await;
@@ -258,19 +265,14 @@ impl Life {
 
     fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
         match event {
-            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
-                self.seen.connected(connection_id, &endpoint);
-            }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => self.seen.closed(connection_id),
             SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,
                 info,
             })) => {
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
-                for address in self.seen.credible(connection_id, info.listen_addrs) {
-                    self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
-                }
+                let pointsub = &mut self.swarm.behaviour_mut().pointsub;
+                pointsub.identified(connection_id, peer_id, &info.listen_addrs);
             }
             SwarmEvent::NewListenAddr { listener_id, .. } => {
                 self.reservations.up(listener_id, self.clock.now());
@@ -279,6 +281,7 @@ impl Life {
                 let lost = self.reservations.down(listener_id, self.clock.now(), random());
                 if let Some(relay) = lost {
                     let reason = reason.err().map_or_else(String::new, |error| root(&error));
+                    let relay = multiaddr::to_libp2p(&relay);
                     tracing::info!(%relay, reason, "no place at the relay, which is asked again");
                 }
             }
@@ -296,6 +299,11 @@ impl Life {
             _ => {}
         }
     }
+}
+
+/// Waits until a relay is due to be asked.
+async fn wait(due: Option<Timestamp>, timer: &mut Timer) {
+    poll_fn(|cx| if timer.poll_due(due, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Whether listening at a relay ended because the peer there is none. The protocol is proposed lazily,

@@ -4,12 +4,10 @@ pub(crate) mod addresses;
 mod autonat;
 pub(crate) mod behaviour;
 mod builder;
-mod confirmation;
 pub(crate) mod dialing;
 mod event_loop;
 mod key;
 mod limits;
-mod reservations;
 
 use std::fmt;
 use std::marker::PhantomData;
