@@ -102,7 +102,10 @@
 //! * No input makes a machine panic, or allocate beyond its configured limits because a peer
 //!   announced something.
 //!
-//! # Two planes
+//! # Three planes
+//!
+//! A third plane, [`network::Network`], decides which connection of a peer is used, and when and where
+//! a peer is dialled. It stands beside the two that follow, and is driven in the same way.
 //!
 //! [`Client`] and [`Server`] compose parts that are public too: the wire machines
 //! [`connection::ClientStream`] and [`connection::ServerStream`], one per stream, and the policy in
@@ -127,6 +130,7 @@ pub mod endpoint;
 mod error;
 mod hash;
 mod id;
+pub mod network;
 mod rng;
 mod server;
 mod time;

@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "certificate"))]
 mod certificate;
 mod client;
+mod network;
 mod scenario;
 mod server;
 
@@ -26,6 +27,7 @@ use pointsub_core::{
 #[cfg(any(test, feature = "certificate"))]
 pub use certificate::certificate;
 pub use client::client_inputs;
+pub use network::network_facts;
 pub use scenario::scenario;
 pub use server::server_inputs;
 
@@ -391,6 +393,7 @@ mod tests {
         inflate
         client_inputs
         server_inputs
+        network_facts
         scenario
         certificate
     }

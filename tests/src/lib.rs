@@ -5,6 +5,7 @@ pub mod check;
 pub mod coverage;
 pub mod fuzz;
 pub mod hunt;
+pub mod network;
 pub mod pair;
 pub mod scenario;
 pub mod sim;

@@ -7,6 +7,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use pointsub_tests::network;
 use pointsub_tests::scenario::{Fault, LinkPlan, Op, Scenario, ServerPlan, shrink, source};
 use pointsub_tests::sim::{self, Life, Options, Outcome, Seam, SeamFault};
 
@@ -26,6 +27,26 @@ fn every_life_keeps_every_promise() {
     let (first, seeds) = (from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 300));
     for seed in first..first + seeds {
         live(&format!("seed {seed}"), &Scenario::of_seed(seed), Options::default());
+    }
+}
+
+#[test]
+fn every_network_keeps_every_promise() {
+    let lives = network::live_all(from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 300));
+    assert!(lives.is_good(), "{lives}");
+}
+
+#[test]
+fn equal_seeds_give_equal_networks_in_one_process_and_in_two() {
+    for seed in 1000..1010 {
+        let life = network::live(seed, false);
+        assert_eq!(life, network::live(seed, false), "seed {seed}");
+        let other = Command::new(env!("CARGO_BIN_EXE_simulate"))
+            .args(["--network", "--hash", "--seed", &seed.to_string()])
+            .output()
+            .expect("the command runs");
+        let said = String::from_utf8_lossy(&other.stdout).into_owned();
+        assert_eq!(said, format!("seed {seed}: trace {:016x}\n", life.hash));
     }
 }
 

@@ -7,7 +7,7 @@ use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::PeerId;
 
-use super::addresses::book::is_relayed;
+use super::addresses::multiaddr::{self, is_relayed};
 use super::dialing::{Connect, reason};
 use super::event_loop::{Life, cannot_listen, peer_of, relay_of};
 use super::events::PeerInfo;
@@ -71,7 +71,7 @@ impl Life {
         match self.swarm.listen_on(address.clone()) {
             Ok(id) => {
                 if is_relayed(&address) {
-                    self.reservations.want(address.clone(), id);
+                    self.reservations.want(multiaddr::to_core(&address), id);
                 }
                 self.listening.add(id, address, waiting);
                 Ok(())
@@ -88,7 +88,7 @@ impl Life {
         let found = self.listening.find(&address);
         // A relay may be resting, without a listener.
         let asked = found.as_ref().map_or(&address, |(_, asked)| asked);
-        let wanted = self.reservations.forget(asked);
+        let wanted = self.reservations.forget(&multiaddr::to_core(asked));
         let removed = found.is_some_and(|(id, _)| {
             // Here and now: that it has closed is told later.
             self.listening.closed(id);

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::channel::{mpsc, oneshot};
+use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use libp2p_core::Multiaddr;
@@ -19,11 +21,12 @@ use libp2p_relay as relay;
 use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use multistream_select::NegotiationError;
+use pointsub_core::Timestamp;
+use pointsub_core::network::Reservations;
 
 use super::NodeError;
 use super::addresses::announced::excess;
-use super::addresses::book::is_relayed;
-use super::addresses::identified::Seen;
+use super::addresses::multiaddr::{self, is_relayed};
 use super::autonat;
 use super::behaviour::Behaviour;
 use super::command::{Command, with_peer};
@@ -31,7 +34,6 @@ use super::dialing::reason::root;
 use super::events::{Listeners, NodeEvent, Peers, Reachability, Teller};
 use super::limits::{Limits, TooMany};
 use super::listening::Listening;
-use super::reservations::Reservations;
 use crate::RelayConfig;
 use crate::clock::Clock;
 use crate::timer::Timer;
@@ -88,7 +90,6 @@ impl Parts {
 pub(super) struct Life {
     pub(super) swarm: Swarm<Parts>,
     inbox: mpsc::Receiver<Command>,
-    seen: Seen,
     pub(super) peers: Peers,
     pub(super) listening: Listening,
     pub(super) reservations: Reservations<ListenerId>,
@@ -112,7 +113,6 @@ impl Life {
         Self {
             swarm,
             inbox,
-            seen: Seen::default(),
             peers: Peers::default(),
             listening: Listening::default(),
             reservations: Reservations::new(),
@@ -151,8 +151,9 @@ impl Life {
                         return Err(cannot_listen(address, reason));
                     }
                     if reason.as_ref().is_err_and(is_no_relay)
-                        && let Some(address) = self.reservations.address(*listener_id)
+                        && let Some(relay) = self.reservations.address(*listener_id)
                     {
+                        let address = multiaddr::to_libp2p(&relay);
                         return Err(cannot_listen(address, NO_RELAY.to_owned()));
                     }
                 }
@@ -185,7 +186,8 @@ impl Life {
     /// Asks the relays that are due for a place.
     fn ask_relays(&mut self) {
         let now = self.clock.now();
-        while let Some(address) = self.reservations.due(now) {
+        while let Some(relay) = self.reservations.due(now) {
+            let address = multiaddr::to_libp2p(&relay);
             let listener = self.swarm.listen_on(address.clone());
             if let Err(error) = &listener {
                 tracing::debug!(%address, %error, "the relay cannot be asked for a place");
@@ -193,7 +195,7 @@ impl Life {
             if let Ok(id) = listener {
                 self.listening.add(id, address.clone(), None);
             }
-            self.reservations.asked(&address, listener.ok(), now, random());
+            self.reservations.asked(&relay, listener.ok(), now, random());
         }
     }
 
@@ -201,7 +203,9 @@ impl Life {
         loop {
             futures::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
-                () = self.reservations.wait(&mut self.timer).fuse() => self.ask_relays(),
+                () = wait(self.reservations.next_deadline(), &mut self.timer).fuse() => {
+                    self.ask_relays();
+                }
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { within, done }) => {
                         self.close_all(within).await;
@@ -239,13 +243,11 @@ impl Life {
     fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.seen.connected(connection_id, &endpoint);
                 let now = Instant::now();
                 let event = self.peers.connected(peer_id, connection_id, &endpoint, now);
                 event.into_iter().for_each(|event| self.teller.tell(event));
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
-                self.seen.closed(connection_id);
                 let reason = || cause.as_ref().map(|error| root(error));
                 let event = self.peers.closed(peer_id, connection_id, reason);
                 self.on_closed(event);
@@ -256,9 +258,8 @@ impl Life {
                 info,
             })) => {
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
-                for address in self.seen.credible(connection_id, info.listen_addrs) {
-                    self.swarm.behaviour_mut().pointsub.learn_address(peer_id, address);
-                }
+                let pointsub = &mut self.swarm.behaviour_mut().pointsub;
+                pointsub.identified(connection_id, peer_id, &info.listen_addrs);
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.reservations.up(listener_id, self.clock.now());
@@ -316,7 +317,8 @@ impl Life {
             self.teller.tell(NodeEvent::ListeningEnded { address });
         }
         let lost = self.reservations.down(id, self.clock.now(), random());
-        if let Some(relay) = &lost {
+        if let Some(relay) = lost {
+            let relay = multiaddr::to_libp2p(&relay);
             tracing::info!(%relay, reason, "no place at the relay, which is asked again");
         }
         if let Some((asked, Some(waiting))) = self.listening.closed(id) {
@@ -331,6 +333,11 @@ impl Life {
             self.teller.tell(NodeEvent::Reachability(reachability));
         }
     }
+}
+
+/// Waits until a relay is due to be asked.
+async fn wait(due: Option<Timestamp>, timer: &mut Timer) {
+    poll_fn(|cx| if timer.poll_due(due, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Whether listening at a relay ended because the peer there is none. The protocol is proposed lazily,

@@ -96,7 +96,7 @@ pub enum Reachability {
 
 impl Reachability {
     pub(super) fn of<'a>(external: impl Iterator<Item = &'a Multiaddr>) -> Self {
-        let of = |address| match super::addresses::book::is_relayed(address) {
+        let of = |address| match super::addresses::multiaddr::is_relayed(address) {
             true => Self::Relayed,
             false => Self::Direct,
         };

@@ -5,7 +5,6 @@ mod autonat;
 pub(crate) mod behaviour;
 mod builder;
 mod command;
-mod confirmation;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
@@ -13,7 +12,6 @@ mod key;
 mod limits;
 mod listening;
 mod policy;
-mod reservations;
 
 use std::fmt;
 use std::marker::PhantomData;

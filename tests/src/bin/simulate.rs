@@ -1,19 +1,25 @@
 //! Lives simulated lives, many at a time, and says which properties of the core do not hold.
 //!
 //! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
-//! tells what happens in the life of one seed, and `--hash` only what its trace comes to.
+//! tells what happens in the life of one seed, and `--hash` only what its trace comes to. With
+//! `--network`, the lives are those of the network machine.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
+use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
 use pointsub_tests::sim::{self, Options};
 
-const USAGE: &str = "simulate [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
+const USAGE: &str =
+    "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)) {
+    let (network, others): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|arg| arg == "--network");
+    match parse(others.into_iter()) {
+        Some((hunt, show)) if !network.is_empty() => run_networks(hunt, show),
         Some((hunt, Show::Hunt)) => run(hunt),
         Some((hunt, show)) => tell(hunt.seed, show),
         None => {
@@ -60,6 +66,24 @@ fn run(hunt: Hunt) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_networks(hunt: Hunt, show: Show) -> ExitCode {
+    if show == Show::Hunt {
+        let lives = network::live_all(hunt.seed, hunt.seeds);
+        print!("{lives}");
+        return if lives.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let life = network::live(hunt.seed, show == Show::Timeline);
+    life.timeline.iter().for_each(|line| println!("{line}"));
+    println!("seed {}: trace {:016x}", hunt.seed, life.hash);
+    match life.broken {
+        None => ExitCode::SUCCESS,
+        Some(broken) => {
+            println!("it breaks: {broken}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn tell(seed: u64, show: Show) -> ExitCode {

@@ -3,15 +3,9 @@
 use std::net::IpAddr;
 
 use libp2p_core::Multiaddr;
+use libp2p_core::connection::ConnectedPoint;
 use libp2p_core::multiaddr::Protocol;
-
-/// From how far away an IP address can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
-    Machine,
-    Network,
-    Internet,
-}
+use pointsub_core::network::Reach;
 
 /// The IP address at the beginning: that of the peer, or that of the relay which leads to it.
 pub(crate) fn first_ip(address: &Multiaddr) -> Option<IpAddr> {
@@ -53,6 +47,16 @@ pub(crate) fn reach(ip: IpAddr) -> Reach {
     } else {
         Reach::Network
     }
+}
+
+/// From how far away a peer is connected. Of who comes through a relay, no more is seen than the
+/// relay.
+pub(crate) fn seen_from(endpoint: &ConnectedPoint) -> Reach {
+    let (remote, local) = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => (address, address),
+        ConnectedPoint::Listener { local_addr, send_back_addr } => (send_back_addr, local_addr),
+    };
+    first_ip(remote).or_else(|| first_ip(local)).map_or(Reach::Internet, reach)
 }
 
 /// The network that an address belongs to. Whoever has one address of it often has all of them: in
@@ -105,6 +109,25 @@ mod tests {
         assert_ne!(of("/ip6/2001:db8:1::1/tcp/1"), of("/ip6/2001:db8:2::1/tcp/1"));
         assert_eq!(of("/ip6/::ffff:192.0.2.1/tcp/1"), of("/ip4/192.0.2.1/tcp/1"));
         assert_eq!(of("/dns4/example.org/tcp/1"), Prefix::Other);
+    }
+
+    #[test]
+    fn a_peer_is_seen_at_its_address_or_at_that_of_its_relay() {
+        let seen = |remote: &str, local: &str| {
+            let address = |text: &str| text.parse().expect("an address");
+            let (send_back_addr, local_addr) = (address(remote), address(local));
+            seen_from(&ConnectedPoint::Listener { local_addr, send_back_addr })
+        };
+        let local = "/ip4/127.0.0.1/tcp/1";
+        assert_eq!(seen("/ip4/127.0.0.1/tcp/9", local), Reach::Machine);
+        assert_eq!(seen("/ip4/192.168.0.9/tcp/9", local), Reach::Network);
+        assert_eq!(seen("/ip4/9.9.9.9/tcp/9", local), Reach::Internet);
+        let peer = "/p2p/12D3KooWNvSZnPi3RrhrTwEY4LuuBeB6K6facKUCJcyWG1aoDd2p";
+        assert_eq!(seen(peer, &format!("/ip4/10.0.0.1/tcp/1{peer}/p2p-circuit")), Reach::Network);
+        assert_eq!(
+            seen(peer, &format!("/dns4/a.example/tcp/1{peer}/p2p-circuit")),
+            Reach::Internet
+        );
     }
 
     #[test]

@@ -3,32 +3,78 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 
+use libp2p_core::Multiaddr;
 use libp2p_core::transport::TransportError;
 use libp2p_swarm::DialError;
+use pointsub_core::StreamError;
+use pointsub_core::network::{self, ConnectFailure, Failure, OpenFailure, Place};
 
-use super::Place;
-use super::race::{Failure, Why};
+use super::Surplus;
+use crate::node::ConnectError;
+use crate::node::addresses::multiaddr;
+use crate::peer;
 
-/// Why the dial of a single address failed, in one line; `None` if there was nothing to dial.
-pub(super) fn of_dial(error: &DialError, place: &Place) -> Option<String> {
+const NOWHERE: &str = "no transport leads there";
+const ENDED: &str = "the peer closed the connection at once";
+const GONE: &str = "it has gone, and no address of it is known";
+
+/// Why the dial of a single address failed; `None` if there was nothing to dial.
+pub(crate) fn of_dial(error: &DialError, place: &Place) -> Option<network::DialError> {
     Some(match (error, place) {
         (DialError::NoAddresses, Place::Elsewhere) => return None,
-        (DialError::NoAddresses, Place::At(_)) => "this node itself listens there".to_owned(),
-        (DialError::LocalPeerId { .. }, _) => "this node itself answers there".to_owned(),
-        (DialError::WrongPeerId { obtained, .. }, _) => format!("another peer answers, {obtained}"),
-        (DialError::Denied { cause }, _) => root(cause),
+        (DialError::NoAddresses, Place::At(_)) => network::DialError::OwnAddress,
+        (DialError::LocalPeerId { .. }, _) => network::DialError::OwnPeer,
+        (DialError::WrongPeerId { obtained, .. }, _) => {
+            network::DialError::WrongPeer(peer::to_core(obtained))
+        }
+        (DialError::Denied { cause }, _) => match cause.downcast_ref::<Surplus>() {
+            Some(Surplus(peer)) => network::DialError::Surplus(peer::to_core(peer)),
+            None => network::DialError::Denied(root(cause).into()),
+        },
         (DialError::Transport(errors), Place::At(_)) => match errors.first() {
-            Some((_, error)) => of_transport(error),
-            None => "the dial failed".to_owned(),
+            Some((_, TransportError::MultiaddrNotSupported(_))) => network::DialError::NoTransport,
+            Some((_, error)) => network::DialError::Transport(of_transport(error).into()),
+            None => network::DialError::Transport("the dial failed".into()),
         },
         (DialError::Transport(errors), Place::Elsewhere) => {
             let each = errors.iter().map(|(at, error)| format!("{}: {at}", of_transport(error)));
-            each.collect::<Vec<_>>().join("\n")
+            network::DialError::Transport(each.collect::<Vec<_>>().join("\n").into())
         }
-        (DialError::Aborted, _) => "the dial was given up".to_owned(),
-        (DialError::DialPeerConditionFalse(_), _) => "it is being dialled already".to_owned(),
+        (DialError::Aborted, _) => network::DialError::Aborted,
+        (DialError::DialPeerConditionFalse(_), _) => network::DialError::InProgress,
     })
+}
+
+/// What is told to somebody who named an address: first of that one, then of the others.
+pub(crate) fn of_connect(address: Multiaddr, failure: &ConnectFailure) -> ConnectError {
+    let reason = match failure {
+        ConnectFailure::SelfDial => return ConnectError::SelfDial,
+        ConnectFailure::TimedOut(after) => {
+            return ConnectError::TimedOut { address, after: *after };
+        }
+        ConnectFailure::Unreachable { named, others } => {
+            let named = named.as_ref().map_or_else(|| NOWHERE.to_owned(), ToString::to_string);
+            match others.is_empty() {
+                true => named,
+                false => format!("{named}\n{}", of_race(others)),
+            }
+        }
+        ConnectFailure::Ended(why) => why.as_deref().unwrap_or(ENDED).to_owned(),
+    };
+    ConnectError::Unreachable { address, reason }
+}
+
+/// Why there is no connection for a stream.
+pub(crate) fn of_open(failure: &OpenFailure) -> StreamError {
+    match failure {
+        OpenFailure::NoAddress => StreamError::NoAddress,
+        OpenFailure::Gone => StreamError::Unreachable(Arc::from(GONE)),
+        OpenFailure::Unreachable(failures) => {
+            StreamError::Unreachable(Arc::from(of_race(failures)))
+        }
+    }
 }
 
 /// Why a transport cannot do something.
@@ -63,25 +109,18 @@ pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
 }
 
 /// All that was tried, the cause before the address, a line for each.
-pub(super) fn of_race(failures: &[Failure<Place>]) -> String {
+fn of_race(failures: &[Failure]) -> String {
     let mut lines = String::new();
     for Failure { address, why } in failures {
         if !lines.is_empty() {
             lines.push('\n');
         }
         let _infallible = match address {
-            Place::At(address) => write!(lines, "{}: {address}", of_attempt(why)),
-            Place::Elsewhere => write!(lines, "{}", of_attempt(why)),
+            Place::At(address) => write!(lines, "{why}: {}", multiaddr::to_libp2p(address)),
+            Place::Elsewhere => write!(lines, "{why}"),
         };
     }
     lines
-}
-
-pub(super) fn of_attempt(why: &Why) -> String {
-    match why {
-        Why::TimedOut(limit) => format!("no connection within {limit:?}"),
-        Why::Said(said) => said.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -107,12 +146,16 @@ mod tests {
 
     #[test]
     fn each_address_has_a_line() {
-        let at = |address: &str| Place::At(address.parse().expect("an address"));
+        let at = |text: &str| {
+            let address: Multiaddr = text.parse().expect("an address");
+            Place::At(multiaddr::to_core(&address))
+        };
+        let refused = network::DialError::Transport("refused".into());
         let failures = [
-            Failure { address: at("/ip4/192.0.2.1/tcp/1"), why: Why::Said("refused".into()) },
+            Failure { address: at("/ip4/192.0.2.1/tcp/1"), why: refused },
             Failure {
                 address: at("/ip4/192.0.2.2/tcp/1"),
-                why: Why::TimedOut(Duration::from_secs(5)),
+                why: network::DialError::TimedOut(Duration::from_secs(5)),
             },
         ];
         let expected =

@@ -1,0 +1,333 @@
+//! The world around one network machine: places that can be dialled, peers that come and go, and the
+//! connections to them, each watched by a real [`Liveness`].
+
+mod happening;
+mod links;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pointsub_core::network::{
+    Act, Address, AttemptId, ConnectId, DialError, Fact, Goal, Network, OpenId, Order, Place as At,
+    Reach, Source, Target, Up,
+};
+use pointsub_core::{Liveness, PeerId, Timestamp, Verdict};
+
+use super::check::Checker;
+use super::plan::{Answer, Op, Place, Plan};
+use super::situation::Situation;
+use crate::sim::Rng;
+
+/// How long one address may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// How long a transport tries. The machine does not wait for that.
+const TRANSPORT: Duration = Duration::from_secs(10);
+/// How long after all has healed each peer has to be reached.
+const SETTLED: Duration = Duration::from_secs(45);
+/// How often a connection is looked at, and a stream or probe that gets no answer.
+const LOOK: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(200);
+/// After this, whoever waits on a stream gives up.
+const REQUEST: Duration = Duration::from_secs(10);
+/// All is over by then.
+const END: Duration = Duration::from_secs(180);
+
+/// A connection as the machine knows it.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) peer: usize,
+    pub(super) relayed: bool,
+    pub(super) heard: Timestamp,
+    pub(super) suspect: bool,
+    pub(super) retired: bool,
+    pub(super) watched: bool,
+    /// Since when something is due and no byte moves.
+    pub(super) silent_since: Option<Timestamp>,
+    at: usize,
+    generation: u64,
+    broken: bool,
+    liveness: Liveness,
+    due: usize,
+    looking: bool,
+}
+
+#[derive(Debug)]
+struct Dial {
+    target: Option<usize>,
+    at: Option<usize>,
+    began: Timestamp,
+}
+
+#[derive(Debug)]
+enum Event {
+    Op(Op),
+    Tick,
+    Fact(Fact<u32>),
+    Dialled(AttemptId),
+    Act(u32, Act),
+    Look(u32),
+    Probe(u32, Timestamp),
+    Stream(u32, Timestamp),
+    Heal,
+    Settled,
+    MustWork(usize),
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) net: Network<u32>,
+    pub(super) now: Timestamp,
+    pub(super) connections: BTreeMap<u32, Conn>,
+    /// What the application has named, by peer, while that is not too much.
+    pub(super) pinned: Vec<BTreeSet<usize>>,
+    /// Streams to peers that were reached just before.
+    pub(super) must_work: BTreeSet<OpenId>,
+    pub(super) situations: BTreeSet<Situation>,
+    pub(super) timeline: Option<Vec<String>>,
+    pub(super) hash: u64,
+    plan: Plan,
+    rng: Rng,
+    queue: BTreeMap<(Timestamp, u64), Event>,
+    events: u64,
+    places: Vec<Place>,
+    generations: Vec<u64>,
+    frozen: Vec<bool>,
+    dials: BTreeMap<AttemptId, Dial>,
+    /// Dials and what was asked for since a peer's race may have begun.
+    races: Vec<(Timestamp, usize)>,
+    next_connection: u32,
+    healed: bool,
+    checker: Checker,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+        let peers = plan.peers;
+        let mut world = Self {
+            net: Network::new(LIMIT),
+            now: Timestamp::ZERO,
+            connections: BTreeMap::new(),
+            pinned: vec![BTreeSet::new(); peers],
+            must_work: BTreeSet::new(),
+            situations: BTreeSet::new(),
+            timeline: None,
+            hash: 0,
+            rng: Rng::of(seed, &[0x776f_726c]),
+            queue: BTreeMap::new(),
+            events: 0,
+            places: plan.places.clone(),
+            generations: vec![0; peers],
+            frozen: vec![false; peers],
+            dials: BTreeMap::new(),
+            races: vec![(Timestamp::ZERO, 0); peers],
+            next_connection: 0,
+            healed: false,
+            checker: Checker::default(),
+            plan,
+        };
+        for (after, op) in world.plan.ops.clone() {
+            world.after(after, Event::Op(op));
+        }
+        world.after(world.plan.heal, Event::Heal);
+        world
+    }
+
+    /// Lives until nothing is left to happen.
+    pub(super) fn live(&mut self) -> Result<(), String> {
+        let end = Timestamp::ZERO + END;
+        while let Some(((now, _), event)) = self.queue.pop_first()
+            && now <= end
+        {
+            self.now = now;
+            self.happen(event)?;
+            self.carry_out()?;
+            if self.events.is_multiple_of(8) {
+                self.checker.step(self)?;
+            }
+        }
+        self.checker.step(self)?;
+        self.checker.end(self)
+    }
+
+    pub(super) fn is_healed(&self) -> bool {
+        self.healed && self.must_work.len() == self.plan.peers
+    }
+
+    pub(super) fn id(&self, peer: usize) -> PeerId {
+        PeerId::from_bytes(&[0, 36, peer as u8]).expect("a peer id")
+    }
+
+    pub(super) fn number(&self, peer: &PeerId) -> usize {
+        usize::from(peer.as_bytes()[2])
+    }
+
+    pub(super) fn address(&self, at: usize) -> Address {
+        let address = Address::new(&[at as u8]).within(Some(Reach::Internet));
+        address.through_relay(self.plan.places[at].relayed)
+    }
+
+    pub(super) fn of(&self, peer: usize) -> impl Iterator<Item = &Conn> {
+        self.connections.values().filter(move |one| one.peer == peer)
+    }
+
+    /// Whether bytes move on a connection.
+    pub(super) fn moves(&self, key: u32) -> bool {
+        self.connections.get(&key).is_some_and(|one| {
+            !one.broken
+                && one.generation == self.generations[one.peer]
+                && !self.frozen[one.peer]
+                && !self.places[one.at].frozen
+        })
+    }
+
+    /// How many dials of a peer are under way since its race may have begun.
+    pub(super) fn running(&self, peer: usize) -> usize {
+        let began = self.races[peer].0;
+        let of_race = |dial: &&Dial| {
+            dial.target == Some(peer) && dial.began >= began && self.now.since(dial.began) < LIMIT
+        };
+        self.dials.values().filter(of_race).count()
+    }
+
+    /// How many addresses somebody has asked for since then.
+    pub(super) fn asked_now(&self, peer: usize) -> usize {
+        self.races[peer].1
+    }
+
+    fn after(&mut self, delay: Duration, event: Event) {
+        self.events += 1;
+        self.queue.insert((self.now + delay, self.events), event);
+    }
+
+    /// Messages between the machine and the connections take a moment.
+    fn soon(&mut self, event: Event) {
+        let delay = self.rng.micros(2000);
+        self.after(delay, event);
+    }
+
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        let text = format!("{} {what}", self.now);
+        for byte in text.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(text);
+        }
+    }
+
+    fn tell(&mut self, fact: Fact<u32>) {
+        self.note(format_args!("fact   {fact:?}"));
+        self.net.handle(fact, self.now);
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Op(op) => self.op(op),
+            Event::Tick => {
+                self.net.handle(Fact::Tick, self.now);
+                if self.net.next_deadline().is_some_and(|next| next <= self.now) {
+                    return Err("it is due again at once".to_owned());
+                }
+            }
+            Event::Fact(fact) => self.fact(fact),
+            Event::Dialled(attempt) => self.dialled(attempt),
+            Event::Act(key, act) => self.act(key, act),
+            Event::Look(key) => self.look(key, true),
+            Event::Probe(key, since) => self.probe(key, since),
+            Event::Stream(key, since) => self.stream(key, since),
+            Event::Heal => self.heal(),
+            Event::Settled => {
+                for peer in 0..self.plan.peers {
+                    self.connect(Goal::Peer(self.id(peer), None), Some(peer));
+                }
+            }
+            Event::MustWork(peer) => {
+                let open = self.open(peer);
+                self.must_work.insert(open);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self) -> Result<(), String> {
+        while let Some(order) = self.net.poll_order() {
+            self.note(format_args!("order  {order:?}"));
+            let mut checker = std::mem::take(&mut self.checker);
+            let must = match &order {
+                Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
+                _ => None,
+            };
+            let checked = checker.order(&order, self);
+            self.checker = checker;
+            checked?;
+            if let Some(peer) = must {
+                self.after(Duration::ZERO, Event::MustWork(peer));
+            }
+            self.obey(order);
+        }
+        if let Some(due) = self.net.next_deadline() {
+            let late = due.since(self.now) + self.rng.micros(1000);
+            // One that is early does no harm, and one that is late is what drivers do.
+            if !self
+                .queue
+                .range(..=(self.now + late, u64::MAX))
+                .any(|(_, e)| matches!(e, Event::Tick))
+            {
+                self.after(late, Event::Tick);
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order<u32>) {
+        match order {
+            Order::Dial { attempt, target, place } => {
+                let target = match target {
+                    Target::Peer(peer) => Some(self.number(&peer)),
+                    Target::Address(_) => None,
+                };
+                let at = match place {
+                    At::At(address) => Some(usize::from(address.as_bytes()[0])),
+                    At::Elsewhere => target.and_then(|peer| self.plan.elsewhere[peer]),
+                };
+                let began = self.now;
+                self.dials.insert(attempt, Dial { target, at, began });
+                let takes = at.map_or(Duration::ZERO, |at| self.places[at].rtt * 2);
+                self.after(takes, Event::Dialled(attempt));
+            }
+            Order::Connection(_, key, act) => {
+                let one = self.connections.get_mut(&key).expect("it was checked");
+                match act {
+                    Act::Retire => one.retired = true,
+                    Act::Resume => one.retired = false,
+                    _ => {}
+                }
+                self.soon(Event::Act(key, act));
+            }
+            Order::ConnectFailed(..) => drop(self.situations.insert(Situation::ConnectFailed)),
+            Order::OpenFailed(..) => drop(self.situations.insert(Situation::OpenFailed)),
+            Order::Connected(..) | Order::Event(_) => {}
+        }
+    }
+
+    fn connect(&mut self, goal: Goal, must: Option<usize>) {
+        self.note(format_args!("connect {goal:?}"));
+        let id = self.net.connect(goal, self.now);
+        self.checker.connects.insert(id, (self.now, must));
+    }
+
+    fn open(&mut self, peer: usize) -> OpenId {
+        self.note(format_args!("open   peer {peer}"));
+        let open = self.net.open(self.id(peer), self.now);
+        self.checker.opens.insert(open, (self.now, peer));
+        open
+    }
+
+    fn pin(&mut self, peer: usize, at: usize) {
+        self.pinned[peer].insert(at);
+        if self.pinned[peer].len() > 16 {
+            // Something makes room from now on.
+            self.pinned[peer].clear();
+        }
+    }
+}
