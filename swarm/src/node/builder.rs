@@ -252,7 +252,7 @@ impl<R: Runtime> NodeBuilder<R> {
             true => security.establish(MemoryTransport::default()),
             false => R::transport(&security)?,
         };
-        let transport = with_circuits::<R>(circuits, direct, &security);
+        let transport = with_circuits(circuits, direct, &security);
         let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
         let transport = Handshakes::new(transport, HANDSHAKES, inbound, outbound).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
@@ -271,11 +271,7 @@ type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// Direct connections, and those that go through a relay, which are encrypted from end to end like all
 /// others.
-fn with_circuits<R: Runtime>(
-    circuits: relay::client::Transport,
-    direct: Muxed,
-    security: &Security,
-) -> Muxed {
+fn with_circuits(circuits: relay::client::Transport, direct: Muxed, security: &Security) -> Muxed {
     let both = security.establish(circuits).or_transport(direct);
     both.map(|either, _| either.into_inner()).boxed()
 }

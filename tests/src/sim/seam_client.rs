@@ -252,7 +252,7 @@ impl Parts {
                 self.on_stream(id, |s, now| s.start(request, body, deadline, now));
             }
             Some(Command::Cancel { request }) => {
-                self.on_stream(id, |s, now| s.cancel(request, now))
+                self.on_stream(id, |s, now| s.cancel(request, now));
             }
             Some(Command::Close) => self.on_stream(id, ClientStream::finish),
             Some(Command::Retire) => self.on_stream(id, ClientStream::retire),

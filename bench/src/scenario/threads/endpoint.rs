@@ -166,7 +166,7 @@ impl Connection {
         }
         let answered = self.report(now);
         for _ in 0..answered {
-            let peer = self.peer.clone();
+            let peer = self.peer;
             self.with_client(|requests| requests.send(number, &peer, now));
         }
         answered as u64

@@ -37,7 +37,7 @@ use crate::wire::compress::MIN_SIZE;
 
 /// The client's policy: it owns no bytes and no stream, and decides for all of them.
 ///
-/// Small things come in (a request, a [`Report`], the outcome of an open), and [`Directive`]s
+/// Small things come in (a request, a [`Report`](crate::connection::Report), the outcome of an open), and [`Directive`]s
 /// come out, to be carried out in order. [`Client`](crate::client::Client) does so for a custom event
 /// loop; the libp2p half does so with its streams in the tasks of their connections.
 #[derive(Debug)]
