@@ -58,13 +58,18 @@ impl Driven {
 
     /// Takes what the stream has to report, and has it answered; whether there was anything.
     fn exchange(&mut self, admission: &mut Admission, now: Timestamp) -> bool {
-        let mut any = false;
-        while let Some(report) = self.machine.take_report() {
+        let Some(mut report) = self.machine.take_report() else { return false };
+        loop {
             let verdict = admission.handle(self.key, report, now);
             self.machine.handle_verdict(verdict, now);
-            any = true;
+            if !self.machine.is_asking() && !self.machine.has_news() {
+                return true;
+            }
+            match self.machine.take_report() {
+                Some(next) => report = next,
+                None => return true,
+            }
         }
-        any
     }
 
     fn poll_event(

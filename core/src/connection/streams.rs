@@ -33,8 +33,10 @@ const ENDING: usize = 64;
 /// let mut connection = Connection::new(128, at(0));
 /// connection.opening();
 /// let silence = Signs { heard: at(0), written: 0, requests_due: false, raw_streams: 0 };
-/// let mut verdicts = (0..4).map(|second| connection.look(silence, at(second)));
-/// assert_eq!(verdicts.next_back(), Some(Some(Verdict::Probe)), "the peer did not agree to a stream");
+/// for second in 0..3 {
+///     assert_eq!(connection.look(silence, at(second)), None);
+/// }
+/// assert_eq!(connection.look(silence, at(3)), Some(Verdict::Probe), "the peer has agreed to no stream");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Connection {

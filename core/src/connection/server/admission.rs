@@ -119,6 +119,7 @@ impl ServerStream {
 
     /// Whether there is a question that [`take_report`](Self::take_report) has not taken.
     #[must_use]
+    #[inline]
     pub fn is_asking(&self) -> bool {
         let exchange = &self.exchange;
         let request = exchange.waiting.is_some() && !exchange.place;
@@ -128,6 +129,7 @@ impl ServerStream {
 
     /// Whether something has happened that admission control counts, beside bytes that came or left.
     #[must_use]
+    #[inline]
     pub fn has_news(&self) -> bool {
         self.exchange.events.any
     }
@@ -135,6 +137,7 @@ impl ServerStream {
     /// What admission control is to be told, if there is news. Its verdict goes to
     /// [`handle_verdict`](Self::handle_verdict). There is one report under way at a time: until the
     /// verdict comes, and before that on the stream's opening, news is summed up.
+    #[inline]
     pub fn take_report(&mut self) -> Option<ServerReport> {
         if self.exchange.reported {
             return None;
@@ -165,6 +168,7 @@ impl ServerStream {
         ServerReport { events, held: 0, idle: false, active, ask: None, withdrawn }
     }
 
+    #[inline]
     fn ask(&mut self) -> Option<Ask> {
         let held = self.held();
         let (asked, ask) = if let Some(answer) = self.answers.front() {
@@ -184,6 +188,7 @@ impl ServerStream {
 
     /// Takes in a verdict. Whatever became of the stream since it asked, nothing is lost: a place
     /// that nobody needs any more is given back with the next report.
+    #[inline]
     pub fn handle_verdict(&mut self, verdict: ServerVerdict, now: Timestamp) {
         self.link.advance_clock(now);
         let ServerVerdict { answer, room, active, limit, cut_off } = verdict;
@@ -193,14 +198,16 @@ impl ServerStream {
         self.exchange.reported = false;
         if let Some(answer) = answer {
             self.on_grant(answer);
+            self.settle();
         }
         if cut_off && self.link.is_open() {
             self.link.reset();
             self.abandon_all();
+            self.settle();
         }
-        self.settle();
     }
 
+    #[inline]
     fn on_grant(&mut self, grant: Grant) {
         if grant == Grant::Unserved {
             self.refused = true;
@@ -244,6 +251,7 @@ impl ServerStream {
     }
 
     /// A request has come, and is let in at once if there is a place. Else it waits for one.
+    #[inline]
     pub(super) fn admit(
         &mut self,
         wire_id: u64,
@@ -275,6 +283,7 @@ impl ServerStream {
     }
 
     /// The request that has waited, if there is a place for it now.
+    #[inline]
     pub(super) fn begin_waiting(&mut self) -> Option<ServerStreamEvent> {
         if !self.exchange.place {
             return None;

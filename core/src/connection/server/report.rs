@@ -1,5 +1,7 @@
 //! The messages between a served stream and [admission control](crate::endpoint::Admission).
 
+use alloc::boxed::Box;
+
 use crate::endpoint::{Offence, Sample, SampleOutcome, StreamTimer};
 use crate::error::Status;
 use crate::time::Timestamp;
@@ -161,7 +163,7 @@ pub(crate) enum Grant {
     /// The stream has another place, for one handler.
     Place,
     /// The request is refused with this status.
-    Refused(Status),
+    Refused(Box<Status>),
     /// The verdict's `room` is enough for what is needed.
     Room,
     /// There is no room.

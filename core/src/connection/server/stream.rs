@@ -329,11 +329,13 @@ impl ServerStream {
     }
 
     /// Bytes held as admission control counts them.
+    #[inline]
     pub(super) fn held(&self) -> usize {
         self.link.decoder.incomplete() + self.held_elsewhere()
     }
 
     /// The same without what the decoder holds.
+    #[inline]
     pub(super) fn held_elsewhere(&self) -> usize {
         self.work + self.link.unwritten()
     }
@@ -372,6 +374,7 @@ impl ServerStream {
 
     /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what
     /// is not needed any more.
+    #[inline]
     pub(super) fn settle(&mut self) {
         if self.link.is_open() && !self.is_busy() {
             if self.draining || self.deaf {
@@ -393,6 +396,7 @@ impl ServerStream {
     }
 
     /// Whether it has answered what it was asked, and nothing is on its way.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         let at_rest = !self.is_busy() && !self.is_arriving() && self.link.unwritten() == 0;
         at_rest && !self.is_unused() && !self.finished && !self.draining && self.is_listening()

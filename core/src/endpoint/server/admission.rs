@@ -1,6 +1,7 @@
 //! Who is let in: registered protocols, the limit of concurrency and its shares, memory, and the
 //! counters.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -224,6 +225,7 @@ impl Admission {
 
     /// Takes in what a stream reports, and answers what it asks. Reports of one stream come in the
     /// order in which it made them.
+    #[inline]
     pub fn handle(
         &mut self,
         stream: ConnectionKey,
@@ -234,7 +236,7 @@ impl Admission {
         let answer = report.ask.map(|ask| match ask {
             Ask::Request { spare } => match self.admit(stream, report.held, spare, now) {
                 Ok(()) => Grant::Place,
-                Err(status) => Grant::Refused(status),
+                Err(status) => Grant::Refused(Box::new(status)),
             },
             Ask::Room { bytes, best }
                 if self.reserve(stream, best) || self.reserve(stream, bytes) =>
@@ -259,6 +261,7 @@ impl Admission {
         self.forget(stream, now);
     }
 
+    #[inline]
     fn verdict(&self, stream: ConnectionKey, answer: Option<Grant>) -> ServerVerdict {
         let connection = self.connections.open.get(stream);
         let peer = connection.and_then(|stream| self.connections.peers.get(stream.peer));
@@ -273,6 +276,7 @@ impl Admission {
     }
 
     /// Counts what a stream reports.
+    #[inline]
     fn take_in(&mut self, stream: ConnectionKey, report: &ServerReport, now: Timestamp) {
         let events = &report.events;
         if events.any {
