@@ -124,8 +124,6 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/transport/muxer/mod.rs", "GROWTH", "the sender waits"),
     ("swarm/src/transport/muxer/mod.rs", "SHORT_GROWTH", "the sender waits"),
     ("core/src/connection/streams.rs", "ENDING", "a new stream is refused"),
-    ("swarm/src/connection/buffers.rs", "SPARE", "the oldest are freed"),
-    ("swarm/src/connection/handler.rs", "ENDING", "a new stream is refused"),
     ("swarm/src/connection/buffers.rs", "POOLED", "the oldest are freed"),
     ("swarm/src/transport/muxer/mod.rs", "INBOUND", "the stream is reset"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
