@@ -112,13 +112,18 @@ impl MuxedStream {
             let text = "the peer reset the stream";
             return Err(io::Error::new(io::ErrorKind::ConnectionReset, text));
         }
-        let accepted = self.end.accepted.load(Ordering::Relaxed);
-        if !accepted && self.ends.gone_away.load(Ordering::Relaxed) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, NotAccepted));
-        }
         let reason = self.ends.reason.lock().clone();
         let text = reason.as_deref().unwrap_or("the connection ended");
-        Err(io::Error::new(io::ErrorKind::ConnectionAborted, text))
+        Err(self.why(io::Error::new(io::ErrorKind::ConnectionAborted, text)))
+    }
+
+    /// What an error on this stream means. One of writing may be seen before the end of reading.
+    fn why(&self, error: io::Error) -> io::Error {
+        let accepted = self.end.accepted.load(Ordering::Relaxed);
+        if !accepted && self.ends.gone_away.load(Ordering::Relaxed) {
+            return io::Error::new(io::ErrorKind::ConnectionAborted, NotAccepted);
+        }
+        error
     }
 }
 
@@ -158,16 +163,18 @@ impl AsyncWrite for MuxedStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        polled.map_err(|error| self.why(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        polled.map_err(|error| self.why(error))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_close(cx);
         self.closed |= closed.is_ready();
-        closed
+        closed.map_err(|error| self.why(error))
     }
 }
