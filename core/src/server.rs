@@ -45,33 +45,41 @@ struct Driven {
     protocol: ProtocolName,
     touched: bool,
     timer: Option<Timestamp>,
+    /// When it was last seen to that nothing is overdue.
+    ticked: Timestamp,
 }
 
 impl Driven {
     /// What has come up since time was last let pass may have been due then already.
     fn catch_up(&mut self, admission: &mut Admission, ticked: Timestamp, now: Timestamp) {
+        if core::mem::replace(&mut self.ticked, ticked) == ticked {
+            return;
+        }
         if self.machine.next_deadline().is_some_and(|due| due <= ticked) {
             self.machine.handle_timeout(ticked);
             self.exchange(admission, now);
         }
     }
 
-    /// Takes what the stream has to report, and has it answered; whether there was anything.
-    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) -> bool {
-        let Some(mut report) = self.machine.take_report() else { return false };
-        loop {
+    /// Takes what the stream has to report, and has it answered, until it asks nothing more.
+    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) {
+        while let Some(report) = self.machine.take_report() {
             let verdict = admission.handle(self.key, report, now);
             self.machine.handle_verdict(verdict, now);
             if !self.machine.is_asking() && !self.machine.has_news() {
-                return true;
-            }
-            match self.machine.take_report() {
-                Some(next) => report = next,
-                None => return true,
+                break;
             }
         }
     }
 
+    fn take_ops(&mut self, stream: StreamId, outputs: &mut VecDeque<ServerOutput>) {
+        while let Some(op) = self.machine.poll_op() {
+            outputs.push_back(ServerOutput::Stream(stream, op));
+        }
+    }
+
+    /// What the stream has to tell next. Whatever keeps it from that is asked at once; news is reported
+    /// by whoever looks at the stream next.
     fn poll_event(
         &mut self,
         admission: &mut Admission,
@@ -79,10 +87,10 @@ impl Driven {
     ) -> Option<ServerStreamEvent> {
         loop {
             let event = self.machine.poll_event(now);
-            let heard = self.exchange(admission, now);
-            if event.is_some() || !heard || !self.machine.has_event() {
+            if event.is_some() || !self.machine.is_asking() {
                 return event;
             }
+            self.exchange(admission, now);
         }
     }
 }
@@ -201,7 +209,8 @@ impl Server {
         let (key, verdict) = self.admission.open(peer, protocol, format, true, self.now);
         machine.handle_verdict(verdict, self.now);
         let protocol = protocol.clone();
-        let mut driven = Driven { machine, key, peer, protocol, touched: true, timer: None };
+        let (touched, timer, ticked) = (true, None, self.ticked);
+        let mut driven = Driven { machine, key, peer, protocol, touched, timer, ticked };
         driven.exchange(&mut self.admission, self.now);
         let stream = self.streams.insert(driven);
         self.touched.push_back(stream);
@@ -213,7 +222,9 @@ impl Server {
         self.now = self.now.max(now);
         match input {
             ServerInput::Stream(stream, event) => {
-                self.on_stream(stream, |machine, now| machine.handle(event, now));
+                // Bytes alone change nothing for others before they are looked at.
+                let bytes = matches!(event, StreamEvent::Received(_) | StreamEvent::Filled(_));
+                self.touch(stream, !bytes, |machine, now| machine.handle(event, now));
             }
             ServerInput::Timeout => {
                 self.ticked = self.now;
@@ -318,7 +329,12 @@ impl Server {
     /// All open streams, in no particular order.
     #[must_use]
     pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
-        self.admission.connections_info(self.now.max(now))
+        let now = self.now.max(now);
+        let streams = self.streams.values();
+        let streams = streams.map(|driven| (driven.key, driven.machine.last_active()));
+        let raws = self.raws.iter().map(|key| (*key, Timestamp::ZERO));
+        let info = |(key, active)| self.admission.connection_info(key, active, now);
+        streams.chain(raws).filter_map(info).collect()
     }
 
     /// Counters so far.
@@ -334,10 +350,22 @@ impl Server {
     }
 
     fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
+        self.touch(stream, true, f);
+    }
+
+    /// Does something to a stream, which is looked at soon, and if need be reports at once.
+    fn touch(
+        &mut self,
+        stream: StreamId,
+        reports: bool,
+        f: impl FnOnce(&mut ServerStream, Timestamp),
+    ) {
         let now = self.now;
         let Some(driven) = self.streams.get_mut(stream) else { return };
         f(&mut driven.machine, now);
-        driven.exchange(&mut self.admission, now);
+        if reports {
+            driven.exchange(&mut self.admission, now);
+        }
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
         }
@@ -364,11 +392,16 @@ impl Server {
     /// Takes what a stream that has no events wants done, and its timer.
     fn collect(&mut self, stream: StreamId) {
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        driven.catch_up(&mut self.admission, self.ticked, self.now);
-        while let Some(op) = driven.machine.poll_op() {
-            self.outputs.push_back(ServerOutput::Stream(stream, op));
-        }
         driven.exchange(&mut self.admission, self.now);
+        driven.take_ops(stream, &mut self.outputs);
+        let mut due = driven.machine.next_deadline();
+        if due.is_some_and(|due| due <= self.ticked) {
+            // It has come up, or was postponed and is not any more, since time was last let pass.
+            driven.machine.handle_timeout(self.ticked);
+            driven.exchange(&mut self.admission, self.now);
+            driven.take_ops(stream, &mut self.outputs);
+            due = driven.machine.next_deadline();
+        }
         driven.touched = driven.machine.has_event();
         if driven.touched {
             // What waited for room in the outbox is looked at now.
@@ -380,7 +413,7 @@ impl Server {
             self.admission.close(driven.key, report, self.now);
             self.streams.remove(stream);
         } else {
-            self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
+            self.timers.update(stream, &mut driven.timer, due);
         }
     }
 

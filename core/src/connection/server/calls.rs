@@ -23,7 +23,7 @@ pub(super) struct Call {
     /// When it was let in.
     started: Timestamp,
     /// Its bytes, before and after decompression.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// Why a handler was told to stop, and so what remains to be answered when it has.

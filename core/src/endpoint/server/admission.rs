@@ -15,7 +15,7 @@ use super::share::{Flow, Places, Shares};
 use super::stats::ServerStats;
 use super::streams::{Connection, ConnectionKey, Connections, Peer};
 use crate::config::ServerConfig;
-use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
+use crate::connection::{Ask, Events, Grant, ServerReport, ServerVerdict};
 use crate::endpoint::stream_info::ConnectionInfo;
 use crate::error::{Status, StatusCode};
 use crate::id::{PeerId, ProtocolName};
@@ -49,17 +49,23 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Everything per request takes constant time: streams, peers and protocols are known by keys.
 #[derive(Debug)]
 pub struct Admission {
+    connections: Connections,
+    capacity: Capacity,
+    max_raws: usize,
+    raws: Shares,
+    by_name: BTreeMap<ProtocolName, ProtocolKey>,
+}
+
+/// What all streams share.
+#[derive(Debug)]
+struct Capacity {
     limit: Limit,
     /// The most handlers there may be, those that were told to stop included.
     ceiling: usize,
     /// Handlers at work, those that were told to stop included.
     requests: Shares,
-    max_raws: usize,
-    raws: Shares,
     budget: MemoryBudget,
     protocols: SlotMap<ProtocolKey, Protocol>,
-    by_name: BTreeMap<ProtocolName, ProtocolKey>,
-    connections: Connections,
     draining: bool,
     /// Only what happened; how things stand is known elsewhere.
     counters: ServerStats,
@@ -93,17 +99,19 @@ impl Admission {
     #[must_use]
     pub fn new(config: &ServerConfig) -> Self {
         Self {
-            limit: Limit::configured(config),
-            ceiling: config.concurrency_ceiling(),
-            requests: Shares::default(),
+            connections: Connections::default(),
+            capacity: Capacity {
+                limit: Limit::configured(config),
+                ceiling: config.concurrency_ceiling(),
+                requests: Shares::default(),
+                budget: MemoryBudget::configured(config),
+                protocols: SlotMap::with_key(),
+                draining: false,
+                counters: ServerStats::default(),
+            },
             max_raws: config.max_raw_streams(),
             raws: Shares::default(),
-            budget: MemoryBudget::configured(config),
-            protocols: SlotMap::with_key(),
             by_name: BTreeMap::new(),
-            connections: Connections::default(),
-            draining: false,
-            counters: ServerStats::default(),
         }
     }
 
@@ -112,13 +120,13 @@ impl Admission {
     /// # Errors
     /// [`RegisterError`] if it is registered already, or the server is stopping.
     pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
-        if self.draining {
+        if self.capacity.draining {
             return Err(RegisterError::Draining);
         }
         if self.by_name.contains_key(protocol) {
             return Err(RegisterError::Exists(protocol.clone()));
         }
-        let key = self.protocols.insert(Protocol::default());
+        let key = self.capacity.protocols.insert(Protocol::default());
         self.by_name.insert(protocol.clone(), key);
         Ok(())
     }
@@ -127,8 +135,10 @@ impl Admission {
     /// finished. Returns whether it was registered.
     pub fn unregister(&mut self, protocol: &str) -> bool {
         let key = self.by_name.remove(protocol);
-        let Some(gone) = key.and_then(|key| self.protocols.remove(key)) else { return false };
-        self.requests.forget(gone.requests);
+        let Some(gone) = key.and_then(|key| self.capacity.protocols.remove(key)) else {
+            return false;
+        };
+        self.capacity.requests.forget(gone.requests);
         self.raws.forget(gone.raws);
         true
     }
@@ -142,43 +152,44 @@ impl Admission {
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        !self.draining && !self.by_name.is_empty()
+        !self.capacity.draining && !self.by_name.is_empty()
     }
 
     /// Whether the server is stopping.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining
+        self.capacity.draining
     }
 
     /// Unregisters everything and lets no further request in, until [`reopen`](Self::reopen).
     pub fn drain(&mut self) {
-        self.draining = true;
+        self.capacity.draining = true;
         self.by_name.clear();
-        for (_, gone) in self.protocols.drain() {
-            self.requests.forget(gone.requests);
+        for (_, gone) in self.capacity.protocols.drain() {
+            self.capacity.requests.forget(gone.requests);
             self.raws.forget(gone.raws);
         }
     }
 
     /// Ends a drain: protocols can be registered again.
     pub fn reopen(&mut self) {
-        self.draining = false;
+        self.capacity.draining = false;
     }
 
     /// Counters so far, and how things stood when a report last came.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
-            in_flight: self.requests.taken() as u64,
-            stopping: self.requests.taken().saturating_sub(self.limit.active()) as u64,
+            in_flight: self.capacity.requests.taken() as u64,
+            stopping: self.capacity.requests.taken().saturating_sub(self.capacity.limit.active())
+                as u64,
             raw_streams: self.raws.taken() as u64,
-            limit: self.limit.limit() as u64,
-            load: self.limit.load(),
+            limit: self.capacity.limit.limit() as u64,
+            load: self.capacity.limit.load(),
             streams: self.connections.open.len() as u64,
             peers: self.connections.peers.len() as u64,
-            memory: self.budget.used() as u64,
-            ..self.counters
+            memory: self.capacity.budget.used() as u64,
+            ..self.capacity.counters
         }
     }
 
@@ -186,6 +197,16 @@ impl Admission {
     #[must_use]
     pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
         self.connections.info(now).collect()
+    }
+
+    /// An open stream, on which bytes came or left at `active`, whether it has reported that or not.
+    pub(crate) fn connection_info(
+        &self,
+        stream: ConnectionKey,
+        active: Timestamp,
+        now: Timestamp,
+    ) -> Option<ConnectionInfo> {
+        self.connections.info_of(self.connections.open.get(stream)?, active, now)
     }
 
     /// Makes room for another stream on a connection that carries these and may carry no more:
@@ -199,7 +220,7 @@ impl Admission {
         let (key, connection) = self.connections.longest_idle(among)?;
         // It is not chosen again while it ends.
         connection.idle = false;
-        self.counters.displaced += 1;
+        self.capacity.counters.displaced += 1;
         Some(key)
     }
 
@@ -217,10 +238,12 @@ impl Admission {
         let stream = self.open_stream(peer, protocol, Some(format), now);
         let served = room && self.serves(protocol.as_str());
         if !served {
-            self.counters.refused += 1;
+            self.capacity.counters.refused += 1;
         }
         let answer = (!served).then_some(Grant::Unserved);
-        (stream, self.verdict(stream, answer))
+        let lost = self.connections.get_mut(stream).is_some_and(|(_, peer)| peer.penalty.is_lost());
+        let verdict = self.capacity.verdict(answer, 0, lost);
+        (stream, verdict)
     }
 
     /// Takes in what a stream reports, and answers what it asks. Reports of one stream come in the
@@ -232,58 +255,118 @@ impl Admission {
         report: ServerReport,
         now: Timestamp,
     ) -> ServerVerdict {
-        self.take_in(stream, &report, now);
-        let answer = report.ask.map(|ask| match ask {
-            Ask::Request { spare } => match self.admit(stream, report.held, spare, now) {
-                Ok(()) => Grant::Place,
-                Err(status) => Grant::Refused(Box::new(status)),
-            },
-            Ask::Room { bytes, best }
-                if self.reserve(stream, best) || self.reserve(stream, bytes) =>
-            {
-                Grant::Room
+        let peers = self.connections.peers.len();
+        let Self { connections, capacity, .. } = self;
+        capacity.count(&report.events, now);
+        let Some((connection, peer)) = connections.get_mut(stream) else {
+            let answer = report.ask.map(|ask| match ask {
+                Ask::Request { .. } => Grant::Refused(Box::new(capacity.refuse_unserved())),
+                Ask::Room { .. } => Grant::NoRoom,
+            });
+            return capacity.verdict(answer, 0, false);
+        };
+        capacity.take_in(connection, peer, &report, now);
+        let answer = match report.ask {
+            None => None,
+            Some(Ask::Request { spare }) => {
+                let flow = Flow { has: peer.requests, known: peers };
+                match capacity.admit(connection, peer, flow, report.held, spare, now) {
+                    Ok(()) => Some(Grant::Place),
+                    Err(status) => Some(Grant::Refused(status)),
+                }
             }
-            Ask::Room { .. } => Grant::NoRoom,
-        });
-        self.verdict(stream, answer)
+            Some(Ask::Room { bytes, best }) => {
+                let fits = capacity.reserve(connection, peer, best)
+                    || capacity.reserve(connection, peer, bytes);
+                Some(if fits { Grant::Room } else { Grant::NoRoom })
+            }
+        };
+        capacity.verdict(answer, connection.memory, peer.penalty.is_lost())
     }
 
     /// Takes in the [last report](crate::connection::ServerStream::close) of a stream, and forgets it.
-    pub fn close(&mut self, stream: ConnectionKey, report: ServerReport, now: Timestamp) {
-        self.take_in(stream, &report, now);
-        let left = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
-        if report.withdrawn && left > 0 {
+    pub fn close(&mut self, stream: ConnectionKey, mut report: ServerReport, now: Timestamp) {
+        let in_flight = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
+        if report.withdrawn && in_flight > report.events.freed() {
             // The place that it had asked for did not reach it any more.
-            let samples = Samples { ended: 1, ..Samples::default() };
-            let events = Events { abandoned: 1, samples, any: true, ..Events::default() };
-            self.take_in(stream, &ServerReport { events, ..report }, now);
+            report.events.abandon();
+            report.events.samples.ended += 1;
         }
+        report.ask = None;
+        let _ = self.handle(stream, report, now);
         self.forget(stream, now);
     }
 
-    #[inline]
-    fn verdict(&self, stream: ConnectionKey, answer: Option<Grant>) -> ServerVerdict {
-        let connection = self.connections.open.get(stream);
-        let peer = connection.and_then(|stream| self.connections.peers.get(stream.peer));
-        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        ServerVerdict {
-            answer,
-            room: connection.map_or(0, |stream| stream.memory),
-            active: small(self.limit.active()),
-            limit: small(self.limit.limit()),
-            cut_off: peer.is_some_and(|peer| peer.penalty.is_lost()),
-        }
+    /// Notes a stream that a peer opened, until it is [forgotten](Self::forget).
+    pub(super) fn open_stream(
+        &mut self,
+        peer: PeerId,
+        protocol: &ProtocolName,
+        format: Option<Format>,
+        now: Timestamp,
+    ) -> ConnectionKey {
+        self.capacity.counters.streams_total += 1;
+        let key = self.by_name.get(protocol).copied().unwrap_or_default();
+        self.connections.open(peer, key, protocol.clone(), format, now)
     }
 
+    /// Forgets a stream, after the last of its requests.
+    pub(super) fn forget(&mut self, stream: ConnectionKey, now: Timestamp) {
+        if let Some((connection, peer)) = self.connections.get_mut(stream) {
+            self.capacity.budget.charge(&mut connection.memory, 0, &mut peer.memory);
+        }
+        self.connections.close(stream, now);
+    }
+
+    /// Lets a raw stream in, or says with which status a request would be refused.
+    pub(crate) fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
+        let Self { connections, capacity, raws, .. } = self;
+        let free = self.max_raws.saturating_sub(raws.taken());
+        let places = Places { limit: self.max_raws, free, room: free };
+        let (peers, protocols) = (connections.peers.len(), capacity.protocols.len());
+        let Some((connection, peer)) = connections.get_mut(stream) else {
+            return Err(capacity.refuse_unserved());
+        };
+        let Some(protocol) = capacity.protocols.get_mut(connection.protocol) else {
+            return Err(capacity.refuse_unserved());
+        };
+        let of_peer = Flow { has: peer.raws, known: peers };
+        let of_protocol = Flow { has: protocol.raws, known: protocols };
+        if peer.penalty.is_lost() || !raws.admit(places, of_peer, of_protocol) {
+            return Err(capacity.refuse_busy(""));
+        }
+        raws.take(&mut peer.raws, &mut protocol.raws);
+        Ok(())
+    }
+
+    /// A raw stream that was let in is not used any more.
+    pub(crate) fn release_raw(&mut self, stream: ConnectionKey) {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        let protocol = self.capacity.protocols.get_mut(connection.protocol);
+        self.raws.give(1, &mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
+    }
+}
+
+impl Capacity {
     /// Counts what a stream reports.
     #[inline]
-    fn take_in(&mut self, stream: ConnectionKey, report: &ServerReport, now: Timestamp) {
-        let events = &report.events;
+    fn count(&mut self, events: &Events, now: Timestamp) {
         if events.any {
             self.counters.add(events);
             self.limit.settle(now, events.samples, events.renewed);
         }
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+    }
+
+    /// Notes how a stream stands, and what it and its peer have done.
+    #[inline]
+    fn take_in(
+        &mut self,
+        connection: &mut Connection,
+        peer: &mut Peer,
+        report: &ServerReport,
+        now: Timestamp,
+    ) {
+        let events = &report.events;
         connection.last_active = connection.last_active.max(report.active);
         connection.idle = report.idle;
         self.budget.charge(&mut connection.memory, report.held, &mut peer.memory);
@@ -295,10 +378,10 @@ impl Admission {
             self.counters.cut_off += 1;
         }
         connection.requests += u64::from(events.renewed);
-        let free = events.ended().saturating_sub(events.renewed) as usize;
         if events.ended() > 0 {
             connection.last_active = connection.last_active.max(now);
         }
+        let free = events.freed();
         if free > 0 {
             connection.in_flight = connection.in_flight.saturating_sub(free);
             // Not there if it was unregistered meanwhile.
@@ -308,30 +391,15 @@ impl Admission {
         }
     }
 
-    /// Notes a stream that a peer opened, until it is [forgotten](Self::forget).
-    pub(super) fn open_stream(
-        &mut self,
-        peer: PeerId,
-        protocol: &ProtocolName,
-        format: Option<Format>,
-        now: Timestamp,
-    ) -> ConnectionKey {
-        self.counters.streams_total += 1;
-        let key = self.by_name.get(protocol).copied().unwrap_or_default();
-        self.connections.open(peer, key, protocol.clone(), format, now)
-    }
-
-    /// Forgets a stream, after the last of its requests.
-    pub(super) fn forget(&mut self, stream: ConnectionKey, now: Timestamp) {
-        if let Some((connection, peer)) = self.connections.get_mut(stream) {
-            self.budget.charge(&mut connection.memory, 0, &mut peer.memory);
-        }
-        self.connections.close(stream, now);
+    #[inline]
+    fn verdict(&self, answer: Option<Grant>, room: usize, cut_off: bool) -> ServerVerdict {
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (active, limit) = (small(self.limit.active()), small(self.limit.limit()));
+        ServerVerdict { answer, room, active, limit, cut_off }
     }
 
     /// Lets a stream hold so many bytes, if they fit, until it reports again.
-    fn reserve(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
+    fn reserve(&mut self, connection: &mut Connection, peer: &mut Peer, bytes: usize) -> bool {
         let fits = self.budget.fits(connection.memory, bytes, peer.memory);
         if fits {
             self.budget.charge(&mut connection.memory, bytes, &mut peer.memory);
@@ -343,11 +411,13 @@ impl Admission {
     /// fit; or says with which status to refuse it.
     fn admit(
         &mut self,
-        stream: ConnectionKey,
+        connection: &mut Connection,
+        peer: &mut Peer,
+        of_peer: Flow,
         bytes: usize,
         spare: usize,
         now: Timestamp,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Box<Status>> {
         self.limit.handle_timeout(now);
         let limit = self.limit.limit();
         let places = Places {
@@ -355,33 +425,27 @@ impl Admission {
             free: limit.saturating_sub(self.limit.active()),
             room: self.ceiling.saturating_sub(self.requests.taken()),
         };
-        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
-        let Some((connection, peer, protocol)) =
-            parties(&mut self.connections, &mut self.protocols, stream)
-        else {
-            return Err(self.refuse_unserved());
+        let protocols = self.protocols.len();
+        let Some(protocol) = self.protocols.get_mut(connection.protocol) else {
+            return Err(Box::new(self.refuse_unserved()));
         };
         if peer.penalty.is_lost() {
-            self.refuse_busy();
-            return Err(busy("too many offences"));
+            return Err(Box::new(self.refuse_busy("too many offences")));
         }
-        let of_peer = Flow { has: peer.requests, known: peers };
         let of_protocol = Flow { has: protocol.requests, known: protocols };
         if !self.requests.admit(places, of_peer, of_protocol) {
             self.limit.refused(now);
-            self.refuse_busy();
-            return Err(busy(""));
+            return Err(Box::new(self.refuse_busy("")));
         }
         if !self.budget.fits(connection.memory, bytes, peer.memory) {
-            self.refuse_busy();
-            return Err(busy("no memory for the request"));
+            return Err(Box::new(self.refuse_busy("no memory for the request")));
         }
         connection.requests += 1;
         connection.in_flight += 1;
         connection.last_active = connection.last_active.max(now);
         self.requests.take(&mut peer.requests, &mut protocol.requests);
         self.counters.started += 1;
-        self.limit.started(now);
+        self.limit.begin();
         let most = bytes.saturating_add(spare);
         if spare > 0 && self.budget.fits(connection.memory, most, peer.memory) {
             self.budget.charge(&mut connection.memory, most, &mut peer.memory);
@@ -389,33 +453,8 @@ impl Admission {
         Ok(())
     }
 
-    /// Lets a raw stream in, or says with which status a request would be refused.
-    pub(crate) fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
-        let free = self.max_raws.saturating_sub(self.raws.taken());
-        let places = Places { limit: self.max_raws, free, room: free };
-        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
-        let Some((_, peer, protocol)) = parties(&mut self.connections, &mut self.protocols, stream)
-        else {
-            return Err(self.refuse_unserved());
-        };
-        let of_peer = Flow { has: peer.raws, known: peers };
-        let of_protocol = Flow { has: protocol.raws, known: protocols };
-        if peer.penalty.is_lost() || !self.raws.admit(places, of_peer, of_protocol) {
-            self.refuse_busy();
-            return Err(busy(""));
-        }
-        self.raws.take(&mut peer.raws, &mut protocol.raws);
-        Ok(())
-    }
-
-    /// A raw stream that was let in is not used any more.
-    pub(crate) fn release_raw(&mut self, stream: ConnectionKey) {
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
-        let protocol = self.protocols.get_mut(connection.protocol);
-        self.raws.give(1, &mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
-    }
-
     /// Counts a request that nobody is registered for.
+    #[cold]
     fn refuse_unserved(&mut self) -> Status {
         self.counters.refused += 1;
         let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
@@ -423,21 +462,12 @@ impl Admission {
     }
 
     /// Counts a request for which there is no place or no memory.
-    fn refuse_busy(&mut self) {
+    #[cold]
+    fn refuse_busy(&mut self, message: &str) -> Status {
         self.counters.refused += 1;
         self.counters.busy += 1;
+        busy(message)
     }
-}
-
-/// A stream, its peer and its protocol, if that is registered.
-fn parties<'a>(
-    connections: &'a mut Connections,
-    protocols: &'a mut SlotMap<ProtocolKey, Protocol>,
-    stream: ConnectionKey,
-) -> Option<(&'a mut Connection, &'a mut Peer, &'a mut Protocol)> {
-    let (connection, peer) = connections.get_mut(stream)?;
-    let protocol = protocols.get_mut(connection.protocol)?;
-    Some((connection, peer, protocol))
 }
 
 /// The status of what can be tried again in a moment.

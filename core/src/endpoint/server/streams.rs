@@ -122,18 +122,27 @@ impl Connections {
     }
 
     pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = ConnectionInfo> {
-        self.open.values().filter_map(move |connection| {
-            Some(ConnectionInfo {
-                peer: self.peers.get(connection.peer)?.id,
-                protocol: connection.name.clone(),
-                format: connection.format,
-                created: connection.created,
-                last_active: connection.last_active,
-                idle: now.since(connection.last_active),
-                requests: connection.requests,
-                in_flight: connection.in_flight,
-                memory: connection.memory,
-            })
+        self.open.values().filter_map(move |c| self.info_of(c, c.last_active, now))
+    }
+
+    /// A stream, on which bytes came or left at `active`.
+    pub(super) fn info_of(
+        &self,
+        connection: &Connection,
+        active: Timestamp,
+        now: Timestamp,
+    ) -> Option<ConnectionInfo> {
+        let last_active = connection.last_active.max(active);
+        Some(ConnectionInfo {
+            peer: self.peers.get(connection.peer)?.id,
+            protocol: connection.name.clone(),
+            format: connection.format,
+            created: connection.created,
+            last_active,
+            idle: now.since(last_active),
+            requests: connection.requests,
+            in_flight: connection.in_flight,
+            memory: connection.memory,
         })
     }
 }
