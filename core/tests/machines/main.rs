@@ -36,6 +36,7 @@ mod server;
 mod server_batches;
 mod server_config;
 mod server_connections;
+mod server_deadlines;
 mod server_drain;
 mod server_lifecycle;
 mod server_limits;
