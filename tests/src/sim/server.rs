@@ -1,10 +1,10 @@
 //! A server of a life: the whole machine, or its parts with a seam between them.
 
 use pointsub_core::connection::ServerStream;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{
-    Body, ConnectionInfo, Format, InboundId, PeerId, ProtocolName, Server, ServerConfig,
-    ServerInput, ServerOutput, ServerStats, Status, StreamId, Timestamp,
+    Body, Format, InboundId, PeerId, ProtocolName, Server, ServerConfig, ServerInput,
+    ServerOutput, ServerStats, Status, StreamId, StreamInfo, Timestamp,
 };
 
 use super::seam::{Seam, ServerParts};
@@ -104,14 +104,14 @@ impl SimServer {
         peer: PeerId,
         protocol: &ProtocolName,
         now: Timestamp,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         match self {
             Self::Whole(server) => server.accept_raw(peer, protocol, now),
             Self::Parts(parts) => Self::at(parts, now).accept_raw(peer, protocol),
         }
     }
 
-    pub(super) fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub(super) fn close_raw(&mut self, key: StreamKey, now: Timestamp) {
         match self {
             Self::Whole(server) => server.close_raw(key, now),
             Self::Parts(parts) => Self::at(parts, now).close_raw(key),
@@ -183,10 +183,10 @@ impl SimServer {
 
     /// One entry for each open stream.
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         match self {
-            Self::Whole(server) => server.connections_info(now),
-            Self::Parts(parts) => parts.admission.connections_info(now),
+            Self::Whole(server) => server.streams(now),
+            Self::Parts(parts) => parts.admission.streams(now),
         }
     }
 
@@ -201,10 +201,10 @@ impl SimServer {
 
     /// Streams, those included of which admission control has not heard.
     #[must_use]
-    pub fn streams(&self) -> usize {
+    pub fn open(&self) -> usize {
         match self {
             Self::Whole(server) => server.stats().streams as usize,
-            Self::Parts(parts) => parts.streams(),
+            Self::Parts(parts) => parts.open(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pointsub_core::connection::{
     CallId, ServerReport, ServerStream, ServerStreamEvent, ServerVerdict,
 };
-use pointsub_core::endpoint::{Admission, ConnectionKey};
+use pointsub_core::endpoint::{Admission, StreamKey};
 use pointsub_core::{
     Body, Format, InboundId, PeerId, ProtocolName, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, Status, StreamEvent, StreamId, Timestamp,
@@ -34,7 +34,7 @@ pub struct ServerParts {
     streams: SlotMap<StreamId, Seat>,
     /// Streams that may have something to tell.
     touched: BTreeSet<StreamId>,
-    raws: BTreeSet<ConnectionKey>,
+    raws: BTreeSet<StreamKey>,
     drain_due: Option<Timestamp>,
     outputs: VecDeque<SimOutput>,
     now: Timestamp,
@@ -53,7 +53,7 @@ struct Seat {
     peer: PeerId,
     protocol: ProtocolName,
     /// How admission control calls it, which hears of it later.
-    key: Option<ConnectionKey>,
+    key: Option<StreamKey>,
     reports: Mailbox<ToAdmission>,
     verdicts: Mailbox<ToStream>,
     orders: Mailbox<Order>,
@@ -205,7 +205,7 @@ impl ServerParts {
     /// Ends an idle one of these streams, if there is one, in favour of another.
     pub(in crate::sim) fn make_room(
         &mut self,
-        among: impl IntoIterator<Item = ConnectionKey>,
+        among: impl IntoIterator<Item = StreamKey>,
     ) -> bool {
         let Some(key) = self.admission.make_room(among) else { return false };
         let stream = self.streams.iter().find(|(_, seat)| seat.key == Some(key));
@@ -216,7 +216,7 @@ impl ServerParts {
     }
 
     /// How admission control calls a stream, if it has heard of it.
-    pub(in crate::sim) fn key(&self, stream: StreamId) -> Option<ConnectionKey> {
+    pub(in crate::sim) fn key(&self, stream: StreamId) -> Option<StreamKey> {
         self.streams.get(stream)?.key
     }
 
@@ -230,13 +230,13 @@ impl ServerParts {
         &mut self,
         peer: PeerId,
         protocol: &ProtocolName,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         let key = self.admission.accept_raw(peer, protocol, self.now)?;
         self.raws.insert(key);
         Ok(key)
     }
 
-    pub(in crate::sim) fn close_raw(&mut self, key: ConnectionKey) {
+    pub(in crate::sim) fn close_raw(&mut self, key: StreamKey) {
         if self.raws.remove(&key) {
             self.admission.close_raw(key, self.now);
         }
@@ -256,7 +256,7 @@ impl ServerParts {
     }
 
     /// Streams that are there, whether or not admission control has heard of them.
-    pub(in crate::sim) fn streams(&self) -> usize {
+    pub(in crate::sim) fn open(&self) -> usize {
         self.streams.len()
     }
 
@@ -421,11 +421,11 @@ impl ServerParts {
         let Some(seat) = self.streams.get_mut(stream) else { return };
         match way {
             Way::Up => match seat.reports.pop_due(now) {
-                Some(ToAdmission::Open { format, room }) => self.open(stream, format, room),
+                Some(ToAdmission::Open { format, room }) => self.open_stream(stream, format, room),
                 Some(ToAdmission::Report(report)) => self.report(stream, report),
                 Some(ToAdmission::Close(report)) => {
                     // One that admission control never heard of is no concern of its.
-                    let key = seat.key.unwrap_or(ConnectionKey::null());
+                    let key = seat.key.unwrap_or(StreamKey::null());
                     self.admission.close(key, report, now);
                     self.streams.remove(stream);
                 }
@@ -445,7 +445,7 @@ impl ServerParts {
         }
     }
 
-    fn open(&mut self, stream: StreamId, format: Format, room: bool) {
+    fn open_stream(&mut self, stream: StreamId, format: Format, room: bool) {
         let Some(seat) = self.streams.get_mut(stream) else { return };
         let (peer, now) = (seat.peer, self.now);
         let (key, verdict) = self.admission.open(peer, &seat.protocol, format, room, now);
@@ -456,7 +456,7 @@ impl ServerParts {
 
     fn report(&mut self, stream: StreamId, report: ServerReport) {
         let Some(seat) = self.streams.get_mut(stream) else { return };
-        let key = seat.key.unwrap_or(ConnectionKey::null());
+        let key = seat.key.unwrap_or(StreamKey::null());
         let twice = self.faults.strike(Plant::ServerReleaseTwice, &mut self.delays.rng);
         if twice {
             let _unheard = self.admission.handle(key, report.clone(), self.now);
