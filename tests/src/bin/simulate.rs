@@ -3,6 +3,9 @@
 //! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
 //! tells what happens in the life of one seed, and `--hash` only what its trace comes to. With
 //! `--network`, the lives are those of the network machine.
+//!
+//! `--plant NAME` has a message between the planes go astray now and then, as a driver with a fault
+//! would: a property has to break then, and the command to fail.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,10 +13,9 @@ use std::time::Duration;
 use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
 use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
-use pointsub_tests::sim::{self, Options};
+use pointsub_tests::sim::{self, Options, Seam};
 
-const USAGE: &str =
-    "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
+const USAGE: &str = "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]";
 
 fn main() -> ExitCode {
     let (network, others): (Vec<_>, Vec<_>) =
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     match parse(others.into_iter()) {
         Some((hunt, show)) if !network.is_empty() => run_networks(hunt, show),
         Some((hunt, Show::Hunt)) => run(hunt),
-        Some((hunt, show)) => tell(hunt.seed, show),
+        Some((hunt, show)) => tell(hunt, show),
         None => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -37,7 +39,7 @@ enum Show {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
-    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None };
+    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None, options: Options::default() };
     let (mut show, mut counted) = (Show::Hunt, false);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -48,6 +50,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
             "--minutes" => {
                 let minutes: f64 = args.next()?.parse().ok()?;
                 hunt.within = Some(Duration::try_from_secs_f64(60.0 * minutes).ok()?);
+            }
+            "--plant" => {
+                let plant = args.next()?.parse().inspect_err(|error| eprintln!("{error}"));
+                hunt.options.seam = Seam::Planted(plant.ok()?);
             }
             _ => return None,
         }
@@ -62,7 +68,7 @@ fn run(hunt: Hunt) -> ExitCode {
     let hunted = hunt.run();
     print!("{hunted}");
     if let Some((seed, failure)) = &hunted.broken {
-        print!("{}", explain(*seed, failure));
+        print!("{}", explain(*seed, failure, hunt.options));
         return ExitCode::FAILURE;
     }
     if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -86,8 +92,9 @@ fn run_networks(hunt: Hunt, show: Show) -> ExitCode {
     }
 }
 
-fn tell(seed: u64, show: Show) -> ExitCode {
-    let options = Options { timeline: show == Show::Timeline, ..Options::default() };
+fn tell(hunt: Hunt, show: Show) -> ExitCode {
+    let seed = hunt.seed;
+    let options = Options { timeline: show == Show::Timeline, ..hunt.options };
     match sim::run(&Scenario::of_seed(seed), options) {
         Ok(life) => {
             life.timeline.iter().for_each(|note| println!("{note}"));
