@@ -1,7 +1,6 @@
 //! Clients: they call, their machines are driven, callers learn what came of it.
 
 use bytes::Bytes;
-use pointsub_core::endpoint::closest::Point;
 use pointsub_core::{
     CallOptions, Cause, ClientEvent, ClientInput, ClientOutput, ClosestOptions, RequestError,
     StatusCode, StreamEvent, StreamId, StreamOp, Timestamp,
@@ -35,12 +34,11 @@ impl World {
             let server = reference.begin(self.now);
             return self.ask_server(call, server, deadline);
         }
-        let body = client.rng.next_u64().to_le_bytes();
+        let (key, body) = self.keys.draw(&mut client.rng);
         let mut options = CallOptions::default().with_idempotent(self.setup.idempotent);
         options.deadline = deadline;
         let mut closest = ClosestOptions::default().with_call(options);
         closest.hedge = self.setup.hedge;
-        let (key, body) = (Point::of_key(&body), Bytes::copy_from_slice(&body));
         match client.machine.send_closest(PROTOCOL, key, body, closest, now) {
             Ok(id) => _ = client.calls.insert(id, call),
             Err(refused) => self.call_failed(call, &refused.into()),

@@ -24,8 +24,6 @@ pub(super) struct SimClient {
     pub(super) rng: Rng,
     pub(super) reference: Option<Reference>,
     pub(super) hostile: bool,
-    /// Tries that a reference made, and those of them that were further ones.
-    pub(super) tries: u64,
 }
 
 /// A call without an outcome.
@@ -72,7 +70,6 @@ impl SimClient {
             rng,
             reference,
             hostile: number < setup.hostile,
-            tries: 0,
         }
     }
 

@@ -13,6 +13,7 @@ mod draw;
 mod event;
 pub mod experiments;
 mod faults;
+mod keys;
 mod links;
 mod measure;
 mod queue;

@@ -13,7 +13,6 @@ pub(super) const PROTOCOL: &str = "/fleet/1";
 
 #[derive(Debug)]
 pub(super) struct SimServer {
-    pub(super) peer: PeerId,
     /// `None` while it is down.
     pub(super) machine: Option<Server>,
     /// How often it was started.
@@ -50,9 +49,8 @@ pub(super) struct Job {
 }
 
 impl SimServer {
-    pub(super) fn new(number: usize, config: &ServerConfig) -> Self {
+    pub(super) fn new(config: &ServerConfig) -> Self {
         let mut server = Self {
-            peer: peer_of_server(number),
             machine: None,
             life: 0,
             links: SecondaryMap::new(),

@@ -5,7 +5,8 @@ use pointsub_core::{ClientInput, Server, ServerInput, Timestamp};
 use crate::sim::Rng;
 
 use super::client::SimClient;
-use super::event::{Ask, Event, LinkKey};
+use super::event::{Ask, Event};
+use super::keys::Keys;
 use super::links::Links;
 use super::measure::{Report, Second, Total};
 use super::queue::Queue;
@@ -26,6 +27,7 @@ pub(super) struct World {
     pub(super) servers: Vec<SimServer>,
     pub(super) links: Links,
     pub(super) rng: Rng,
+    pub(super) keys: Keys,
     pub(super) report: Report,
     /// What servers and clients had counted at the last look.
     pub(super) counted: Counted,
@@ -46,7 +48,7 @@ impl World {
     pub(super) fn new(setup: Setup) -> Self {
         let mut rng = Rng::of(setup.seed, &[2]);
         let servers: Vec<_> =
-            (0..setup.servers).map(|n| SimServer::new(n, &setup.server)).collect();
+            (0..setup.servers).map(|_| SimServer::new(&setup.server)).collect();
         let clients: Vec<_> = (0..setup.clients).map(|n| SimClient::new(n, &setup)).collect();
         let links = Links::new(&setup, &mut rng);
         let counted = Counted { seen: vec![(0, 0); setup.servers], ..Counted::default() };
@@ -58,6 +60,7 @@ impl World {
             servers,
             links,
             rng,
+            keys: Keys::new(),
             report: Report { measured, ..Report::default() },
             counted,
             second: Second::default(),
@@ -236,9 +239,5 @@ impl World {
     pub(super) fn trace(&mut self, what: u64) {
         let mixed = (self.report.trace ^ what ^ self.now.rotate_left(17)).wrapping_mul(0x0100_0000_01b3);
         self.report.trace = mixed ^ (mixed >> 29);
-    }
-
-    pub(super) fn link_of_client(&self, client: usize, key: LinkKey) -> bool {
-        self.links.get(key).is_some_and(|link| link.client as usize == client)
     }
 }
