@@ -80,7 +80,9 @@ impl World {
                 ClientOutput::Open { stream, peer, .. } => {
                     self.open(client, stream, server_of_peer(&peer));
                 }
-                ClientOutput::Abandon(stream) => self.client_is_done(client, stream, Carried::Reset),
+                ClientOutput::Abandon(stream) => {
+                    self.client_is_done(client, stream, Carried::Reset)
+                }
                 ClientOutput::Dial { .. } | ClientOutput::AbandonDial(_) => {}
                 ClientOutput::HangUp(_) => {}
             }
@@ -210,14 +212,14 @@ impl World {
                 }
             }
             ClientEvent::Response { request, .. } => {
-                let Some(call) = self.clients[client].requests.remove(request) else { return };
+                let Some(call) = self.clients[client].requests.remove(&request) else { return };
                 if let Some(reference) = &mut self.clients[client].reference {
                     reference.ended(call.server as usize, true, self.now);
                 }
                 self.call_answered(call);
             }
             ClientEvent::Failed { request, error } => {
-                let Some(call) = self.clients[client].requests.remove(request) else { return };
+                let Some(call) = self.clients[client].requests.remove(&request) else { return };
                 self.try_failed(client, call, &error);
             }
             _ => {}

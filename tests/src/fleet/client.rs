@@ -1,7 +1,11 @@
 //! A client of the fleet: the real machine, and its callers.
 
+use std::collections::HashMap;
+
 use pointsub_core::endpoint::closest::{PeakEwma, Weighted, XorOrder};
-use pointsub_core::{Client, ClientConfig, ClosestId, ProtocolName, RequestId, StreamId, Timestamp};
+use pointsub_core::{
+    Client, ClientConfig, ClosestId, ProtocolName, RequestId, StreamId, Timestamp,
+};
 use slotmap::SecondaryMap;
 
 use crate::sim::Rng;
@@ -19,7 +23,7 @@ pub(super) struct SimClient {
     /// Calls to the closest node.
     pub(super) calls: SecondaryMap<ClosestId, Call>,
     /// Calls of a reference, and requests of hostile clients.
-    pub(super) requests: SecondaryMap<RequestId, Call>,
+    pub(super) requests: HashMap<RequestId, Call>,
     pub(super) timer: Timer,
     pub(super) rng: Rng,
     pub(super) reference: Option<Reference>,
@@ -65,7 +69,7 @@ impl SimClient {
             machine,
             links: SecondaryMap::new(),
             calls: SecondaryMap::new(),
-            requests: SecondaryMap::new(),
+            requests: HashMap::new(),
             timer: Timer::default(),
             rng,
             reference,

@@ -77,9 +77,8 @@ impl Links {
 
     /// Forgets a link that neither end uses any more.
     pub(super) fn settle(&mut self, key: LinkKey) {
-        let unused = |link: &Link| {
-            link.at_client.is_none() && link.at_server.is_none() && !link.opening
-        };
+        let unused =
+            |link: &Link| link.at_client.is_none() && link.at_server.is_none() && !link.opening;
         if self.get(key).is_some_and(unused) {
             let slot = &mut self.slots[key.index as usize];
             *slot = (slot.0.wrapping_add(1), None);

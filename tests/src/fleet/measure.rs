@@ -167,7 +167,8 @@ impl Report {
     #[must_use]
     pub fn share(&self, server: usize, from: usize, until: usize) -> f64 {
         let seconds = || self.seconds.iter().take(until).skip(from);
-        let own: u64 = seconds().filter_map(|s| s.by_server.get(server)).map(|n| u64::from(*n)).sum();
+        let own: u64 =
+            seconds().filter_map(|s| s.by_server.get(server)).map(|n| u64::from(*n)).sum();
         let all: u64 = seconds().flat_map(|s| &s.by_server).map(|n| u64::from(*n)).sum();
         own as f64 / all.max(1) as f64
     }

@@ -31,8 +31,8 @@ struct Seen {
 
 impl Reference {
     pub(super) fn new(choice: Choice, servers: usize, mut rng: Rng) -> Self {
-        let turns = (choice == Choice::ReferenceRoundRobin)
-            .then(|| rng.below(servers as u64) as usize);
+        let turns =
+            (choice == Choice::ReferenceRoundRobin).then(|| rng.below(servers as u64) as usize);
         Self { turns, servers: vec![Seen::default(); servers], tenths: MOST_TENTHS, rng }
     }
 

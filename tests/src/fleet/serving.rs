@@ -8,9 +8,9 @@ use pointsub_core::{
 
 use super::draw;
 use super::event::{Carried, Event, LinkKey};
+use super::faults;
 use super::server::{PROTOCOL, peer_of_client};
 use super::world::World;
-use super::faults;
 
 impl World {
     /// A client's wish for a stream has come.

@@ -47,8 +47,7 @@ pub(super) struct Counted {
 impl World {
     pub(super) fn new(setup: Setup) -> Self {
         let mut rng = Rng::of(setup.seed, &[2]);
-        let servers: Vec<_> =
-            (0..setup.servers).map(|_| SimServer::new(&setup.server)).collect();
+        let servers: Vec<_> = (0..setup.servers).map(|_| SimServer::new(&setup.server)).collect();
         let clients: Vec<_> = (0..setup.clients).map(|n| SimClient::new(n, &setup)).collect();
         let links = Links::new(&setup, &mut rng);
         let counted = Counted { seen: vec![(0, 0); setup.servers], ..Counted::default() };
@@ -125,17 +124,11 @@ impl World {
     fn plan_arrival(&mut self, client: usize) {
         let hostile = if self.clients[client].hostile { 100.0 } else { 1.0 };
         let rate = self.setup.rate(self.now) * hostile / self.clients.len() as f64;
-        let pause = if rate > 0.0 {
-            draw::exponential(&mut self.clients[client].rng, rate)
-        } else {
-            LULL
-        };
+        let pause =
+            if rate > 0.0 { draw::exponential(&mut self.clients[client].rng, rate) } else { LULL };
         // A rate that changes meanwhile is looked at again.
-        let (pause, event) = if pause > LULL * 20 {
-            (LULL * 20, None)
-        } else {
-            (pause, (rate > 0.0).then_some(()))
-        };
+        let (pause, event) =
+            if pause > LULL * 20 { (LULL * 20, None) } else { (pause, (rate > 0.0).then_some(())) };
         let at = self.now + pause;
         let ask = Ask { client: client as u32, since: u64::MAX, times: 0 };
         let event = event.map_or(Event::Again(ask), |()| Event::Arrival(client as u32));
@@ -237,7 +230,8 @@ impl World {
 
     /// Notes something that callers saw.
     pub(super) fn trace(&mut self, what: u64) {
-        let mixed = (self.report.trace ^ what ^ self.now.rotate_left(17)).wrapping_mul(0x0100_0000_01b3);
+        let mixed =
+            (self.report.trace ^ what ^ self.now.rotate_left(17)).wrapping_mul(0x0100_0000_01b3);
         self.report.trace = mixed ^ (mixed >> 29);
     }
 }

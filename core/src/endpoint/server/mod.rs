@@ -4,6 +4,7 @@ mod admission;
 mod budget;
 mod limit;
 mod penalty;
+mod queue_delay;
 mod raw;
 mod share;
 mod stats;

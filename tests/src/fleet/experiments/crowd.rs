@@ -28,7 +28,10 @@ pub(super) fn near(options: &Options) -> Table {
                     choice.name().to_string(),
                     name.to_string(),
                     load.to_string(),
-                    format!("{:.1}", median(&reports, |r| 100.0 * r.goodput(setup.capacity(), over))),
+                    format!(
+                        "{:.1}",
+                        median(&reports, |r| 100.0 * r.goodput(setup.capacity(), over))
+                    ),
                     format!("{:.0}", quantile(&reports, 0.5)),
                     format!("{:.0}", quantile(&reports, 0.99)),
                     format!("{:.2}", median(&reports, |r| r.measured.hottest())),
@@ -116,7 +119,15 @@ pub(super) fn hostile(options: &Options) -> Table {
 
 /// How fast the simulator is at 1000 × 50. The clock is read here, and nowhere else.
 pub(super) fn speed(options: &Options) -> Table {
-    let head = ["clients × servers", "load %", "events", "seconds", "million events / s", "p99 ms", "hottest / mean"];
+    let head = [
+        "clients × servers",
+        "load %",
+        "events",
+        "seconds",
+        "million events / s",
+        "p99 ms",
+        "hottest / mean",
+    ];
     let mut table = Table::new(&head);
     for choice in &options.choices {
         let setup = Setup {

@@ -11,7 +11,15 @@ const TO: u64 = 30;
 
 /// Ten seconds of crash or silence at 80 %, of half the servers and of all.
 pub(super) fn outage(options: &Options) -> Table {
-    let head = ["strategy", "fault", "servers", "callers", "seconds until 95 %", "arrivals in the worst second / before", "streams asked for / call"];
+    let head = [
+        "strategy",
+        "fault",
+        "servers",
+        "callers",
+        "seconds until 95 %",
+        "arrivals in the worst second / before",
+        "streams asked for / call",
+    ];
     let mut table = Table::new(&head);
     for choice in &options.choices {
         for (name, silent) in [("crash", false), ("silence", true)] {
@@ -35,7 +43,9 @@ pub(super) fn outage(options: &Options) -> Table {
                     let reports = runs(options, &setup);
                     let rate = load * setup.capacity();
                     let back = median(&reports, |report| {
-                        report.recovery(TO as usize, 0.95 * rate).map_or(f64::INFINITY, |s| s as f64)
+                        report
+                            .recovery(TO as usize, 0.95 * rate)
+                            .map_or(f64::INFINITY, |s| s as f64)
                     });
                     let worst = median(&reports, |report| {
                         report.worst_second(TO as usize, TO as usize + 15) as f64 / rate
@@ -54,7 +64,11 @@ pub(super) fn outage(options: &Options) -> Table {
                     ]);
                     all_broken(&reports, &mut table);
                     if *choice == Choice::Default && options.strict {
-                        let what = || format!("{name} of {whom}: back after {back} s, worst second {worst:.2}");
+                        let what = || {
+                            format!(
+                                "{name} of {whom}: back after {back} s, worst second {worst:.2}"
+                            )
+                        };
                         table.expect(back <= 3.0 && worst <= 2.0, what);
                     }
                 }
@@ -66,14 +80,19 @@ pub(super) fn outage(options: &Options) -> Table {
 
 /// One server after the other is drained or killed, at 60 %.
 pub(super) fn restart(options: &Options) -> Table {
-    let head = ["strategy", "how", "calls", "failed", "failed for other reasons than time and room"];
+    let head =
+        ["strategy", "how", "calls", "failed", "failed for other reasons than time and room"];
     let mut table = Table::new(&head);
     for choice in &options.choices {
-        for (name, kill, idempotent) in
-            [("drained", false, true), ("drained", false, false), ("killed", true, true), ("killed", true, false)]
-        {
+        for (name, kill, idempotent) in [
+            ("drained", false, true),
+            ("drained", false, false),
+            ("killed", true, true),
+            ("killed", true, false),
+        ] {
             let fault = |n| if kill { Fault::Kill(n, n + 1) } else { Fault::Drain(n, n + 1) };
-            let faults = (0..10).map(|n| (Duration::from_millis(10_000 + 1500 * n as u64), fault(n)));
+            let faults =
+                (0..10).map(|n| (Duration::from_millis(10_000 + 1500 * n as u64), fault(n)));
             let setup = Setup {
                 choice: *choice,
                 idempotent,
@@ -94,7 +113,9 @@ pub(super) fn restart(options: &Options) -> Table {
             ]);
             all_broken(&reports, &mut table);
             if *choice == Choice::Default && options.strict && (!kill || idempotent) {
-                table.expect(failed == 0.0, || format!("{failed} calls fail when servers are {name}"));
+                table.expect(failed == 0.0, || {
+                    format!("{failed} calls fail when servers are {name}")
+                });
             }
         }
     }

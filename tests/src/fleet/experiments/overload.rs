@@ -25,7 +25,8 @@ fn p99(reports: &[Report]) -> f64 {
 
 /// Goodput and p99 by load and strategy.
 pub(super) fn load(options: &Options) -> Table {
-    let head = ["load %", "strategy", "goodput %", "p50 ms", "p99 ms", "hottest / mean", "tries / call"];
+    let head =
+        ["load %", "strategy", "goodput %", "p50 ms", "p99 ms", "hottest / mean", "tries / call"];
     let mut table = Table::new(&head);
     for load in [50, 80, 95, 120, 200, 400] {
         for choice in &options.choices {
@@ -57,7 +58,16 @@ pub(super) fn load(options: &Options) -> Table {
 
 /// Goodput in overload by rule of the limit.
 pub(super) fn limit(options: &Options) -> Table {
-    let head = ["limit", "strategy", "callers", "load %", "from peace: goodput %", "p99 ms", "from the start: goodput %", "p99 ms"];
+    let head = [
+        "limit",
+        "strategy",
+        "callers",
+        "load %",
+        "from peace: goodput %",
+        "p99 ms",
+        "from the start: goodput %",
+        "p99 ms",
+    ];
     let mut table = Table::new(&head);
     let mut rules = vec![("default", None)];
     if !options.strict {
@@ -93,7 +103,11 @@ pub(super) fn limit(options: &Options) -> Table {
                         cells.extend([format!("{good:.1}"), format!("{p99:.0}")]);
                         all_broken(&reports, &mut table);
                         if *choice == Choice::Default && options.strict {
-                            let what = || format!("{load} % after {peace} s: goodput {good:.1}, p99 {p99:.0} ms");
+                            let what = || {
+                                format!(
+                                    "{load} % after {peace} s: goodput {good:.1}, p99 {p99:.0} ms"
+                                )
+                            };
                             table.expect(good >= 95.0 && p99 <= 300.0, what);
                         }
                     }
@@ -113,11 +127,7 @@ pub(super) fn metastable(options: &Options) -> Table {
         for load in [2.0, 4.0] {
             let setup = Setup {
                 choice: *choice,
-                load: vec![
-                    (secs(0), 0.5),
-                    (secs(PEACE), load),
-                    (secs(PEACE + 10), 0.8),
-                ],
+                load: vec![(secs(0), 0.5), (secs(PEACE), load), (secs(PEACE + 10), 0.8)],
                 asks_again: 3,
                 from: secs(PEACE + 30),
                 until: secs(PEACE + 40),
@@ -169,8 +179,7 @@ pub(super) fn handlers(options: &Options) -> Table {
             from: at(60.0).min(secs(120)),
             until: at(60.0).min(secs(120)) + at(60.0).clamp(secs(4), secs(600)),
             choice: Choice::Default,
-            client: pointsub_core::ClientConfig::default()
-                .with_read_timeout(secs(1200)),
+            client: pointsub_core::ClientConfig::default().with_read_timeout(secs(1200)),
             ..Setup::default()
         };
         let calm = p99(&runs(options, &base(None).at_load(0.5)));

@@ -33,9 +33,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = |f: &mut fmt::Formatter<'_>, cells: &[String]| {
-            writeln!(f, "| {} |", cells.join(" | "))
-        };
+        let line =
+            |f: &mut fmt::Formatter<'_>, cells: &[String]| writeln!(f, "| {} |", cells.join(" | "));
         line(f, &self.head)?;
         writeln!(f, "|{}", "---|".repeat(self.head.len()))?;
         for row in &self.rows {

@@ -26,8 +26,11 @@ impl Dispatcher {
         if request.call().is_some() || !may_retry || self.is_stopping() {
             return self.fail(id, error);
         }
-        self.retries.note_failure();
-        match self.retries.decide(&error, retries) {
+        let peer = self.routes.get(request.route()).map(|route| route.name().peer);
+        if let Some(peer) = &peer {
+            self.retries.note_failure(peer, &error, self.now);
+        }
+        match self.retries.decide(&error, peer.as_ref(), retries, self.now) {
             Retry::Never => self.fail(id, error),
             Retry::After(pause) => self.back_off_or_fail(id, error, Some(pause)),
             Retry::Ask(policy, random) => {
@@ -45,8 +48,11 @@ impl Dispatcher {
         pause: Option<Duration>,
     ) {
         let deadline = self.requests.get(id).and_then(|request| request.deadline());
-        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, self.now));
-        let Some(pause) = pause else { return self.fail(id, error) };
+        let (random, now) = (self.retries.random(), self.now);
+        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, random, now));
+        let Some(pause) = pause.filter(|_| self.retries.take(now)) else {
+            return self.fail(id, error);
+        };
         let until = self.now + pause;
         self.back_off(id, Some(until));
         if let Some(request) = self.requests.get_mut(id) {

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
-use crate::endpoint::closest::{AddNodeError, Attempt, Node, Nodes, Selection, Strategy, Weighted};
+use crate::endpoint::closest::{
+    AddNodeError, Attempt, NearFirst, Node, Nodes, Selection, Strategy,
+};
 use crate::error::{Cause, RequestError, StatusCode};
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName};
@@ -31,7 +33,7 @@ impl EndpointSets {
         Self {
             local,
             nodes: BTreeMap::new(),
-            strategy: Arc::new(Weighted::default()),
+            strategy: Arc::new(NearFirst),
             online: None,
             unused_from: 0,
         }
@@ -130,12 +132,14 @@ impl EndpointSets {
 
     /// What the strategy chooses next, which is pure.
     pub(crate) fn next(
-        &self,
+        &mut self,
         protocol: &ProtocolName,
         selection: &mut Selection,
         now: Timestamp,
     ) -> Option<PeerId> {
-        selection.next(self.nodes.get(protocol)?, &*self.strategy, now)
+        let nodes = self.nodes.get_mut(protocol)?;
+        nodes.refresh(now);
+        selection.next(nodes, &*self.strategy, now)
     }
 
     /// The nodes that a selection may still name.
@@ -202,9 +206,8 @@ impl EndpointSets {
 fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timestamp) {
     match &error.cause {
         // Our own doing.
-        Cause::Refused(_) | Cause::Deadline | Cause::Cancelled | Cause::Closed => {
-            nodes.given_up(attempt, now);
-        }
+        Cause::Refused(_) | Cause::Cancelled | Cause::Closed => nodes.given_up(attempt, now),
+        Cause::Deadline => nodes.unanswered(attempt, now),
         Cause::Remote(status) => match status.code {
             StatusCode::NotFound | StatusCode::Internal | StatusCode::Draining => {
                 nodes.failed(attempt, now);
@@ -212,11 +215,16 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
             // Busy is no fault: the load decides how often such a node is asked.
             StatusCode::Busy => {
                 let peer = *attempt.peer();
+                nodes.heard(&peer, now);
                 nodes.given_up(attempt, now);
                 nodes.set_load(&peer, 1000, now);
             }
-            StatusCode::DeadlineExceeded | StatusCode::Cancelled => nodes.given_up(attempt, now),
-            _ => nodes.succeeded(attempt, now),
+            StatusCode::DeadlineExceeded | StatusCode::Cancelled => {
+                let peer = *attempt.peer();
+                nodes.heard(&peer, now);
+                nodes.given_up(attempt, now);
+            }
+            _ => nodes.erred(attempt, now),
         },
         // It is well, and accepts less.
         Cause::CutShort { .. } => nodes.given_up(attempt, now),
