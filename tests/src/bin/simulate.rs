@@ -20,15 +20,22 @@ const USAGE: &str = "simulate [--network] [--seeds N] [--seed S] [--minutes M] [
 fn main() -> ExitCode {
     let (network, others): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|arg| arg == "--network");
-    match parse(others.into_iter()) {
-        Some((hunt, show)) if !network.is_empty() => run_networks(hunt, show),
-        Some((hunt, Show::Hunt)) => run(hunt),
-        Some((hunt, show)) => tell(hunt, show),
-        None => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
-    }
+    let done = match parse(others.into_iter()) {
+        Some(asked) if !network.is_empty() => run_networks(asked),
+        Some(asked) => run(asked),
+        None => Err(USAGE.to_owned()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
+    })
+}
+
+/// What the command is to do.
+struct Asked {
+    hunt: Hunt,
+    show: Show,
+    plant: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,9 +45,9 @@ enum Show {
     Hash,
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Asked> {
     let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None, options: Options::default() };
-    let (mut show, mut counted) = (Show::Hunt, false);
+    let (mut show, mut counted, mut plant) = (Show::Hunt, false, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--timeline" => show = Show::Timeline,
@@ -51,45 +58,51 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
                 let minutes: f64 = args.next()?.parse().ok()?;
                 hunt.within = Some(Duration::try_from_secs_f64(60.0 * minutes).ok()?);
             }
-            "--plant" => {
-                let plant = args.next()?.parse().inspect_err(|error| eprintln!("{error}"));
-                hunt.options.seam = Seam::Planted(plant.ok()?);
-            }
+            "--plant" => plant = Some(args.next()?),
             _ => return None,
         }
     }
     if hunt.within.is_some() && !counted {
         hunt.seeds = u64::MAX;
     }
-    Some((hunt, show))
+    Some(Asked { hunt, show, plant })
 }
 
-fn run(hunt: Hunt) -> ExitCode {
+fn run(asked: Asked) -> Result<ExitCode, String> {
+    let Asked { mut hunt, show, plant } = asked;
+    if let Some(plant) = plant {
+        hunt.options.seam = Seam::Planted(plant.parse()?);
+    }
+    if show != Show::Hunt {
+        return Ok(tell(hunt, show));
+    }
     let hunted = hunt.run();
     print!("{hunted}");
     if let Some((seed, failure)) = &hunted.broken {
         print!("{}", explain(*seed, failure, hunt.options));
-        return ExitCode::FAILURE;
+        return Ok(ExitCode::FAILURE);
     }
-    if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_networks(hunt: Hunt, show: Show) -> ExitCode {
+fn run_networks(asked: Asked) -> Result<ExitCode, String> {
+    let Asked { hunt, show, plant } = asked;
+    let plant = plant.map(|plant| plant.parse()).transpose()?;
     if show == Show::Hunt {
-        let lives = network::live_all(hunt.seed, hunt.seeds);
+        let lives = network::live_all(hunt.seed, hunt.seeds, plant);
         print!("{lives}");
-        return if lives.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return Ok(if lives.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let life = network::live(hunt.seed, show == Show::Timeline);
+    let life = network::live_with(hunt.seed, show == Show::Timeline, plant);
     life.timeline.iter().for_each(|line| println!("{line}"));
     println!("seed {}: trace {:016x}", hunt.seed, life.hash);
-    match life.broken {
+    Ok(match life.broken {
         None => ExitCode::SUCCESS,
         Some(broken) => {
             println!("it breaks: {broken}");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
 fn tell(hunt: Hunt, show: Show) -> ExitCode {
