@@ -8,10 +8,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pointsub_core::connection::{ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
@@ -26,7 +27,9 @@ use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
 use super::mailbox::Mailbox;
-use super::ticket::{OpenTicket, Wanted};
+use super::policy::Policies;
+use super::ticket::{OpenTicket, Opener, Wanted};
+use crate::api::message::Request;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
@@ -38,6 +41,8 @@ use crate::{notify, peer};
 pub(crate) struct ClientShared {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    /// Read at each call, written while the client is being built.
+    pub(super) policies: RwLock<Policies>,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) local: libp2p_identity::PeerId,
     /// Who answers instead of a network.
@@ -86,9 +91,10 @@ impl ClientShared {
         answers: Option<Local>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            policies: RwLock::default(),
+            deadlines: Deadlines::new(clock.clone()),
             clock,
             config: config.clone(),
-            deadlines: Deadlines::new(clock),
             local,
             answers,
             state: Mutex::new(State {
@@ -170,7 +176,8 @@ impl ClientShared {
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let place = Place::Dialled(self.clone(), dial, share);
+            let shared = self.clone();
+            let place = Place::new(self.clock.clone(), share, move || shared.hang_up(dial));
             let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));
@@ -218,15 +225,6 @@ impl ClientShared {
         let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
         drop(state);
         self.retire(streams);
-    }
-
-    /// A stream could not be opened.
-    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
-        let now = self.clock.now();
-        self.update(|state| match wanted {
-            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
-            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
-        });
     }
 
     pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
@@ -286,6 +284,18 @@ impl ClientShared {
     /// Asks or tells the dispatcher something that leads to no directive.
     pub(crate) fn with_dispatcher<T>(&self, f: impl FnOnce(&mut Dispatcher) -> T) -> T {
         f(&mut self.state.lock().dispatcher)
+    }
+
+    /// A request for whoever answers instead of a network, unless the client is closed.
+    pub(super) fn local_request(
+        &self,
+        protocol: ProtocolName,
+        body: Bytes,
+    ) -> Result<Request, SendError> {
+        match self.state.lock().dispatcher.is_drained() {
+            true => Err(SendError::Closed),
+            false => Ok(Request::new(self.local, protocol, body)),
+        }
     }
 
     /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
@@ -421,9 +431,23 @@ impl ClientShared {
     }
 }
 
+impl Opener for ClientShared {
+    fn open_failed(self: Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
+    }
+}
+
 impl State {
     /// Carries out what the dispatcher decided.
     fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
+        let ticket = |wanted, peer, protocol, names| {
+            let timeout = shared.config.connect_timeout();
+            OpenTicket::new(shared.clone(), timeout, wanted, peer, protocol, names)
+        };
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
                 Directive::Command { stream, command } => {
@@ -432,12 +456,12 @@ impl State {
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Dial { dial, peer, protocol } => {
                     let names = Names::raw(&protocol);
                     let wanted = Wanted::Raw(dial);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
