@@ -267,6 +267,7 @@ mod regressions {
         half_closed_before_all_has_left
         deadline_before_all_has_left
         asked_nothing_is_no_habit
+        slot_of_a_closing_stream_is_used_again
         unasked_stream_is_closed
     }
 }

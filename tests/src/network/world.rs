@@ -30,6 +30,8 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 const TRANSPORT: Duration = Duration::from_secs(10);
 /// How long after all has healed each peer has to be reached.
 const SETTLED: Duration = Duration::from_secs(45);
+/// Whoever gives no sign of life for so long is not counted on.
+const DOUBT: Duration = Duration::from_secs(1);
 /// How often it is tried again to get an answer on a stream, or to a probe.
 const RETRY: Duration = Duration::from_millis(200);
 /// After this, whoever waits on a stream gives up.
@@ -45,6 +47,8 @@ pub(super) struct Conn {
     pub(super) heard: Timestamp,
     pub(super) suspect: bool,
     pub(super) retired: bool,
+    /// Since when its peer owes a sign of life that somebody waits for.
+    asked: Option<Timestamp>,
     /// Since when something is due and no byte moves.
     pub(super) silent_since: Option<Timestamp>,
     at: usize,
@@ -187,6 +191,11 @@ impl World {
 
     pub(super) fn of(&self, peer: usize) -> impl Iterator<Item = &Conn> {
         self.connections.values().filter(move |one| one.peer == peer)
+    }
+
+    /// Whether somebody waits in vain for a sign of life on a connection.
+    pub(super) fn is_doubtful(&self, one: &Conn) -> bool {
+        one.asked.is_some_and(|asked| self.now.since(asked) >= DOUBT)
     }
 
     /// Whether bytes move on a connection.
@@ -337,6 +346,7 @@ impl World {
                 match act {
                     Act::Retire => one.retired = true,
                     Act::Resume => one.retired = false,
+                    Act::Probe => one.asked = one.asked.or(Some(self.now)),
                     _ => {}
                 }
                 self.soon(Event::Act(key, act));

@@ -71,6 +71,7 @@ impl World {
                 heard: now,
                 suspect: false,
                 retired: false,
+                asked: None,
                 silent_since: None,
                 at,
                 generation: self.generations[peer],
@@ -108,7 +109,8 @@ impl World {
                 };
                 match verdict {
                     Verdict::Suspect => one.suspect = true,
-                    Verdict::Recovered => one.suspect = false,
+                    Verdict::Recovered => (one.suspect, one.asked) = (false, None),
+                    Verdict::Answered => one.asked = None,
                     _ => {}
                 }
                 let peer = one.peer;
