@@ -7,7 +7,7 @@ use super::stream::{ClientStream, SLOT_MASK};
 use crate::error::{Cause, Delivery, Phase, Status, StatusCode};
 use crate::wire::compress::Payload;
 use crate::wire::outcome;
-use crate::wire::{Format, Frame, FrameError, Kind};
+use crate::wire::{CallViolation, Format, Frame, FrameError, Kind};
 
 /// So many frames in a row that answer nothing are a flood.
 const MAX_UNASKED: u32 = 10_000;
@@ -61,8 +61,11 @@ impl ClientStream {
             }
             Some(Kind::Response) => self.take_response(frame)?,
             Some(Kind::Drain) => self.take_drain(frame.header.id),
-            Some(Kind::Request | Kind::Cancel | Kind::Data) => {
+            Some(Kind::Request | Kind::Cancel) => {
                 return Err(FrameError::Unexpected("a frame that only clients send"));
+            }
+            Some(Kind::Data | Kind::Accept | Kind::Credit | Kind::Finish) => {
+                return Err(FrameError::Call(CallViolation::NotOpen));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::endpoint::{Offence, busy};
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::compress::Payload;
-use crate::wire::{Flags, Format, Frame, FrameError, HeadReader, Kind, Room, tag};
+use crate::wire::{CallViolation, Flags, Format, Frame, FrameError, HeadReader, Kind, Room, tag};
 
 impl ServerStream {
     /// Looks at frames until one makes an event, or has to wait for a verdict.
@@ -77,8 +77,11 @@ impl ServerStream {
             }
             Some(Kind::Request) => self.take_request(frame),
             Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id)),
-            Some(Kind::Response | Kind::Drain | Kind::Data) => {
+            Some(Kind::Response | Kind::Drain | Kind::Accept) => {
                 Err(FrameError::Unexpected("a frame that only servers send"))
+            }
+            Some(Kind::Data | Kind::Credit | Kind::Finish) => {
+                Err(FrameError::Call(CallViolation::NotOpen))
             }
         }
     }

@@ -105,12 +105,13 @@ impl ServerStream {
         let max_body = config.max_block_size;
         let (read, write) = (config.read_timeout, config.write_timeout);
         let mut link = Link::new(format, max_body, config.buffer_pool_size, read, write, now);
-        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
+        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1, ..Settings::ASSUMED };
         if format == Format::Native {
             peer = Settings::ASSUMED;
             link.outbox.settings(Settings {
                 max_body: max_body as u32,
                 max_in_flight: config.max_in_flight as u32,
+                ..Settings::ASSUMED
             });
         }
         Self {
