@@ -259,7 +259,7 @@ pub(crate) struct FirstPart {
 }
 
 /// Adds the first or only part of a message.
-pub(crate) fn first_part(outbox: &mut Outbox, id: u64, first: &FirstPart, body: Bytes) {
+pub(crate) fn first_part(outbox: &mut Outbox, id: u64, first: &FirstPart, body: &[u8]) {
     let mut flags = Flags::default();
     if first.length.is_some() {
         flags = flags | Flags::MORE;
@@ -267,7 +267,7 @@ pub(crate) fn first_part(outbox: &mut Outbox, id: u64, first: &FirstPart, body: 
     if first.original.is_some() {
         flags = flags | Flags::COMPRESSED;
     }
-    outbox.native(Kind::Data, flags, id, body, |head| {
+    outbox.data(flags, id, body, |head| {
         if let Some(length) = first.length {
             head.u32(tag::LENGTH, length);
         }
@@ -281,9 +281,9 @@ pub(crate) fn first_part(outbox: &mut Outbox, id: u64, first: &FirstPart, body: 
 }
 
 /// Adds a later part of a message.
-pub(crate) fn later_part(outbox: &mut Outbox, id: u64, more: bool, body: Bytes) {
+pub(crate) fn later_part(outbox: &mut Outbox, id: u64, more: bool, body: &[u8]) {
     let flags = if more { Flags::MORE } else { Flags::default() };
-    outbox.native(Kind::Data, flags, id, body, |_| {});
+    outbox.data(flags, id, body, |_| {});
 }
 
 /// A message, or a part of one, as it came.

@@ -8,6 +8,7 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::ClientStream;
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
+use super::calls::StreamCalls;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
 use crate::api::client::mailbox::Command;
@@ -25,6 +26,8 @@ pub(crate) struct ClientDriver {
     commands: Vec<Command>,
     coalescing: Coalescing,
     format: Format,
+    /// Its calls, once there was one.
+    calls: Option<Box<StreamCalls>>,
 }
 
 impl ClientDriver {
@@ -46,6 +49,7 @@ impl ClientDriver {
             commands: Vec::new(),
             coalescing,
             format,
+            calls: None,
         }
     }
 
@@ -55,6 +59,29 @@ impl ClientDriver {
 
     fn handle(&mut self, event: StreamEvent) {
         self.machine.handle(event, self.shared.clock.now());
+        self.deliver_calls();
+    }
+
+    /// Tells the owners of calls what has happened.
+    fn deliver_calls(&mut self) {
+        if let Some(calls) = &mut self.calls {
+            // A client has no handlers.
+            let _none = calls.deliver(&mut self.machine);
+        }
+    }
+
+    /// Does what the owners of calls want.
+    fn move_calls(&mut self, cx: &Context<'_>) {
+        let Some(calls) = &mut self.calls else { return };
+        let now = self.shared.clock.now();
+        for channel in calls.touched(cx) {
+            let (wishes, Some(key)) = (channel.take_wishes(), channel.key()) else { continue };
+            if StreamCalls::carry_out(&mut self.machine, key, wishes, now) {
+                self.machine.cancel_call(key, now);
+                calls.forget(key);
+            }
+        }
+        self.deliver_calls();
     }
 
     fn carry_out(&mut self) {
@@ -63,6 +90,11 @@ impl ClientDriver {
             match command {
                 Command::Start { request, body, deadline } => {
                     self.machine.start(request, body, deadline, now);
+                }
+                Command::Open { request, opening, channel } => {
+                    if let Some(key) = self.machine.open(request, *opening, now) {
+                        self.calls.get_or_insert_default().insert(key, channel);
+                    }
                 }
                 Command::Cancel { request } => self.machine.cancel(request, now),
                 Command::Close => self.machine.finish(now),
@@ -106,6 +138,7 @@ impl ClientDriver {
             left = this.shared.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }
+        this.move_calls(cx);
         let mut reads = 0;
         loop {
             match this.io.poll_write(&mut this.machine, cx) {
@@ -147,6 +180,7 @@ impl ClientDriver {
                 return Poll::Pending;
             }
             this.machine.handle_timeout(this.shared.clock.now());
+            this.deliver_calls();
         }
         this.report();
         Poll::Ready(())

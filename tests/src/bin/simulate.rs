@@ -2,23 +2,27 @@
 //!
 //! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
 //! tells what happens in the life of one seed, and `--hash` only what its trace comes to. With
-//! `--network`, the lives are those of the network machine.
+//! `--network`, the lives are those of the network machine, with `--calls` those of two tables of calls,
+//! and of each fault that is planted in them.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pointsub_tests::calls_sim::{self, Met, Planted};
 use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
 use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
 use pointsub_tests::sim::{self, Options};
 
 const USAGE: &str =
-    "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
+    "simulate [--network | --calls] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
 
 fn main() -> ExitCode {
     let (network, others): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|arg| arg == "--network");
+    let (calls, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|arg| arg == "--calls");
     match parse(others.into_iter()) {
+        Some((hunt, _)) if !calls.is_empty() => run_calls(hunt),
         Some((hunt, show)) if !network.is_empty() => run_networks(hunt, show),
         Some((hunt, Show::Hunt)) => run(hunt),
         Some((hunt, show)) => tell(hunt.seed, show),
@@ -84,6 +88,29 @@ fn run_networks(hunt: Hunt, show: Show) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_calls(hunt: Hunt) -> ExitCode {
+    let mut met = Met::default();
+    for seed in hunt.seed..hunt.seed + hunt.seeds {
+        match calls_sim::live(seed, None) {
+            Ok(life) => met = met.and(life),
+            Err(broken) => {
+                println!("seed {seed} breaks: {broken}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} lives: {met:?}", hunt.seeds);
+    sim::keep_panics_quiet();
+    for fault in Planted::ALL {
+        let found = (0..1000).find(|seed| calls_sim::live(*seed, Some(fault)).is_err());
+        println!("{fault:?} is found with seed {found:?}");
+        if found.is_none() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn tell(seed: u64, show: Show) -> ExitCode {

@@ -1,9 +1,12 @@
 //! The applications at both ends of a call.
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use pointsub_core::connection::{CallEnd, CallMessage};
+
+use super::plan::MAX_MESSAGE;
 
 /// Who sends a message.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -14,8 +17,11 @@ pub(super) enum From {
 
 /// Message number `number` of a call in one direction.
 pub(super) fn message(call: usize, from: From, number: usize, len: usize) -> Bytes {
+    static PATTERN: LazyLock<Bytes> =
+        LazyLock::new(|| (0..MAX_MESSAGE + 30_000).map(|i| (i % 251) as u8).collect());
     let salt = call * 7 + number * 31 + if from == From::Client { 0 } else { 101 };
-    (0..len).map(|i| ((i + salt) % 251) as u8).collect()
+    let begin = salt % 251;
+    PATTERN.slice(begin..begin + len)
 }
 
 /// One end of a call.

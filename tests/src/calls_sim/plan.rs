@@ -1,5 +1,6 @@
 //! What the calls of a life are, drawn from a seed.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use pointsub_core::wire::Credit;
@@ -47,7 +48,7 @@ pub(super) struct Plan {
     pub(super) pipe: usize,
     pub(super) memory: usize,
     pub(super) max_calls: usize,
-    pub(super) calls: Vec<CallPlan>,
+    pub(super) calls: Vec<Rc<CallPlan>>,
 }
 
 fn window(rng: &mut Rng) -> Credit {
@@ -67,7 +68,7 @@ fn lengths(rng: &mut Rng) -> Vec<usize> {
             0 => 0,
             1 => rng.below(100) as usize,
             2 => rng.below(3000) as usize,
-            3 => rng.below(100_000) as usize,
+            3 if rng.chance(20) => rng.below(100_000) as usize,
             _ if rng.chance(5) => rng.below(MAX_MESSAGE as u64 + 20_000) as usize,
             _ => rng.below(40) as usize,
         })
@@ -107,7 +108,7 @@ impl Plan {
             pipe: 8 * 1024 + rng.below(200 * 1024) as usize,
             memory: 64 * 1024 + rng.below(4 * 1024 * 1024) as usize,
             max_calls: if rng.chance(20) { 4 } else { 100 },
-            calls: (0..calls).map(|_| CallPlan::draw(&mut rng)).collect(),
+            calls: (0..calls).map(|_| Rc::new(CallPlan::draw(&mut rng))).collect(),
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::time::Timestamp;
 use crate::wire::call::{self, MIN_PART};
 use crate::wire::{CallViolation, Frame, FrameError, Kind};
 
+/// What it costs to cancel a call that a handler works on, in points.
+const CANCELLED: u32 = 10;
+
 /// What a frame without an effect costs: a point, and one for each KiB.
 fn price(frame: &Frame) -> u32 {
     1 + u32::try_from((frame.head.len() + frame.body.len()) / 1024).unwrap_or(u32::MAX)
@@ -29,10 +32,8 @@ impl Calls {
             (Role::Client, Some(Kind::Accept)) => self.on_accept(&frame),
             (Role::Client, Some(Kind::Response)) => self.on_response(frame),
             (Role::Server, Some(Kind::Cancel)) => {
-                // The price of work that is thrown away is the stream's to ask for.
-                if !self.on_cancel(frame.header.id) {
-                    self.charge(price(&frame));
-                }
+                let effective = self.on_cancel(frame.header.id);
+                self.charge(if effective { CANCELLED } else { price(&frame) });
                 Ok(())
             }
             _ => Err(FrameError::Unexpected("a frame of a call from the wrong side")),

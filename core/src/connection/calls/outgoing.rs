@@ -142,11 +142,12 @@ impl Outgoing {
         let len = message.payload.wire_len();
         let begin = self.written;
         let end = begin + part;
-        let body = message.payload.bytes.slice(begin..end);
+        let body = &message.payload.bytes[begin..end];
         if begin == 0 {
             let length = (end < len).then_some(len as u32);
             let (original, cursor) = (message.payload.original, message.cursor.take());
-            call::first_part(outbox, key.0, &FirstPart { length, original, cursor }, body);
+            let first = FirstPart { length, original, cursor };
+            call::first_part(outbox, key.0, &first, body);
         } else {
             call::later_part(outbox, key.0, end < len, body);
         }

@@ -209,6 +209,18 @@ impl Calls {
         self.calls.get_mut(*self.index.get(&id)?)
     }
 
+    /// Whether a call with this key has not ended.
+    #[must_use]
+    pub fn knows(&self, key: CallKey) -> bool {
+        self.get(key.0).is_some()
+    }
+
+    /// Whether somebody here waits for the call or works on it.
+    #[must_use]
+    pub fn has(&self, key: CallKey) -> bool {
+        self.get(key.0).is_some_and(Call::is_live)
+    }
+
     pub(super) fn live(&mut self, key: CallKey) -> Result<&mut Call, CallError> {
         self.get_mut(key.0).filter(|call| call.is_live()).ok_or(CallError::Over)
     }

@@ -1,10 +1,13 @@
 //! The commands that wait for one stream's driver.
 
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use libp2p_swarm::ConnectionId;
-use pointsub_core::connection::batch_size;
+use pointsub_core::connection::{CallOpening, batch_size};
 use pointsub_core::{Body, RequestId, Timestamp};
+
+use crate::api::calls::channel::Channel;
 
 /// What the dispatcher wants of one stream.
 #[derive(Debug)]
@@ -13,6 +16,12 @@ pub(crate) enum Command {
         request: RequestId,
         body: Body,
         deadline: Option<Timestamp>,
+    },
+    /// Open a call.
+    Open {
+        request: RequestId,
+        opening: Box<CallOpening>,
+        channel: Arc<Channel>,
     },
     Cancel {
         request: RequestId,
@@ -42,7 +51,10 @@ impl Mailbox {
 
     /// Whether a request still waits here, so that nothing of it was sent.
     pub(super) fn has(&self, waiting: RequestId) -> bool {
-        let is_it = |command: &Command| matches!(command, Command::Start { request, .. } if *request == waiting);
+        let is_it = |command: &Command| match command {
+            Command::Start { request, .. } | Command::Open { request, .. } => *request == waiting,
+            _ => false,
+        };
         self.commands.iter().any(is_it)
     }
 

@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, Report};
+use pointsub_core::connection::{CallOpening, ClientStream, Report};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -27,6 +27,7 @@ use super::expiry::Deadlines;
 use super::local::Local;
 use super::mailbox::{Command, Mailbox};
 use super::ticket::{OpenTicket, Wanted};
+use crate::api::calls::channel::Channel;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
@@ -54,6 +55,8 @@ struct State {
     waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
+    /// Calls that are not accepted.
+    openings: SecondaryMap<RequestId, (CallOpening, Arc<Channel>)>,
     /// Raw streams that are open.
     cancel_handles: SecondaryMap<DialId, Arc<CancelHandle>>,
     opens: VecDeque<OpenCommand>,
@@ -97,6 +100,7 @@ impl ClientShared {
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
                 dial_waiters: SecondaryMap::new(),
+                openings: SecondaryMap::new(),
                 cancel_handles: SecondaryMap::new(),
                 opens: VecDeque::new(),
                 drained: Vec::new(),
@@ -118,6 +122,25 @@ impl ClientShared {
         let id = self.update(|state| {
             let id = state.dispatcher.send(peer, protocol, body, options, now)?;
             state.waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    /// Opens a call. The outcome says that a handler has accepted it.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        call: (CallOpening, Arc<Channel>),
+        options: CallOptions,
+    ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send(peer, protocol, Body::default(), options, now)?;
+            state.waiters.insert(id, sender);
+            state.openings.insert(id, call);
             Ok::<_, SendError>(id)
         })?;
         Ok((id, receiver))
@@ -235,6 +258,7 @@ impl ClientShared {
         let now = self.clock.now();
         self.update(|state| {
             state.waiters.remove(request);
+            state.openings.remove(request);
             state.dispatcher.cancel(request, now);
         });
     }
@@ -429,7 +453,18 @@ impl State {
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
                 Directive::Start { stream, request, body, deadline } => {
-                    self.command(stream, Command::Start { request, body, deadline }, effects);
+                    let call = match self.openings.is_empty() {
+                        true => None,
+                        false => self.openings.get(request),
+                    };
+                    let command = match call {
+                        None => Command::Start { request, body, deadline },
+                        Some((opening, channel)) => {
+                            let (opening, channel) = (Box::new(opening.clone()), channel.clone());
+                            Command::Open { request, opening, channel }
+                        }
+                    };
+                    self.command(stream, command, effects);
                 }
                 Directive::Cancel { stream, request } => {
                     self.command(stream, Command::Cancel { request }, effects);
@@ -495,6 +530,9 @@ impl State {
     }
 
     fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {
+        if !self.openings.is_empty() {
+            self.openings.remove(request);
+        }
         if let Some(waiter) = self.waiters.remove(request) {
             effects.answer.push((waiter, outcome));
         }
