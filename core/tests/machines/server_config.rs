@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{MIB, ServerScript, drain, failure, plain, request, settings};
+use crate::support::{MIB, ServerScript, drain, failure, plain, request, server_settings};
 use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{Format, Server, ServerConfig};
 
@@ -233,7 +233,7 @@ fn options_of_single_streams_do_something() {
     // max_block_size and max_in_flight: what is announced, and what is refused.
     let mut s = ServerScript::new(config().with_max_block_size(5).with_max_in_flight(1));
     let stream = s.accept(Format::Native);
-    s.expect_sent(stream, [settings(5, 1)]);
+    s.expect_sent(stream, [server_settings(5, 1, 1024)]);
     s.receives(stream, [request(1, "12345"), request(2, "")]);
     s.expect_request("12345");
     let message = "more requests on one stream than were agreed on";

@@ -203,7 +203,8 @@ fn a_failure_comes_behind_the_messages_that_were_sent() {
         for (argument, code) in
             [("fail", StatusCode::Application(7)), ("panic", StatusCode::Internal)]
         {
-            let mut call = node.client().open(peer, &call_name(), argument).await.expect("accepted");
+            let mut call =
+                node.client().open(peer, &call_name(), argument).await.expect("accepted");
             for _ in 0..3 {
                 assert_eq!(call.recv().await.expect("not yet").expect("more"), "a message");
             }
