@@ -2,6 +2,7 @@
 //! the core does not hold. They live here so that they are compiled, linted, and replayed over
 //! the committed corpora by `cargo test`.
 
+mod calls;
 #[cfg(any(test, feature = "certificate"))]
 mod certificate;
 mod client;
@@ -25,6 +26,7 @@ use pointsub_core::{
     StreamEvent, StreamOp, Timestamp,
 };
 
+pub use calls::call_inputs;
 #[cfg(any(test, feature = "certificate"))]
 pub use certificate::certificate;
 pub use client::client_inputs;
@@ -404,6 +406,7 @@ mod tests {
         split_invariance
         round_trip
         inflate
+        call_inputs
         client_inputs
         server_inputs
         network_facts

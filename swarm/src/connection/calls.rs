@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Context;
 
 use pointsub_core::connection::{
-    CallAcceptance, CallError, CallEvent, CallId, CallKey, CallMessage, CallTerms, ClientStream,
-    ServerStream,
+    CallAcceptance, CallError, CallEvent, CallId, CallKey, CallMessage, CallStop, CallTerms,
+    ClientStream, ServerStream,
 };
 use pointsub_core::wire::Credit;
 use pointsub_core::{Body, Metadata, Status, Timestamp};
@@ -102,10 +102,12 @@ impl StreamCalls {
         false
     }
 
-    /// Tells applications what has happened. The calls of handlers that are to stop.
-    pub(super) fn deliver(&mut self, machine: &mut impl CallMachine) -> Vec<CallId> {
-        let mut stopped = Vec::new();
+    /// Tells applications what has happened. Whether anything has, and the calls of handlers that are to
+    /// stop.
+    pub(super) fn deliver(&mut self, machine: &mut impl CallMachine) -> (bool, Vec<CallId>) {
+        let (mut any, mut stopped) = (false, Vec::new());
         while let Some((key, event)) = machine.poll_call_event() {
+            any = true;
             let ends = matches!(event, CallEvent::Ended(_) | CallEvent::Stopped(_));
             let channel = match ends {
                 true => self.channels.remove(&key),
@@ -119,7 +121,7 @@ impl StreamCalls {
                 channel.handle(event);
             }
         }
-        stopped
+        (any, stopped)
     }
 
     /// Nobody here wants the call any more.
@@ -179,6 +181,8 @@ impl StreamCalls {
     ) -> Option<Result<Body, Status>> {
         if let Some(channel) = self.channel(call) {
             self.apply(machine, &channel, now);
+            // For halves that the handler has given away.
+            channel.close(CallStop::Cancelled);
         }
         let Some(key) = self.end(call) else { return Some(answer) };
         machine.end_call(key, answer, Metadata::new(), now);
@@ -190,6 +194,13 @@ impl StreamCalls {
         let opening = self.opening.get(&call).map(|(channel, _)| channel);
         let open = || self.channels.get(self.accepted.get(&call)?);
         opening.or_else(open).cloned()
+    }
+
+    /// The stream is gone: halves of calls that handlers have given away are told.
+    pub(super) fn lose(&mut self) {
+        let opening = self.opening.drain().map(|(_, (channel, _))| channel);
+        let open = self.channels.drain().map(|(_, channel)| channel);
+        opening.chain(open).for_each(|channel| channel.close(CallStop::Lost));
     }
 
     /// The handler of a call has ended. The key of the call, if it was accepted.

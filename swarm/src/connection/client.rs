@@ -105,12 +105,14 @@ impl ClientDriver {
 
     /// Reports until neither a report nor a command that it led to is left.
     fn report(&mut self) -> bool {
+        self.deliver_calls();
         let mut any = false;
         while self.machine.has_report() {
             any = true;
             let now = self.shared.clock.now();
             self.shared.report(self.id, &mut self.machine, &mut self.commands, now);
             self.carry_out();
+            self.deliver_calls();
         }
         any
     }

@@ -114,8 +114,13 @@ impl ServerDriver {
         loop {
             let now = self.shared.clock.now();
             self.tell(now);
-            self.move_calls(now, cx);
-            let Some(event) = self.next_event(now) else { break };
+            let Some(event) = self.next_event(now) else {
+                // What has come may have been for calls.
+                if self.move_calls(now, cx) {
+                    continue;
+                }
+                break;
+            };
             match event {
                 ServerStreamEvent::Request { call, payload, deadline } => {
                     if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
@@ -134,18 +139,21 @@ impl ServerDriver {
         }
     }
 
-    /// Does what handlers of calls want, and tells them what has happened.
-    fn move_calls(&mut self, now: Timestamp, cx: &Context<'_>) {
-        let Some(calls) = &mut self.calls else { return };
-        for channel in calls.touched(cx) {
-            calls.apply(&mut self.machine, &channel, now);
+    /// Does what handlers of calls want, and tells them what has happened. Whether there was anything.
+    fn move_calls(&mut self, now: Timestamp, cx: &Context<'_>) -> bool {
+        let Some(calls) = &mut self.calls else { return false };
+        let touched = calls.touched(cx);
+        for channel in &touched {
+            calls.apply(&mut self.machine, channel, now);
         }
-        for call in calls.deliver(&mut self.machine) {
+        let (any, stopped) = calls.deliver(&mut self.machine);
+        for call in stopped {
             match self.spawned.get(&call) {
                 Some(handler) => handler.abort(),
                 None => self.commands.push(Command::Abandoned { call }),
             }
         }
+        any || !touched.is_empty()
     }
 
     /// Begins to handle a call.
@@ -432,6 +440,9 @@ impl Drop for ServerDriver {
     /// The stream is gone: nobody waits for the handlers that are still at work for it.
     fn drop(&mut self) {
         self.spawned.values().for_each(AbortHandle::abort);
+        if let Some(calls) = &mut self.calls {
+            calls.lose();
+        }
         let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
         let report = self.machine.close(self.shared.clock.now());
         self.shared.close(self.key, report, unconfirmed);

@@ -9,7 +9,7 @@ use super::app::{App, ClientState, From, Half, ServerState, message};
 
 /// What one end may send in each call, and has sent: seen from outside.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     granted: BTreeMap<u64, (u64, u64)>,
     used: BTreeMap<u64, (u64, u64)>,
     within: BTreeMap<u64, bool>,
@@ -30,7 +30,7 @@ fn number(frame: &Frame, wanted: u8) -> u64 {
 
 impl Ledger {
     /// This end has received a frame.
-    pub(super) fn received(&mut self, frame: &Frame) {
+    pub(crate) fn received(&mut self, frame: &Frame) {
         let grants = matches!(frame.header.kind, Some(Kind::Request | Kind::Accept | Kind::Credit));
         if grants {
             let granted = self.granted.entry(frame.header.id).or_default();
@@ -39,8 +39,15 @@ impl Ledger {
         }
     }
 
+    /// This end was granted so much with a request.
+    pub(crate) fn grant(&mut self, id: u64, credit: Credit) {
+        let granted = self.granted.entry(id).or_default();
+        granted.0 += u64::from(credit.bytes);
+        granted.1 += u64::from(credit.messages);
+    }
+
     /// This end has written a frame.
-    pub(super) fn sent(&mut self, frame: &Frame) -> Result<(), String> {
+    pub(crate) fn sent(&mut self, frame: &Frame) -> Result<(), String> {
         if frame.header.kind != Some(Kind::Data) {
             return Ok(());
         }

@@ -12,6 +12,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub(crate) use check::Ledger;
 use world::World;
 
 /// A mistake that is made on purpose, to see that it is found.

@@ -326,7 +326,7 @@ fn many_calls_that_are_dropped_leave_nothing_behind() {
             until(|| alive.now() == 0).await;
         }
         assert_eq!(alive.dropped(), 1000);
-        until(|| server.server().stats().active == 0).await;
+        until(|| server.server().stats().in_flight == 0).await;
         check_echo(&node, peer, "as before").await;
     });
 }

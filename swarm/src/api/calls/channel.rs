@@ -118,10 +118,15 @@ impl Channel {
     }
 
     /// The call is on a stream with this mailbox. At a server it is known by a key later.
-    pub(crate) fn attach(&self, mailbox: &Arc<CallMailbox>, key: Option<CallKey>) {
+    pub(crate) fn attach(self: &Arc<Self>, mailbox: &Arc<CallMailbox>, key: Option<CallKey>) {
         let mut state = self.state.lock();
         state.mailbox = Some(mailbox.clone());
         state.key = key;
+        let touched = state.touched;
+        drop(state);
+        if touched {
+            mailbox.push(self.clone());
+        }
     }
 
     pub(crate) fn key(&self) -> Option<CallKey> {
@@ -165,6 +170,13 @@ impl Channel {
         let drained = if over { state.drained.take() } else { None };
         drop(state);
         receiver.into_iter().chain(sender).chain(drained).for_each(Waker::wake);
+    }
+
+    /// The call is over for this end, unless it was before.
+    pub(crate) fn close(&self, why: CallStop) {
+        if self.state.lock().end.is_none() {
+            self.handle(CallEvent::Stopped(why));
+        }
     }
 
     pub(super) fn metadata(&self) -> Metadata {
