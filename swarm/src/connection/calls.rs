@@ -21,6 +21,7 @@ pub(super) trait CallMachine {
     -> Result<(), CallError>;
     fn finish(&mut self, key: CallKey, now: Timestamp) -> Result<(), CallError>;
     fn taken(&mut self, key: CallKey, credit: Credit, now: Timestamp);
+    fn max_message(&self) -> usize;
 }
 
 macro_rules! machines {
@@ -45,6 +46,10 @@ macro_rules! machines {
 
             fn taken(&mut self, key: CallKey, credit: Credit, now: Timestamp) {
                 Self::taken(self, key, credit, now);
+            }
+
+            fn max_message(&self) -> usize {
+                Self::max_message(self)
             }
         }
     )*};
@@ -118,6 +123,9 @@ impl StreamCalls {
             }
             // One that was opened again elsewhere is not this one.
             if let Some(channel) = channel.filter(|channel| channel.key() == Some(key)) {
+                if let CallEvent::Accepted { .. } = event {
+                    channel.limit(machine.max_message());
+                }
                 channel.handle(event);
             }
         }
@@ -163,6 +171,7 @@ impl StreamCalls {
             let acceptance = CallAcceptance { metadata, window: WINDOW, idle: None };
             // If nobody waits for it any more, the handler hears of that, or has.
             let Some(key) = machine.accept_call(call, &terms, acceptance, now) else { return };
+            channel.limit(machine.max_message());
             self.accepted(call, key, channel.clone());
         }
         if let Some(key) = channel.key() {

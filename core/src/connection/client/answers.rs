@@ -59,7 +59,7 @@ impl ClientStream {
             None => {}
             Some(Kind::Settings) => {
                 self.peer.update(&frame.head)?;
-                self.has_settings = true;
+                self.limit_calls();
                 let limit = self.max_in_flight.min(self.peer.max_in_flight as usize);
                 self.reports.push_back(Report::Limit(limit));
             }

@@ -47,8 +47,7 @@ impl ClientStream {
             return None;
         }
         let key = CallKey(self.next_id(SLOT_MASK));
-        let max_message = self.peer.max_body as usize;
-        let now = self.link.now;
+        let (max_message, now) = (self.max_message(), self.link.now);
         let calls = self.calls_here(now);
         calls.table.set_peer_limit(max_message);
         match calls.table.open(key, opening, now) {
@@ -98,6 +97,21 @@ impl ClientStream {
             let table = Calls::client(limits, now);
             Box::new(ClientCalls { table, requests: BTreeMap::new(), events: VecDeque::new() })
         })
+    }
+
+    /// The longest message that the peer takes in a call.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.peer.max_body as usize
+    }
+
+    /// The peer's settings have come.
+    pub(super) fn limit_calls(&mut self) {
+        self.has_settings = true;
+        let max_message = self.max_message();
+        if let Some(calls) = &mut self.streaming {
+            calls.table.set_peer_limit(max_message);
+        }
     }
 
     /// The next event of a call.

@@ -117,6 +117,12 @@ impl ServerStream {
         self.settle();
     }
 
+    /// The longest message that the peer takes in a call.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.peer.max_body as usize
+    }
+
     /// The next event of a call.
     pub fn poll_call_event(&mut self) -> Option<(CallKey, CallEvent)> {
         self.streaming.as_mut()?.events.pop_front()
@@ -161,7 +167,7 @@ impl ServerStream {
             max_memory: self.max_call_memory,
             answer_within: Duration::MAX,
         };
-        let (now, peer) = (self.link.now, self.peer.max_body as usize);
+        let (now, peer) = (self.link.now, self.max_message());
         let streaming = self.streaming.get_or_insert_with(|| {
             let table = Calls::server(limits, now);
             Box::new(ServerCalls { table, extras: BTreeMap::new(), events: VecDeque::new() })

@@ -5,11 +5,12 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use pointsub_core::connection::{Balance, CallEnd, CallEvent, CallKey, CallMessage, CallStop};
-use pointsub_core::wire::Credit;
-use pointsub_core::{Cause, Delivery, Metadata, Phase, RequestError};
+use pointsub_core::wire::{Credit, MAX_CURSOR};
+use pointsub_core::{Cause, Delivery, Metadata, Phase, RequestError, SendError};
 
 /// Calls of one stream about which its driver has to do something.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ struct State {
     /// It lies in the mailbox.
     touched: bool,
     wishes: Wishes,
+    /// The longest message that the peer takes, as far as it is known.
+    max_message: Option<usize>,
     /// What the peer takes, and what of the last message it does not take yet.
     balance: Balance,
     unpaid: u32,
@@ -108,8 +111,8 @@ impl End {
 pub(super) enum Unsent {
     /// The peer takes no more now.
     Blocked(CallMessage),
-    /// The call is over, or this half of it.
-    Over(RequestError),
+    /// The call is over, or this half of it, or the message is too long.
+    Failed(RequestError),
 }
 
 impl Channel {
@@ -131,6 +134,11 @@ impl Channel {
 
     pub(crate) fn key(&self) -> Option<CallKey> {
         self.state.lock().key
+    }
+
+    /// The peer takes no longer messages than that.
+    pub(crate) fn limit(&self, max_message: usize) {
+        self.state.lock().max_message = Some(max_message);
     }
 
     /// The peer takes so much from the beginning.
@@ -209,12 +217,19 @@ impl Channel {
     pub(super) fn send(self: &Arc<Self>, message: CallMessage) -> Result<(), Unsent> {
         let mut state = self.state.lock();
         if let Some(end) = &state.end {
-            return Err(Unsent::Over(end.error()));
+            return Err(Unsent::Failed(end.error()));
         }
         if state.finished {
-            return Err(Unsent::Over(End::Dropped.error()));
+            return Err(Unsent::Failed(End::Dropped.error()));
         }
         let len = message.payload.wire_len();
+        let cursor = message.cursor.as_ref().map_or(0, Bytes::len);
+        let most = state.max_message.unwrap_or(usize::MAX);
+        for (len, limit) in [(len, most), (cursor, MAX_CURSOR)] {
+            if len > limit {
+                return Err(Unsent::Failed(SendError::TooLarge { len, limit }.into()));
+            }
+        }
         if state.unpaid > 0 || !state.balance.allows(len) {
             return Err(Unsent::Blocked(message));
         }

@@ -92,7 +92,7 @@ impl CallSender {
             Unsent::Blocked(message) => {
                 TrySendError::Full(message.payload.into_bytes().unwrap_or_default())
             }
-            Unsent::Over(error) => TrySendError::Over(error),
+            Unsent::Failed(error) => TrySendError::Over(error),
         })
     }
 
@@ -113,7 +113,7 @@ impl CallSender {
                 self.waiting = Some(message);
                 Ok(false)
             }
-            Err(Unsent::Over(error)) => Err(error),
+            Err(Unsent::Failed(error)) => Err(error),
         }
     }
 
@@ -143,7 +143,7 @@ impl CallSender {
             let len = message.payload.wire_len();
             match self.channel.send(message) {
                 Ok(()) => {}
-                Err(Unsent::Over(error)) => return Poll::Ready(Err(error)),
+                Err(Unsent::Failed(error)) => return Poll::Ready(Err(error)),
                 Err(Unsent::Blocked(message)) => {
                     self.waiting = Some(message);
                     ready!(self.channel.poll_ready(len, cx));
