@@ -67,7 +67,8 @@ pub use api::calls::{
     CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, StreamingCall,
     TrySendError,
 };
-pub use api::client::{Call, Client, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo};
+pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
+pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};
 pub use api::pointsub::PointSub;
@@ -76,8 +77,8 @@ pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned
 pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
 pub use node::{
-    ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
-    Reachability, read_keypair,
+    ConnectError, Events, KeyError, Node, NodeBuilder, NodeCall, NodeError, NodeEvent, Path,
+    PeerInfo, Reachability, Shutdown, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;
@@ -91,6 +92,7 @@ pub use bytes::Bytes;
 pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
+#[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
 pub use pointsub_core::{

@@ -4,6 +4,7 @@
 pub mod calls_sim;
 pub mod check;
 pub mod coverage;
+pub mod fleet;
 pub mod fuzz;
 pub mod hunt;
 pub mod network;

@@ -20,7 +20,7 @@ pub use calls::{
     Balance, CallEnd, CallError, CallEvent, CallKey, CallLimits, CallMessage, CallOpening,
     CallStart, CallStop, Calls, Unconfirmed,
 };
-pub use client::{BULK, ClientStream, Report, Slot, batch_size};
+pub use client::{BULK, ClientStream, Report, Slot, StreamCommand, batch_size};
 pub use coalescing::coalesces;
 pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};

@@ -2,14 +2,17 @@
 
 mod admission;
 mod budget;
+mod lifecycle;
 mod limit;
 mod penalty;
+mod queue_delay;
 mod raw;
 mod share;
 mod stats;
 mod streams;
 
 pub use admission::{Admission, RegisterError};
+pub use lifecycle::{Lifecycle, Stopped};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stats::ServerStats;
 pub use streams::StreamKey;

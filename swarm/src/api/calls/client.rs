@@ -13,7 +13,8 @@ use libp2p_identity::PeerId;
 use pointsub_core::connection::CallOpening;
 use pointsub_core::wire::{CallRequest, Credit};
 use pointsub_core::{
-    Body, CallOptions, Metadata, MetadataError, Method, ProtocolName, RequestError, SendError,
+    Body, CallOptions, Metadata, MetadataError, Method, ProtocolName, RequestError, RequestId,
+    SendError,
 };
 
 use super::channel::{Channel, End};
@@ -163,6 +164,18 @@ impl fmt::Debug for OpenCall {
     }
 }
 
+/// A call whose opening drivers find under the request as which it travels.
+struct Registered {
+    shared: Arc<ClientShared>,
+    id: RequestId,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.openings.remove(self.id);
+    }
+}
+
 async fn open(unopened: Unopened) -> Result<StreamingCall, RequestError> {
     let Unopened { shared, peer, protocol, request, timeout, idle, idempotent, invalid } = unopened;
     if let Some(error) = invalid {
@@ -177,8 +190,10 @@ async fn open(unopened: Unopened) -> Result<StreamingCall, RequestError> {
     let guard = Guard(channel.clone());
     let opening = CallOpening { request, deadline, idle };
     let to = peer::to_core(&peer);
-    let sent = shared.open(&to, protocol.as_str(), (opening, channel.clone()), options)?;
-    let outcome = InFlight::new(shared.clone(), sent.0, sent.1, deadline).await;
+    let (id, outcome) = shared.open(&to, protocol.as_str(), (opening, channel.clone()), options)?;
+    let registered = Registered { shared: shared.clone(), id };
+    let outcome = InFlight::new(shared.clone(), id, outcome, deadline).await;
+    drop(registered);
     outcome.ok_or_else(gone)??;
     let sender = CallSender::new(channel.clone(), false);
     let receiver = CallReceiver::new(channel, false).with_guard(guard);

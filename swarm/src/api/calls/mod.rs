@@ -3,6 +3,7 @@
 pub(crate) mod channel;
 mod client;
 mod halves;
+pub(crate) mod openings;
 pub(crate) mod server;
 
 pub use client::{OpenCall, StreamingCall};

@@ -8,11 +8,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
-use parking_lot::Mutex;
-use pointsub_core::connection::{CallOpening, ClientStream, Report};
+use parking_lot::{Mutex, RwLock};
+use pointsub_core::connection::{CallOpening, ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -25,9 +26,12 @@ pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
-use super::mailbox::{Command, Mailbox};
-use super::ticket::{OpenTicket, Wanted};
+use super::mailbox::Mailbox;
+use super::policy::Policies;
+use super::ticket::{OpenTicket, Opener, Wanted};
 use crate::api::calls::channel::Channel;
+use crate::api::calls::openings::Openings;
+use crate::api::message::Request;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
@@ -39,11 +43,15 @@ use crate::{notify, peer};
 pub(crate) struct ClientShared {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    /// Read at each call, written while the client is being built.
+    pub(super) policies: RwLock<Policies>,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) local: libp2p_identity::PeerId,
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
+    /// Calls that are not accepted, beside the requests as which they travel.
+    pub(crate) openings: Openings,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -55,8 +63,6 @@ struct State {
     waiters: SecondaryMap<RequestId, oneshot::Sender<Outcome>>,
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
-    /// Calls that are not accepted.
-    openings: SecondaryMap<RequestId, (CallOpening, Arc<Channel>)>,
     /// Raw streams that are open.
     cancel_handles: SecondaryMap<DialId, Arc<CancelHandle>>,
     opens: VecDeque<OpenCommand>,
@@ -89,9 +95,10 @@ impl ClientShared {
         answers: Option<Local>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            policies: RwLock::default(),
+            deadlines: Deadlines::new(clock.clone()),
             clock,
             config: config.clone(),
-            deadlines: Deadlines::new(clock),
             local,
             answers,
             state: Mutex::new(State {
@@ -100,12 +107,12 @@ impl ClientShared {
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
                 dial_waiters: SecondaryMap::new(),
-                openings: SecondaryMap::new(),
                 cancel_handles: SecondaryMap::new(),
                 opens: VecDeque::new(),
                 drained: Vec::new(),
                 swarm_due: None,
             }),
+            openings: Openings::default(),
             swarm: AtomicWaker::new(),
         })
     }
@@ -140,7 +147,8 @@ impl ClientShared {
         let id = self.update(|state| {
             let id = state.dispatcher.send(peer, protocol, Body::default(), options, now)?;
             state.waiters.insert(id, sender);
-            state.openings.insert(id, call);
+            // Before a driver sees the request.
+            self.openings.insert(id, call);
             Ok::<_, SendError>(id)
         })?;
         Ok((id, receiver))
@@ -193,7 +201,8 @@ impl ClientShared {
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let place = Place::Dialled(self.clone(), dial, share);
+            let shared = self.clone();
+            let place = Place::new(self.clock.clone(), share, move || shared.hang_up(dial));
             let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));
@@ -227,9 +236,7 @@ impl ClientShared {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         for stream in streams {
-            state.command(stream, Command::Retire, &mut effects);
-            // From this moment on, not from when its driver has heard of it.
-            state.dispatcher.report(stream, Report::Retired, now);
+            state.dispatcher.retire(stream, now);
         }
         state.apply(self, &mut effects);
         drop(state);
@@ -245,20 +252,10 @@ impl ClientShared {
         self.retire(streams);
     }
 
-    /// A stream could not be opened.
-    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
-        let now = self.clock.now();
-        self.update(|state| match wanted {
-            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
-            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
-        });
-    }
-
     pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
         let now = self.clock.now();
         self.update(|state| {
             state.waiters.remove(request);
-            state.openings.remove(request);
             state.dispatcher.cancel(request, now);
         });
     }
@@ -312,6 +309,18 @@ impl ClientShared {
     /// Asks or tells the dispatcher something that leads to no directive.
     pub(crate) fn with_dispatcher<T>(&self, f: impl FnOnce(&mut Dispatcher) -> T) -> T {
         f(&mut self.state.lock().dispatcher)
+    }
+
+    /// A request for whoever answers instead of a network, unless the client is closed.
+    pub(super) fn local_request(
+        &self,
+        protocol: ProtocolName,
+        body: Bytes,
+    ) -> Result<Request, SendError> {
+        match self.state.lock().dispatcher.is_drained() {
+            true => Err(SendError::Closed),
+            false => Ok(Request::new(self.local, protocol, body)),
+        }
     }
 
     /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
@@ -371,7 +380,7 @@ impl ClientShared {
         &self,
         stream: StreamId,
         in_flight: usize,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         cx: &Context<'_>,
     ) -> bool {
         let mut state = self.state.lock();
@@ -384,7 +393,7 @@ impl ClientShared {
         self: &Arc<Self>,
         stream: StreamId,
         machine: &mut ClientStream,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         now: Timestamp,
     ) {
         let mut effects = Effects::default();
@@ -447,38 +456,37 @@ impl ClientShared {
     }
 }
 
+impl Opener for ClientShared {
+    fn open_failed(self: Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
+    }
+}
+
 impl State {
     /// Carries out what the dispatcher decided.
     fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
+        let ticket = |wanted, peer, protocol, names| {
+            let timeout = shared.config.connect_timeout();
+            OpenTicket::new(shared.clone(), timeout, wanted, peer, protocol, names)
+        };
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
-                Directive::Start { stream, request, body, deadline } => {
-                    let call = match self.openings.is_empty() {
-                        true => None,
-                        false => self.openings.get(request),
-                    };
-                    let command = match call {
-                        None => Command::Start { request, body, deadline },
-                        Some((opening, channel)) => {
-                            let (opening, channel) = (Box::new(opening.clone()), channel.clone());
-                            Command::Open { request, opening, channel }
-                        }
-                    };
+                Directive::Command { stream, command } => {
                     self.command(stream, command, effects);
                 }
-                Directive::Cancel { stream, request } => {
-                    self.command(stream, Command::Cancel { request }, effects);
-                }
-                Directive::Close { stream } => self.command(stream, Command::Close, effects),
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Dial { dial, peer, protocol } => {
                     let names = Names::raw(&protocol);
                     let wanted = Wanted::Raw(dial);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
@@ -524,15 +532,12 @@ impl State {
         effects.wake_swarm = true;
     }
 
-    fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
+    fn command(&mut self, stream: StreamId, command: StreamCommand, effects: &mut Effects) {
         let mailbox = self.mailboxes.get_mut(stream);
         effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
     }
 
     fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {
-        if !self.openings.is_empty() {
-            self.openings.remove(request);
-        }
         if let Some(waiter) = self.waiters.remove(request) {
             effects.answer.push((waiter, outcome));
         }
