@@ -2,6 +2,8 @@
 //! it is built quickly.
 
 mod buffers;
+mod calls;
+mod calls_hostile;
 mod client;
 mod client_answers;
 mod client_batches;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{MIB, ServerScript, drain, failure, plain, request, settings};
+use crate::support::{MIB, ServerScript, drain, failure, plain, request, server_settings};
 use pointsub_core::endpoint::{Limit, LimitPolicy};
 use pointsub_core::{Format, Server, ServerConfig};
 
@@ -157,12 +157,13 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 18] = [
+const SHOWN: [(&str, &str, &str); 19] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
     ("max_block_size", CONFIG, "options_of_single_streams_do_something"),
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
+    ("max_calls", REFUSALS, "calls_are_not_implemented_where_there_may_be_none"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
@@ -177,6 +178,7 @@ const SHOWN: [(&str, &str, &str); 18] = [
     ("max_memory_per_peer", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_stream", MEMORY, "a_large_request_that_does_not_fit_is_refused_on_sight"),
 ];
+const REFUSALS: &str = include_str!("server_refusals.rs");
 const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
@@ -233,7 +235,7 @@ fn options_of_single_streams_do_something() {
     // max_block_size and max_in_flight: what is announced, and what is refused.
     let mut s = ServerScript::new(config().with_max_block_size(5).with_max_in_flight(1));
     let stream = s.accept(Format::Native);
-    s.expect_sent(stream, [settings(5, 1)]);
+    s.expect_sent(stream, [server_settings(5, 1, 1024)]);
     s.receives(stream, [request(1, "12345"), request(2, "")]);
     s.expect_request("12345");
     let message = "more requests on one stream than were agreed on";
