@@ -100,6 +100,11 @@ options! {
         /// and do not count in the limit of concurrency. Default 1000; 1 to 1 000 000. Worst-case
         /// memory: this times the receive window of a stream, 256 KiB at first, if nobody reads.
         with_max_raw_streams(max_raw_streams: usize) = 1000, 1, MOST;
+        /// The most streams that peers may have open at us, in all, raw ones included. Shares of it are
+        /// fair: one network, peer or protocol gets eight ninths at most while there are others, and a
+        /// network that has none gets a first one for as long as there is any. Beyond it a native
+        /// stream is told to go elsewhere, and others are reset. Default 16 384; 1 to 1 000 000.
+        with_max_streams(max_streams: usize) = 16_384, 1, MOST;
         /// How long the limit of concurrency is watched before each of its moves.
         /// Default 1 s; 1 ms to 1 h.
         with_limit_window(limit_window: Duration) = Limit::WINDOW, MILLISECOND, HOUR;
@@ -112,6 +117,8 @@ options! {
         max_memory: usize,
         max_memory_per_peer: usize,
         max_memory_per_stream: usize,
+        max_handler_time: Duration,
+        max_raw_idle: Duration,
     } checked by check_related
 }
 
@@ -193,6 +200,38 @@ impl ServerConfig {
     }
 }
 
+/// Times: how long what others have begun may last. By default nothing of this ends by itself.
+impl ServerConfig {
+    /// The longest time that a handler may work on a request. Its caller is then answered
+    /// `deadline exceeded`, and its future is dropped, as if the caller had set that deadline.
+    /// Default none; 1 ms to 24 h.
+    #[must_use]
+    pub const fn with_max_handler_time(mut self, max_handler_time: Duration) -> Self {
+        self.max_handler_time = Some(max_handler_time);
+        self
+    }
+
+    /// The value set by [`with_max_handler_time`](Self::with_max_handler_time).
+    #[must_use]
+    pub const fn max_handler_time(&self) -> Option<Duration> {
+        self.max_handler_time
+    }
+
+    /// How long a raw stream may be idle. One over which no byte came or went for longer is reset.
+    /// Default none; 1 ms to 24 h.
+    #[must_use]
+    pub const fn with_max_raw_idle(mut self, max_raw_idle: Duration) -> Self {
+        self.max_raw_idle = Some(max_raw_idle);
+        self
+    }
+
+    /// The value set by [`with_max_raw_idle`](Self::with_max_raw_idle).
+    #[must_use]
+    pub const fn max_raw_idle(&self) -> Option<Duration> {
+        self.max_raw_idle
+    }
+}
+
 /// Memory: bytes held for requests that are not complete, for the bodies of requests at work
 /// (compressed ones count before and after), and for answers that are not written. What does not
 /// fit is refused: a request is answered `busy`, an answer is replaced by a failure.
@@ -260,6 +299,11 @@ impl ServerConfig {
         check("min_concurrent_conns", self.min_concurrent_conns(), 1, initial)?;
         check("concurrency_ceiling", self.concurrency_ceiling(), initial, MOST)?;
         self.limit_policy().validate()?;
+        for (name, time) in
+            [("max_handler_time", self.max_handler_time), ("max_raw_idle", self.max_raw_idle)]
+        {
+            time.map_or(Ok(()), |time| check(name, time, MILLISECOND, DAY))?;
+        }
         let (block, all, peer) =
             (self.max_block_size, self.max_memory(), self.max_memory_per_peer());
         check("max_memory", all, block, usize::MAX)?;

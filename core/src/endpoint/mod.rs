@@ -16,7 +16,8 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, ConnectionKey, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
+    Admission, ConnectionKey, GroupId, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
+    RegisterError, Sample, SampleOutcome, ServerStats,
 };
 pub use stream_info::ConnectionInfo;
 

@@ -2,8 +2,14 @@
 
 mod admission;
 mod budget;
+mod groups;
 mod limit;
+mod memory;
+mod notice;
+mod origin;
 mod penalty;
+mod places;
+mod rate;
 mod raw;
 mod share;
 mod stats;
@@ -11,6 +17,9 @@ mod streams;
 
 pub use admission::{Admission, RegisterError};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
+pub use notice::Notice;
+pub use origin::{GroupId, Origin};
+pub use rate::{Quota, RateLimit, RateScope};
 pub use stats::ServerStats;
 pub use streams::ConnectionKey;
 
