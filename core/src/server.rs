@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
-    Admission, ConnectionInfo, ConnectionKey, Notice, Origin, RateLimit, RateScope, RegisterError,
+    Admission, StreamInfo, StreamKey, Notice, Origin, RateLimit, RateScope, RegisterError,
     ServerStats, StreamTimers,
 };
 use crate::error::Status;
@@ -31,7 +31,7 @@ pub struct Server {
     timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
     /// Raw streams that are open.
-    raws: BTreeSet<ConnectionKey>,
+    raws: BTreeSet<StreamKey>,
     /// When a drain gives up on what is still at work.
     drain_due: Option<Timestamp>,
     now: Timestamp,
@@ -42,7 +42,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Driven {
     machine: ServerStream,
-    key: ConnectionKey,
+    key: StreamKey,
     peer: PeerId,
     protocol: ProtocolName,
     touched: bool,
@@ -119,7 +119,7 @@ pub enum ServerOutput {
     /// Do this on a stream.
     Stream(StreamId, StreamOp),
     /// Reset a raw stream: the server stops, and does not wait for it any longer.
-    HangUp(ConnectionKey),
+    HangUp(StreamKey),
     /// Tell the application.
     Event(ServerEvent),
     /// Nothing is left to do until there is input, or until this time, when there may be
@@ -339,9 +339,10 @@ impl Server {
     }
 
     /// All open streams, in no particular order.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
-        self.admission.connections_info(self.now.max(now))
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
+        self.admission.streams(self.now.max(now))
     }
 
     /// Counters so far.
@@ -429,7 +430,7 @@ impl Server {
         origin: impl Into<Origin>,
         protocol: &ProtocolName,
         now: Timestamp,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         self.now = self.now.max(now);
         let key = self.admission.accept_raw(origin, protocol, self.now)?;
         self.raws.insert(key);
@@ -437,7 +438,7 @@ impl Server {
     }
 
     /// Says that a raw stream is not used any more. Unknown ones are ignored.
-    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub fn close_raw(&mut self, key: StreamKey, now: Timestamp) {
         self.now = self.now.max(now);
         if self.raws.remove(&key) {
             self.admission.close_raw(key, self.now);
@@ -446,7 +447,7 @@ impl Server {
 
     /// A drain gives up on raw streams.
     fn hang_up_raws(&mut self) {
-        let raws: Vec<ConnectionKey> = self.raws.iter().copied().collect();
+        let raws: Vec<StreamKey> = self.raws.iter().copied().collect();
         for key in raws {
             self.outputs.push_back(ServerOutput::HangUp(key));
             self.close_raw(key, self.now);

@@ -16,10 +16,10 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, ConnectionKey, GroupId, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
+    Admission, StreamKey, GroupId, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
     RegisterError, Sample, SampleOutcome, ServerStats,
 };
-pub use stream_info::ConnectionInfo;
+pub use stream_info::StreamInfo;
 
 pub(crate) use server::{Offence, StreamTimer, busy};
 pub(crate) use timers::StreamTimers;

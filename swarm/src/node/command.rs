@@ -9,7 +9,7 @@ use libp2p_identity::PeerId;
 
 use super::addresses::multiaddr::{self, is_relayed};
 use super::dialing::{Connect, reason};
-use super::event_loop::{Life, cannot_listen, peer_of, relay_of};
+use super::event_loop::{EventLoop, cannot_listen, peer_of, relay_of};
 use super::events::PeerInfo;
 use super::listening::Waiting;
 use super::{ConnectError, NodeError};
@@ -27,7 +27,7 @@ pub(super) enum Command {
     Shutdown { within: Duration, done: oneshot::Sender<()> },
 }
 
-impl Life {
+impl EventLoop {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect { address, done } => self.connect(address, done),

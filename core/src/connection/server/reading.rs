@@ -42,7 +42,7 @@ impl ServerStream {
             if self.link.decoder.mid_frame() {
                 self.violated(&FrameError::Truncated);
             }
-            self.deaf = true;
+            self.read_closed = true;
         }
         self.abandons.pop_front().map(|call| ServerStreamEvent::Abandon { call })
     }
@@ -192,7 +192,7 @@ impl ServerStream {
                 (id, Status::new(StatusCode::TooLarge, message))
             }
             FrameError::NoRoom { id, request: true, .. } if self.denied.is_some() => {
-                self.deaf = true;
+                self.read_closed = true;
                 self.last_id = self.last_id.max(id);
                 self.refuse_denied(id);
                 return;
@@ -224,7 +224,7 @@ impl ServerStream {
             // stop it, and it would wait for room that nobody makes.
             return self.reset();
         }
-        self.deaf = true;
+        self.read_closed = true;
         if !unseen {
             self.last_id = id;
             self.answer_failed(id, &status, Delivery::NotProcessed);

@@ -77,7 +77,7 @@ pub struct ServerStream {
     /// The peer will send no more; what it has sent may still wait to be looked at.
     pub(super) finished: bool,
     /// Nothing of what the peer sends is looked at any more.
-    pub(super) deaf: bool,
+    pub(super) read_closed: bool,
     /// Requests whose handlers are to be told to stop.
     pub(super) abandons: VecDeque<CallId>,
 }
@@ -141,7 +141,7 @@ impl ServerStream {
             denied: None,
             handler_time: config.max_handler_time(),
             finished: false,
-            deaf: false,
+            read_closed: false,
             abandons: VecDeque::new(),
         }
     }
@@ -374,7 +374,7 @@ impl ServerStream {
 
     /// Whether what the peer sends is looked at, now or later.
     pub(super) fn is_listening(&self) -> bool {
-        self.link.is_open() && !self.deaf
+        self.link.is_open() && !self.read_closed
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -399,7 +399,7 @@ impl ServerStream {
     #[inline]
     pub(super) fn settle(&mut self) {
         if self.link.is_open() && !self.is_busy() {
-            if self.draining || self.deaf {
+            if self.draining || self.read_closed {
                 self.link.finish();
             } else if self.idle_due.is_none() && self.link.unwritten() == 0 {
                 self.idle_due = Some(self.link.now + self.cleanup_interval);

@@ -17,10 +17,10 @@ use super::origin::Origin;
 use super::rate::Rates;
 use super::share::{Places, Shares};
 use super::stats::ServerStats;
-use super::streams::{ConnectionKey, Connections, Kind};
+use super::streams::{StreamKey, Connections, Kind};
 use crate::config::ServerConfig;
 use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Status, StatusCode};
 use crate::id::ProtocolName;
 use crate::time::Timestamp;
@@ -203,8 +203,9 @@ impl Admission {
     }
 
     /// All open streams, in no particular order.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         self.connections.info(now).collect()
     }
 
@@ -212,10 +213,7 @@ impl Admission {
     /// [drain](crate::connection::ServerStream::drain) the one that is returned, which has been idle for the
     /// longest time. `None` if none is: each is at work, in the middle of a message, or waits for
     /// its first request, which may be on its way.
-    pub fn make_room(
-        &mut self,
-        among: impl IntoIterator<Item = ConnectionKey>,
-    ) -> Option<ConnectionKey> {
+    pub fn make_room(&mut self, among: impl IntoIterator<Item = StreamKey>) -> Option<StreamKey> {
         let (key, connection) = self.connections.longest_idle(among)?;
         // It is not chosen again while it ends.
         connection.idle = false;
@@ -233,7 +231,7 @@ impl Admission {
         format: Format,
         room: bool,
         now: Timestamp,
-    ) -> (ConnectionKey, ServerVerdict) {
+    ) -> (StreamKey, ServerVerdict) {
         let stream = self.open_stream(origin.into(), protocol, Some(format), now);
         let served = room && self.serves(protocol.as_str()) && self.place(stream);
         if !served {
@@ -248,7 +246,7 @@ impl Admission {
     #[inline]
     pub fn handle(
         &mut self,
-        stream: ConnectionKey,
+        stream: StreamKey,
         report: ServerReport,
         now: Timestamp,
     ) -> ServerVerdict {
@@ -273,7 +271,7 @@ impl Admission {
     }
 
     /// Takes in the [last report](crate::connection::ServerStream::close) of a stream, and forgets it.
-    pub fn close(&mut self, stream: ConnectionKey, report: ServerReport, now: Timestamp) {
+    pub fn close(&mut self, stream: StreamKey, report: ServerReport, now: Timestamp) {
         self.take_in(stream, &report, now);
         let left = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
         if report.withdrawn && left > 0 {
@@ -286,7 +284,7 @@ impl Admission {
     }
 
     #[inline]
-    fn verdict(&self, stream: ConnectionKey, answer: Option<Grant>) -> ServerVerdict {
+    fn verdict(&self, stream: StreamKey, answer: Option<Grant>) -> ServerVerdict {
         let connection = self.connections.open.get(stream);
         let peer = connection.and_then(|stream| self.connections.peers.get(stream.peer));
         let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -301,7 +299,7 @@ impl Admission {
 
     /// Counts what a stream reports.
     #[inline]
-    fn take_in(&mut self, stream: ConnectionKey, report: &ServerReport, now: Timestamp) {
+    fn take_in(&mut self, stream: StreamKey, report: &ServerReport, now: Timestamp) {
         let events = &report.events;
         if events.any {
             self.counters.add(events);
@@ -349,14 +347,14 @@ impl Admission {
         protocol: &ProtocolName,
         format: Option<Format>,
         now: Timestamp,
-    ) -> ConnectionKey {
+    ) -> StreamKey {
         self.counters.streams_total += 1;
         let key = self.by_name.get(protocol).copied().unwrap_or_default();
         self.connections.open(origin, key, protocol.clone(), format, now)
     }
 
     /// Forgets a stream, after the last of its requests.
-    pub(super) fn forget(&mut self, stream: ConnectionKey, now: Timestamp) {
+    pub(super) fn forget(&mut self, stream: StreamKey, now: Timestamp) {
         self.connections.charge(&mut self.budget, stream, 0);
         if self.connections.open.get(stream).is_some_and(|stream| stream.placed) {
             self.give(stream, Kind::Stream);
@@ -365,7 +363,7 @@ impl Admission {
     }
 
     /// Lets a stream hold so many bytes, if they fit, until it reports again.
-    fn reserve(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
+    fn reserve(&mut self, stream: StreamKey, bytes: usize) -> bool {
         let fits = self.connections.fits(&self.budget, stream, bytes);
         if fits {
             self.connections.charge(&mut self.budget, stream, bytes);
@@ -377,7 +375,7 @@ impl Admission {
     /// more if they fit; or says with which status to refuse it.
     fn admit(
         &mut self,
-        stream: ConnectionKey,
+        stream: StreamKey,
         report: &ServerReport,
         (spare, bytes): (usize, usize),
         now: Timestamp,

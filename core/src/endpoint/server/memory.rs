@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::admission::Admission;
 use super::penalty::Offence;
-use super::streams::ConnectionKey;
+use super::streams::StreamKey;
 use crate::time::Timestamp;
 
 /// A stream may stand still for so long, in the middle of a message or an answer, while others lack the
@@ -20,13 +20,13 @@ const EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(super) struct Stalled {
     looked: Option<Timestamp>,
-    streams: Vec<ConnectionKey>,
+    streams: Vec<StreamKey>,
 }
 
 impl Admission {
     /// The streams to be [reset](crate::connection::ServerStream::reset), because they hold memory that
     /// others lack and have not moved for 3 s. Ask after each verdict.
-    pub fn take_stalled(&mut self) -> Vec<ConnectionKey> {
+    pub fn take_stalled(&mut self) -> Vec<StreamKey> {
         core::mem::take(&mut self.stalled.streams)
     }
 
@@ -60,7 +60,7 @@ impl Admission {
         }
     }
 
-    fn give_up(&mut self, key: ConnectionKey, now: Timestamp) {
+    fn give_up(&mut self, key: StreamKey, now: Timestamp) {
         self.counters.stalled += 1;
         self.stalled.streams.push(key);
         let Some((stream, peer)) = self.connections.get_mut(key) else { return };

@@ -21,7 +21,7 @@ pub use notice::Notice;
 pub use origin::{GroupId, Origin};
 pub use rate::{Quota, RateLimit, RateScope};
 pub use stats::ServerStats;
-pub use streams::ConnectionKey;
+pub use streams::StreamKey;
 
 pub(crate) use admission::busy;
 pub(crate) use penalty::Offence;

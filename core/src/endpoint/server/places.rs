@@ -2,12 +2,12 @@
 
 use super::admission::Admission;
 use super::share::{Flow, Places};
-use super::streams::{ConnectionKey, Kind};
+use super::streams::{StreamKey, Kind};
 
 impl Admission {
     /// Takes a place for a stream, if there is a fair one. One of a protocol that is not registered
     /// gets none.
-    pub(super) fn share(&mut self, stream: ConnectionKey, kind: Kind, places: Places) -> bool {
+    pub(super) fn share(&mut self, stream: StreamKey, kind: Kind, places: Places) -> bool {
         let known = self.protocols.len();
         let Some(connection) = self.connections.open.get(stream) else { return false };
         let (peer, groups) = (connection.peer, connection.groups);
@@ -26,7 +26,7 @@ impl Admission {
     }
 
     /// Gives a place of a stream back.
-    pub(super) fn give(&mut self, stream: ConnectionKey, kind: Kind) {
+    pub(super) fn give(&mut self, stream: StreamKey, kind: Kind) {
         let Some(connection) = self.connections.open.get(stream) else { return };
         let (peer, groups) = (connection.peer, connection.groups);
         let protocol = self.protocols.get_mut(connection.protocol);
@@ -39,7 +39,7 @@ impl Admission {
     }
 
     /// Gives a stream a place among all streams, if there is one for it.
-    pub(super) fn place(&mut self, stream: ConnectionKey) -> bool {
+    pub(super) fn place(&mut self, stream: StreamKey) -> bool {
         let free = self.max_streams.saturating_sub(self.streams.taken());
         let places = Places { limit: self.max_streams, free, room: free };
         let placed = self.share(stream, Kind::Stream, places);

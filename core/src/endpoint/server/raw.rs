@@ -3,7 +3,7 @@
 use super::admission::Admission;
 use super::origin::Origin;
 use super::share::Places;
-use super::streams::{ConnectionKey, Kind};
+use super::streams::{StreamKey, Kind};
 use crate::error::Status;
 use crate::id::ProtocolName;
 use crate::time::Timestamp;
@@ -21,7 +21,7 @@ impl Admission {
         origin: impl Into<Origin>,
         protocol: &ProtocolName,
         now: Timestamp,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         let key = self.open_stream(origin.into(), protocol, None, now);
         match self.admit_raw(key) {
             Ok(()) => Ok(key),
@@ -33,13 +33,13 @@ impl Admission {
     }
 
     /// A raw stream is not used any more. To be called once for each that was let in.
-    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub fn close_raw(&mut self, key: StreamKey, now: Timestamp) {
         self.release_raw(key);
         self.forget(key, now);
     }
 
     /// Lets a raw stream in, or says with which status a request would be refused.
-    fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
+    fn admit_raw(&mut self, stream: StreamKey) -> Result<(), Status> {
         let free = self.max_raws.saturating_sub(self.raws.taken());
         let places = Places { limit: self.max_raws, free, room: free };
         let Some((connection, peer)) = self.connections.get_mut(stream) else {
@@ -63,7 +63,7 @@ impl Admission {
     }
 
     /// A raw stream that was let in is not used any more.
-    fn release_raw(&mut self, stream: ConnectionKey) {
+    fn release_raw(&mut self, stream: StreamKey) {
         self.give(stream, Kind::Raw);
     }
 }

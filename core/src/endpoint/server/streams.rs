@@ -9,14 +9,14 @@ use super::groups::{GroupKey, Groups};
 use super::origin::{LEVELS, Origin};
 use super::penalty::{Penalty, Remembered};
 use super::share::{Flow, KINDS};
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::Format;
 
 new_key_type! {
     /// An open stream as admission control knows it.
-    pub struct ConnectionKey;
+    pub struct StreamKey;
 
     /// A peer with open streams.
     pub(super) struct PeerKey;
@@ -100,7 +100,7 @@ pub(super) struct Peer {
 /// and a hash without a secret could be made to collide.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    pub(super) open: SlotMap<ConnectionKey, Connection>,
+    pub(super) open: SlotMap<StreamKey, Connection>,
     pub(super) peers: SlotMap<PeerKey, Peer>,
     /// The widest first.
     pub(super) groups: [Groups; LEVELS],
@@ -116,7 +116,7 @@ impl Connections {
         name: ProtocolName,
         format: Option<Format>,
         now: Timestamp,
-    ) -> ConnectionKey {
+    ) -> StreamKey {
         let mut groups = [GroupKey::default(); LEVELS];
         let mut credit = None;
         for ((key, id), known) in groups.iter_mut().zip(origin.groups).zip(&mut self.groups) {
@@ -213,7 +213,7 @@ impl Connections {
     }
 
     /// Whether a stream may hold so many bytes.
-    pub(super) fn fits(&self, budget: &MemoryBudget, key: ConnectionKey, bytes: usize) -> bool {
+    pub(super) fn fits(&self, budget: &MemoryBudget, key: StreamKey, bytes: usize) -> bool {
         let Some(stream) = self.open.get(key) else { return false };
         let Some(peer) = self.peers.get(stream.peer) else { return false };
         let peer = Holder { holds: peer.has.memory, known: self.peers.len() };
@@ -226,7 +226,7 @@ impl Connections {
 
     /// A stream holds so many bytes.
     #[inline]
-    pub(super) fn charge(&mut self, budget: &mut MemoryBudget, key: ConnectionKey, bytes: usize) {
+    pub(super) fn charge(&mut self, budget: &mut MemoryBudget, key: StreamKey, bytes: usize) {
         let Some(stream) = self.open.get_mut(key) else { return };
         let before = core::mem::replace(&mut stream.memory, bytes);
         if before == bytes {
@@ -246,15 +246,15 @@ impl Connections {
     /// Of these streams, the one that has been idle for the longest time.
     pub(super) fn longest_idle(
         &mut self,
-        among: impl IntoIterator<Item = ConnectionKey>,
-    ) -> Option<(ConnectionKey, &mut Connection)> {
+        among: impl IntoIterator<Item = StreamKey>,
+    ) -> Option<(StreamKey, &mut Connection)> {
         let since = |key| self.open.get(key).filter(|c| c.idle).map(|c| (c.last_active, key));
         let (_, key) = among.into_iter().filter_map(since).min()?;
         Some((key, self.open.get_mut(key)?))
     }
 
     /// Forgets a stream, of which nothing may be counted any more.
-    pub(super) fn close(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub(super) fn close(&mut self, key: StreamKey, now: Timestamp) {
         let Some(connection) = self.open.remove(key) else { return };
         for (key, known) in connection.groups.into_iter().zip(&mut self.groups) {
             known.leave(key, now);
@@ -270,15 +270,15 @@ impl Connections {
     }
 
     /// A stream and its peer.
-    pub(super) fn get_mut(&mut self, key: ConnectionKey) -> Option<(&mut Connection, &mut Peer)> {
+    pub(super) fn get_mut(&mut self, key: StreamKey) -> Option<(&mut Connection, &mut Peer)> {
         let connection = self.open.get_mut(key)?;
         let peer = self.peers.get_mut(connection.peer)?;
         Some((connection, peer))
     }
 
-    pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = ConnectionInfo> {
+    pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = StreamInfo> {
         self.open.values().filter_map(move |connection| {
-            Some(ConnectionInfo {
+            Some(StreamInfo {
                 peer: self.peers.get(connection.peer)?.id,
                 protocol: connection.name.clone(),
                 format: connection.format,
