@@ -9,8 +9,8 @@ use slotmap::SlotMap;
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
-    Admission, StreamInfo, StreamKey, Notice, Origin, RateLimit, RateScope, RegisterError,
-    ServerStats, StreamTimers,
+    Admission, Notice, Origin, RateLimit, RateScope, RegisterError, ServerStats, StreamInfo,
+    StreamKey, StreamTimers,
 };
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName, StreamId};

@@ -63,6 +63,7 @@ mod runtime;
 mod timer;
 mod transport;
 
+pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
 pub use api::client::{Call, Client, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};
@@ -71,6 +72,7 @@ pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
+pub use node::gate::BehaviourEvent;
 pub use node::{
     ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
     Reachability, read_keypair,
@@ -88,7 +90,9 @@ pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
+pub use pointsub_core::endpoint::{
+    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, RetryPolicy,
+};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
     ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,

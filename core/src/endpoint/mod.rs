@@ -16,8 +16,8 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, StreamKey, GroupId, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
-    RegisterError, Sample, SampleOutcome, ServerStats,
+    Admission, GroupId, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
+    RegisterError, Sample, SampleOutcome, ServerStats, StreamKey,
 };
 pub use stream_info::StreamInfo;
 

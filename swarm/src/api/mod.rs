@@ -1,5 +1,6 @@
 //! What applications hold: the handles of client and server, and raw streams.
 
+pub(crate) mod admission;
 pub(crate) mod client;
 pub mod go12;
 pub(crate) mod message;

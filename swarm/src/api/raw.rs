@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -108,7 +108,9 @@ impl AsyncRead for RawStream {
     ) -> Poll<io::Result<usize>> {
         self.cancel.check(&self.cancel.reader, cx)?;
         self.read_deadline.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.cancel.note(read.is_ready());
+        read
     }
 }
 
@@ -119,7 +121,9 @@ impl AsyncWrite for RawStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.may_write(cx)?;
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.cancel.note(written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -148,6 +152,10 @@ pub(crate) struct CancelHandle {
     hung_up: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// Bytes came or went since somebody last looked.
+    moved: AtomicBool,
+    /// How often nothing had moved, one time after the other.
+    idle: AtomicU32,
 }
 
 impl CancelHandle {
@@ -158,10 +166,29 @@ impl CancelHandle {
         self.writer.wake();
     }
 
+    /// Notes whether bytes came or went.
+    fn note(&self, moved: bool) {
+        if moved {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How often the stream was found idle, one time after the other, with this time.
+    pub(crate) fn looked_idle(&self) -> u32 {
+        if self.moved.swap(false, Ordering::Relaxed) {
+            self.idle.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        self.idle.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
         waker.register(cx.waker());
         if self.hung_up.load(Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this node has stopped"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "this node has ended the stream",
+            ));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::{
     CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
 };
-use pointsub_core::endpoint::StreamKey;
+use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
@@ -25,7 +25,7 @@ use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::api::message::Request;
 use crate::api::server::handler::Handler;
 use crate::api::server::semaphore::{Permit, Semaphore};
-use crate::api::server::shared::{Accepted, Command, Mailbox, ServerShared};
+use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
 
@@ -33,7 +33,7 @@ use crate::timer::Timer;
 const PLAIN_END: Duration = Duration::from_secs(1);
 
 /// A handler at work, with the answer it will give.
-type Work = BoxFuture<'static, Result<Body, Status>>;
+type Work = BoxFuture<'static, Answer>;
 
 /// A stream, its wire machine, and the handlers at work for it.
 pub(crate) struct ServerDriver {
@@ -62,14 +62,14 @@ impl ServerDriver {
     /// Serves a stream. One beyond the cap, or for a protocol that is gone, is told so.
     pub(crate) fn new(
         shared: Arc<ServerShared>,
-        peer: PeerId,
+        (peer, origin): (PeerId, Origin),
         protocol: ProtocolName,
         format: Format,
         stream: Stream,
         has_room: bool,
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
-            shared.accept(&peer, &protocol, format, has_room);
+            shared.accept((&peer, origin), &protocol, format, has_room);
         let timer = Timer::new(shared.clock);
         Self {
             shared,
@@ -138,7 +138,13 @@ impl ServerDriver {
     fn report(&mut self) -> bool {
         let Some(report) = self.machine.take_report() else { return false };
         let (asks, now) = (report.asks(), self.shared.clock.now());
-        let verdict = self.shared.state.lock().admission.handle(self.key, report, now);
+        let mut state = self.shared.state.lock();
+        let verdict = state.admission.handle(self.key, report, now);
+        let has_news = state.admission.has_news();
+        drop(state);
+        if has_news {
+            self.shared.attend();
+        }
         let cut_off = verdict.is_cut_off();
         self.machine.handle_verdict(verdict, now);
         asks || cut_off
@@ -161,7 +167,15 @@ impl ServerDriver {
             match command {
                 Command::Respond { call, answer } => {
                     self.spawned.remove(&call);
-                    self.machine.respond(call, answer, now);
+                    match answer {
+                        Err(Failure::Malformed { len, status }) => {
+                            self.machine.malformed(call, len, status, now);
+                        }
+                        Err(Failure::Status(status)) => {
+                            self.machine.respond(call, Err(status), now);
+                        }
+                        Ok(body) => self.machine.respond(call, Ok(body), now),
+                    }
                 }
                 Command::Abandoned { call } => {
                     self.spawned.remove(&call);
@@ -192,9 +206,9 @@ impl ServerDriver {
         deadline: Option<Timestamp>,
         now: Timestamp,
         cx: &mut Context<'_>,
-    ) -> Option<Result<Body, Status>> {
+    ) -> Option<Answer> {
         let Some(handler) = self.handler.clone() else {
-            return Some(Err(Status::new(StatusCode::NotFound, "")));
+            return Some(Err(Status::new(StatusCode::NotFound, "").into()));
         };
         let inline = !handler.spawned() && runs_inline(&payload);
         let compress = self.shared.config.compression() && self.machine.compresses();
@@ -234,9 +248,11 @@ fn work(
     compresses: bool,
 ) -> Work {
     let work = async move {
-        request.body = inflate(&semaphore, payload)
-            .await
-            .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
+        let len = payload.len();
+        request.body = inflate(&semaphore, payload).await.map_err(|error| {
+            let status = Status::new(StatusCode::BadRequest, error.to_string());
+            Failure::Malformed { len, status }
+        })?;
         let (peer, protocol) = (request.peer, request.protocol.clone());
         let reply = handler.handle(request).await;
         let response = reply.map_err(|error| error.tell(texts, &peer, &protocol))?.into_body();
@@ -250,7 +266,8 @@ fn work(
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
-        caught.unwrap_or_else(|_| Err(Status::new(StatusCode::Internal, "the handler panicked")))
+        let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
+        caught.unwrap_or_else(|_| Err(panicked()))
     }
     .boxed()
 }

@@ -237,7 +237,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let executor: crate::Executor = Arc::new(|future| R::spawn(future));
         let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
         let (client, server) = (pointsub.client(), pointsub.server());
-        self.policies.apply(&client);
+        self.policies.apply(&client, &server);
         let limits = Limits::new(self.max_incoming as usize);
         let (circuits, parts) = NodeBehaviour::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)

@@ -8,6 +8,7 @@ mod command;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
+pub(crate) mod gate;
 mod key;
 mod limits;
 mod listening;

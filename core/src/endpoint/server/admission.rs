@@ -17,7 +17,7 @@ use super::origin::Origin;
 use super::rate::Rates;
 use super::share::{Places, Shares};
 use super::stats::ServerStats;
-use super::streams::{StreamKey, Connections, Kind};
+use super::streams::{Connections, Kind, StreamKey};
 use crate::config::ServerConfig;
 use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
 use crate::endpoint::stream_info::StreamInfo;
@@ -252,7 +252,8 @@ impl Admission {
     ) -> ServerVerdict {
         self.take_in(stream, &report, now);
         let answer = report.ask.map(|ask| match ask {
-            Ask::Request { spare, bytes } => match self.admit(stream, &report, (spare, bytes), now) {
+            Ask::Request { spare, bytes } => match self.admit(stream, &report, (spare, bytes), now)
+            {
                 Ok(()) => Grant::Place,
                 Err(status) => Grant::Refused(Box::new(status)),
             },

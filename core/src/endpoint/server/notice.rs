@@ -7,7 +7,8 @@ use super::admission::Admission;
 use super::origin::Origin;
 use super::penalty::Penalty;
 use super::rate::{RateLimit, RateScope};
-use crate::id::PeerId;
+use super::streams::StreamKey;
+use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 
 /// How many notices wait for whoever takes them.
@@ -48,11 +49,18 @@ impl Admission {
         self.notices.0.pop_front()
     }
 
-    /// Whether there is a notice.
+    /// Whether there is a [notice](Self::poll_notice), or a [stream to reset](Self::take_stalled).
     #[must_use]
     #[inline]
-    pub fn has_notice(&self) -> bool {
-        !self.notices.0.is_empty()
+    pub fn has_news(&self) -> bool {
+        !self.notices.0.is_empty() || self.has_stalled()
+    }
+
+    /// Whose stream it is, and under which protocol.
+    #[must_use]
+    pub fn whose(&self, stream: StreamKey) -> Option<(PeerId, ProtocolName)> {
+        let stream = self.connections.open.get(stream)?;
+        Some((self.connections.peers.get(stream.peer)?.id, stream.name.clone()))
     }
 
     /// For how long a peer is kept out from now on, if it is: no connection of it is to be let in. It

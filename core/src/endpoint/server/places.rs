@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::share::{Flow, Places};
-use super::streams::{StreamKey, Kind};
+use super::streams::{Kind, StreamKey};
 
 impl Admission {
     /// Takes a place for a stream, if there is a fair one. One of a protocol that is not registered

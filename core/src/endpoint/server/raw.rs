@@ -3,7 +3,7 @@
 use super::admission::Admission;
 use super::origin::Origin;
 use super::share::Places;
-use super::streams::{StreamKey, Kind};
+use super::streams::{Kind, StreamKey};
 use crate::error::Status;
 use crate::id::ProtocolName;
 use crate::time::Timestamp;

@@ -90,14 +90,17 @@ fn take(lists: &mut Lists, words: &[&str]) -> Result<(), String> {
         }
         [access, "net", network] => {
             let parsed = network.parse::<IpNet>();
-            let network = parsed.map_err(|_| format!("`{network}` is not a network like 192.0.2.0/24"))?;
+            let network =
+                parsed.map_err(|_| format!("`{network}` is not a network like 192.0.2.0/24"))?;
             lists.networks.insert(network.trunc(), access_of(access)?);
         }
         ["allow", "protocol", protocol, peer] => {
             let name = ProtocolName::new(protocol).map_err(|error| error.to_string())?;
             lists.protocols.entry(name).or_default().insert(peer_of(peer)?);
         }
-        _ => return Err("a line is `allow peer …`, `block net …`, `default block` and so on".into()),
+        _ => {
+            return Err("a line is `allow peer …`, `block net …`, `default block` and so on".into());
+        }
     }
     Ok(())
 }
