@@ -19,15 +19,24 @@ options! {
     ///
     /// ```text
     /// max_memory
-    ///   + streams × (64 KiB + 16 KiB + buffer_pool_size)
+    ///   + max_streams × (64 KiB + 16 KiB + buffer_pool_size + 256 KiB)
     ///   + concurrency_ceiling × 64 KiB
     /// ```
     ///
     /// The second line is what a stream may hold before it is asked whether it fits: what was
-    /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, and its
-    /// buffer for answers. The third is there because the body of a small request is a slice of
+    /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, its
+    /// buffer for answers, and what the transport has of it while it is not read. The third is there because the body of a small request is a slice of
     /// the block of up to 64 KiB that it was read in, which lives as long as the slice does.
     /// What handlers allocate themselves comes on top.
+    ///
+    /// # Shares
+    ///
+    /// Requests, streams, raw streams and bytes are shared fairly among networks (an IPv4 /24, an IPv6
+    /// /48 and within it a /56), then among peers, then among protocols: one of these may have eight times
+    /// what is left for all. Whoever has nothing gets a first place while there are any, but a peer only
+    /// as far as its network may have another one: peer ids are free, and addresses are not. Of
+    /// `max_memory` a sixteenth is kept for peers that hold less than 64 KiB. If bytes are short, streams
+    /// that hold some and wait for their peer for more than 3 s are reset.
     ///
     /// # Misbehaviour
     ///
@@ -35,10 +44,14 @@ options! {
     /// each peer has: a frame without an effect 1 and 1 for each KiB, a request that is cancelled
     /// while its handler is at work 10, also if its stream breaks, but not more than 5000 for one that
     /// breaks, a stream without a request 20, a message that does not move within `read_timeout` or
-    /// an answer that is not taken within `write_timeout` 200, a breach of the format 500. A point
-    /// comes back each millisecond, and 10 with each answer. A peer without
-    /// points is cut off: its streams are reset, new ones too, until it has half of them again.
-    /// `ServerStats::cut_off` counts how often that happens.
+    /// an answer that is not taken within `write_timeout` 200 and 1 for each 64 KiB that it holds and
+    /// each second, but not more than 5000, a breach of the format 500, a compressed body that does not
+    /// inflate 10 and 10 for each MiB, a request that cannot be served 1 and 1 for each KiB up to 64. A
+    /// point comes back each millisecond, and 10 with each answer. A peer without points is cut off: its
+    /// connections are closed, and it is kept out for 5 s, and for twice as long each time, up to an hour.
+    /// `ServerStats::cut_off` counts how often that happens. One time is forgotten after 10 min. Who comes
+    /// from a network whose peers have spent 80 000 points, of which 4 come back each millisecond, begins
+    /// with a tenth of its own.
     ///
     /// ```
     /// use core::time::Duration;

@@ -24,7 +24,7 @@ use pointsub_core::{
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::api::message::Request;
 use crate::api::server::handler::Handler;
-use crate::api::server::semaphore::{Permit, Semaphore};
+use crate::api::server::semaphore::{Permit, Permits};
 use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
@@ -45,6 +45,8 @@ pub(crate) struct ServerDriver {
     machine: ServerStream,
     /// The stream's name at admission control.
     key: StreamKey,
+    /// For large bodies.
+    permits: Arc<Permits>,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -70,7 +72,7 @@ impl ServerDriver {
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
             shared.accept((&peer, origin), &protocol, format, has_room);
-        let timer = Timer::new(shared.clock);
+        let (timer, permits) = (Timer::new(shared.clock), shared.semaphore.of_stream(origin));
         Self {
             shared,
             mailbox,
@@ -79,6 +81,7 @@ impl ServerDriver {
             handler,
             machine,
             key,
+            permits,
             io: StreamIo::new(stream),
             timer,
             news: None,
@@ -216,8 +219,8 @@ impl ServerDriver {
         let (peer, protocol) = (self.peer, self.protocol.clone());
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining };
-        let (semaphore, texts) = (self.shared.semaphore.clone(), self.shared.config.error_texts());
-        let mut work = work(semaphore, handler, request, payload, texts, compress);
+        let (permits, texts) = (self.permits.clone(), self.shared.config.error_texts());
+        let mut work = work(permits, handler, request, payload, texts, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
@@ -240,7 +243,7 @@ impl ServerDriver {
 /// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
 /// panic.
 fn work(
-    semaphore: Arc<Semaphore>,
+    permits: Arc<Permits>,
     handler: Arc<dyn Handler>,
     mut request: Request,
     payload: Payload,
@@ -249,7 +252,7 @@ fn work(
 ) -> Work {
     let work = async move {
         let len = payload.len();
-        request.body = inflate(&semaphore, payload).await.map_err(|error| {
+        request.body = inflate(&permits, payload).await.map_err(|error| {
             let status = Status::new(StatusCode::BadRequest, error.to_string());
             Failure::Malformed { len, status }
         })?;
@@ -262,7 +265,7 @@ fn work(
             // Whoever polls to see if work is light learns that it is not.
             Compression::Spawned => compress::give_way().await,
         }
-        Ok(deflate(&semaphore, response).await)
+        Ok(deflate(&permits, response).await)
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
@@ -272,20 +275,19 @@ fn work(
     .boxed()
 }
 
-async fn inflate(semaphore: &Arc<Semaphore>, payload: Payload) -> Result<Bytes, InflateError> {
-    let _permit =
-        if payload.is_compressed() { permit(semaphore, payload.len()).await } else { None };
+async fn inflate(permits: &Permits, payload: Payload) -> Result<Bytes, InflateError> {
+    let _permit = if payload.is_compressed() { permit(permits, payload.len()).await } else { None };
     compress::inflate(payload).await
 }
 
-async fn deflate(semaphore: &Arc<Semaphore>, response: Bytes) -> Body {
-    let _permit = permit(semaphore, response.len()).await;
+async fn deflate(permits: &Permits, response: Bytes) -> Body {
+    let _permit = permit(permits, response.len()).await;
     compress::deflate(response).await
 }
 
 /// What is done in one step needs none.
-async fn permit(semaphore: &Arc<Semaphore>, len: usize) -> Option<Permit> {
-    if len > ONE_STEP { Some(semaphore.next().await) } else { None }
+async fn permit(permits: &Permits, len: usize) -> Option<Permit> {
+    if len > ONE_STEP { Some(permits.next().await) } else { None }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.

@@ -89,7 +89,7 @@ fn a_request_is_refused_with_the_status_that_the_rules_say() {
             let small = node.client().send(server.peer_id(), &echo_name(), "hello").await;
             let (small, error) = status(small);
             assert_eq!((small.code, &*small.message), (code, "members only"));
-            assert!(!error.may_retry(), "asking again changes nothing");
+            assert!(!error.may_retry(true), "asking again changes nothing");
             let large = node.client().send(server.peer_id(), &echo_name(), noise(MIB, 7)).await;
             assert_eq!(status(large).0.code, code);
             let other = node.client().send(server.peer_id(), &other, "hello").await;

@@ -9,7 +9,7 @@ use crate::wire::compress::Payload;
 use crate::wire::outcome;
 use crate::wire::{Format, Frame, FrameError, Kind};
 
-/// So many frames in a row that answer nothing are a flood.
+/// So many frames in a row that answer nothing are a flood. A large one counts once more for each KiB.
 const MAX_UNASKED: u32 = 10_000;
 
 impl ClientStream {
@@ -47,10 +47,12 @@ impl ClientStream {
     fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
         if frame.header.kind == Some(Kind::Response) {
             self.unasked = 0;
-        } else if self.unasked == MAX_UNASKED {
+        } else if self.unasked >= MAX_UNASKED {
             return Err(FrameError::Unexpected("too many frames that answer nothing"));
         } else {
-            self.unasked += 1;
+            let len = frame.head.len() + frame.body.len();
+            let kib = u32::try_from(len / 1024).unwrap_or(MAX_UNASKED);
+            self.unasked = self.unasked.saturating_add(kib).saturating_add(1);
         }
         match frame.header.kind {
             None => {}

@@ -80,6 +80,7 @@ impl ServerStream {
         let deadline = earliest(deadline, longest);
         self.seq += 1;
         let id = CallId(self.seq << SLOT_BITS | entry.key() as u64);
+        self.by_wire_id.begun(wire_id, entry.key());
         entry.insert(Call { id, wire_id, deadline, stopped: None, started, bytes });
         self.work += bytes;
         self.idle_due = None;

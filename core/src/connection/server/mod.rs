@@ -8,6 +8,7 @@ mod placement;
 mod reading;
 mod report;
 mod stream;
+mod wire_index;
 
 pub use calls::CallId;
 pub use placement::{Compression, runs_inline};

@@ -168,9 +168,9 @@ impl ServerStream {
     }
 
     fn take_cancel(&mut self, wire_id: u64) -> Option<ServerStreamEvent> {
-        let found = self.calls.iter_mut().map(|(_, call)| call);
-        let mut found = found.filter(|call| call.wire_id == wire_id && call.stopped.is_none());
-        let Some(call) = found.next() else {
+        let found = self.by_wire_id.find(&self.calls, wire_id);
+        let found = found.and_then(|slot| self.calls.get_mut(slot));
+        let Some(call) = found.filter(|call| call.stopped.is_none()) else {
             // The answer and the cancellation have crossed.
             self.exchange.events.offence(Offence::Frame(0));
             return None;

@@ -11,6 +11,7 @@ use super::answer::Answering;
 use super::batch::BatchSize;
 use super::calls::{Call, CallId};
 use super::report::ServerReport;
+use super::wire_index::WireIndex;
 use crate::config::ServerConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
@@ -47,6 +48,7 @@ pub struct ServerStream {
     cleanup_interval: Duration,
     pub(super) peer: Settings,
     pub(super) calls: Slab<Call>,
+    pub(super) by_wire_id: WireIndex,
     pub(super) seq: u64,
     /// The highest request id seen.
     pub(super) last_id: u64,
@@ -125,6 +127,7 @@ impl ServerStream {
             cleanup_interval: config.cleanup_interval,
             peer,
             calls: Slab::new(),
+            by_wire_id: WireIndex::default(),
             seq: 0,
             last_id: 0,
             arrived: now,

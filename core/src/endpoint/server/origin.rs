@@ -39,6 +39,18 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The peer.
+    #[must_use]
+    pub const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The widest group that it belongs to.
+    #[must_use]
+    pub const fn group(&self) -> Option<GroupId> {
+        self.groups[0]
+    }
+
     /// The same peer as a part of a group, and of a group within that.
     #[must_use]
     pub const fn within(mut self, group: GroupId, narrower: Option<GroupId>) -> Self {

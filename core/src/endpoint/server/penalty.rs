@@ -21,8 +21,9 @@ const FIRST_BAN: Duration = Duration::from_secs(5);
 const LONGEST_BAN: Duration = Duration::from_secs(60 * 60);
 /// A peer that was let in again has one of its times forgotten after so long.
 const FORGIVEN: Duration = Duration::from_secs(10 * 60);
-/// The points of a network, which all its peers spend. So many come back each millisecond.
+/// The points of a network, which all its peers spend.
 const GROUP_FULL: u32 = 8 * FULL;
+/// So many of these come back each millisecond.
 const GROUP_REFILL: u32 = 4;
 /// What a peer of a network without points begins with, whatever others there have done.
 const NEWCOMER: u32 = FULL / 10;

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::lazy::Lazy;
 use super::shared::ClientShared;
-use super::{Asked, Cancellable, Client, InFlight, compresses, gone, inflate, options};
+use super::{Asked, Cancellable, Client, InFlight, broken, compresses, gone, inflate, options};
 use crate::api::message::Response;
 use crate::{compress, peer};
 
@@ -162,6 +162,7 @@ impl Client {
             key: None,
             timeout: None,
             idempotent: true,
+            max_answer: usize::MAX,
             options: ClosestOptions::default(),
         }))
     }
@@ -179,6 +180,7 @@ struct Unsent {
     key: Option<Point>,
     timeout: Option<Duration>,
     idempotent: bool,
+    max_answer: usize,
     options: ClosestOptions,
 }
 
@@ -187,6 +189,12 @@ impl ClosestCall {
     /// client's own timeouts limit each try.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|unsent| unsent.timeout = Some(timeout))
+    }
+
+    /// The longest answer in bytes, when it is inflated. A longer one is not inflated, and the call
+    /// fails. Default: the client's `max_block_size`.
+    pub fn max_answer(self, max_answer: usize) -> Self {
+        self.with(|unsent| unsent.max_answer = max_answer)
     }
 
     /// Whether executing the request twice does no harm. If `false`, another server is asked only
@@ -235,7 +243,8 @@ impl fmt::Debug for ClosestCall {
 }
 
 async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
-    let Unsent { shared, protocol, body, key, timeout, idempotent, options: closest } = unsent;
+    let Unsent { shared, protocol, body, key, timeout, idempotent, max_answer, options: closest } =
+        unsent;
     if let Some(answers) = shared.answers.clone() {
         let nodes = Client::new(shared.clone()).server_nodes(&protocol);
         let asked = |node: &PeerId| !closest.exclude.contains(&peer::to_core(node));
@@ -255,9 +264,15 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
-            match inflate(answer.payload).await {
+            let payload = answer.payload;
+            let taken = match payload.check_len(max_answer).map_err(broken) {
+                Ok(()) => inflate(payload).await,
+                Err(error) => Err(error),
+            };
+            match taken {
                 Ok(body) => {
-                    let asked = Asked { peer: peer::to_libp2p(&answer.node), at: began };
+                    let asked =
+                        Asked { peer: peer::to_libp2p(&answer.node), at: began, max_answer };
                     Ok(asked.answered(body, &shared).with_attempts(attempts))
                 }
                 Err(error) => Err(ClosestError { error, attempts }),

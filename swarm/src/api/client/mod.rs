@@ -64,6 +64,7 @@ impl Client {
             body: body.into(),
             timeout: None,
             idempotent: true,
+            max_answer: usize::MAX,
         }))
     }
 
@@ -131,13 +132,15 @@ struct Unsent {
     body: Bytes,
     timeout: Option<Duration>,
     idempotent: bool,
+    max_answer: usize,
 }
 
-/// Who was asked, and when.
+/// Who was asked, when, and how long the answer may be.
 #[derive(Copy, Clone)]
 struct Asked {
     peer: PeerId,
     at: Timestamp,
+    max_answer: usize,
 }
 
 impl Asked {
@@ -162,6 +165,13 @@ impl Call {
         self.with(|unsent| unsent.idempotent = idempotent)
     }
 
+    /// The longest answer in bytes, when it is inflated. A longer one is not inflated: the call fails
+    /// with [`Cause::Body`]. Default: the client's
+    /// [`max_block_size`](pointsub_core::ClientConfig::with_max_block_size).
+    pub fn max_answer(self, max_answer: usize) -> Self {
+        self.with(|unsent| unsent.max_answer = max_answer)
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
         if let State::New(unsent) = &mut self.0 {
             set(unsent);
@@ -184,6 +194,7 @@ impl Future for Call {
             let (shared, asked) = (sent.shared.clone(), *asked);
             self.0 = State::Done;
             let payload = outcome.ok_or_else(gone)??;
+            payload.check_len(asked.max_answer).map_err(broken)?;
             if !payload.is_compressed() {
                 let body = payload.into_bytes().map_err(broken);
                 return Poll::Ready(body.map(|body| asked.answered(body, &shared)));
@@ -211,8 +222,8 @@ impl fmt::Debug for State {
 
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
-    let Unsent { shared, peer, protocol, body, timeout, idempotent } = unsent;
-    let asked = Asked { peer, at: shared.clock.now() };
+    let Unsent { shared, peer, protocol, body, timeout, idempotent, max_answer } = unsent;
+    let asked = Asked { peer, at: shared.clock.now(), max_answer };
     if let Some(answers) = shared.answers.clone() {
         let rest = async move {
             let body = answers.send(&shared, peer, protocol, body, timeout).await?;
@@ -229,7 +240,9 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
     let rest = async move {
         let body = compress::deflate(body).await;
         let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
-        Ok(asked.answered(inflate(outcome.ok_or_else(gone)??).await?, &shared))
+        let payload = outcome.ok_or_else(gone)??;
+        payload.check_len(asked.max_answer).map_err(broken)?;
+        Ok(asked.answered(inflate(payload).await?, &shared))
     };
     Ok(State::InSteps(rest.boxed()))
 }

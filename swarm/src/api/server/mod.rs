@@ -1,6 +1,7 @@
 //! The server's handle: usable from any task, clones share everything.
 
 pub(crate) mod error;
+mod fair;
 pub(crate) mod gate;
 pub(crate) mod handler;
 mod listen;
