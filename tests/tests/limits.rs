@@ -132,6 +132,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/network/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
     ("swarm/src/api/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/connection/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/transport/muxer/unread.rs", "UNREAD", "the connection that holds most of it ends"),
     ("swarm/src/transport/muxer/mod.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/transport/muxer/mod.rs", "STREAMS", "the connection ends"),
     ("swarm/src/transport/muxer/mod.rs", "GROWTH", "the sender waits"),
@@ -234,6 +235,7 @@ const FIXED: &[(&str, &str, &str)] = &[
 /// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
 const NO_LIMITS: &[&str] = &[
     "EVERY",
+    "FRAME_COST",
     "GROUP_REFILL",
     "KEPT",
     "KINDS",
@@ -448,9 +450,9 @@ const SUMMANDS: [Summand; 4] = [
         attack: "as many streams as there may be",
     },
     Summand {
-        what: "what the transport holds of a stream that nobody reads, raw or while its answers wait",
-        formula: "`max_streams × 256 KiB`",
-        bytes: |config| config.max_streams() * 256 * 1024,
+        what: "what lies unread in the muxers of all connections, but those of QUIC",
+        formula: "512 MiB for the process",
+        bytes: |_| 512 * 1024 * 1024,
         attack: "raw streams full of bytes",
     },
     Summand {
@@ -502,9 +504,9 @@ fn page() -> String {
     text.push_str(
         "\nA connection whose peer stops in the middle holds two buffers of 64 KiB, with Noise four, beside \
          what libp2p holds; one at rest, none. A thread keeps two of them spare. What lies unread on a \
-         connection beside its streams that are served, because a stream is still negotiated or waits to \
-         be accepted, is up to 128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Nothing \
-         limits that for all connections together but their number and how many one network may have. \
+         connection is up to 128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Over QUIC \
+         nothing limits that for all connections together but their number and how many one network may \
+         have. \
          Buffers of large bodies that are used again are up to an eighth larger than these; 32 MiB of them \
          wait for that, while a stream is open. To compress answers takes some 300 KiB for each core and \
          each thread, however many wait for it. A client holds the bodies that its callers gave it, and \

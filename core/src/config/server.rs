@@ -19,13 +19,13 @@ options! {
     ///
     /// ```text
     /// max_memory
-    ///   + max_streams × (64 KiB + 16 KiB + buffer_pool_size + 256 KiB)
+    ///   + max_streams × (64 KiB + 16 KiB + buffer_pool_size)
     ///   + concurrency_ceiling × 64 KiB
     /// ```
     ///
     /// The second line is what a stream may hold before it is asked whether it fits: what was
-    /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, its
-    /// buffer for answers, and what the transport has of it while it is not read. The third is there because the body of a small request is a slice of
+    /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, and its
+    /// buffer for answers. The third is there because the body of a small request is a slice of
     /// the block of up to 64 KiB that it was read in, which lives as long as the slice does.
     /// What handlers allocate themselves comes on top.
     ///

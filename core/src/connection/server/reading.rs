@@ -191,9 +191,11 @@ impl ServerStream {
                 let message = alloc::format!("{announced} bytes, the limit is {limit}");
                 (id, Status::new(StatusCode::TooLarge, message))
             }
-            FrameError::NoRoom { id, request: true, .. } if self.denied.is_some() => {
+            FrameError::NoRoom { id, request: true, .. }
+                if self.denied.is_some() && !self.draining && id > self.last_id =>
+            {
                 self.read_closed = true;
-                self.last_id = self.last_id.max(id);
+                self.last_id = id;
                 self.refuse_denied(id);
                 return;
             }
