@@ -31,8 +31,10 @@ struct Script {
     /// What was written, all streams together.
     written: Vec<u8>,
     resets: Vec<StreamId>,
-    /// Nobody takes writes.
+    /// Those that are open when this is set take no writes.
     deaf: bool,
+    /// This one takes its writes in any case.
+    hears: Option<StreamId>,
 }
 
 impl Script {
@@ -42,7 +44,7 @@ impl Script {
             server.register(&name(protocol)).expect("the first");
         }
         let (requests, written, resets) = (Vec::new(), Vec::new(), Vec::new());
-        Self { server, now: 0, requests, written, resets, deaf: false }
+        Self { server, now: 0, requests, written, resets, deaf: false, hears: None }
     }
 
     fn open(&mut self, origin: Origin) -> StreamId {
@@ -87,8 +89,10 @@ impl Script {
                     self.server.abandoned(request, ms(self.now));
                 }
                 ServerOutput::Stream(stream, StreamOp::Write(bytes)) => {
-                    self.written.extend_from_slice(&bytes);
-                    if !self.deaf {
+                    if bytes.len() < KIB {
+                        self.written.extend_from_slice(&bytes);
+                    }
+                    if !self.deaf || self.hears == Some(stream) {
                         let written = ServerInput::Stream(stream, StreamEvent::Written);
                         self.server.handle_input(written, ms(self.now));
                     }
@@ -236,6 +240,45 @@ fn who_does_not_read_makes_room_for_others() {
     assert_eq!(s.requests.len(), 1, "and used");
     assert_eq!(s.server.stats().stalled, s.resets.len() as u64);
     assert!(s.resets.len() < 10, "no more than that took: {}", s.resets.len());
+}
+
+/// S13, S19: an hour in which peers of two networks ask for large answers and take none of them, as often
+/// as they are let in, and large requests never end: nobody else is refused.
+#[test]
+fn an_hour_of_bytes_that_nobody_takes_keeps_nobody_out() {
+    let mut s = Script::new(ServerConfig::default());
+    let honest = s.open(of(3, 1));
+    (s.deaf, s.hears) = (true, Some(honest));
+    let large = Bytes::from(vec![7; MIB]);
+    let half = request(1, large.clone()).first(600 * KIB);
+    let mut hostile: Vec<(StreamId, u64)> = Vec::new();
+    for tenth in 0..36_000_u64 {
+        s.at(tenth * 100);
+        for network in 1..=2 {
+            let stream = s.open(of(network, (tenth % 4) as u16));
+            hostile.push((stream, 0));
+            if tenth % 3 == 0 {
+                s.receives(stream, half.clone());
+            }
+        }
+        for (stream, id) in hostile.iter_mut().skip(tenth as usize % 50).step_by(50) {
+            *id += 1;
+            if let Some(call) = s.asks(*stream, *id) {
+                s.server.respond(call, Ok(large.clone()), ms(s.now));
+                s.pump();
+            }
+        }
+        if hostile.len() > 1200 {
+            hostile.drain(..600);
+        }
+        let call = s.asks(honest, tenth + 1).expect("it is let in");
+        s.server.respond(call, Ok(Bytes::from(vec![1; KIB])), ms(s.now));
+        s.pump();
+        while s.server.poll_notice().is_some() {}
+    }
+    let stats = s.server.stats();
+    assert!(stats.memory <= 1 << 30, "{stats:?}");
+    assert!(stats.cut_off > 10, "they pay: {stats:?}");
 }
 
 // Prices.

@@ -21,7 +21,7 @@ use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use super::addresses::ip::seen_from;
 use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
-use super::gate::{BehaviourEvent, Gate, origin};
+use super::gate::{BehaviourEvent, Gate, Step, origin};
 use crate::api::client::Client;
 use crate::api::client::shared::{ClientShared, OpenCommand};
 use crate::api::client::ticket::{OpenTicket, Wanted};
@@ -219,6 +219,23 @@ impl Behaviour {
         self.events.push_back(notify(peer, id, event));
     }
 
+    /// Ends connections that may not stay. Those of whoever is kept out end at once: in good order, they
+    /// could take longer than that.
+    fn look_at_connections(&mut self) {
+        for step in self.gate.look(&self.server) {
+            match step {
+                Step::Close(peer, id) => self.events.push_back(close(peer, id)),
+                Step::KeepOut(peer, event) => {
+                    for id in self.network.connections(&peer::to_core(&peer)) {
+                        self.events.push_back(notify(peer, id, ToHandler::Abort));
+                        self.events.push_back(close(peer, id));
+                    }
+                    self.events.push_back(ToSwarm::GenerateEvent(event));
+                }
+            }
+        }
+    }
+
     /// Whoever chooses among servers looks at this.
     fn note(&self, event: NetworkEvent) {
         let (peer, online) = match event {
@@ -396,7 +413,7 @@ impl NetworkBehaviour for Behaviour {
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         self.server.register_swarm(cx.waker());
-        self.events.extend(self.gate.look(&self.server));
+        self.look_at_connections();
         self.announce();
         // Before the client looks at its deadlines: who waits hears of these, and not of a dial that
         // has failed since.

@@ -1,17 +1,15 @@
 //! Connections that others make, as far as the application's rules and prices say which may stay.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p_core::{ConnectedPoint, Multiaddr};
 use libp2p_identity::PeerId;
-use libp2p_swarm::{CloseConnection, ConnectionId, ToSwarm};
+use libp2p_swarm::ConnectionId;
 use pointsub_core::endpoint::{GroupId, Notice, Origin};
 
 use super::addresses::ip::{Prefix, narrow, prefix};
 use crate::api::server::shared::ServerShared;
-use crate::connection::handler::ToHandler;
 use crate::peer;
 
 /// What a [`Behaviour`](crate::Behaviour) tells its swarm.
@@ -34,7 +32,14 @@ pub enum BehaviourEvent {
 #[derive(Debug, Default)]
 pub(super) struct Gate(HashMap<ConnectionId, (PeerId, Multiaddr)>);
 
-type Events = Vec<ToSwarm<BehaviourEvent, ToHandler>>;
+/// What is to be done about connections.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// End all that there are to a peer, and tell the application.
+    KeepOut(PeerId, BehaviourEvent),
+    /// End one in good order.
+    Close(PeerId, ConnectionId),
+}
 
 impl Gate {
     pub(super) fn connected(&mut self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
@@ -47,29 +52,25 @@ impl Gate {
         self.0.remove(&id);
     }
 
-    /// Ends the connections that may not stay.
-    pub(super) fn look(&self, server: &Arc<ServerShared>) -> Events {
-        let mut events = Events::new();
+    /// Which connections may not stay.
+    pub(super) fn look(&self, server: &ServerShared) -> Vec<Step> {
+        let mut steps = Vec::new();
         for notice in server.take_notices() {
             let Notice::KeptOut { peer, time, times } = notice else { continue };
             let peer = peer::to_libp2p(&peer);
             tracing::info!(%peer, ?time, times, "a peer has cost too much, and is kept out");
-            let connection = CloseConnection::All;
-            events.push(ToSwarm::CloseConnection { peer_id: peer, connection });
-            let event = BehaviourEvent::PeerKeptOut { peer, time, times };
-            events.push(ToSwarm::GenerateEvent(event));
+            steps.push(Step::KeepOut(peer, BehaviourEvent::PeerKeptOut { peer, time, times }));
         }
         if server.take_recheck() {
             for (id, (peer, address)) in &self.0 {
                 let address_is_admitted = server.admit_address(address);
                 let admitted = server.admit_peer(peer, address, origin(peer, address));
                 if address_is_admitted.and(admitted).is_err() {
-                    let connection = CloseConnection::One(*id);
-                    events.push(ToSwarm::CloseConnection { peer_id: *peer, connection });
+                    steps.push(Step::Close(*peer, *id));
                 }
             }
         }
-        events
+        steps
     }
 }
 

@@ -277,11 +277,14 @@ fn who_costs_too_much_is_disconnected_and_kept_out() {
         check_echo(&honest, server.peer_id(), "somebody else").await;
         // It comes again at once, and is closed again.
         let before = server.server().stats().kept_out;
-        drop(spawn({
-            let address = address(&server).await;
-            async move { hostile.dial(address).await }
-        }));
+        let address = address(&server).await;
+        // It has to stay for as long as its handshake takes.
+        let coming = spawn(async move {
+            hostile.dial(address).await;
+            hostile
+        });
         until(|| server.server().stats().kept_out > before).await;
+        drop(coming);
         assert_eq!(server.server().stats().cut_off, 1);
     });
 }

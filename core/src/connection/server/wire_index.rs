@@ -9,7 +9,7 @@ use super::calls::Call;
 /// So few requests are looked through one by one.
 const FEW: usize = 32;
 /// An index that nobody asks is dropped when it has so many entries.
-const UNUSED: usize = 4096;
+const KEPT: usize = 4096;
 
 /// Made when a cancellation comes while many requests are at work. Ids rise, so that it stays in order
 /// by itself; entries of requests that have ended are left in it.
@@ -21,7 +21,7 @@ impl WireIndex {
     #[inline]
     pub(super) fn begun(&mut self, wire_id: u64, slot: usize) {
         if let Some(known) = &mut self.0 {
-            if known.len() == UNUSED {
+            if known.len() == KEPT {
                 self.0 = None;
             } else {
                 known.push((wire_id, slot));
