@@ -54,12 +54,14 @@ pub(crate) async fn serve() {
     server.register(&name("/slow/1.0.0"), never).expect("first");
     let large = |_: Request| async { vec![7; MIB] };
     server.register(&name("/large/1.0.0"), Spawned(large)).expect("first");
-    // Its streams are taken, and nothing is read from them.
+    // Its streams are taken and kept for a while, and nothing is read from them.
     let mut listener = server.listen(&name("/raw/1.0.0")).expect("first");
     tokio::spawn(async move {
-        let mut held = Vec::new();
         while let Some(stream) = listener.accept().await {
-            held.push(stream);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                drop(stream);
+            });
         }
     });
     let addresses = node.addresses().await;

@@ -53,7 +53,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "connections that break with requests at work",
         run: |_, _, address| broken(address).boxed(),
-        seen: |seen| Ok(format!("{} handlers stopped, {} cut off", seen.abandoned, seen.cut_off)),
+        seen: |seen| match seen.abandoned {
+            0 => Err("no handler was at work"),
+            stopped => Ok(format!("{stopped} handlers stopped, {} cut off", seen.cut_off)),
+        },
         is_for_quic: true,
     },
     Attack {
@@ -181,6 +184,8 @@ async fn broken(address: Multiaddr) {
         let Ok(mut stream) = peer.open(target, SLOW).await else { return };
         let asks: Vec<u8> = (1..100).flat_map(|id| native(REQUEST, id, &[], b"x")).collect();
         let _gone = write(&mut stream, &asks).await;
+        // Until they are at work.
+        Delay::new(LONG / 20).await;
     }
 }
 
