@@ -64,7 +64,8 @@ mod timer;
 mod transport;
 
 pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
-pub use api::client::{Call, Client, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo};
+pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
+pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};
 pub use api::pointsub::PointSub;
@@ -74,8 +75,8 @@ pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
 pub use node::gate::BehaviourEvent;
 pub use node::{
-    ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
-    Reachability, read_keypair,
+    ConnectError, Events, KeyError, Node, NodeBuilder, NodeCall, NodeError, NodeEvent, Path,
+    PeerInfo, Reachability, Shutdown, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;
@@ -89,6 +90,7 @@ pub use bytes::Bytes;
 pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
+#[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{
     Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, RetryPolicy,

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod coverage;
+pub mod fleet;
 pub mod fuzz;
 pub mod hunt;
 pub mod network;

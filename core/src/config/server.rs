@@ -60,7 +60,7 @@ options! {
     /// let config = ServerConfig::default();
     /// assert_eq!(config.read_timeout(), Duration::from_secs(30));
     /// assert_eq!(config.write_timeout(), Duration::from_secs(30));
-    /// assert_eq!(config.max_concurrent_requests(), 1000);
+    /// assert_eq!(config.max_concurrent_requests(), 32);
     /// assert_eq!(config.max_block_size(), 32 * 1024 * 1024);
     /// assert_eq!(config.buffer_pool_size(), 4 * 1024);
     /// assert_eq!(config.cleanup_interval(), Duration::from_secs(300));
@@ -68,7 +68,7 @@ options! {
     ///
     /// // A limit that is set is a ceiling, unless another one is.
     /// let config = config.with_max_concurrent_requests(50);
-    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (50, 50));
+    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (4, 50));
     ///
     /// let wrong = config.with_min_concurrent_requests(51).validate().unwrap_err();
     /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 51, allowed is 1 to 50");
@@ -118,8 +118,8 @@ options! {
         /// network that has none gets a first one for as long as there is any. Beyond it a native
         /// stream is told to go elsewhere, and others are reset. Default 16 384; 1 to 1 000 000.
         with_max_streams(max_streams: usize) = 16_384, 1, MOST;
-        /// How long the limit of concurrency is watched before each of its moves.
-        /// Default 1 s; 1 ms to 1 h.
+        /// How long the limit of concurrency is watched before each of its moves. A tenth of it with
+        /// [`LimitPolicy::QueueDelay`]. Default 1 s; 1 ms to 1 h.
         with_limit_window(limit_window: Duration) = Limit::WINDOW, MILLISECOND, HOUR;
     }
     related {
@@ -142,7 +142,8 @@ impl ServerConfig {
     /// the most that the limit ever becomes, unless
     /// [`with_concurrency_ceiling`](Self::with_concurrency_ceiling) says otherwise.
     ///
-    /// Default 1000, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
+    /// Default 32 with [`LimitPolicy::QueueDelay`], which finds out how many there can be, and 1000
+    /// with other rules, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
     /// pin the block of up to 64 KiB that it was read in, so that worst-case memory beside
     /// [`with_max_memory`](Self::with_max_memory) is 64 KiB times the limit.
     #[doc(alias = "max_concurrent_conns")]
@@ -155,11 +156,15 @@ impl ServerConfig {
     /// The value set by [`with_max_concurrent_requests`](Self::with_max_concurrent_requests).
     #[must_use]
     pub fn max_concurrent_requests(&self) -> usize {
-        let default = || Limit::INITIAL.min(self.concurrency_ceiling.unwrap_or(usize::MAX));
+        let default = || {
+            let ceiling = self.concurrency_ceiling.unwrap_or(usize::MAX);
+            self.limit_policy().initial().min(ceiling)
+        };
         self.max_concurrent_requests.unwrap_or_else(default)
     }
 
-    /// The least that the limit of concurrency ever becomes. Default 100, or
+    /// The least that the limit of concurrency ever becomes. Default 4 with
+    /// [`LimitPolicy::QueueDelay`] and 100 with other rules, or
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) if that is lower; 1 to
     /// `max_concurrent_requests`.
     #[doc(alias = "min_concurrent_conns")]
@@ -172,7 +177,7 @@ impl ServerConfig {
     /// The value set by [`with_min_concurrent_requests`](Self::with_min_concurrent_requests).
     #[must_use]
     pub fn min_concurrent_requests(&self) -> usize {
-        let default = || Limit::MIN.min(self.max_concurrent_requests());
+        let default = || self.limit_policy().min().min(self.max_concurrent_requests());
         self.min_concurrent_requests.unwrap_or_else(default)
     }
 
@@ -200,7 +205,8 @@ impl ServerConfig {
     }
 
     /// The rule by which the limit of concurrency moves. Default
-    /// [`LimitPolicy::LOAD_FACTOR`], the rule of the Go original.
+    /// [`LimitPolicy::QUEUE_DELAY`]; the rule of the Go original is
+    /// [`LimitPolicy::LOAD_FACTOR`], with its figures.
     #[must_use]
     pub fn with_limit_policy(mut self, limit_policy: LimitPolicy) -> Self {
         self.limit_policy = Some(limit_policy);

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod client;
+pub(crate) mod failover;
 pub mod go12;
 pub(crate) mod message;
 pub(crate) mod pointsub;

@@ -33,7 +33,7 @@ use crate::connection::activity::Activity;
 use crate::connection::handler::{Handler, Judged, ToHandler};
 use crate::connection::negotiation::{Names, WireName};
 use crate::peer;
-use crate::runtime::Executor;
+use crate::runtime::Runtime;
 use crate::timer::Timer;
 
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
@@ -59,8 +59,8 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    /// A behaviour for the peer `local`. The driver of each connection runs on `executor`, and so do
-    /// handlers that do not end at once.
+    /// A behaviour for the peer `local`. The driver of each connection runs on `runtime`, and so do
+    /// handlers that do not end at once. An [`Executor`](crate::Executor) is one.
     ///
     /// # Errors
     /// [`ConfigError`] if an option is outside its range.
@@ -68,21 +68,30 @@ impl Behaviour {
         local: PeerId,
         client: ClientConfig,
         server: ServerConfig,
-        executor: Executor,
+        runtime: impl Runtime,
+    ) -> Result<Self, ConfigError> {
+        Self::on(local, client, server, Clock::new(Arc::new(runtime)))
+    }
+
+    /// The same on the runtime of a clock.
+    pub(super) fn on(
+        local: PeerId,
+        client: ClientConfig,
+        server: ServerConfig,
+        clock: Clock,
     ) -> Result<Self, ConfigError> {
         client.validate()?;
         server.validate()?;
-        let clock = Clock::start();
         let network = Network::new(client.connect_timeout());
-        let server = ServerShared::new(server, local, clock, executor);
+        let server = ServerShared::new(server, local, clock.clone());
         Ok(Self {
-            client: ClientShared::new(client, local, clock),
+            client: ClientShared::new(client, local, clock.clone()),
             listening: server.names(),
             server,
-            clock,
-            timer: Timer::new(clock),
+            timer: Timer::new(clock.clone()),
             network,
-            network_timer: Timer::new(clock),
+            network_timer: Timer::new(clock.clone()),
+            clock,
             attempts: Attempts::default(),
             connects: Connects::default(),
             tickets: HashMap::new(),
@@ -248,13 +257,9 @@ impl Behaviour {
 
     /// What runs the streams of a new connection.
     fn handler(&self, peer: PeerId, address: &Multiaddr) -> Handler {
-        let activity = Arc::new(Activity::new(self.clock));
-        Handler::new(
-            (peer, origin(&peer, address)),
-            self.client.clone(),
-            self.server.clone(),
-            activity,
-        )
+        let activity = Arc::new(Activity::new(self.clock.clone()));
+        let whose = (peer, origin(&peer, address));
+        Handler::new(whose, self.client.clone(), self.server.clone(), activity)
     }
 
     /// The names that peers are told, two for each protocol.

@@ -16,15 +16,41 @@ use super::{ConnectError, NodeError};
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
-    Disconnect { peer: PeerId, done: oneshot::Sender<bool> },
-    AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
-    Listen { address: Multiaddr, done: Waiting },
-    Unlisten { address: Multiaddr, done: oneshot::Sender<bool> },
-    Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    Peers { done: oneshot::Sender<Vec<PeerInfo>> },
-    Shutdown { within: Duration, done: oneshot::Sender<()> },
+    Connect {
+        address: Multiaddr,
+        done: oneshot::Sender<Result<PeerId, ConnectError>>,
+    },
+    Disconnect {
+        peer: PeerId,
+        done: oneshot::Sender<bool>,
+    },
+    AddAddress {
+        peer: PeerId,
+        address: Multiaddr,
+        done: oneshot::Sender<()>,
+    },
+    Listen {
+        address: Multiaddr,
+        done: Waiting,
+    },
+    Unlisten {
+        address: Multiaddr,
+        done: oneshot::Sender<bool>,
+    },
+    Addresses {
+        done: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    ExternalAddresses {
+        done: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    Peers {
+        done: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    /// Answered with the number of connections that had to be cut.
+    Shutdown {
+        within: Duration,
+        done: oneshot::Sender<usize>,
+    },
 }
 
 impl EventLoop {

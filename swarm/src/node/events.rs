@@ -13,7 +13,7 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::ConnectionId;
 use parking_lot::Mutex;
 
-/// How many events wait for one who does not take them. The oldest is dropped for a further one.
+/// How many events wait for a stream of `Node::events` that nobody reads.
 const WAITING: usize = 1024;
 
 /// Something that has happened to a node: [`Node::events`](crate::Node::events).

@@ -3,6 +3,9 @@
 //! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
 //! tells what happens in the life of one seed, and `--hash` only what its trace comes to. With
 //! `--network`, the lives are those of the network machine.
+//!
+//! `--plant NAME` has a message between the planes go astray now and then, as a driver with a fault
+//! would: a property has to break then, and the command to fail.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,23 +13,29 @@ use std::time::Duration;
 use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
 use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
-use pointsub_tests::sim::{self, Options};
+use pointsub_tests::sim::{self, Options, Seam};
 
-const USAGE: &str =
-    "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
+const USAGE: &str = "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]";
 
 fn main() -> ExitCode {
     let (network, others): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|arg| arg == "--network");
-    match parse(others.into_iter()) {
-        Some((hunt, show)) if !network.is_empty() => run_networks(hunt, show),
-        Some((hunt, Show::Hunt)) => run(hunt),
-        Some((hunt, show)) => tell(hunt.seed, show),
-        None => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
-    }
+    let done = match parse(others.into_iter()) {
+        Some(asked) if !network.is_empty() => run_networks(asked),
+        Some(asked) => run(asked),
+        None => Err(USAGE.to_owned()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
+    })
+}
+
+/// What the command is to do.
+struct Asked {
+    hunt: Hunt,
+    show: Show,
+    plant: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,9 +45,9 @@ enum Show {
     Hash,
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
-    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None };
-    let (mut show, mut counted) = (Show::Hunt, false);
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Asked> {
+    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None, options: Options::default() };
+    let (mut show, mut counted, mut plant) = (Show::Hunt, false, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--timeline" => show = Show::Timeline,
@@ -49,45 +58,56 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
                 let minutes: f64 = args.next()?.parse().ok()?;
                 hunt.within = Some(Duration::try_from_secs_f64(60.0 * minutes).ok()?);
             }
+            "--plant" => plant = Some(args.next()?),
             _ => return None,
         }
     }
     if hunt.within.is_some() && !counted {
         hunt.seeds = u64::MAX;
     }
-    Some((hunt, show))
+    Some(Asked { hunt, show, plant })
 }
 
-fn run(hunt: Hunt) -> ExitCode {
+fn run(asked: Asked) -> Result<ExitCode, String> {
+    let Asked { mut hunt, show, plant } = asked;
+    if let Some(plant) = plant {
+        hunt.options.seam = Seam::Planted(plant.parse()?);
+    }
+    if show != Show::Hunt {
+        return Ok(tell(hunt, show));
+    }
     let hunted = hunt.run();
     print!("{hunted}");
     if let Some((seed, failure)) = &hunted.broken {
-        print!("{}", explain(*seed, failure));
-        return ExitCode::FAILURE;
+        print!("{}", explain(*seed, failure, hunt.options));
+        return Ok(ExitCode::FAILURE);
     }
-    if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_networks(hunt: Hunt, show: Show) -> ExitCode {
+fn run_networks(asked: Asked) -> Result<ExitCode, String> {
+    let Asked { hunt, show, plant } = asked;
+    let plant = plant.map(|plant| plant.parse()).transpose()?;
     if show == Show::Hunt {
-        let lives = network::live_all(hunt.seed, hunt.seeds);
+        let lives = network::live_all(hunt.seed, hunt.seeds, plant);
         print!("{lives}");
-        return if lives.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return Ok(if lives.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let life = network::live(hunt.seed, show == Show::Timeline);
+    let life = network::live_with(hunt.seed, show == Show::Timeline, plant);
     life.timeline.iter().for_each(|line| println!("{line}"));
     println!("seed {}: trace {:016x}", hunt.seed, life.hash);
-    match life.broken {
+    Ok(match life.broken {
         None => ExitCode::SUCCESS,
         Some(broken) => {
             println!("it breaks: {broken}");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
-fn tell(seed: u64, show: Show) -> ExitCode {
-    let options = Options { timeline: show == Show::Timeline, ..Options::default() };
+fn tell(hunt: Hunt, show: Show) -> ExitCode {
+    let seed = hunt.seed;
+    let options = Options { timeline: show == Show::Timeline, ..hunt.options };
     match sim::run(&Scenario::of_seed(seed), options) {
         Ok(life) => {
             life.timeline.iter().for_each(|note| println!("{note}"));

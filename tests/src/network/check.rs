@@ -104,6 +104,7 @@ impl Checker {
         if let Some((id, _)) = self.opens.first_key_value() {
             return Err(format!("no outcome: {id:?}"));
         }
+        world.relays.end()?;
         let sizes = world.net.sizes();
         if (sizes.races, sizes.waiting, sizes.dials) != (0, 0, 0) {
             return Err(format!("something is left over: {sizes:?}"));

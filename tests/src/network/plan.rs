@@ -91,6 +91,18 @@ pub(super) enum Op {
         at: usize,
         answer: Answer,
     },
+    /// The application wants a place at a peer, as at a relay.
+    WantRelay {
+        peer: usize,
+    },
+    ForgetRelay {
+        peer: usize,
+    },
+    /// The peer gives nobody a place, or does again.
+    Refuse {
+        peer: usize,
+        refuses: bool,
+    },
     Crowd {
         peer: usize,
     },
@@ -160,7 +172,7 @@ fn place(rng: &mut Rng, peer: usize) -> Place {
 /// One thing that happens, if its kind does.
 fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
     let (peer, at) = (rng.below(peers as u64) as usize, rng.below(places as u64) as usize);
-    let kind = rng.below(20);
+    let kind = rng.below(23);
     if kind > 6 && kinds >> kind & 1 == 0 {
         return None;
     }
@@ -180,6 +192,10 @@ fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
         16 => Op::Cut { peer, loud: rng.chance(50) },
         17 => Op::Restart { peer, at, loud: rng.chance(40) },
         18 => Op::Change { at, answer: place(rng, peer).answer },
-        _ => Op::Crowd { peer },
+        19 => Op::Crowd { peer },
+        20 => Op::WantRelay { peer },
+        21 if rng.chance(30) => Op::ForgetRelay { peer },
+        21 => Op::WantRelay { peer },
+        _ => Op::Refuse { peer, refuses: rng.chance(60) },
     })
 }

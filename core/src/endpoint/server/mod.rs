@@ -3,12 +3,14 @@
 mod admission;
 mod budget;
 mod groups;
+mod lifecycle;
 mod limit;
 mod memory;
 mod notice;
 mod origin;
 mod penalty;
 mod places;
+mod queue_delay;
 mod rate;
 mod raw;
 mod share;
@@ -16,6 +18,7 @@ mod stats;
 mod streams;
 
 pub use admission::{Admission, RegisterError};
+pub use lifecycle::{Lifecycle, Stopped};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use notice::Notice;
 pub use origin::{GroupId, Origin};

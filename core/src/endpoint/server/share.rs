@@ -16,13 +16,16 @@
 //! 6.5.2). It gets its part beyond the limit, up to the ceiling, whose places are shared by the same
 //! thresholds. All that is let in so is no more than the limit once more.
 //!
-//! *First places.* A flow that has none gets one for as long as there are places at all. Peer ids are
-//! free, and networks are not. So a peer that has none may not take what its network has no right to:
-//! one network with any number of peer ids leaves a ninth of the ceiling to the others.
+//! *First places.* A flow that has none gets one beyond the limit, while fewer flows than the limit have
+//! one: then others have more than their part. Where each has one already and the limit is reached,
+//! nobody has more than their part, and one more is refused: a thousand clients with a request each are
+//! as much work as one client with a thousand. Peer ids are free, and networks are not. So a peer that
+//! has none may not take what its network has no right to: one network with any number of peer ids
+//! leaves a ninth of the ceiling to the others.
 
 use super::origin::LEVELS;
 
-/// A flow may have this many times the places that are left after its next request.
+/// How many times as many places as are left one network, peer or protocol may have.
 pub(super) const MULTIPLE: usize = 8;
 
 /// The kinds of flows, in this order: the groups from the widest one on, the peer, the protocol.
@@ -74,14 +77,15 @@ impl Shares {
         if places.room == 0 {
             return false;
         }
-        let (groups, rest) = flows.split_at(PEER);
-        let has_none = |flows: &[Option<Flow>]| flows.iter().flatten().any(|flow| flow.has == 0);
-        let allowed = groups.iter().flatten().all(|group| group.is_fair(places.room));
-        let lacks = || {
-            let mut all = flows.iter().zip(self.busy);
-            all.any(|(flow, busy)| flow.is_some_and(|flow| flow.lacks(places.limit, busy)))
+        let limit = places.limit;
+        let any = |range: core::ops::Range<usize>, what: fn(&Flow, usize, usize) -> bool| {
+            let mut known = flows[range.clone()].iter().zip(&self.busy[range]);
+            known.any(|(flow, busy)| flow.is_some_and(|flow| what(&flow, limit, *busy)))
         };
-        has_none(groups) || allowed && has_none(rest) || lacks() && fair(places.room)
+        let allowed = flows[..PEER].iter().flatten().all(|group| group.is_fair(places.room));
+        any(0..PEER, Flow::is_first)
+            || allowed && any(PEER..KINDS, Flow::is_first)
+            || any(0..KINDS, Flow::lacks) && fair(places.room)
     }
 
     /// Flows take a place; each is what one had of them.
@@ -124,6 +128,11 @@ impl Flow {
     /// that is busy alone has a part as if there were another one.
     fn lacks(&self, limit: usize, busy: usize) -> bool {
         let flows = (busy + usize::from(self.has == 0)).max(2);
-        self.has.saturating_mul(flows) < limit
+        (self.has + 1).saturating_mul(flows) <= limit
+    }
+
+    /// Whether it has nothing, and an equal part of so many places is at least one.
+    fn is_first(&self, limit: usize, busy: usize) -> bool {
+        self.has == 0 && busy < limit
     }
 }

@@ -8,11 +8,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
-use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, Report};
+use parking_lot::{Mutex, RwLock};
+use pointsub_core::connection::{ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -25,8 +26,10 @@ pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
-use super::mailbox::{Command, Mailbox};
-use super::ticket::{OpenTicket, Wanted};
+use super::mailbox::Mailbox;
+use super::policy::Policies;
+use super::ticket::{OpenTicket, Opener, Wanted};
+use crate::api::message::Request;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
@@ -38,6 +41,8 @@ use crate::{notify, peer};
 pub(crate) struct ClientShared {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    /// Read at each call, written while the client is being built.
+    pub(super) policies: RwLock<Policies>,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) local: libp2p_identity::PeerId,
     /// Who answers instead of a network.
@@ -86,9 +91,10 @@ impl ClientShared {
         answers: Option<Local>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            policies: RwLock::default(),
+            deadlines: Deadlines::new(clock.clone()),
             clock,
             config: config.clone(),
-            deadlines: Deadlines::new(clock),
             local,
             answers,
             state: Mutex::new(State {
@@ -170,7 +176,8 @@ impl ClientShared {
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let place = Place::Dialled(self.clone(), dial, share);
+            let shared = self.clone();
+            let place = Place::new(self.clock.clone(), share, move || shared.hang_up(dial));
             let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));
@@ -204,9 +211,7 @@ impl ClientShared {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         for stream in streams {
-            state.command(stream, Command::Retire, &mut effects);
-            // From this moment on, not from when its driver has heard of it.
-            state.dispatcher.report(stream, Report::Retired, now);
+            state.dispatcher.retire(stream, now);
         }
         state.apply(self, &mut effects);
         drop(state);
@@ -220,15 +225,6 @@ impl ClientShared {
         let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
         drop(state);
         self.retire(streams);
-    }
-
-    /// A stream could not be opened.
-    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
-        let now = self.clock.now();
-        self.update(|state| match wanted {
-            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
-            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
-        });
     }
 
     pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
@@ -290,6 +286,18 @@ impl ClientShared {
         f(&mut self.state.lock().dispatcher)
     }
 
+    /// A request for whoever answers instead of a network, unless the client is closed.
+    pub(super) fn local_request(
+        &self,
+        protocol: ProtocolName,
+        body: Bytes,
+    ) -> Result<Request, SendError> {
+        match self.state.lock().dispatcher.is_drained() {
+            true => Err(SendError::Closed),
+            false => Ok(Request::new(self.local, protocol, body)),
+        }
+    }
+
     /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
     pub(crate) fn compresses_for(
         &self,
@@ -347,7 +355,7 @@ impl ClientShared {
         &self,
         stream: StreamId,
         in_flight: usize,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         cx: &Context<'_>,
     ) -> bool {
         let mut state = self.state.lock();
@@ -360,7 +368,7 @@ impl ClientShared {
         self: &Arc<Self>,
         stream: StreamId,
         machine: &mut ClientStream,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         now: Timestamp,
     ) {
         let mut effects = Effects::default();
@@ -423,27 +431,37 @@ impl ClientShared {
     }
 }
 
+impl Opener for ClientShared {
+    fn open_failed(self: Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
+    }
+}
+
 impl State {
     /// Carries out what the dispatcher decided.
     fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
+        let ticket = |wanted, peer, protocol, names| {
+            let timeout = shared.config.connect_timeout();
+            OpenTicket::new(shared.clone(), timeout, wanted, peer, protocol, names)
+        };
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
-                Directive::Start { stream, request, body, deadline } => {
-                    self.command(stream, Command::Start { request, body, deadline }, effects);
+                Directive::Command { stream, command } => {
+                    self.command(stream, command, effects);
                 }
-                Directive::Cancel { stream, request } => {
-                    self.command(stream, Command::Cancel { request }, effects);
-                }
-                Directive::Close { stream } => self.command(stream, Command::Close, effects),
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Dial { dial, peer, protocol } => {
                     let names = Names::raw(&protocol);
                     let wanted = Wanted::Raw(dial);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
@@ -489,7 +507,7 @@ impl State {
         effects.wake_swarm = true;
     }
 
-    fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
+    fn command(&mut self, stream: StreamId, command: StreamCommand, effects: &mut Effects) {
         let mailbox = self.mailboxes.get_mut(stream);
         effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
     }

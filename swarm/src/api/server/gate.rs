@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use pointsub_core::Status;
@@ -152,11 +151,11 @@ impl ServerShared {
         if self.watches_raws.swap(true, Ordering::Relaxed) {
             return;
         }
-        let shared = Arc::downgrade(self);
-        (self.executor)(
+        let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
+        self.clock.spawn(
             async move {
                 loop {
-                    Delay::new(idle / LOOKS).await;
+                    clock.sleep(idle / LOOKS).await;
                     let Some(shared) = shared.upgrade() else { return };
                     shared.end_idle_raws();
                 }

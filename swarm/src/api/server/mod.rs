@@ -1,6 +1,7 @@
 //! The server's handle: usable from any task, clones share everything.
 
 pub(crate) mod error;
+pub(crate) mod error_log;
 mod fair;
 pub(crate) mod gate;
 pub(crate) mod handler;
@@ -19,9 +20,9 @@ pub use self::error::{BoxError, HandlerError};
 pub use self::handler::{Handler, Spawned};
 pub use self::listen::Listener;
 use self::shared::ServerShared;
-pub use self::shared::Stopped;
 use super::admission::Admission;
 use super::stream_info::StreamInfo;
+pub use pointsub_core::endpoint::Stopped;
 
 /// Serves protocols. Cheap to clone; clones share handlers, limits and counters.
 #[derive(Clone)]
@@ -102,7 +103,7 @@ impl Server {
     #[doc(alias = "connections_info")]
     #[must_use]
     pub fn streams(&self) -> Vec<StreamInfo> {
-        let clock = self.shared.clock;
+        let clock = &self.shared.clock;
         let infos = self.shared.state.lock().admission.streams(clock.now());
         infos.into_iter().map(|info| StreamInfo::new(info, clock)).collect()
     }
