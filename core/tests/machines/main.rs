@@ -43,6 +43,7 @@ mod server_drain;
 mod server_lifecycle;
 mod server_limits;
 mod server_memory;
+mod server_origins;
 mod server_penalty;
 mod server_placement;
 mod server_places;

@@ -157,7 +157,7 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 19] = [
+const SHOWN: [(&str, &str, &str); 22] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
@@ -169,6 +169,9 @@ const SHOWN: [(&str, &str, &str); 19] = [
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
     ("max_streams_per_connection", E2E_LIMITS, "a_native_stream_too_many_is_drained"),
     ("max_raw_streams", PLACES, "raw_streams_share_a_limit_of_their_own"),
+    ("max_streams", ORIGINS, "streams_of_all_kinds_share_a_limit"),
+    ("max_handler_time", ADMISSION, "a_handler_ends_after_the_longest_time"),
+    ("max_raw_idle", ADMISSION, "a_raw_stream_that_is_idle_for_too_long_ends"),
     ("limit_window", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("limit_policy", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("max_concurrent_requests", LIMITS, "a_configured_limit_is_a_ceiling"),
@@ -184,6 +187,8 @@ const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
 const PLACES: &str = include_str!("server_places.rs");
 const MEMORY: &str = include_str!("server_memory.rs");
+const ORIGINS: &str = include_str!("server_origins.rs");
+const ADMISSION: &str = include_str!("../../../tests/tests/e2e/admission.rs");
 const HANDLERS: &str = include_str!("../../../tests/tests/e2e/handlers.rs");
 const BODIES: &str = include_str!("../../../tests/tests/e2e/bodies.rs");
 const E2E_LIMITS: &str = include_str!("../../../tests/tests/e2e/limits.rs");
