@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub(super) memory: usize,
     /// It has answered what it was asked, and nothing is on its way in or out.
     pub(super) idle: bool,
+    /// It was told to end in favour of another one.
+    pub(super) displaced: bool,
 }
 
 /// What a peer has of everything, over all its streams.
@@ -88,6 +90,7 @@ impl Connections {
             in_flight: 0,
             memory: 0,
             idle: false,
+            displaced: false,
         })
     }
 
@@ -96,7 +99,9 @@ impl Connections {
         &mut self,
         among: impl IntoIterator<Item = StreamKey>,
     ) -> Option<(StreamKey, &mut Connection)> {
-        let since = |key| self.open.get(key).filter(|c| c.idle).map(|c| (c.last_active, key));
+        let since = |key| {
+            self.open.get(key).filter(|c| c.idle && !c.displaced).map(|c| (c.last_active, key))
+        };
         let (_, key) = among.into_iter().filter_map(since).min()?;
         Some((key, self.open.get_mut(key)?))
     }
