@@ -1,6 +1,7 @@
 //! Tests of the core that need more than one of its parts: the simulator and the bodies of the
 //! fuzz targets.
 
+pub mod calls_sim;
 pub mod check;
 pub mod coverage;
 pub mod fleet;

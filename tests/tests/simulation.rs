@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use pointsub_tests::calls_sim::{self, Met, Planted};
 use pointsub_tests::coverage::Situation;
 use pointsub_tests::network;
 use pointsub_tests::scenario::{Fault, LinkPlan, Op, Scenario, ServerPlan, shrink, source};
@@ -37,6 +38,39 @@ fn every_life_keeps_every_promise() {
 fn every_network_keeps_every_promise() {
     let lives = network::live_all(from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 300), None);
     assert!(lives.is_good(), "{lives}");
+}
+
+#[test]
+fn all_calls_keep_every_promise() {
+    let (first, seeds) = (from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 300));
+    let mut met = Met::default();
+    for seed in first..first + seeds {
+        match calls_sim::live(seed, None) {
+            Ok(life) => met = met.and(life),
+            Err(broken) => panic!("seed {seed}: {broken}"),
+        }
+    }
+    println!("{met:?}");
+    let Met { ok, failed, cancelled, messages, long, waited, expired, refused } = met;
+    let all = [ok, failed, cancelled, messages, long, waited, expired, refused];
+    assert!(seeds < 100 || all.iter().all(|met| *met > 0), "{met:?}");
+}
+
+#[test]
+fn equal_seeds_give_equal_calls() {
+    for seed in 0..20 {
+        assert_eq!(calls_sim::live(seed, None), calls_sim::live(seed, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn faults_in_calls_are_found() {
+    sim::keep_panics_quiet();
+    for fault in Planted::ALL {
+        let found = (0..1000).find(|seed| calls_sim::live(*seed, Some(fault)).is_err());
+        assert!(found.is_some(), "{fault:?} is not found in a thousand lives");
+        println!("{fault:?}: seed {}", found.unwrap_or_default());
+    }
 }
 
 #[test]

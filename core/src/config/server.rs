@@ -89,6 +89,11 @@ options! {
         /// The most requests in flight on one native stream, announced to the peer; what comes
         /// beyond is answered `busy`. Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
+        /// The most calls on one native stream that have not ended, announced to the peer; what comes
+        /// beyond is answered `busy`. With 0, calls are answered `not implemented`. Default 1024; 0 to
+        /// 65 536. Worst-case memory: half of `max_memory_per_stream` for the messages of all calls of
+        /// a stream, and 8 KiB for each call whatever that says.
+        with_max_calls(max_calls: usize) = 1024, 0, 65_536;
         /// The most streams that one connection may have open at us. For one more, the one that has
         /// been idle for the longest time is closed; if each is at work, or has not been used yet,
         /// the new one is refused. Yamux ends a connection with more than 512 streams of both sides

@@ -2,7 +2,8 @@
 //!
 //! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
 //! tells what happens in the life of one seed, and `--hash` only what its trace comes to. With
-//! `--network`, the lives are those of the network machine.
+//! `--network`, the lives are those of the network machine, with `--calls` those of two tables of calls,
+//! and of each fault that is planted in them.
 //!
 //! `--plant NAME` has a message between the planes go astray now and then, as a driver with a fault
 //! would: a property has to break then, and the command to fail.
@@ -10,17 +11,20 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pointsub_tests::calls_sim::{self, Met, Planted};
 use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
 use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
 use pointsub_tests::sim::{self, Options, Seam};
 
-const USAGE: &str = "simulate [--network] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]";
+const USAGE: &str = "simulate [--network | --calls] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]";
 
 fn main() -> ExitCode {
     let (network, others): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|arg| arg == "--network");
+    let (calls, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|arg| arg == "--calls");
     let done = match parse(others.into_iter()) {
+        Some(asked) if !calls.is_empty() => Ok(run_calls(asked.hunt)),
         Some(asked) if !network.is_empty() => run_networks(asked),
         Some(asked) => run(asked),
         None => Err(USAGE.to_owned()),
@@ -103,6 +107,29 @@ fn run_networks(asked: Asked) -> Result<ExitCode, String> {
             ExitCode::FAILURE
         }
     })
+}
+
+fn run_calls(hunt: Hunt) -> ExitCode {
+    let mut met = Met::default();
+    for seed in hunt.seed..hunt.seed + hunt.seeds {
+        match calls_sim::live(seed, None) {
+            Ok(life) => met = met.and(life),
+            Err(broken) => {
+                println!("seed {seed} breaks: {broken}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} lives: {met:?}", hunt.seeds);
+    sim::keep_panics_quiet();
+    for fault in Planted::ALL {
+        let found = (0..1000).find(|seed| calls_sim::live(*seed, Some(fault)).is_err());
+        println!("{fault:?} is found with seed {found:?}");
+        if found.is_none() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn tell(hunt: Hunt, show: Show) -> ExitCode {
