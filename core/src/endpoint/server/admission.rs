@@ -215,8 +215,8 @@ impl Admission {
     /// its first request, which may be on its way.
     pub fn make_room(&mut self, among: impl IntoIterator<Item = StreamKey>) -> Option<StreamKey> {
         let (key, connection) = self.connections.longest_idle(among)?;
-        // It is not chosen again while it ends.
-        connection.idle = false;
+        // It is not chosen again while it ends, even if it reports before it hears of it.
+        connection.displaced = true;
         self.counters.displaced += 1;
         Some(key)
     }

@@ -43,6 +43,8 @@ pub(super) struct Connection {
     pub(super) idle: bool,
     /// It has a place among all streams.
     pub(super) placed: bool,
+    /// It was told to end in favour of another one.
+    pub(super) displaced: bool,
 }
 
 /// What somebody has of everything, over all streams.
@@ -150,6 +152,7 @@ impl Connections {
             waiting: 0,
             idle: false,
             placed: false,
+            displaced: false,
         })
     }
 
@@ -248,7 +251,9 @@ impl Connections {
         &mut self,
         among: impl IntoIterator<Item = StreamKey>,
     ) -> Option<(StreamKey, &mut Connection)> {
-        let since = |key| self.open.get(key).filter(|c| c.idle).map(|c| (c.last_active, key));
+        let since = |key| {
+            self.open.get(key).filter(|c| c.idle && !c.displaced).map(|c| (c.last_active, key))
+        };
         let (_, key) = among.into_iter().filter_map(since).min()?;
         Some((key, self.open.get_mut(key)?))
     }
