@@ -165,8 +165,7 @@ impl ServerDriver {
         argument: Payload,
         remaining: Option<Duration>,
     ) -> Option<Result<Body, Status>> {
-        let extras = self.machine.take_extras(call).unwrap_or_default();
-        let Some(terms) = extras.call.clone() else {
+        let Some(extras) = self.machine.take_extras(call) else {
             let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
             return Some(Err(status));
         };
@@ -174,6 +173,7 @@ impl ServerDriver {
             Ok(argument) => argument,
             Err(error) => return Some(Err(Status::new(StatusCode::BadRequest, error.to_string()))),
         };
+        let terms = extras.call.clone();
         let channel = Channel::new(WINDOW);
         channel.grant(terms.credit, terms.silent);
         self.calls.get_or_insert_default().begin(call, &channel, terms);

@@ -134,7 +134,7 @@ pub(crate) fn begin(
     texts: bool,
 ) -> BoxFuture<'static, Result<Body, Status>> {
     let RequestExtras { method, metadata, call } = extras;
-    let resume = call.and_then(|call| call.resume);
+    let resume = call.resume;
     let sender = CallSender::new(channel.clone(), true);
     let receiver = CallReceiver::new(channel.clone(), true);
     let (who, what) = (peer, protocol.clone());
