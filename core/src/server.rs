@@ -211,7 +211,7 @@ impl Server {
         now: Timestamp,
     ) -> StreamId {
         self.now = self.now.max(now);
-        let mut machine = ServerStream::new(format, &self.config, self.now);
+        let mut machine = ServerStream::new(format, &self.config, self.now).without_calls();
         let origin = origin.into();
         let (key, verdict) = self.admission.open(origin, protocol, format, true, self.now);
         machine.handle_verdict(verdict, self.now);

@@ -4,6 +4,7 @@
 mod buffers;
 mod calls;
 mod calls_hostile;
+mod calls_streams;
 mod client;
 mod client_answers;
 mod client_batches;

@@ -163,7 +163,7 @@ const SHOWN: [(&str, &str, &str); 22] = [
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
     ("max_block_size", CONFIG, "options_of_single_streams_do_something"),
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
-    ("max_calls", REFUSALS, "calls_are_not_implemented_where_there_may_be_none"),
+    ("max_calls", STREAMS, "a_stream_takes_as_many_calls_as_it_may"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
@@ -181,7 +181,7 @@ const SHOWN: [(&str, &str, &str); 22] = [
     ("max_memory_per_peer", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_stream", MEMORY, "a_large_request_that_does_not_fit_is_refused_on_sight"),
 ];
-const REFUSALS: &str = include_str!("server_refusals.rs");
+const STREAMS: &str = include_str!("calls_streams.rs");
 const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");

@@ -169,8 +169,7 @@ impl ServerDriver {
         argument: Payload,
         remaining: Option<Duration>,
     ) -> Option<Answer> {
-        let extras = self.machine.take_extras(call).unwrap_or_default();
-        let Some(terms) = extras.call.clone() else {
+        let Some(extras) = self.machine.take_extras(call) else {
             let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
             return Some(Err(status.into()));
         };
@@ -182,6 +181,7 @@ impl ServerDriver {
                 return Some(Err(Failure::Malformed { len, status }));
             }
         };
+        let terms = extras.call.clone();
         let channel = Channel::new(WINDOW);
         channel.grant(terms.credit, terms.silent);
         self.calls.get_or_insert_default().begin(call, &channel, terms);

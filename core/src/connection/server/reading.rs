@@ -5,14 +5,11 @@ use core::time::Duration;
 
 use super::calls::Stop;
 use super::stream::{ServerStream, ServerStreamEvent};
-use super::streaming::RequestExtras;
 use crate::endpoint::{Offence, busy};
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::compress::Payload;
-use crate::wire::{
-    Flags, Format, Frame, FrameError, HeadReader, Kind, Metadata, Method, Room, tag,
-};
+use crate::wire::{Flags, Format, Frame, FrameError, HeadReader, Kind, Room, tag};
 
 /// A refused request costs its peer no more than one of this size, which may be a mistake.
 const MOST_PRICED: usize = 64 * 1024;
@@ -112,27 +109,16 @@ impl ServerStream {
             return self.take_opening(frame);
         }
         let (mut timeout, mut original, mut unknown) = (None, None, flags.unsupported());
-        let mut method = None;
-        let mut has_extras = false;
         for field in HeadReader::new(&frame.head) {
             let field = field?;
             match field.tag {
                 tag::TIMEOUT => timeout = Some(field.u32()?),
                 tag::SIZE => original = Some(field.u32()?),
-                tag::METHOD => {
-                    (method, has_extras) = (Some(Method::read(field.value)), true);
-                }
-                tag::META => has_extras = true,
                 _ => unknown |= !field.ignorable(),
             }
         }
         if flags.contains(Flags::COMPRESSED) != original.is_some() {
             return Err(FrameError::Field { tag: tag::SIZE });
-        }
-        let malformed = has_extras && matches!(method, Some(None));
-        if has_extras && !malformed && !unknown {
-            let (method, metadata) = (method.flatten(), Metadata::read(&frame.head));
-            self.keep_extras(id, RequestExtras { method, metadata, call: None });
         }
         let payload = Payload { bytes: frame.body, original };
         // The caller's time counts from when the request came, however long it waited here.
@@ -141,8 +127,6 @@ impl ServerStream {
             return Ok(self.refuse_denied(id));
         } else if unknown {
             Some(Status::new(StatusCode::Unimplemented, ""))
-        } else if malformed {
-            Some(Status::new(StatusCode::BadRequest, "a method that is none"))
         } else {
             self.refusal(&payload, deadline)
         };
@@ -156,7 +140,6 @@ impl ServerStream {
                 StatusCode::Busy => self.exchange.events.refuse_busy(),
                 _ => self.exchange.events.refuse(),
             }
-            self.drop_extras(id);
             self.answer_failed(id, &status, Delivery::NotProcessed);
             return Ok(None);
         }

@@ -91,10 +91,7 @@ pub struct ServerStream {
 
 /// What a server understands beside requests.
 fn features(config: &ServerConfig) -> Features {
-    match config.max_calls {
-        0 => Features::METHODS,
-        _ => Features(Features::METHODS.0 | Features::CALLS.0),
-    }
+    if config.max_calls > 0 { Features::CALLS } else { Features::default() }
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.

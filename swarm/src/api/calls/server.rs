@@ -136,7 +136,7 @@ pub(crate) fn begin(
     log: Arc<ErrorLog>,
 ) -> BoxFuture<'static, Answer> {
     let RequestExtras { method, metadata, call } = extras;
-    let resume = call.and_then(|call| call.resume);
+    let resume = call.resume;
     let sender = CallSender::new(channel.clone(), true);
     let receiver = CallReceiver::new(channel.clone(), true);
     let (who, what) = (peer, protocol.clone());

@@ -278,6 +278,9 @@ impl ServerShared {
             _ => None,
         };
         let served = handler.is_some();
+        if handler.as_ref().is_none_or(|handler| handler.calls().is_none()) {
+            machine = machine.without_calls();
+        }
         let (key, verdict) = state.admission.open(origin, protocol, format, served, now);
         if served {
             state.mailboxes.insert(key, mailbox.clone());
