@@ -491,6 +491,8 @@ fn worst_case() -> String {
     }
     let _ok = writeln!(text, "| all | | {} | |", mib(sum));
     text
+}
+
 /// What a limit is about, by where it is.
 const AREAS: [(&str, &[&str]); 8] = [
     ("Messages on the wire", &["core/src/wire/", "core/src/id.rs"]),
@@ -538,31 +540,15 @@ fn page() -> String {
     );
     text.push_str(&worst_case());
     text.push_str(
-        "\nA connection whose peer stops in the middle holds two buffers of 64 KiB, with Noise four, beside \
-         what libp2p holds; one at rest, none. A thread keeps two of them spare. What lies unread on a \
-         connection is up to 128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Over QUIC \
-         nothing limits that for all connections together but their number and how many one network may \
-         have. \
-         Buffers of large bodies that are used again are up to an eighth larger than these; 32 MiB of them \
-         wait for that, while a stream is open. To compress answers takes some 300 KiB for each core and \
-         each thread, however many wait for it. A client holds the bodies that its callers gave it, and \
-         `max_block_size` for each stream on which an answer arrives.\n",
-         ## Memory at worst\n\n\
-         A server holds `max_memory + streams × (64 KiB + 16 KiB + buffer_pool_size) + \
-         concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
-         first part for one of them; with the defaults that is 1 GiB, 84 KiB for each stream, and \
-         625 MiB if 10 000 requests are at work and each pins the block that it was read in.\n\n\
-         To this come:\n\n\
+        "\nTo this come:\n\n\
          * for a connection whose peer stops in the middle of a record, two buffers of 64 KiB, or four \
          with Noise, beside what libp2p holds; an idle connection has none, and each thread keeps two;\n\
-         * for a connection with a hostile peer, unread bytes: up to 128 MiB over QUIC, and 132 MiB over \
-         Yamux;\n\
+         * for a connection over QUIC with a hostile peer, up to 128 MiB of unread bytes;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
          * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
          A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
-         an answer arrives.\n\n\
-         A hostile peer reaches its own part of this. Then it is refused.\n",
+         an answer arrives.\n",
     );
     for (title, file) in [
         ("The server's options", "core/src/config/server.rs"),
