@@ -575,12 +575,12 @@ fn page() -> String {
          * for a connection with a hostile peer, unread bytes: up to 128 MiB over QUIC, and 132 MiB over \
          Yamux; over QUIC nothing limits that for all connections together but their number and how many \
          one network may have;\n\
+         * for a connection over QUIC with a hostile peer, up to 128 MiB of unread bytes;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
          * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
          A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
-         an answer arrives.\n\n\
-         A hostile peer reaches its own part of this. Then it is refused.\n",
+         an answer arrives.\n",
     );
     for (title, file) in [
         ("The server's options", "core/src/config/server.rs"),
