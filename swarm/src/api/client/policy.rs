@@ -83,7 +83,7 @@ impl Policy {
     }
 
     /// The strategy that chooses among the servers of [`send_closest`](crate::Client::send_closest). Default:
-    /// [`Weighted`](crate::closest::Weighted). It may use the client: no lock is held while it is asked.
+    /// [`NearFirst`](crate::closest::NearFirst). It may use the client: no lock is held while it is asked.
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategy = Some(Arc::new(strategy));
         self
