@@ -103,7 +103,7 @@ impl Headers {
         let sent = if self.kind() == DATA { self.length() as usize } else { 0 };
         if flags == 0 {
             return if sent > 0 {
-                say(Said::Sent(stream, sent))
+                say(Said::Sent(stream, sent));
             };
         }
         let meanings = [
