@@ -98,8 +98,8 @@ pub use pointsub_core::{
 /// How a server is chosen among several: [`Client::send_closest`].
 pub mod closest {
     pub use pointsub_core::endpoint::closest::{
-        AddNodeError, Candidate, Choices, Distance, MAX_NODES, Node, PeakEwma, Point, Strategy,
-        Weighted, XorOrder,
+        AddNodeError, Candidate, Choices, Distance, MAX_NODES, NearFirst, Node, PeakEwma, Point,
+        Rendezvous, Strategy, Weighted, XorOrder,
     };
 }
 

@@ -47,7 +47,7 @@ options! {
     /// let config = ServerConfig::default();
     /// assert_eq!(config.read_timeout(), Duration::from_secs(30));
     /// assert_eq!(config.write_timeout(), Duration::from_secs(30));
-    /// assert_eq!(config.max_concurrent_conns(), 32);
+    /// assert_eq!(config.max_concurrent_conns(), 1000);
     /// assert_eq!(config.max_block_size(), 32 * 1024 * 1024);
     /// assert_eq!(config.buffer_pool_size(), 4 * 1024);
     /// assert_eq!(config.cleanup_interval(), Duration::from_secs(300));
@@ -123,8 +123,7 @@ impl ServerConfig {
     /// the most that the limit ever becomes, unless
     /// [`with_concurrency_ceiling`](Self::with_concurrency_ceiling) says otherwise.
     ///
-    /// Default 32 with [`LimitPolicy::QueueDelay`], which finds out how many there can be, and 1000
-    /// with other rules, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
+    /// Default 1000, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
     /// pin the block of up to 64 KiB that it was read in, so that worst-case memory beside
     /// [`with_max_memory`](Self::with_max_memory) is 64 KiB times the limit.
     #[must_use]
@@ -136,10 +135,7 @@ impl ServerConfig {
     /// The value set by [`with_max_concurrent_conns`](Self::with_max_concurrent_conns).
     #[must_use]
     pub fn max_concurrent_conns(&self) -> usize {
-        let default = || {
-            let ceiling = self.concurrency_ceiling.unwrap_or(usize::MAX);
-            self.limit_policy().initial().min(ceiling)
-        };
+        let default = || Limit::INITIAL.min(self.concurrency_ceiling.unwrap_or(usize::MAX));
         self.max_concurrent_conns.unwrap_or_else(default)
     }
 

@@ -28,9 +28,9 @@ fn every_option_has_its_default() {
     assert_eq!(c.write_timeout(), Duration::from_secs(30));
     assert_eq!(c.cleanup_interval(), Duration::from_secs(300));
     assert_eq!(c.max_concurrent_conns(), 1000);
-    assert_eq!(c.min_concurrent_conns(), 100);
+    assert_eq!(c.min_concurrent_conns(), 4);
     assert_eq!(c.concurrency_ceiling(), 10_000);
-    assert_eq!(c.limit_policy(), LimitPolicy::LoadFactor { max_load: 800 });
+    assert_eq!(c.limit_policy(), LimitPolicy::QueueDelay { queue: 8 });
     assert_eq!(c.limit_window(), Duration::from_secs(1));
     assert_eq!(c.max_block_size(), 32 * MIB);
     assert_eq!(c.buffer_pool_size(), 4096);
@@ -52,11 +52,16 @@ fn limits_of_concurrency_follow_each_other() {
         assert_eq!(c.validate(), Ok(()));
         (c.min_concurrent_conns(), c.max_concurrent_conns(), c.concurrency_ceiling())
     };
-    assert_eq!(limits(config().with_max_concurrent_conns(50)), (50, 50, 50));
-    assert_eq!(limits(config().with_max_concurrent_conns(5000)), (100, 5000, 5000));
-    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (100, 1000, 20_000));
-    assert_eq!(limits(config().with_concurrency_ceiling(70)), (70, 70, 70));
+    assert_eq!(limits(config().with_max_concurrent_conns(50)), (4, 50, 50));
+    assert_eq!(limits(config().with_max_concurrent_conns(3)), (3, 3, 3));
+    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (4, 1000, 20_000));
+    assert_eq!(limits(config().with_concurrency_ceiling(20)), (4, 20, 20));
     assert_eq!(limits(config().with_min_concurrent_conns(3)), (3, 1000, 10_000));
+    let seed = || config().with_limit_policy(LimitPolicy::LOAD_FACTOR);
+    assert_eq!(limits(seed()), (100, 1000, 10_000));
+    assert_eq!(limits(seed().with_max_concurrent_conns(50)), (50, 50, 50));
+    assert_eq!(limits(seed().with_max_concurrent_conns(5000)), (100, 5000, 5000));
+    assert_eq!(limits(seed().with_concurrency_ceiling(70)), (70, 70, 70));
     assert_eq!(limits(config().with_limit_policy(LimitPolicy::Fixed)), (100, 1000, 1000));
     let all = config().with_min_concurrent_conns(3).with_max_concurrent_conns(7);
     assert_eq!(limits(all.with_concurrency_ceiling(9)), (3, 7, 9));

@@ -38,7 +38,7 @@ impl<R: Runtime> NodeBuilder<R> {
     }
 
     /// The strategy that chooses among the servers of [`send_closest`](Client::send_closest). Default:
-    /// [`Weighted`](crate::closest::Weighted). It may use the client: no lock is held while it is asked.
+    /// [`NearFirst`](crate::closest::NearFirst). It may use the client: no lock is held while it is asked.
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.policies.strategy = Some(Arc::new(strategy));
         self
