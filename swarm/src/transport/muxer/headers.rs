@@ -102,9 +102,10 @@ impl Headers {
         }
         let sent = if self.kind() == DATA { self.length() as usize } else { 0 };
         if flags == 0 {
-            return if sent > 0 {
+            if sent > 0 {
                 say(Said::Sent(stream, sent));
-            };
+            }
+            return;
         }
         let meanings = [
             (SYN, Said::Opened(stream)),
