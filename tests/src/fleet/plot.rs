@@ -6,7 +6,9 @@ use super::{Report, Second};
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 300.0;
-const LINES: [(&str, &str, fn(&Second) -> u64); 3] = [
+type Value = fn(&Second) -> u64;
+
+const LINES: [(&str, &str, Value); 3] = [
     ("calls", "#888", |second| second.calls),
     ("answered in time", "#080", |second| second.good),
     ("requests at servers", "#c00", |second| second.arrivals),

@@ -312,7 +312,7 @@ impl World {
     }
 
     /// An order on its way to the driver, which may mistake it: a planted fault.
-    fn deliver(&mut self, order: Order<u32>) -> Order<u32> {
+    fn deliver(&self, order: Order<u32>) -> Order<u32> {
         let Order::Connection(peer, key, act @ Act::Open { .. }) = order else { return order };
         let number = self.number(&peer);
         let retired = self.connections.iter().find(|(_, one)| one.peer == number && one.retired);

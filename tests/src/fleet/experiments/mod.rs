@@ -37,8 +37,11 @@ impl Default for Options {
     }
 }
 
+/// Runs one and tells its figures.
+pub type Experiment = fn(&Options) -> Table;
+
 /// All experiments by name.
-pub const ALL: [(&str, fn(&Options) -> Table); 14] = [
+pub const ALL: [(&str, Experiment); 14] = [
     ("load", overload::load),
     ("limit", overload::limit),
     ("metastable", overload::metastable),
