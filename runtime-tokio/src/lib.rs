@@ -47,6 +47,7 @@
 use std::io;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
@@ -59,6 +60,8 @@ pub use pointsub_swarm::*;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod exclusive;
+mod interfaces;
+mod keep_alive;
 mod names;
 pub mod quic;
 
@@ -76,6 +79,10 @@ pub struct Tokio;
 impl Runtime for Tokio {
     fn spawn(future: BoxFuture<'static, ()>) {
         tokio::spawn(future);
+    }
+
+    fn interface_changes() -> BoxStream<'static, ()> {
+        interfaces::changes()
     }
 
     fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
@@ -145,6 +152,7 @@ fn tcp_and_quic(
 > {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
+    let tcp = tcp.map(|stream, _| keep_alive::keep_alive(stream));
     let tcp = security.establish(tcp);
     let quic = with_driver(quic::Transport::with_security(security)?);
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()))

@@ -59,6 +59,7 @@ mod compress;
 mod connection;
 mod node;
 mod peer;
+mod random;
 mod runtime;
 mod timer;
 mod transport;
@@ -72,8 +73,9 @@ pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned
 pub use api::stream_info::ConnectionInfo;
 pub use node::behaviour::Behaviour;
 pub use node::{
-    ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
-    Reachability, read_keypair,
+    AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
+    NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability, TransportKind,
+    Tried, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;

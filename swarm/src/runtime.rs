@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_identity::PeerId;
@@ -22,6 +24,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// if not. A runtime that runs wherever it is called keeps the default, `true`.
     fn is_running() -> bool {
         true
+    }
+
+    /// Tells each time that the system reports something new of a network interface. Whoever cannot tell
+    /// keeps the default, which never does: then [`Node::network_changed`](crate::Node::network_changed)
+    /// is for the application to call.
+    fn interface_changes() -> BoxStream<'static, ()> {
+        futures::stream::pending().boxed()
     }
 
     /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:

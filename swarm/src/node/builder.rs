@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::channel::mpsc;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::{Boxed, MemoryTransport};
@@ -19,7 +20,10 @@ use super::event_loop::{Life, Parts};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
+use super::options::Keeping;
 use super::policy::Policies;
+use super::stored::key_file::KeyFileError;
+use super::watch::Watch;
 use super::{Inner, Node};
 use crate::RelayConfig;
 use crate::runtime::Runtime;
@@ -53,6 +57,7 @@ pub struct NodeBuilder<R> {
     dialects: Dialects,
     in_memory: bool,
     pub(super) policies: Policies,
+    pub(super) keeping: Keeping,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -66,6 +71,9 @@ pub enum NodeError {
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
     Transport(#[from] std::io::Error),
+    /// The file with the node's identity cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A node runs on the runtime in which it is built, and there is none here.
     #[error("a node has to be built inside of its runtime, and none is running here")]
     NoRuntime,
@@ -103,12 +111,13 @@ impl<R: Runtime> NodeBuilder<R> {
             dialects: Dialects::default(),
             in_memory: false,
             policies: Policies::default(),
+            keeping: Keeping::default(),
             runtime: PhantomData,
         }
     }
 
     /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start. A key that
-    /// is kept in a file is read with [`read_keypair`](crate::read_keypair).
+    /// is kept in a file is for [`key_file`](Self::key_file).
     pub fn keypair(mut self, keypair: Keypair) -> Self {
         self.keypair = Some(keypair);
         self
@@ -231,7 +240,7 @@ impl<R: Runtime> NodeBuilder<R> {
         if !R::is_running() {
             return Err(NodeError::NoRuntime);
         }
-        let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
+        let keypair = self.keeping.keypair(self.keypair)?;
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
         let executor: crate::Executor = Arc::new(|future| R::spawn(future));
@@ -259,7 +268,13 @@ impl<R: Runtime> NodeBuilder<R> {
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let listeners = Listeners::default();
-        let mut life = Box::new(Life::new(swarm, inbox, listeners.clone()));
+        let interfaces = match self.in_memory {
+            true => futures::stream::pending().boxed(),
+            false => R::interface_changes(),
+        };
+        let watch = Watch::new(interfaces);
+        let mut life = Box::new(Life::new(swarm, inbox, listeners.clone(), watch, self.keeping));
+        life.load_addresses();
         life.listen(self.listen).await?;
         R::spawn(Box::pin(life.run()));
         let inner = Inner { peer, client, server, commands, listeners, connect_timeout };

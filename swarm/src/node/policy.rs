@@ -1,7 +1,10 @@
 //! Rules of the application's own, which are set when a client is made.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use pointsub_core::ProtocolName;
 use pointsub_core::endpoint::RetryPolicy;
 use pointsub_core::endpoint::closest::Strategy;
 
@@ -15,6 +18,7 @@ use crate::runtime::Runtime;
 pub(super) struct Policies {
     retry: Option<Arc<dyn RetryPolicy>>,
     strategy: Option<Arc<dyn Strategy>>,
+    answer_times: HashMap<ProtocolName, Duration>,
 }
 
 impl Policies {
@@ -24,6 +28,9 @@ impl Policies {
         }
         if let Some(strategy) = self.strategy {
             client.set_strategy(strategy);
+        }
+        if !self.answer_times.is_empty() {
+            client.set_answer_times(self.answer_times);
         }
     }
 }
@@ -41,6 +48,17 @@ impl<R: Runtime> NodeBuilder<R> {
     /// [`Weighted`](crate::closest::Weighted). It may use the client: no lock is held while it is asked.
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.policies.strategy = Some(Arc::new(strategy));
+        self
+    }
+}
+
+impl<R: Runtime> NodeBuilder<R> {
+    /// The longest time that the calls of one protocol may take, connecting included, if they have no
+    /// [`timeout`](crate::Call::timeout) of their own. An answer is waited for until then, even for longer
+    /// than [`read_timeout`](crate::ClientConfig::with_read_timeout), so that a protocol whose handlers
+    /// work for minutes needs no patience of all others. May be called for several protocols.
+    pub fn answer_time(mut self, protocol: &ProtocolName, longest: Duration) -> Self {
+        self.policies.answer_times.insert(protocol.clone(), longest);
         self
     }
 }

@@ -1,15 +1,20 @@
 //! The simulator of the network plane: one [`Network`](pointsub_core::network::Network) in a world of
 //! peers with several addresses, in virtual time. Links freeze, break without a word and slow down;
-//! peers start anew at other addresses; other peers, or nobody, are at addresses that were named. A
-//! while after all has healed, each peer has to be reached.
+//! peers start anew at other addresses; other peers, or nobody, are at addresses that were named; the
+//! node sleeps, comes into other networks, and wants to reach more peers at once than it may. A while
+//! after all has healed, each peer has to be reached.
 //!
 //! Equal seeds give equal traces.
 
 mod check;
+mod day;
 mod plan;
+mod planted;
 mod situation;
 mod world;
 
+pub use day::{Day, days};
+pub use planted::Planted;
 pub use situation::Situation;
 
 use std::collections::BTreeMap;
@@ -42,7 +47,14 @@ pub struct Life {
 /// Lives the life of a seed.
 #[must_use]
 pub fn live(seed: u64, timeline: bool) -> Life {
+    live_with(seed, timeline, None)
+}
+
+/// Lives the life of a seed with a fault that is planted.
+#[must_use]
+pub fn live_with(seed: u64, timeline: bool, planted: Option<Planted>) -> Life {
     let mut world = World::new(seed, Plan::of_seed(seed));
+    world.planted = planted;
     world.timeline = timeline.then(Vec::new);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let broken = lived.unwrap_or_else(|_| Err("the machine panics".to_owned())).err();
@@ -52,6 +64,12 @@ pub fn live(seed: u64, timeline: bool) -> Life {
         timeline: world.timeline.unwrap_or_default(),
         broken,
     }
+}
+
+/// The first seed of so many in whose life a planted fault is found, and how it shows.
+#[must_use]
+pub fn find(planted: Planted, seeds: u64) -> Option<(u64, String)> {
+    (0..seeds).find_map(|seed| Some((seed, live_with(seed, false, Some(planted)).broken?)))
 }
 
 /// What many lives came to.

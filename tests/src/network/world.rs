@@ -1,6 +1,7 @@
 //! The world around one network machine: places that can be dialled, peers that come and go, and the
 //! connections to them, each watched by a real [`Liveness`].
 
+mod distant;
 mod happening;
 mod links;
 
@@ -8,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pointsub_core::network::{
-    Act, Address, AttemptId, ConnectId, DialError, Fact, Goal, Network, OpenId, Order, Place as At,
-    Reach, Source, Target, Up,
+    Act, Address, AttemptId, Change, ConnectId, DialError, Fact, Goal, Network, OpenId, Order,
+    Place as At, Reach, Source, Target, Up, Work,
 };
 use pointsub_core::{Liveness, PeerId, Timestamp, Verdict};
 
 use super::check::Checker;
+use super::day::Day;
 use super::plan::{Answer, Op, Place, Plan};
+use super::planted::Planted;
 use super::situation::Situation;
 use crate::sim::Rng;
 
@@ -29,8 +32,14 @@ const LOOK: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
 /// After this, whoever waits on a stream gives up.
 const REQUEST: Duration = Duration::from_secs(10);
-/// All is over by then.
-const END: Duration = Duration::from_secs(180);
+/// So long after all has healed, all is over.
+const END: Duration = Duration::from_secs(138);
+/// By how much the clock runs backwards at most.
+const SKEW: u32 = 500_000;
+/// Peers that are not there have numbers from here on.
+const ABSENT: usize = 10;
+/// How many peers have numbers.
+const NUMBERS: usize = 256;
 
 /// A connection as the machine knows it.
 #[derive(Debug)]
@@ -41,18 +50,20 @@ pub(super) struct Conn {
     pub(super) suspect: bool,
     pub(super) retired: bool,
     pub(super) watched: bool,
+    pub(super) due: usize,
+    /// It has said last that it is at work.
+    pub(super) assessed_busy: bool,
     /// Since when something is due and no byte moves.
     pub(super) silent_since: Option<Timestamp>,
     at: usize,
     generation: u64,
     broken: bool,
     liveness: Liveness,
-    due: usize,
     looking: bool,
 }
 
 #[derive(Debug)]
-struct Dial {
+pub(super) struct Dial {
     target: Option<usize>,
     at: Option<usize>,
     began: Timestamp,
@@ -85,6 +96,16 @@ pub(super) struct World {
     pub(super) situations: BTreeSet<Situation>,
     pub(super) timeline: Option<Vec<String>>,
     pub(super) hash: u64,
+    pub(super) planted: Option<Planted>,
+    /// When this node has slept last.
+    pub(super) woke: Timestamp,
+    pub(super) dials: BTreeMap<AttemptId, Dial>,
+    /// What becomes of requests, if somebody wants to know.
+    pub(super) day: Option<Day>,
+    /// What must not have happened.
+    broken: Option<String>,
+    end: Timestamp,
+    skewed: bool,
     plan: Plan,
     rng: Rng,
     queue: BTreeMap<(Timestamp, u64), Event>,
@@ -92,7 +113,6 @@ pub(super) struct World {
     places: Vec<Place>,
     generations: Vec<u64>,
     frozen: Vec<bool>,
-    dials: BTreeMap<AttemptId, Dial>,
     /// Dials and what was asked for since a peer's race may have begun.
     races: Vec<(Timestamp, usize)>,
     next_connection: u32,
@@ -104,7 +124,7 @@ impl World {
     pub(super) fn new(seed: u64, plan: Plan) -> Self {
         let peers = plan.peers;
         let mut world = Self {
-            net: Network::new(LIMIT),
+            net: Network::with_seed(LIMIT, seed),
             now: Timestamp::ZERO,
             connections: BTreeMap::new(),
             pinned: vec![BTreeSet::new(); peers],
@@ -112,14 +132,20 @@ impl World {
             situations: BTreeSet::new(),
             timeline: None,
             hash: 0,
+            planted: None,
+            woke: Timestamp::ZERO,
+            dials: BTreeMap::new(),
+            broken: None,
+            end: Timestamp::ZERO + plan.heal + END,
+            day: None,
+            skewed: false,
             rng: Rng::of(seed, &[0x776f_726c]),
             queue: BTreeMap::new(),
             events: 0,
             places: plan.places.clone(),
             generations: vec![0; peers],
             frozen: vec![false; peers],
-            dials: BTreeMap::new(),
-            races: vec![(Timestamp::ZERO, 0); peers],
+            races: vec![(Timestamp::ZERO, 0); NUMBERS],
             next_connection: 0,
             healed: false,
             checker: Checker::default(),
@@ -134,23 +160,33 @@ impl World {
 
     /// Lives until nothing is left to happen.
     pub(super) fn live(&mut self) -> Result<(), String> {
-        let end = Timestamp::ZERO + END;
         while let Some(((now, _), event)) = self.queue.pop_first()
-            && now <= end
+            && now <= self.end
         {
             self.now = now;
             self.happen(event)?;
             self.carry_out()?;
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
             if self.events.is_multiple_of(8) {
                 self.checker.step(self)?;
             }
         }
         self.checker.step(self)?;
+        if let Some(day) = &mut self.day {
+            day.longest = self.checker.longest_wait;
+        }
         self.checker.end(self)
     }
 
     pub(super) fn is_healed(&self) -> bool {
         self.healed && self.must_work.len() == self.plan.peers
+    }
+
+    /// How many peers there are.
+    pub(super) fn peers(&self) -> usize {
+        self.plan.peers
     }
 
     pub(super) fn id(&self, peer: usize) -> PeerId {
@@ -217,12 +253,16 @@ impl World {
 
     fn tell(&mut self, fact: Fact<u32>) {
         self.note(format_args!("fact   {fact:?}"));
-        self.net.handle(fact, self.now);
+        let fact = self.planted.map_or(fact.clone(), |planted| planted.fact(fact));
+        let back = if self.skewed { self.rng.micros(SKEW) } else { Duration::ZERO };
+        let nanos = self.now.as_nanos().saturating_sub(back.as_nanos() as u64);
+        self.net.handle(fact, Timestamp::from_nanos(nanos));
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Op(op) => self.op(op),
+            Event::Tick if self.planted == Some(Planted::StopClock) => {}
             Event::Tick => {
                 self.net.handle(Fact::Tick, self.now);
                 if self.net.next_deadline().is_some_and(|next| next <= self.now) {
@@ -251,19 +291,14 @@ impl World {
 
     fn carry_out(&mut self) -> Result<(), String> {
         while let Some(order) = self.net.poll_order() {
-            self.note(format_args!("order  {order:?}"));
-            let mut checker = std::mem::take(&mut self.checker);
-            let must = match &order {
-                Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
-                _ => None,
-            };
-            let checked = checker.order(&order, self);
-            self.checker = checker;
-            checked?;
-            if let Some(peer) = must {
-                self.after(Duration::ZERO, Event::MustWork(peer));
+            match self.planted {
+                None => self.check_and_obey(order)?,
+                Some(planted) => {
+                    for order in planted.order(order, self) {
+                        self.check_and_obey(order)?;
+                    }
+                }
             }
-            self.obey(order);
         }
         if let Some(due) = self.net.next_deadline() {
             let late = due.since(self.now) + self.rng.micros(1000);
@@ -279,6 +314,23 @@ impl World {
         Ok(())
     }
 
+    fn check_and_obey(&mut self, order: Order<u32>) -> Result<(), String> {
+        self.note(format_args!("order  {order:?}"));
+        let mut checker = std::mem::take(&mut self.checker);
+        let must = match &order {
+            Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
+            _ => None,
+        };
+        let checked = checker.order(&order, self);
+        self.checker = checker;
+        checked?;
+        if let Some(peer) = must {
+            self.after(Duration::ZERO, Event::MustWork(peer));
+        }
+        self.obey(order);
+        Ok(())
+    }
+
     fn obey(&mut self, order: Order<u32>) {
         match order {
             Order::Dial { attempt, target, place } => {
@@ -288,10 +340,10 @@ impl World {
                 };
                 let at = match place {
                     At::At(address) => Some(usize::from(address.as_bytes()[0])),
-                    At::Elsewhere => target.and_then(|peer| self.plan.elsewhere[peer]),
+                    At::Elsewhere => target.and_then(|peer| *self.plan.elsewhere.get(peer)?),
                 };
                 let began = self.now;
-                self.dials.insert(attempt, Dial { target, at, began });
+                self.begin(attempt, Dial { target, at, began });
                 let takes = at.map_or(Duration::ZERO, |at| self.places[at].rtt * 2);
                 self.after(takes, Event::Dialled(attempt));
             }
@@ -305,7 +357,12 @@ impl World {
                 self.soon(Event::Act(key, act));
             }
             Order::ConnectFailed(..) => drop(self.situations.insert(Situation::ConnectFailed)),
-            Order::OpenFailed(..) => drop(self.situations.insert(Situation::OpenFailed)),
+            Order::OpenFailed(_, why) => {
+                self.situations.insert(Situation::OpenFailed);
+                if let Some(day) = &mut self.day {
+                    day.fail_open(&why);
+                }
+            }
             Order::Connected(..) | Order::Event(_) => {}
         }
     }
@@ -319,6 +376,9 @@ impl World {
     fn open(&mut self, peer: usize) -> OpenId {
         self.note(format_args!("open   peer {peer}"));
         let open = self.net.open(self.id(peer), self.now);
+        if let Some(day) = &mut self.day {
+            day.requests += 1;
+        }
         self.checker.opens.insert(open, (self.now, peer));
         open
     }

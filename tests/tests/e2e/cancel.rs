@@ -201,6 +201,34 @@ fn a_handler_slower_than_the_read_timeout_is_waited_for_until_the_callers_deadli
     });
 }
 
+/// A protocol whose handlers take long needs no patience of others, nor of its callers.
+#[test]
+fn a_protocol_may_have_a_longest_answer_time_of_its_own() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let limit = Duration::from_millis(100);
+        let (slow, silent) = (name("/slow"), name("/silent"));
+        let handler = move |request: Request| async move {
+            Delay::new(5 * limit).await;
+            request.body
+        };
+        server.server().register(&slow, handler).expect("first");
+        let alive = Alive::default();
+        let hangs = alive.clone();
+        server.server().register(&silent, move |_| hang(hangs.clone())).expect("first");
+        let config = once().with_read_timeout(limit);
+        let node = Node::builder().client_config(config).answer_time(&slow, 500 * limit);
+        let node = node.answer_time(&silent, 3 * limit).build().await.expect("a node");
+        let peer = connect(&node, &server).await;
+        let client = node.client();
+        assert_eq!(client.send(peer, &slow, "?").await.expect("an answer"), "?");
+        let error = client.send(peer, &silent, "?").await.expect_err("it hangs");
+        assert_eq!(error.cause, Cause::TimedOut(3 * limit));
+        let own = client.send(peer, &silent, "?").timeout(2 * limit).await;
+        assert_eq!(own.expect_err("it hangs").cause, Cause::TimedOut(2 * limit));
+    });
+}
+
 /// A client that disappears with its connection stops its handlers.
 #[test]
 fn a_lost_client_stops_its_handlers() {

@@ -38,6 +38,7 @@ mod security;
 mod serving;
 mod silence;
 mod slow_links;
+mod steering;
 mod stopping;
 mod streams;
 mod support;

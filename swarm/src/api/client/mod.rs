@@ -10,6 +10,7 @@ pub(crate) mod mailbox;
 pub(crate) mod shared;
 pub(crate) mod ticket;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -62,7 +63,7 @@ impl Client {
             peer,
             protocol: protocol.clone(),
             body: body.into(),
-            timeout: None,
+            timeout: self.hub.answer_time(protocol),
             idempotent: true,
         }))
     }
@@ -71,6 +72,11 @@ impl Client {
     pub(crate) fn set_retry_policy(&self, policy: Arc<dyn RetryPolicy>) {
         // The one before is dropped without the lock.
         let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(policy));
+    }
+
+    /// For all clones of this client, once.
+    pub(crate) fn set_answer_times(&self, times: HashMap<ProtocolName, Duration>) {
+        self.hub.set_answer_times(times);
     }
 
     /// Counters so far.
@@ -148,8 +154,9 @@ impl Asked {
 impl Call {
     /// The longest time the whole request may take, connecting included. The server is told how
     /// much of it is left, and its answer is waited for until then, even for longer than
-    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
-    /// own timeouts limit each phase.
+    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, that of
+    /// [`NodeBuilder::answer_time`](crate::NodeBuilder::answer_time) for the protocol holds, and without
+    /// that the client's own timeouts limit each phase.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|unsent| unsent.timeout = Some(timeout))
     }

@@ -3,10 +3,11 @@
 //! A call on a warm stream never visits the swarm's task. Callers put a request in, the task of
 //! the stream's connection takes a batch of commands out, and reports a batch of outcomes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
@@ -40,6 +41,8 @@ pub(crate) struct ClientHub {
     pub(crate) config: ClientConfig,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) local: libp2p_identity::PeerId,
+    /// How long the calls of a protocol may take that say nothing of it.
+    answer_times: OnceLock<HashMap<ProtocolName, Duration>>,
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
@@ -90,6 +93,7 @@ impl ClientHub {
             config: config.clone(),
             deadlines: Deadlines::new(clock),
             local,
+            answer_times: OnceLock::new(),
             answers,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
@@ -104,6 +108,16 @@ impl ClientHub {
             }),
             swarm: AtomicWaker::new(),
         })
+    }
+
+    /// How long a call of this protocol may take that says nothing of it.
+    pub(super) fn answer_time(&self, protocol: &ProtocolName) -> Option<Duration> {
+        self.answer_times.get()?.get(protocol).copied()
+    }
+
+    pub(super) fn set_answer_times(&self, times: HashMap<ProtocolName, Duration>) {
+        // They are set where a client is made.
+        let _once = self.answer_times.set(times);
     }
 
     pub(crate) fn send(

@@ -264,6 +264,11 @@ impl ServerHub {
         lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()
     }
 
+    /// Whether a request is at work on one of these streams.
+    pub(crate) fn is_at_work(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
+        self.state.lock().admission.is_at_work(among)
+    }
+
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
     pub(crate) fn close(&self, key: ConnectionKey, report: ServerReport, unconfirmed: bool) {

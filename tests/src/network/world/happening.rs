@@ -51,6 +51,11 @@ impl World {
                 }
                 self.places[at].answer = Answer::Peer(peer);
             }
+            Op::Sleep { seconds, clock_stands } => self.sleep(seconds, clock_stands),
+            Op::Roam => self.roam(),
+            Op::Forget => self.forget(),
+            Op::Skew { on } => self.skew(on),
+            Op::Flood { peers } => self.flood(peers),
             Op::Change { at, answer } => self.places[at].answer = answer,
             Op::Crowd { peer } => {
                 if self.of(peer).count() > 1 {
@@ -106,6 +111,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.note(format_args!("heals"));
         self.healed = true;
+        self.skewed = false;
         self.queue.retain(|_, event| !matches!(event, Event::Op(_)));
         self.places.iter_mut().for_each(|place| place.frozen = false);
         self.frozen.fill(false);

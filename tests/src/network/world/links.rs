@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Nobody is suspect who was heard of within this time.
+const SILENT: Duration = Duration::from_millis(2900);
+
 impl World {
     /// A dial comes to its end, or goes on.
     pub(super) fn dialled(&mut self, attempt: AttemptId) {
@@ -69,12 +72,13 @@ impl World {
                 suspect: false,
                 retired: false,
                 watched: false,
+                due: 0,
+                assessed_busy: false,
                 silent_since: None,
                 at,
                 generation: self.generations[peer],
                 broken: false,
                 liveness: Liveness::new(now),
-                due: 0,
                 looking: false,
             },
         );
@@ -93,7 +97,10 @@ impl World {
     pub(super) fn fact(&mut self, fact: Fact<u32>) {
         match &fact {
             Fact::Down(key, _) => {
-                let Some(_) = self.connections.remove(key) else { return };
+                let Some(gone) = self.connections.remove(key) else { return };
+                if let Some(day) = &mut self.day {
+                    day.fail("the connection was lost", gone.due);
+                }
             }
             Fact::Judged(key, verdict) => {
                 let Some(one) = self.connections.get_mut(key) else { return };
@@ -103,6 +110,11 @@ impl World {
                     Verdict::Dead => Situation::Dead,
                     Verdict::Answered | Verdict::Probe => Situation::Answered,
                 };
+                let silent = self.now.since(one.heard.max(self.woke));
+                if *verdict == Verdict::Suspect && silent < SILENT {
+                    let broken = format!("connection {key} is suspect after {silent:?}");
+                    self.broken = Some(broken);
+                }
                 match verdict {
                     Verdict::Suspect => one.suspect = true,
                     Verdict::Recovered => one.suspect = false,
@@ -139,9 +151,19 @@ impl World {
                 one.watched = true;
                 self.look(key, false);
             }
-            Act::Probe => {
-                let heard = one.heard;
-                if one.liveness.probe(heard, now).is_some() {
+            Act::Probe | Act::Recheck if self.planted == Some(Planted::HastySuspect) => {
+                self.soon(Event::Fact(Fact::Judged(key, Verdict::Suspect)));
+            }
+            Act::Probe | Act::Recheck if self.planted == Some(Planted::TrustCorpses) => {
+                self.soon(Event::Fact(Fact::Judged(key, Verdict::Answered)));
+            }
+            Act::Probe | Act::Recheck => {
+                let (heard, liveness) = (one.heard, &mut one.liveness);
+                let verdict = match act {
+                    Act::Recheck => liveness.wake(heard, now),
+                    _ => liveness.probe(heard, now),
+                };
+                if verdict.is_some() {
                     self.after(rtt, Event::Probe(key, now));
                 }
                 self.look(key, false);
@@ -151,6 +173,7 @@ impl World {
                 let takes = if moves { rtt } else { Duration::from_secs(2) };
                 self.after(takes, Event::Fact(Fact::Down(key, None)));
             }
+            Act::Assess => self.assess(key),
             Act::Retire | Act::Resume => {}
         }
     }
@@ -191,10 +214,18 @@ impl World {
     /// A request is answered, or not.
     pub(super) fn stream(&mut self, key: u32, since: Timestamp) {
         let moves = self.moves(key);
+        if !self.connections.contains_key(&key) {
+            return;
+        }
         if moves {
             self.heard(key);
         } else if self.now.since(since) < REQUEST {
             return self.after(RETRY, Event::Stream(key, since));
+        }
+        match &mut self.day {
+            Some(day) if moves => day.answered += 1,
+            Some(day) => day.fail("no answer within 10 s", 1),
+            None => {}
         }
         if let Some(one) = self.connections.get_mut(&key) {
             one.due -= 1;
