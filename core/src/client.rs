@@ -10,8 +10,8 @@ use crate::config::{ClientConfig, ConfigError};
 use crate::connection::{ClientStream, StreamEvent, StreamOp};
 use crate::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use crate::endpoint::{
-    CallOptions, ClientEvent, ClientStats, ClosestOptions, ConnectionInfo, DialId, Directive,
-    Dispatcher, Offer, RetryPolicy, StreamTimers,
+    CallOptions, ClientEvent, ClientStats, ClosestOptions, DialId, Directive, Dispatcher, Offer,
+    RetryPolicy, StreamInfo, StreamTimers,
 };
 use crate::error::{SendError, StreamError};
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
@@ -330,9 +330,10 @@ impl Client {
     }
 
     /// One entry for each open stream, as things stand at `now`.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
-        self.dispatcher.connections_info(now)
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
+        self.dispatcher.streams(now)
     }
 
     /// Counters so far.

@@ -247,7 +247,7 @@ pub enum SendError {
         /// The configured limit.
         limit: usize,
     },
-    /// As many streams as `max_streams_per_peer` or `max_total_conns` allows are in use. Close some.
+    /// As many streams as `max_streams_per_peer` or `max_total_streams` allows are in use. Close some.
     #[error("{limit} streams are in use already")]
     TooManyStreams {
         /// The configured limit.

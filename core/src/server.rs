@@ -7,9 +7,7 @@ use slotmap::SlotMap;
 
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
-use crate::endpoint::{
-    Admission, ConnectionInfo, ConnectionKey, RegisterError, ServerStats, StreamTimers,
-};
+use crate::endpoint::{Admission, RegisterError, ServerStats, StreamInfo, StreamKey, StreamTimers};
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName, StreamId};
 use crate::time::Timestamp;
@@ -29,7 +27,7 @@ pub struct Server {
     timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
     /// Raw streams that are open.
-    raws: BTreeSet<ConnectionKey>,
+    raws: BTreeSet<StreamKey>,
     /// When a drain gives up on what is still at work.
     drain_due: Option<Timestamp>,
     now: Timestamp,
@@ -40,7 +38,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Driven {
     machine: ServerStream,
-    key: ConnectionKey,
+    key: StreamKey,
     peer: PeerId,
     protocol: ProtocolName,
     touched: bool,
@@ -117,7 +115,7 @@ pub enum ServerOutput {
     /// Do this on a stream.
     Stream(StreamId, StreamOp),
     /// Reset a raw stream: the server stops, and does not wait for it any longer.
-    HangUp(ConnectionKey),
+    HangUp(StreamKey),
     /// Tell the application.
     Event(ServerEvent),
     /// Nothing is left to do until there is input, or until this time, when there may be
@@ -316,9 +314,10 @@ impl Server {
     }
 
     /// All open streams, in no particular order.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
-        self.admission.connections_info(self.now.max(now))
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
+        self.admission.streams(self.now.max(now))
     }
 
     /// Counters so far.
@@ -396,7 +395,7 @@ impl Server {
         peer: PeerId,
         protocol: &ProtocolName,
         now: Timestamp,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         self.now = self.now.max(now);
         let key = self.admission.accept_raw(peer, protocol, self.now)?;
         self.raws.insert(key);
@@ -404,7 +403,7 @@ impl Server {
     }
 
     /// Says that a raw stream is not used any more. Unknown ones are ignored.
-    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub fn close_raw(&mut self, key: StreamKey, now: Timestamp) {
         self.now = self.now.max(now);
         if self.raws.remove(&key) {
             self.admission.close_raw(key, self.now);
@@ -413,7 +412,7 @@ impl Server {
 
     /// A drain gives up on raw streams.
     fn hang_up_raws(&mut self) {
-        let raws: Vec<ConnectionKey> = self.raws.iter().copied().collect();
+        let raws: Vec<StreamKey> = self.raws.iter().copied().collect();
         for key in raws {
             self.outputs.push_back(ServerOutput::HangUp(key));
             self.close_raw(key, self.now);

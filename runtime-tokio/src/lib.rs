@@ -33,7 +33,7 @@
 //! | send it to the closest of several servers | [`Client::send_closest`], [`closest`] |
 //! | do both with one handle | [`PointSub`] |
 //! | have a stream of bytes instead of messages | [`Client::dial`], [`Server::listen`], [`RawStream`] |
-//! | see who is connected and what was counted | [`Server::connections_info`], [`Server::stats`], [`Client::stats`] |
+//! | see who is connected and what was counted | [`Server::streams`], [`Server::stats`], [`Client::stats`] |
 //! | find out what went wrong and whether to try again | [`RequestError`], [`Delivery`] |
 //! | change limits and times | [`ClientConfig`], [`ServerConfig`] |
 //! | add it to a libp2p swarm that you have already | [`Behaviour`], [`transport`] |

@@ -5,7 +5,7 @@
 //! ([`Runtime`]).
 //!
 //! ```text
-//!  callers ── Client ──▶ hub: dispatcher ──▶ open ──▶ Behaviour ──▶ swarm
+//!  callers ── Client ──▶ dispatcher ──▶ open ──▶ Behaviour ──▶ swarm
 //!                             ▲   │
 //!                     reports │   │ commands, a batch at a time
 //!                             │   ▼
@@ -70,7 +70,7 @@ pub use api::message::{IntoResponse, Reply, Request, Response};
 pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
-pub use api::stream_info::ConnectionInfo;
+pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
 pub use node::{
     AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,

@@ -21,7 +21,7 @@ fn config() -> ServerConfig {
         .with_max_memory(32 * MIB)
         .with_max_memory_per_peer(16 * MIB)
         .with_max_memory_per_stream(4 * MIB)
-        .with_max_concurrent_conns(256)
+        .with_max_concurrent_requests(256)
         .with_read_timeout(Duration::from_secs(1))
         .with_write_timeout(Duration::from_secs(1))
 }

@@ -142,7 +142,7 @@ options! {
         /// The largest message in bytes, in both directions, before and after compression.
         /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses that are arriving: this
         /// times the number of open streams, which is at most `max_streams_per_peer` times the
-        /// number of peers and at most `max_total_conns`.
+        /// number of peers and at most `max_total_streams`.
         with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
         /// Whether requests are compressed where the peer understands it and it pays.
         /// Default `true`.
@@ -150,18 +150,22 @@ options! {
         /// How many idle streams are kept for reuse in all; beyond that, those that are idle for the
         /// longest time are closed. Default 100; 0 to 100 000. Worst-case memory: this times 4 KiB,
         /// beside what libp2p holds for a stream.
-        with_max_idle_conns(max_idle_conns: usize) = 100, 0, 100_000;
+        #[doc(alias = "max_idle_conns")]
+        with_max_idle_streams(max_idle_streams: usize) = 100, 0, 100_000;
         /// How many of those may be streams to the same peer. Default 64, so that a burst of as
         /// many requests to a plain peer finds its streams again; 0 to 240.
-        with_max_idle_conns_per_peer(max_idle_conns_per_peer: usize) = 64, 0, 240;
+        #[doc(alias = "max_idle_conns_per_peer")]
+        with_max_idle_streams_per_peer(max_idle_streams_per_peer: usize) = 64, 0, 240;
         /// How long an idle stream is kept. Default 5 min; 1 ms to 24 h.
-        with_idle_conn_timeout(idle_conn_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
+        #[doc(alias = "idle_conn_timeout")]
+        with_idle_stream_timeout(idle_stream_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
         /// The most streams open to one peer, over all protocols. Yamux ends a connection with
         /// more than 512 streams of both sides together. Default 128; 1 to 240.
         with_max_streams_per_peer(max_streams_per_peer: usize) = 128, 1, 240;
         /// The most streams open in all. Beyond that, requests wait until a stream ends or one that
         /// is idle has made room. Default 10 000; 1 to 1 000 000.
-        with_max_total_conns(max_total_conns: usize) = 10_000, 1, 1_000_000;
+        #[doc(alias = "max_total_conns")]
+        with_max_total_streams(max_total_streams: usize) = 10_000, 1, 1_000_000;
         /// How many streams to one peer may carry large bodies (above 64 KiB) at the same time, over
         /// all protocols and in either format; others wait.
         /// Default 8; 1 to 240.

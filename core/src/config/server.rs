@@ -29,7 +29,7 @@ options! {
     /// the block of up to 64 KiB that it was read in, which lives as long as the slice does.
     /// What handlers allocate themselves comes on top.
     ///
-    /// # Patience
+    /// # Misbehaviour
     ///
     /// What costs a peer less than the server and leads to nothing draws on 10 000 points that
     /// each peer has: a frame without an effect 1 and 1 for each KiB, a request that is cancelled
@@ -47,18 +47,18 @@ options! {
     /// let config = ServerConfig::default();
     /// assert_eq!(config.read_timeout(), Duration::from_secs(30));
     /// assert_eq!(config.write_timeout(), Duration::from_secs(30));
-    /// assert_eq!(config.max_concurrent_conns(), 1000);
+    /// assert_eq!(config.max_concurrent_requests(), 1000);
     /// assert_eq!(config.max_block_size(), 32 * 1024 * 1024);
     /// assert_eq!(config.buffer_pool_size(), 4 * 1024);
     /// assert_eq!(config.cleanup_interval(), Duration::from_secs(300));
     /// assert!(config.compression());
     ///
     /// // A limit that is set is a ceiling, unless another one is.
-    /// let config = config.with_max_concurrent_conns(50);
-    /// assert_eq!((config.min_concurrent_conns(), config.concurrency_ceiling()), (50, 50));
+    /// let config = config.with_max_concurrent_requests(50);
+    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (50, 50));
     ///
-    /// let wrong = config.with_min_concurrent_conns(51).validate().unwrap_err();
-    /// assert_eq!(wrong.to_string(), "min_concurrent_conns is 51, allowed is 1 to 50");
+    /// let wrong = config.with_min_concurrent_requests(51).validate().unwrap_err();
+    /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 51, allowed is 1 to 50");
     /// ```
     ServerConfig {
         /// How long a new stream may take until its first request arrives, and the longest silence
@@ -106,8 +106,8 @@ options! {
     }
     related {
         limit_policy: LimitPolicy,
-        max_concurrent_conns: usize,
-        min_concurrent_conns: usize,
+        max_concurrent_requests: usize,
+        min_concurrent_requests: usize,
         concurrency_ceiling: usize,
         max_memory: usize,
         max_memory_per_peer: usize,
@@ -116,8 +116,7 @@ options! {
 }
 
 /// Concurrency: how many requests handlers work on at the same time, over all protocols. The
-/// options are named after connections because the Go original has one request on each; here one
-/// stream can have many.
+/// Go original names these options after connections, since it has one request on each.
 impl ServerConfig {
     /// The limit of concurrency to begin with; what comes beyond is answered `busy`. If set, also
     /// the most that the limit ever becomes, unless
@@ -126,33 +125,35 @@ impl ServerConfig {
     /// Default 1000, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
     /// pin the block of up to 64 KiB that it was read in, so that worst-case memory beside
     /// [`with_max_memory`](Self::with_max_memory) is 64 KiB times the limit.
+    #[doc(alias = "max_concurrent_conns")]
     #[must_use]
-    pub fn with_max_concurrent_conns(mut self, max_concurrent_conns: usize) -> Self {
-        self.max_concurrent_conns = Some(max_concurrent_conns);
+    pub fn with_max_concurrent_requests(mut self, max_concurrent_requests: usize) -> Self {
+        self.max_concurrent_requests = Some(max_concurrent_requests);
         self
     }
 
-    /// The value set by [`with_max_concurrent_conns`](Self::with_max_concurrent_conns).
+    /// The value set by [`with_max_concurrent_requests`](Self::with_max_concurrent_requests).
     #[must_use]
-    pub fn max_concurrent_conns(&self) -> usize {
+    pub fn max_concurrent_requests(&self) -> usize {
         let default = || Limit::INITIAL.min(self.concurrency_ceiling.unwrap_or(usize::MAX));
-        self.max_concurrent_conns.unwrap_or_else(default)
+        self.max_concurrent_requests.unwrap_or_else(default)
     }
 
     /// The least that the limit of concurrency ever becomes. Default 100, or
-    /// [`max_concurrent_conns`](Self::max_concurrent_conns) if that is lower; 1 to
-    /// `max_concurrent_conns`.
+    /// [`max_concurrent_requests`](Self::max_concurrent_requests) if that is lower; 1 to
+    /// `max_concurrent_requests`.
+    #[doc(alias = "min_concurrent_conns")]
     #[must_use]
-    pub fn with_min_concurrent_conns(mut self, min_concurrent_conns: usize) -> Self {
-        self.min_concurrent_conns = Some(min_concurrent_conns);
+    pub fn with_min_concurrent_requests(mut self, min_concurrent_requests: usize) -> Self {
+        self.min_concurrent_requests = Some(min_concurrent_requests);
         self
     }
 
-    /// The value set by [`with_min_concurrent_conns`](Self::with_min_concurrent_conns).
+    /// The value set by [`with_min_concurrent_requests`](Self::with_min_concurrent_requests).
     #[must_use]
-    pub fn min_concurrent_conns(&self) -> usize {
-        let default = || Limit::MIN.min(self.max_concurrent_conns());
-        self.min_concurrent_conns.unwrap_or_else(default)
+    pub fn min_concurrent_requests(&self) -> usize {
+        let default = || Limit::MIN.min(self.max_concurrent_requests());
+        self.min_concurrent_requests.unwrap_or_else(default)
     }
 
     /// The most that the limit of concurrency ever becomes, and the most handlers there ever are:
@@ -160,8 +161,8 @@ impl ServerConfig {
     /// less than an equal part of it gets that, up to this number. Handlers that were told to stop
     /// count here, and not in the limit.
     ///
-    /// Default 10 000, or [`max_concurrent_conns`](Self::max_concurrent_conns) if that is set or
-    /// the limit is [`LimitPolicy::Fixed`]; `max_concurrent_conns` to 1 000 000.
+    /// Default 10 000, or [`max_concurrent_requests`](Self::max_concurrent_requests) if that is set or
+    /// the limit is [`LimitPolicy::Fixed`]; `max_concurrent_requests` to 1 000 000.
     #[must_use]
     pub fn with_concurrency_ceiling(mut self, concurrency_ceiling: usize) -> Self {
         self.concurrency_ceiling = Some(concurrency_ceiling);
@@ -172,10 +173,10 @@ impl ServerConfig {
     #[must_use]
     pub fn concurrency_ceiling(&self) -> usize {
         let default = || match self.limit_policy() {
-            LimitPolicy::Fixed => self.max_concurrent_conns(),
+            LimitPolicy::Fixed => self.max_concurrent_requests(),
             _ => Limit::MAX,
         };
-        self.concurrency_ceiling.or(self.max_concurrent_conns).unwrap_or_else(default)
+        self.concurrency_ceiling.or(self.max_concurrent_requests).unwrap_or_else(default)
     }
 
     /// The rule by which the limit of concurrency moves. Default
@@ -255,9 +256,9 @@ impl ServerConfig {
     }
 
     fn check_related(&self) -> Result<(), ConfigError> {
-        let initial = self.max_concurrent_conns();
-        check("max_concurrent_conns", initial, 1, MOST)?;
-        check("min_concurrent_conns", self.min_concurrent_conns(), 1, initial)?;
+        let initial = self.max_concurrent_requests();
+        check("max_concurrent_requests", initial, 1, MOST)?;
+        check("min_concurrent_requests", self.min_concurrent_requests(), 1, initial)?;
         check("concurrency_ceiling", self.concurrency_ceiling(), initial, MOST)?;
         self.limit_policy().validate()?;
         let (block, all, peer) =

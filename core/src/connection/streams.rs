@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashSet;
 
 use super::liveness::{Liveness, Verdict};
-use crate::endpoint::ConnectionKey;
+use crate::endpoint::StreamKey;
 use crate::error::StreamError;
 use crate::hash::FixedState;
 use crate::id::StreamId;
@@ -40,7 +40,7 @@ const ENDING: usize = 64;
 pub struct Connection {
     max_inbound: usize,
     /// Streams for requests that the peer opened.
-    inbound: HashSet<ConnectionKey, FixedState>,
+    inbound: HashSet<StreamKey, FixedState>,
     /// Streams for requests that this end opened.
     outbound: HashSet<StreamId, FixedState>,
     /// Streams that this end is opening.
@@ -156,17 +156,17 @@ impl Connection {
     }
 
     /// A stream for requests that the peer opened is served, or told that it is refused.
-    pub fn accepted(&mut self, stream: ConnectionKey) {
+    pub fn accepted(&mut self, stream: StreamKey) {
         self.inbound.insert(stream);
     }
 
     /// A stream for requests that the peer opened has ended.
-    pub fn ended(&mut self, stream: ConnectionKey) {
+    pub fn ended(&mut self, stream: StreamKey) {
         self.inbound.remove(&stream);
     }
 
     /// Streams for requests that the peer opened.
-    pub fn inbound(&self) -> impl ExactSizeIterator<Item = ConnectionKey> {
+    pub fn inbound(&self) -> impl ExactSizeIterator<Item = StreamKey> {
         self.inbound.iter().copied()
     }
 

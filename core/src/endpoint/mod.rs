@@ -16,9 +16,9 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, ConnectionKey, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
+    Admission, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats, StreamKey,
 };
-pub use stream_info::ConnectionInfo;
+pub use stream_info::StreamInfo;
 
 pub(crate) use server::{Offence, StreamTimer, busy};
 pub(crate) use timers::StreamTimers;

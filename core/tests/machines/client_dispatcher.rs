@@ -118,7 +118,7 @@ fn what_a_fresh_stream_loses_is_not_moved_because_its_format_was_known() {
 /// C7, O1: a stream that takes no further requests is about to be gone, and no longer in the way.
 #[test]
 fn a_stream_that_is_leaving_is_room_for_a_dial() {
-    let config = ClientConfig::default().with_max_streams_per_peer(1).with_max_total_conns(1);
+    let config = ClientConfig::default().with_max_streams_per_peer(1).with_max_total_streams(1);
     let mut d = Dispatcher::new(config, None, 0);
     send(&mut d, &peer(1), ms(0));
     let stream = expect_open(&mut d, Offer::Both);

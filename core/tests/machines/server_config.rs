@@ -27,8 +27,8 @@ fn every_option_has_its_default() {
     assert_eq!(c.read_timeout(), Duration::from_secs(30));
     assert_eq!(c.write_timeout(), Duration::from_secs(30));
     assert_eq!(c.cleanup_interval(), Duration::from_secs(300));
-    assert_eq!(c.max_concurrent_conns(), 1000);
-    assert_eq!(c.min_concurrent_conns(), 100);
+    assert_eq!(c.max_concurrent_requests(), 1000);
+    assert_eq!(c.min_concurrent_requests(), 100);
     assert_eq!(c.concurrency_ceiling(), 10_000);
     assert_eq!(c.limit_policy(), LimitPolicy::LoadFactor { max_load: 800 });
     assert_eq!(c.limit_window(), Duration::from_secs(1));
@@ -50,15 +50,15 @@ fn every_option_has_its_default() {
 fn limits_of_concurrency_follow_each_other() {
     let limits = |c: ServerConfig| {
         assert_eq!(c.validate(), Ok(()));
-        (c.min_concurrent_conns(), c.max_concurrent_conns(), c.concurrency_ceiling())
+        (c.min_concurrent_requests(), c.max_concurrent_requests(), c.concurrency_ceiling())
     };
-    assert_eq!(limits(config().with_max_concurrent_conns(50)), (50, 50, 50));
-    assert_eq!(limits(config().with_max_concurrent_conns(5000)), (100, 5000, 5000));
+    assert_eq!(limits(config().with_max_concurrent_requests(50)), (50, 50, 50));
+    assert_eq!(limits(config().with_max_concurrent_requests(5000)), (100, 5000, 5000));
     assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (100, 1000, 20_000));
     assert_eq!(limits(config().with_concurrency_ceiling(70)), (70, 70, 70));
-    assert_eq!(limits(config().with_min_concurrent_conns(3)), (3, 1000, 10_000));
+    assert_eq!(limits(config().with_min_concurrent_requests(3)), (3, 1000, 10_000));
     assert_eq!(limits(config().with_limit_policy(LimitPolicy::Fixed)), (100, 1000, 1000));
-    let all = config().with_min_concurrent_conns(3).with_max_concurrent_conns(7);
+    let all = config().with_min_concurrent_requests(3).with_max_concurrent_requests(7);
     assert_eq!(limits(all.with_concurrency_ceiling(9)), (3, 7, 9));
 }
 
@@ -88,7 +88,7 @@ fn every_range_is_exact() {
     for size in [1, 1024 * MIB] {
         assert_eq!(config().with_max_block_size(size).validate(), Ok(()));
     }
-    let most = config().with_max_concurrent_conns(1_000_000).with_buffer_pool_size(MIB);
+    let most = config().with_max_concurrent_requests(1_000_000).with_buffer_pool_size(MIB);
     assert_eq!(most.with_max_in_flight(65_536).validate(), Ok(()));
     let refused = [
         (
@@ -123,15 +123,15 @@ fn every_range_is_exact() {
             "limit_window is 3601s, allowed is 1ms to 3600s",
         ),
         (
-            config().with_max_concurrent_conns(0),
-            "max_concurrent_conns is 0, allowed is 1 to 1000000",
+            config().with_max_concurrent_requests(0),
+            "max_concurrent_requests is 0, allowed is 1 to 1000000",
         ),
         (
-            config().with_min_concurrent_conns(1001),
-            "min_concurrent_conns is 1001, allowed is 1 to 1000",
+            config().with_min_concurrent_requests(1001),
+            "min_concurrent_requests is 1001, allowed is 1 to 1000",
         ),
         (
-            config().with_max_concurrent_conns(20).with_concurrency_ceiling(19),
+            config().with_max_concurrent_requests(20).with_concurrency_ceiling(19),
             "concurrency_ceiling is 19, allowed is 20 to 1000000",
         ),
         (
@@ -170,8 +170,8 @@ const SHOWN: [(&str, &str, &str); 18] = [
     ("max_raw_streams", PLACES, "raw_streams_share_a_limit_of_their_own"),
     ("limit_window", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("limit_policy", LIMITS, "policy_and_window_are_the_configured_ones"),
-    ("max_concurrent_conns", LIMITS, "a_configured_limit_is_a_ceiling"),
-    ("min_concurrent_conns", LIMITS, "a_full_server_lets_less_in"),
+    ("max_concurrent_requests", LIMITS, "a_configured_limit_is_a_ceiling"),
+    ("min_concurrent_requests", LIMITS, "a_full_server_lets_less_in"),
     ("concurrency_ceiling", LIMITS, "a_configured_limit_is_a_ceiling"),
     ("max_memory", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_peer", MEMORY, "each_peer_has_a_budget_and_all_have_one"),

@@ -186,7 +186,7 @@ fn handlers_that_do_not_stop_keep_nobody_out() {
 fn limits(limit: usize, ceiling: usize) -> ServerConfig {
     ServerConfig::default()
         .with_limit_policy(LimitPolicy::Fixed)
-        .with_max_concurrent_conns(limit)
+        .with_max_concurrent_requests(limit)
         .with_concurrency_ceiling(ceiling)
 }
 
@@ -322,7 +322,7 @@ fn in_any_schedule_who_has_nothing_is_let_in_below_the_ceiling() {
         let ceiling = limit + random.below(20);
         let config = limits(limit, ceiling)
             .with_limit_policy(RULES[random.below(4)])
-            .with_min_concurrent_conns(1 + random.below(limit))
+            .with_min_concurrent_requests(1 + random.below(limit))
             .with_limit_window(std::time::Duration::from_millis(window));
         let mut s = ServerScript::new(config);
         let protocols = [PROTOCOL, "/other"];

@@ -38,8 +38,8 @@ fn breaks_it(bytes: impl Into<Bytes>) {
 
 /// S8: above the limit, a request is answered busy, with the time to wait.
 #[test]
-fn beyond_max_concurrent_conns_requests_are_answered_busy() {
-    let (mut s, one) = ServerScript::native(config().with_max_concurrent_conns(1));
+fn beyond_max_concurrent_requests_requests_are_answered_busy() {
+    let (mut s, one) = ServerScript::native(config().with_max_concurrent_requests(1));
     let two = s.accept_native();
     s.receives(one, [request(1, "a")]);
     let a = s.expect_request("a");
@@ -54,7 +54,7 @@ fn beyond_max_concurrent_conns_requests_are_answered_busy() {
 
 #[test]
 fn a_busy_plain_server_closes_the_stream_without_a_frame() {
-    let (mut s, one) = ServerScript::plain(config().with_max_concurrent_conns(1));
+    let (mut s, one) = ServerScript::plain(config().with_max_concurrent_requests(1));
     let two = s.accept(Format::Plain);
     s.receives(one, [plain("a")]);
     s.expect_request("a");

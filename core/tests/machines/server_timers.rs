@@ -477,7 +477,7 @@ fn cancel_after_the_deadline_is_ignored() {
 
 #[test]
 fn a_request_whose_deadline_was_answered_counts_until_its_handler_has_stopped() {
-    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_conns(1));
+    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_requests(1));
     s.receives(stream, [request(1, "a").timeout(50)]);
     let a = s.expect_request_until(Some(50), "a");
     s.expires_at(50);

@@ -14,11 +14,11 @@ use futures::{AsyncRead, AsyncWrite};
 use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{DialId, ProtocolName};
 
-use super::client::shared::ClientHub;
-use super::server::shared::ServerHub;
+use super::client::shared::ClientShared;
+use super::server::shared::ServerShared;
 
 /// A raw stream between two peers, the counterpart of Go's `net.Conn`: made by
 /// [`Client::dial`](crate::Client::dial) on one side and
@@ -41,7 +41,7 @@ pub struct RawStream {
     local: PeerId,
     peer: PeerId,
     protocol: ProtocolName,
-    line: Arc<Line>,
+    cancel: Arc<CancelHandle>,
     read_deadline: Deadline,
     write_deadline: Deadline,
 }
@@ -53,10 +53,10 @@ impl RawStream {
         local: PeerId,
         peer: PeerId,
         protocol: ProtocolName,
-        line: Arc<Line>,
+        cancel: Arc<CancelHandle>,
     ) -> Self {
         let (read_deadline, write_deadline) = (Deadline::default(), Deadline::default());
-        Self { io, place, local, peer, protocol, line, read_deadline, write_deadline }
+        Self { io, place, local, peer, protocol, cancel, read_deadline, write_deadline }
     }
 
     /// This end's peer id.
@@ -95,7 +95,7 @@ impl RawStream {
     }
 
     fn may_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.line.check(&self.line.writer, cx)?;
+        self.cancel.check(&self.cancel.writer, cx)?;
         self.write_deadline.check(cx)
     }
 }
@@ -106,7 +106,7 @@ impl AsyncRead for RawStream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.line.check(&self.line.reader, cx)?;
+        self.cancel.check(&self.cancel.reader, cx)?;
         self.read_deadline.check(cx)?;
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
@@ -144,13 +144,13 @@ impl fmt::Debug for RawStream {
 
 /// How a stream's owner hears that the node ends it.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct CancelHandle {
     hung_up: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
 }
 
-impl Line {
+impl CancelHandle {
     /// Ends the stream: whoever reads or writes is told.
     pub(crate) fn hang_up(&self) {
         self.hung_up.store(true, Ordering::SeqCst);
@@ -170,16 +170,16 @@ impl Line {
 /// What a stream takes up. Dropping it gives that back.
 pub(crate) enum Place {
     /// Also on its connection, for as long as this share of it lives.
-    Dialled(Arc<ClientHub>, DialId, #[expect(dead_code, reason = "counts")] Arc<()>),
+    Dialled(Arc<ClientShared>, DialId, #[expect(dead_code, reason = "counts")] Arc<()>),
     /// Likewise.
-    Accepted(Arc<ServerHub>, ConnectionKey, #[expect(dead_code, reason = "counts")] Arc<()>),
+    Accepted(Arc<ServerShared>, StreamKey, #[expect(dead_code, reason = "counts")] Arc<()>),
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         match self {
-            Self::Dialled(hub, dial, _) => hub.hang_up(*dial),
-            Self::Accepted(hub, key, _) => hub.close_raw(*key),
+            Self::Dialled(shared, dial, _) => shared.hang_up(*dial),
+            Self::Accepted(shared, key, _) => shared.close_raw(*key),
         }
     }
 }

@@ -11,14 +11,14 @@ use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
 use crate::api::client::mailbox::Command;
-use crate::api::client::shared::ClientHub;
+use crate::api::client::shared::ClientShared;
 use crate::timer::Timer;
 
 /// A stream, its wire machine, and the way to the dispatcher.
 #[derive(Debug)]
 pub(crate) struct ClientDriver {
     id: StreamId,
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     machine: ClientStream,
     io: StreamIo,
     timer: Timer,
@@ -30,16 +30,16 @@ pub(crate) struct ClientDriver {
 impl ClientDriver {
     pub(crate) fn new(
         id: StreamId,
-        hub: Arc<ClientHub>,
+        shared: Arc<ClientShared>,
         machine: ClientStream,
         stream: Stream,
         format: Format,
         coalescing: Coalescing,
     ) -> Self {
-        let timer = Timer::new(hub.clock);
+        let timer = Timer::new(shared.clock);
         Self {
             id,
-            hub,
+            shared,
             machine,
             io: StreamIo::new(stream),
             timer,
@@ -54,11 +54,11 @@ impl ClientDriver {
     }
 
     fn handle(&mut self, event: StreamEvent) {
-        self.machine.handle(event, self.hub.clock.now());
+        self.machine.handle(event, self.shared.clock.now());
     }
 
     fn carry_out(&mut self) {
-        let now = self.hub.clock.now();
+        let now = self.shared.clock.now();
         for command in self.commands.drain(..) {
             match command {
                 Command::Start { request, body, deadline } => {
@@ -76,8 +76,8 @@ impl ClientDriver {
         let mut any = false;
         while self.machine.has_report() {
             any = true;
-            let now = self.hub.clock.now();
-            self.hub.report(self.id, &mut self.machine, &mut self.commands, now);
+            let now = self.shared.clock.now();
+            self.shared.report(self.id, &mut self.machine, &mut self.commands, now);
             self.carry_out();
         }
         any
@@ -103,7 +103,7 @@ impl ClientDriver {
         let in_flight = this.machine.in_flight();
         let mut left = false;
         if !this.coalescing.defers(this.format, in_flight, cx) {
-            left = this.hub.take_commands(this.id, in_flight, &mut this.commands, cx);
+            left = this.shared.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }
         let mut reads = 0;
@@ -146,7 +146,7 @@ impl ClientDriver {
             if !this.timer.poll_due(this.machine.next_deadline(), cx) {
                 return Poll::Pending;
             }
-            this.machine.handle_timeout(this.hub.clock.now());
+            this.machine.handle_timeout(this.shared.clock.now());
         }
         this.report();
         Poll::Ready(())

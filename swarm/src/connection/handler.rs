@@ -25,9 +25,9 @@ use super::remote::Remote;
 use super::server::ServerDriver;
 use super::stream_io::io_failure;
 use super::streams::{Ended, Streams};
-use crate::api::client::shared::ClientHub;
+use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::OpenTicket;
-use crate::api::server::shared::ServerHub;
+use crate::api::server::shared::ServerShared;
 use crate::random::random;
 use crate::timer::Timer;
 
@@ -43,8 +43,8 @@ const PROBE: Duration = Duration::from_secs(60);
 /// [connection driver](super::driver) is that task. [`Connection`] decides; this carries out.
 pub struct Handler {
     peer: PeerId,
-    client: Arc<ClientHub>,
-    server: Arc<ServerHub>,
+    client: Arc<ClientShared>,
+    server: Arc<ServerShared>,
     listen: Names,
     /// Streams that are to be opened. The swarm has not been asked yet.
     opens: VecDeque<OpenTicket>,
@@ -109,8 +109,8 @@ pub enum FromHandler {
 impl Handler {
     pub(crate) fn new(
         peer: PeerId,
-        client: Arc<ClientHub>,
-        server: Arc<ServerHub>,
+        client: Arc<ClientShared>,
+        server: Arc<ServerShared>,
         activity: Arc<Activity>,
     ) -> Self {
         let listen = Names(server.names());
@@ -214,8 +214,9 @@ impl Handler {
         let has_room = self.has_room();
         match name.speaks {
             Speaks::Messages(format) => {
-                let (hub, protocol) = (self.server.clone(), name.protocol.clone());
-                let driver = ServerDriver::new(hub, self.peer, protocol, format, stream, has_room);
+                let (shared, protocol) = (self.server.clone(), name.protocol.clone());
+                let driver =
+                    ServerDriver::new(shared, self.peer, protocol, format, stream, has_room);
                 let key = driver.key();
                 self.connection.accepted(key);
                 self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());

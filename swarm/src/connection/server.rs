@@ -15,7 +15,7 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::{
     CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
 };
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
@@ -24,8 +24,8 @@ use pointsub_core::{
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::api::message::Request;
 use crate::api::server::handler::Handler;
-use crate::api::server::semaphore::{Turn, Turns};
-use crate::api::server::shared::{Accepted, Command, Lane, ServerHub};
+use crate::api::server::semaphore::{Permit, Semaphore};
+use crate::api::server::shared::{Accepted, Command, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
 
@@ -37,14 +37,14 @@ type Work = BoxFuture<'static, Result<Body, Status>>;
 
 /// A stream, its wire machine, and the handlers at work for it.
 pub(crate) struct ServerDriver {
-    hub: Arc<ServerHub>,
-    lane: Arc<Lane>,
+    shared: Arc<ServerShared>,
+    mailbox: Arc<Mailbox>,
     peer: PeerId,
     protocol: ProtocolName,
     handler: Option<Arc<dyn Handler>>,
     machine: ServerStream,
     /// The stream's name at admission control.
-    key: ConnectionKey,
+    key: StreamKey,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -61,19 +61,19 @@ pub(crate) struct ServerDriver {
 impl ServerDriver {
     /// Serves a stream. One beyond the cap, or for a protocol that is gone, is told so.
     pub(crate) fn new(
-        hub: Arc<ServerHub>,
+        shared: Arc<ServerShared>,
         peer: PeerId,
         protocol: ProtocolName,
         format: Format,
         stream: Stream,
         has_room: bool,
     ) -> Self {
-        let Accepted { machine, key, handler, lane } =
-            hub.accept(&peer, &protocol, format, has_room);
-        let timer = Timer::new(hub.clock);
+        let Accepted { machine, key, handler, mailbox } =
+            shared.accept(&peer, &protocol, format, has_room);
+        let timer = Timer::new(shared.clock);
         Self {
-            hub,
-            lane,
+            shared,
+            mailbox,
             peer,
             protocol,
             handler,
@@ -90,7 +90,7 @@ impl ServerDriver {
     }
 
     /// The stream's name at admission control.
-    pub(crate) fn key(&self) -> ConnectionKey {
+    pub(crate) fn key(&self) -> StreamKey {
         self.key
     }
 
@@ -101,7 +101,7 @@ impl ServerDriver {
     /// follow each other, and to give it back before their answers are written.
     fn serve(&mut self, cx: &mut Context<'_>) {
         loop {
-            let now = self.hub.clock.now();
+            let now = self.shared.clock.now();
             self.tell(now);
             let Some(event) = self.next_event(now) else { break };
             match event {
@@ -137,15 +137,15 @@ impl ServerDriver {
     /// may want something else now.
     fn report(&mut self) -> bool {
         let Some(report) = self.machine.take_report() else { return false };
-        let (asks, now) = (report.asks(), self.hub.clock.now());
-        let verdict = self.hub.state.lock().admission.handle(self.key, report, now);
+        let (asks, now) = (report.asks(), self.shared.clock.now());
+        let verdict = self.shared.state.lock().admission.handle(self.key, report, now);
         let cut_off = verdict.is_cut_off();
         self.machine.handle_verdict(verdict, now);
         asks || cut_off
     }
 
     fn time_passes(&mut self) {
-        let now = self.hub.clock.now();
+        let now = self.shared.clock.now();
         self.machine.handle_timeout(now);
         if let Some(reason) = self.machine.misunderstood() {
             tracing::info!(peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
@@ -173,7 +173,7 @@ impl ServerDriver {
                     self.stopping = true;
                     // A plain peer need not end its side.
                     let native = self.machine.compresses();
-                    let limit = if native { self.hub.config.write_timeout() } else { PLAIN_END };
+                    let limit = if native { self.shared.config.write_timeout() } else { PLAIN_END };
                     self.io.confirm_within(limit);
                 }
                 Command::Reset => {
@@ -197,24 +197,24 @@ impl ServerDriver {
             return Some(Err(Status::new(StatusCode::NotFound, "")));
         };
         let inline = !handler.spawned() && runs_inline(&payload);
-        let compress = self.hub.config.compression() && self.machine.compresses();
+        let compress = self.shared.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining };
-        let (turns, texts) = (self.hub.turns.clone(), self.hub.config.error_texts());
-        let mut work = work(turns, handler, request, payload, texts, compress);
+        let (semaphore, texts) = (self.shared.semaphore.clone(), self.shared.config.error_texts());
+        let mut work = work(semaphore, handler, request, payload, texts, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
         let (work, abort) = abortable(work);
         self.spawned.insert(call, abort);
-        let mut duty = Duty { lane: self.lane.clone(), call, done: false };
-        (self.hub.executor)(
+        let mut duty = Duty { mailbox: self.mailbox.clone(), call, done: false };
+        (self.shared.executor)(
             async move {
                 if let Ok(answer) = work.await {
                     duty.done = true;
-                    duty.lane.push(Command::Respond { call, answer });
+                    duty.mailbox.push(Command::Respond { call, answer });
                 }
             }
             .boxed(),
@@ -226,7 +226,7 @@ impl ServerDriver {
 /// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
 /// panic.
 fn work(
-    turns: Arc<Turns>,
+    semaphore: Arc<Semaphore>,
     handler: Arc<dyn Handler>,
     mut request: Request,
     payload: Payload,
@@ -234,7 +234,7 @@ fn work(
     compresses: bool,
 ) -> Work {
     let work = async move {
-        request.body = inflate(&turns, payload)
+        request.body = inflate(&semaphore, payload)
             .await
             .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
         let (peer, protocol) = (request.peer, request.protocol.clone());
@@ -246,7 +246,7 @@ fn work(
             // Whoever polls to see if work is light learns that it is not.
             Compression::Spawned => compress::give_way().await,
         }
-        Ok(deflate(&turns, response).await)
+        Ok(deflate(&semaphore, response).await)
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
@@ -255,24 +255,25 @@ fn work(
     .boxed()
 }
 
-async fn inflate(turns: &Arc<Turns>, payload: Payload) -> Result<Bytes, InflateError> {
-    let _turn = if payload.is_compressed() { turn(turns, payload.len()).await } else { None };
+async fn inflate(semaphore: &Arc<Semaphore>, payload: Payload) -> Result<Bytes, InflateError> {
+    let _permit =
+        if payload.is_compressed() { permit(semaphore, payload.len()).await } else { None };
     compress::inflate(payload).await
 }
 
-async fn deflate(turns: &Arc<Turns>, response: Bytes) -> Body {
-    let _turn = turn(turns, response.len()).await;
+async fn deflate(semaphore: &Arc<Semaphore>, response: Bytes) -> Body {
+    let _permit = permit(semaphore, response.len()).await;
     compress::deflate(response).await
 }
 
 /// What is done in one step needs none.
-async fn turn(turns: &Arc<Turns>, len: usize) -> Option<Turn> {
-    if len > ONE_STEP { Some(turns.next().await) } else { None }
+async fn permit(semaphore: &Arc<Semaphore>, len: usize) -> Option<Permit> {
+    if len > ONE_STEP { Some(semaphore.next().await) } else { None }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.
 struct Duty {
-    lane: Arc<Lane>,
+    mailbox: Arc<Mailbox>,
     call: CallId,
     done: bool,
 }
@@ -280,7 +281,7 @@ struct Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         if !self.done {
-            self.lane.push(Command::Abandoned { call: self.call });
+            self.mailbox.push(Command::Abandoned { call: self.call });
         }
     }
 }
@@ -303,7 +304,7 @@ impl ServerDriver {
         let this = self;
         let mut reads = 0;
         loop {
-            this.lane.take(&mut this.commands, cx);
+            this.mailbox.take(&mut this.commands, cx);
             this.serve(cx);
             if this.cut_off && this.machine.is_ended() {
                 break;
@@ -357,8 +358,8 @@ impl Drop for ServerDriver {
     fn drop(&mut self) {
         self.spawned.values().for_each(AbortHandle::abort);
         let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
-        let report = self.machine.close(self.hub.clock.now());
-        self.hub.close(self.key, report, unconfirmed);
+        let report = self.machine.close(self.shared.clock.now());
+        self.shared.close(self.key, report, unconfirmed);
     }
 }
 

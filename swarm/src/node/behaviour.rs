@@ -25,11 +25,11 @@ use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
 use super::stored::addresses::{Stored, text};
 use crate::api::client::Client;
-use crate::api::client::shared::{ClientHub, OpenCommand};
+use crate::api::client::shared::{ClientShared, OpenCommand};
 use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::api::pointsub::PointSub;
 use crate::api::server::Server;
-use crate::api::server::shared::ServerHub;
+use crate::api::server::shared::ServerShared;
 use crate::clock::Clock;
 use crate::connection::activity::Activity;
 use crate::connection::handler::{FromHandler, Handler, ToHandler};
@@ -42,8 +42,8 @@ use crate::timer::Timer;
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
 /// keep the [`client`](Self::client) and [`server`](Self::server) handles, and poll the swarm.
 pub struct Behaviour {
-    client: Arc<ClientHub>,
-    server: Arc<ServerHub>,
+    client: Arc<ClientShared>,
+    server: Arc<ServerShared>,
     clock: Clock,
     /// Wakes for the deadlines of calls.
     timer: Timer,
@@ -80,9 +80,9 @@ impl Behaviour {
         server.validate()?;
         let clock = Clock::start();
         let network = Network::with_seed(client.connect_timeout(), random());
-        let server = ServerHub::new(server, local, clock, executor);
+        let server = ServerShared::new(server, local, clock, executor);
         Ok(Self {
-            client: ClientHub::new(client, local, clock),
+            client: ClientShared::new(client, local, clock),
             listening: server.names(),
             server,
             clock,
@@ -258,7 +258,7 @@ impl Behaviour {
             Act::Abort => {
                 tracing::debug!(%peer, ?id, "ending a connection whose peer is silent");
                 self.aborted.insert(id);
-                // Its pump drops it without a word. Where there is none, libp2p has to close it.
+                // Its driver drops it without a word. Where there is none, libp2p has to close it.
                 self.events.push_back(notify(peer, id, ToHandler::Abort));
                 return self.events.push_back(close(peer, id));
             }

@@ -16,7 +16,7 @@ use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use thiserror::Error;
 
 use super::behaviour::Behaviour;
-use super::event_loop::{Life, Parts};
+use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
@@ -186,7 +186,7 @@ impl<R: Runtime> NodeBuilder<R> {
 
     /// How long a connection without streams is kept, counted by each end for itself. Default 60 s.
     /// Streams that wait for further requests count, so that the client's
-    /// [`idle_conn_timeout`](ClientConfig::with_idle_conn_timeout) comes first.
+    /// [`idle_stream_timeout`](ClientConfig::with_idle_stream_timeout) comes first.
     pub fn idle_connection_timeout(mut self, timeout: Duration) -> Self {
         self.idle_connection_timeout = timeout;
         self
@@ -248,7 +248,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let (client, server) = (pointsub.client(), pointsub.server());
         self.policies.apply(&client);
         let limits = Limits::new(self.max_incoming as usize);
-        let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
+        let (circuits, parts) = NodeBehaviour::new(&keypair, pointsub, self.relay, limits);
         let config = SwarmConfig::with_executor(R::spawn)
             .with_idle_connection_timeout(self.idle_connection_timeout)
             .with_max_negotiating_inbound_streams(NEGOTIATING)
@@ -273,10 +273,11 @@ impl<R: Runtime> NodeBuilder<R> {
             false => R::interface_changes(),
         };
         let watch = Watch::new(interfaces);
-        let mut life = Box::new(Life::new(swarm, inbox, listeners.clone(), watch, self.keeping));
-        life.load_addresses();
-        life.listen(self.listen).await?;
-        R::spawn(Box::pin(life.run()));
+        let mut event_loop =
+            Box::new(EventLoop::new(swarm, inbox, listeners.clone(), watch, self.keeping));
+        event_loop.load_addresses();
+        event_loop.listen(self.listen).await?;
+        R::spawn(Box::pin(event_loop.run()));
         let inner = Inner { peer, client, server, commands, listeners, connect_timeout };
         Ok(Node { inner: Arc::new(inner), runtime: PhantomData })
     }

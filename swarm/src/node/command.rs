@@ -12,7 +12,7 @@ use pointsub_core::network::Change;
 
 use super::addresses::multiaddr::{self, is_relayed};
 use super::dialing::{Connect, reason};
-use super::event_loop::{Life, cannot_listen, peer_of, relay_of};
+use super::event_loop::{EventLoop, cannot_listen, peer_of, relay_of};
 use super::listening::Waiting;
 use super::peers::{PeerConnection, PeerInfo};
 use super::steering::{AddressSource, PeerAddress};
@@ -35,7 +35,7 @@ pub(super) enum Command {
     Shutdown { within: Duration, done: oneshot::Sender<()> },
 }
 
-impl Life {
+impl EventLoop {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect { address, done } => self.connect(address, done),

@@ -54,7 +54,7 @@ const NO_RELAY: &str = "the peer there does not relay";
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
-pub(super) struct Parts {
+pub(super) struct NodeBehaviour {
     /// First, so that nothing else is asked about a connection that its limits refuse.
     limits: Limits,
     identify: identify::Behaviour,
@@ -67,7 +67,7 @@ pub(super) struct Parts {
     pub(super) pointsub: Behaviour,
 }
 
-impl Parts {
+impl NodeBehaviour {
     /// All that a node is made of, and the transport that leads through relays.
     pub(super) fn new(
         keypair: &Keypair,
@@ -96,8 +96,8 @@ impl Parts {
 }
 
 /// The task that polls the swarm for as long as the node lives.
-pub(super) struct Life {
-    pub(super) swarm: Swarm<Parts>,
+pub(super) struct EventLoop {
+    pub(super) swarm: Swarm<NodeBehaviour>,
     inbox: mpsc::Receiver<Command>,
     pub(super) peers: Peers,
     pub(super) listening: Listening,
@@ -117,9 +117,9 @@ pub(super) struct Life {
     warned: bool,
 }
 
-impl Life {
+impl EventLoop {
     pub(super) fn new(
-        swarm: Swarm<Parts>,
+        swarm: Swarm<NodeBehaviour>,
         inbox: mpsc::Receiver<Command>,
         listeners: Listeners,
         watch: Watch,
@@ -274,7 +274,7 @@ impl Life {
         }
     }
 
-    fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
+    fn on_event(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let now = Instant::now();
@@ -290,7 +290,7 @@ impl Life {
                 let event = self.peers.closed(peer_id, connection_id, reason);
                 self.on_closed(event);
             }
-            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,
                 info,
@@ -332,14 +332,16 @@ impl Life {
                 self.teller.tell(NodeEvent::ExternalAddressEnded { address });
                 self.check_reachable();
             }
-            SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);
             }
-            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Sent { .. })) => {
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(identify::Event::Sent {
+                ..
+            })) => {
                 self.check_announced();
             }
             // With the relay's limits, which explain how such connections end.
-            SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Relayed(event)) => {
                 tracing::debug!(?event);
             }
             SwarmEvent::Behaviour(event) => tracing::trace!(?event),
@@ -348,7 +350,7 @@ impl Life {
     }
 }
 
-impl Life {
+impl EventLoop {
     /// The path to a peer is another one, or has ended.
     fn on_closed(&mut self, event: Option<NodeEvent>) {
         let Some(event) = event else { return };

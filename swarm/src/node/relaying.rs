@@ -18,13 +18,13 @@ use pointsub_core::Timestamp;
 
 use super::addresses::ip::{direct_ip, is_public};
 use super::addresses::multiaddr;
-use super::event_loop::{Life, SAVING, peer_of, relay_of};
+use super::event_loop::{EventLoop, SAVING, peer_of, relay_of};
 use super::events::NodeEvent;
 use super::peers::Path;
 use super::stored::addresses::{load, save};
 use crate::random::random;
 
-impl Life {
+impl EventLoop {
     /// When a relay is to be asked for a place.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let named = self.reservations.next_deadline();

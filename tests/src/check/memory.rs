@@ -25,7 +25,7 @@ impl Check for Memory {
         let (held, config) = (server.stats().memory, &world.peers[*peer].config);
         let most = config.max_memory();
         ensure!(held <= most as u64, "{held} bytes are held with one let in, not {most}");
-        let streams = server.connections_info(world.now);
+        let streams = server.streams(world.now);
         let of = streams.iter().filter(|stream| stream.peer == *from);
         let (held, most) = (of.map(|s| s.memory).sum::<usize>(), config.max_memory_per_peer());
         ensure!(held <= most, "{held} bytes are held for a peer with one let in, not {most}");

@@ -7,7 +7,7 @@ use pointsub_core::endpoint::Dispatcher;
 use pointsub_core::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use pointsub_core::{
     Body, CallOptions, Client, ClientConfig, ClientInput, ClientOutput, ClientStats, ClosestId,
-    ClosestOptions, ConnectionInfo, DialId, PeerId, ProtocolName, RequestId, SendError, StreamId,
+    ClosestOptions, DialId, PeerId, ProtocolName, RequestId, SendError, StreamId, StreamInfo,
     Timestamp,
 };
 
@@ -238,10 +238,10 @@ impl SimClient {
 
     /// One entry for each open stream.
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         match self {
-            Self::Whole(client) => client.connections_info(now),
-            Self::Parts(parts) => parts.dispatcher.connections_info(now),
+            Self::Whole(client) => client.streams(now),
+            Self::Parts(parts) => parts.dispatcher.streams(now),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pointsub_core::{
-    ConnectionInfo, InboundId, PeerId, ProtocolName, Server, ServerConfig, StreamId, Timestamp,
+    InboundId, PeerId, ProtocolName, Server, ServerConfig, StreamId, StreamInfo, Timestamp,
 };
 
 use super::link::Side;
@@ -73,7 +73,7 @@ pub struct Peer {
     /// Its server, if it is one of ours.
     pub server: Option<Box<Server>>,
     /// The streams that its server says it has, as they were after the last step.
-    pub streams: Vec<ConnectionInfo>,
+    pub streams: Vec<StreamInfo>,
     /// It has crashed and is not back.
     pub down: bool,
     /// It was asked to stop.

@@ -263,8 +263,7 @@ impl World {
 
     fn step(&mut self) {
         for peer in &mut self.peers {
-            peer.streams =
-                peer.server.as_ref().map_or_else(Vec::new, |s| s.connections_info(self.now));
+            peer.streams = peer.server.as_ref().map_or_else(Vec::new, |s| s.streams(self.now));
         }
         let mut checks = std::mem::take(&mut self.checks);
         for check in &mut checks {
@@ -418,7 +417,10 @@ impl World {
                 (Situation::WriteLate, stats.write_timeouts > 0),
                 (Situation::IntruderViolated, stats.violations > 0),
                 (Situation::IntruderCutOff, stats.cut_off > 0),
-                (Situation::LimitMoved, stats.limit != peer.config.max_concurrent_conns() as u64),
+                (
+                    Situation::LimitMoved,
+                    stats.limit != peer.config.max_concurrent_requests() as u64,
+                ),
                 (Situation::BothFormats, peer.kind == Kind::Native && peer.opened > 20),
             ]);
         }

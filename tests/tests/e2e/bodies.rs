@@ -269,7 +269,7 @@ fn neither_end_keeps_a_body_when_it_has_been_sent() {
             assert_eq!(answer.expect("an answer").len(), len);
             is_body_gone.await.expect("told, not lost");
             is_answer_gone.await.expect("told, not lost");
-            assert_eq!(client.client().connections_info().len(), 1, "the stream is still there");
+            assert_eq!(client.client().streams().len(), 1, "the stream is still there");
         }
     });
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pointsub_core::connection::{ClientStream, ServerStream, ServerStreamEvent};
 use pointsub_core::endpoint::{
-    Admission, CallOptions, ClientEvent, ConnectionKey, Directive, Dispatcher,
+    Admission, CallOptions, ClientEvent, Directive, Dispatcher, StreamKey,
 };
 use pointsub_core::{
     Body, ClientConfig, Format, PeerId, ProtocolName, RequestId, ServerConfig, StreamEvent,
@@ -61,7 +61,7 @@ pub(super) struct Connection {
     asks: ClientStream,
     serves: ServerStream,
     /// The name of its stream at the server.
-    key: ConnectionKey,
+    key: StreamKey,
     /// Bytes from the client that the server has not looked at.
     news: Option<StreamEvent>,
     start: Instant,
@@ -275,7 +275,7 @@ fn client_config() -> ClientConfig {
 fn server_config() -> ServerConfig {
     ServerConfig::default()
         .with_max_in_flight(1024)
-        .with_max_concurrent_conns(100_000)
+        .with_max_concurrent_requests(100_000)
         .with_compression(false)
 }
 

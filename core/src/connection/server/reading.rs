@@ -39,7 +39,7 @@ impl ServerStream {
             if self.link.decoder.mid_frame() {
                 self.violated(&FrameError::Truncated);
             }
-            self.deaf = true;
+            self.read_closed = true;
         }
         self.abandons.pop_front().map(|call| ServerStreamEvent::Abandon { call })
     }
@@ -194,7 +194,7 @@ impl ServerStream {
             // stop it, and it would wait for room that nobody makes.
             return self.reset();
         }
-        self.deaf = true;
+        self.read_closed = true;
         if !unseen {
             self.last_id = id;
             self.answer_failed(id, &status, Delivery::NotProcessed);

@@ -72,7 +72,7 @@ pub struct ServerStream {
     /// The peer will send no more; what it has sent may still wait to be looked at.
     pub(super) finished: bool,
     /// Nothing of what the peer sends is looked at any more.
-    pub(super) deaf: bool,
+    pub(super) read_closed: bool,
     /// Requests whose handlers are to be told to stop.
     pub(super) abandons: VecDeque<CallId>,
 }
@@ -134,7 +134,7 @@ impl ServerStream {
             exchange: Exchange::new(now),
             refused: false,
             finished: false,
-            deaf: false,
+            read_closed: false,
             abandons: VecDeque::new(),
         }
     }
@@ -352,7 +352,7 @@ impl ServerStream {
 
     /// Whether what the peer sends is looked at, now or later.
     pub(super) fn is_listening(&self) -> bool {
-        self.link.is_open() && !self.deaf
+        self.link.is_open() && !self.read_closed
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -377,7 +377,7 @@ impl ServerStream {
     #[inline]
     pub(super) fn settle(&mut self) {
         if self.link.is_open() && !self.is_busy() {
-            if self.draining || self.deaf {
+            if self.draining || self.read_closed {
                 self.link.finish();
             } else if self.idle_due.is_none() && self.link.unwritten() == 0 {
                 self.idle_due = Some(self.link.now + self.cleanup_interval);

@@ -13,10 +13,10 @@ use super::budget::MemoryBudget;
 use super::limit::Limit;
 use super::share::{Flow, Places, Shares};
 use super::stats::ServerStats;
-use super::streams::{Connection, ConnectionKey, Connections, Peer};
+use super::streams::{Connection, Connections, Peer, StreamKey};
 use crate::config::ServerConfig;
 use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Status, StatusCode};
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
@@ -183,8 +183,9 @@ impl Admission {
     }
 
     /// All open streams, in no particular order.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         self.connections.info(now).collect()
     }
 
@@ -192,10 +193,7 @@ impl Admission {
     /// [drain](crate::connection::ServerStream::drain) the one that is returned, which has been idle for the
     /// longest time. `None` if none is: each is at work, in the middle of a message, or waits for
     /// its first request, which may be on its way.
-    pub fn make_room(
-        &mut self,
-        among: impl IntoIterator<Item = ConnectionKey>,
-    ) -> Option<ConnectionKey> {
+    pub fn make_room(&mut self, among: impl IntoIterator<Item = StreamKey>) -> Option<StreamKey> {
         let (key, connection) = self.connections.longest_idle(among)?;
         // It is not chosen again while it ends.
         connection.idle = false;
@@ -204,7 +202,7 @@ impl Admission {
     }
 
     /// Whether a request is at work on one of these streams.
-    pub fn is_at_work(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
+    pub fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
         let mut streams = among.into_iter().filter_map(|key| self.connections.open.get(key));
         streams.any(|stream| stream.in_flight > 0)
     }
@@ -219,7 +217,7 @@ impl Admission {
         format: Format,
         room: bool,
         now: Timestamp,
-    ) -> (ConnectionKey, ServerVerdict) {
+    ) -> (StreamKey, ServerVerdict) {
         let stream = self.open_stream(peer, protocol, Some(format), now);
         let served = room && self.serves(protocol.as_str());
         if !served {
@@ -234,7 +232,7 @@ impl Admission {
     #[inline]
     pub fn handle(
         &mut self,
-        stream: ConnectionKey,
+        stream: StreamKey,
         report: ServerReport,
         now: Timestamp,
     ) -> ServerVerdict {
@@ -255,7 +253,7 @@ impl Admission {
     }
 
     /// Takes in the [last report](crate::connection::ServerStream::close) of a stream, and forgets it.
-    pub fn close(&mut self, stream: ConnectionKey, report: ServerReport, now: Timestamp) {
+    pub fn close(&mut self, stream: StreamKey, report: ServerReport, now: Timestamp) {
         self.take_in(stream, &report, now);
         let left = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
         if report.withdrawn && left > 0 {
@@ -268,7 +266,7 @@ impl Admission {
     }
 
     #[inline]
-    fn verdict(&self, stream: ConnectionKey, answer: Option<Grant>) -> ServerVerdict {
+    fn verdict(&self, stream: StreamKey, answer: Option<Grant>) -> ServerVerdict {
         let connection = self.connections.open.get(stream);
         let peer = connection.and_then(|stream| self.connections.peers.get(stream.peer));
         let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -283,7 +281,7 @@ impl Admission {
 
     /// Counts what a stream reports.
     #[inline]
-    fn take_in(&mut self, stream: ConnectionKey, report: &ServerReport, now: Timestamp) {
+    fn take_in(&mut self, stream: StreamKey, report: &ServerReport, now: Timestamp) {
         let events = &report.events;
         if events.any {
             self.counters.add(events);
@@ -321,14 +319,14 @@ impl Admission {
         protocol: &ProtocolName,
         format: Option<Format>,
         now: Timestamp,
-    ) -> ConnectionKey {
+    ) -> StreamKey {
         self.counters.streams_total += 1;
         let key = self.by_name.get(protocol).copied().unwrap_or_default();
         self.connections.open(peer, key, protocol.clone(), format, now)
     }
 
     /// Forgets a stream, after the last of its requests.
-    pub(super) fn forget(&mut self, stream: ConnectionKey, now: Timestamp) {
+    pub(super) fn forget(&mut self, stream: StreamKey, now: Timestamp) {
         if let Some((connection, peer)) = self.connections.get_mut(stream) {
             self.budget.charge(&mut connection.memory, 0, &mut peer.memory);
         }
@@ -336,7 +334,7 @@ impl Admission {
     }
 
     /// Lets a stream hold so many bytes, if they fit, until it reports again.
-    fn reserve(&mut self, stream: ConnectionKey, bytes: usize) -> bool {
+    fn reserve(&mut self, stream: StreamKey, bytes: usize) -> bool {
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
         let fits = self.budget.fits(connection.memory, bytes, peer.memory);
         if fits {
@@ -349,7 +347,7 @@ impl Admission {
     /// fit; or says with which status to refuse it.
     fn admit(
         &mut self,
-        stream: ConnectionKey,
+        stream: StreamKey,
         bytes: usize,
         spare: usize,
         now: Timestamp,
@@ -396,7 +394,7 @@ impl Admission {
     }
 
     /// Lets a raw stream in, or says with which status a request would be refused.
-    pub(crate) fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
+    pub(crate) fn admit_raw(&mut self, stream: StreamKey) -> Result<(), Status> {
         let free = self.max_raws.saturating_sub(self.raws.taken());
         let places = Places { limit: self.max_raws, free, room: free };
         let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
@@ -415,7 +413,7 @@ impl Admission {
     }
 
     /// A raw stream that was let in is not used any more.
-    pub(crate) fn release_raw(&mut self, stream: ConnectionKey) {
+    pub(crate) fn release_raw(&mut self, stream: StreamKey) {
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
         let protocol = self.protocols.get_mut(connection.protocol);
         self.raws.give(1, &mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
@@ -439,7 +437,7 @@ impl Admission {
 fn parties<'a>(
     connections: &'a mut Connections,
     protocols: &'a mut SlotMap<ProtocolKey, Protocol>,
-    stream: ConnectionKey,
+    stream: StreamKey,
 ) -> Option<(&'a mut Connection, &'a mut Peer, &'a mut Protocol)> {
     let (connection, peer) = connections.get_mut(stream)?;
     let protocol = protocols.get_mut(connection.protocol)?;

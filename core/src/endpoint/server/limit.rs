@@ -205,8 +205,8 @@ impl Limit {
     /// The limit of a server whose options are valid.
     pub(super) fn configured(config: &ServerConfig) -> Self {
         // Options that nobody has validated must not make it panic.
-        let min = config.min_concurrent_conns().max(1);
-        let initial = config.max_concurrent_conns().max(min);
+        let min = config.min_concurrent_requests().max(1);
+        let initial = config.max_concurrent_requests().max(min);
         let max = config.concurrency_ceiling().max(initial);
         Self::unchecked(config.limit_policy(), initial, min, max, config.limit_window)
     }

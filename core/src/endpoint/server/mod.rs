@@ -12,7 +12,7 @@ mod streams;
 pub use admission::{Admission, RegisterError};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stats::ServerStats;
-pub use streams::ConnectionKey;
+pub use streams::StreamKey;
 
 pub(crate) use admission::busy;
 pub(crate) use penalty::Offence;

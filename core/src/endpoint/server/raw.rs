@@ -1,7 +1,7 @@
 //! Raw streams that peers open: no frames, and a limit of their own.
 
 use super::admission::Admission;
-use super::streams::ConnectionKey;
+use super::streams::StreamKey;
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ impl Admission {
         peer: PeerId,
         protocol: &ProtocolName,
         now: Timestamp,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         let key = self.open_stream(peer, protocol, None, now);
         match self.admit_raw(key) {
             Ok(()) => Ok(key),
@@ -31,7 +31,7 @@ impl Admission {
     }
 
     /// A raw stream is not used any more. To be called once for each that was let in.
-    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub fn close_raw(&mut self, key: StreamKey, now: Timestamp) {
         self.release_raw(key);
         self.forget(key, now);
     }

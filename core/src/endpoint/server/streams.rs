@@ -5,14 +5,14 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::admission::ProtocolKey;
 use super::penalty::{Penalty, Remembered};
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::Format;
 
 new_key_type! {
     /// An open stream as admission control knows it.
-    pub struct ConnectionKey;
+    pub struct StreamKey;
 
     /// A peer with open streams.
     pub(super) struct PeerKey;
@@ -54,7 +54,7 @@ pub(super) struct Peer {
 /// and a hash without a secret could be made to collide.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    pub(super) open: SlotMap<ConnectionKey, Connection>,
+    pub(super) open: SlotMap<StreamKey, Connection>,
     pub(super) peers: SlotMap<PeerKey, Peer>,
     by_id: BTreeMap<PeerId, PeerKey>,
     gone: Remembered,
@@ -68,7 +68,7 @@ impl Connections {
         name: ProtocolName,
         format: Option<Format>,
         now: Timestamp,
-    ) -> ConnectionKey {
+    ) -> StreamKey {
         let peer = *self.by_id.entry(id).or_insert_with(|| {
             let penalty = self.gone.take(&id, now);
             self.peers.insert(Peer { id, streams: 0, requests: 0, raws: 0, memory: 0, penalty })
@@ -94,15 +94,15 @@ impl Connections {
     /// Of these streams, the one that has been idle for the longest time.
     pub(super) fn longest_idle(
         &mut self,
-        among: impl IntoIterator<Item = ConnectionKey>,
-    ) -> Option<(ConnectionKey, &mut Connection)> {
+        among: impl IntoIterator<Item = StreamKey>,
+    ) -> Option<(StreamKey, &mut Connection)> {
         let since = |key| self.open.get(key).filter(|c| c.idle).map(|c| (c.last_active, key));
         let (_, key) = among.into_iter().filter_map(since).min()?;
         Some((key, self.open.get_mut(key)?))
     }
 
     /// Forgets a stream, of which nothing may be counted any more.
-    pub(super) fn close(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub(super) fn close(&mut self, key: StreamKey, now: Timestamp) {
         let Some(connection) = self.open.remove(key) else { return };
         let Some(peer) = self.peers.get_mut(connection.peer) else { return };
         peer.streams -= 1;
@@ -115,15 +115,15 @@ impl Connections {
     }
 
     /// A stream and its peer.
-    pub(super) fn get_mut(&mut self, key: ConnectionKey) -> Option<(&mut Connection, &mut Peer)> {
+    pub(super) fn get_mut(&mut self, key: StreamKey) -> Option<(&mut Connection, &mut Peer)> {
         let connection = self.open.get_mut(key)?;
         let peer = self.peers.get_mut(connection.peer)?;
         Some((connection, peer))
     }
 
-    pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = ConnectionInfo> {
+    pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = StreamInfo> {
         self.open.values().filter_map(move |connection| {
-            Some(ConnectionInfo {
+            Some(StreamInfo {
                 peer: self.peers.get(connection.peer)?.id,
                 protocol: connection.name.clone(),
                 format: connection.format,

@@ -13,8 +13,8 @@ use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName,
 use thiserror::Error;
 
 use super::lazy::Lazy;
-use super::shared::ClientHub;
-use super::{Asked, Client, InFlight, InHub, compresses, gone, inflate, options};
+use super::shared::ClientShared;
+use super::{Asked, Cancellable, Client, InFlight, compresses, gone, inflate, options};
 use crate::api::message::Response;
 use crate::{compress, peer};
 
@@ -78,21 +78,21 @@ impl Client {
         protocol: &ProtocolName,
         node: PeerId,
     ) -> Result<bool, AddNodeError> {
-        let (node, now) = (peer::to_core(&node), self.hub.clock.now());
-        self.hub.with_dispatcher(|d| d.add_server_node(protocol, node, now))
+        let (node, now) = (peer::to_core(&node), self.shared.clock.now());
+        self.shared.with_dispatcher(|d| d.add_server_node(protocol, node, now))
     }
 
     /// Removes a server and what is known of it. Returns `false` if it is not there. Requests that
     /// it has are not affected.
     pub fn remove_server_node(&self, protocol: &ProtocolName, node: PeerId) -> bool {
         let node = peer::to_core(&node);
-        self.hub.with_dispatcher(|d| d.remove_server_node(protocol.as_str(), &node))
+        self.shared.with_dispatcher(|d| d.remove_server_node(protocol.as_str(), &node))
     }
 
     /// The servers of a protocol, in the order in which they were added.
     #[must_use]
     pub fn server_nodes(&self, protocol: &ProtocolName) -> Vec<PeerId> {
-        self.hub.with_dispatcher(|d| {
+        self.shared.with_dispatcher(|d| {
             d.server_nodes(protocol.as_str()).map(|node| peer::to_libp2p(node.peer())).collect()
         })
     }
@@ -100,7 +100,7 @@ impl Client {
     /// What is known of each of them.
     #[must_use]
     pub fn server_nodes_info(&self, protocol: &ProtocolName) -> Vec<NodeInfo> {
-        let now = self.hub.clock.now();
+        let now = self.shared.clock.now();
         let info = |node: &Node| NodeInfo {
             node: peer::to_libp2p(node.peer()),
             online: node.online(),
@@ -110,25 +110,25 @@ impl Client {
             failures: node.failures(),
             rests_for: node.backoff_until().map(|until| until.since(now)),
         };
-        self.hub.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
+        self.shared.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
     }
 
     /// Removes all servers of a protocol.
     pub fn clear_server_nodes(&self, protocol: &ProtocolName) {
-        self.hub.with_dispatcher(|d| d.clear_server_nodes(protocol.as_str()));
+        self.shared.with_dispatcher(|d| d.clear_server_nodes(protocol.as_str()));
     }
 
     /// Whether [`send_closest`](Self::send_closest) has somebody to send to.
     #[must_use]
     pub fn has_available_nodes(&self, protocol: &ProtocolName) -> bool {
-        let now = self.hub.clock.now();
-        self.hub.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
+        let now = self.shared.clock.now();
+        self.shared.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
     }
 
     /// For all clones of this client.
     pub(crate) fn set_strategy(&self, strategy: Arc<dyn Strategy>) {
         // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_strategy(strategy));
+        let _before = self.shared.with_dispatcher(|d| d.set_strategy(strategy));
     }
 
     /// A request to the closest usable server of the protocol. Await it for the response; set
@@ -156,7 +156,7 @@ impl Client {
     /// [`ClosestError`], with the last failure and every try.
     pub fn send_closest(&self, protocol: &ProtocolName, body: impl Into<Bytes>) -> ClosestCall {
         ClosestCall(Lazy::New(Unsent {
-            hub: self.hub.clone(),
+            shared: self.shared.clone(),
             protocol: protocol.clone(),
             body: body.into(),
             key: None,
@@ -173,7 +173,7 @@ impl Client {
 pub struct ClosestCall(Lazy<Unsent, Result<Response, ClosestError>>);
 
 struct Unsent {
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     protocol: ProtocolName,
     body: Bytes,
     key: Option<Point>,
@@ -235,30 +235,30 @@ impl fmt::Debug for ClosestCall {
 }
 
 async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
-    let Unsent { hub, protocol, body, key, timeout, idempotent, options: closest } = unsent;
-    if let Some(answers) = hub.answers.clone() {
-        let nodes = Client::new(hub.clone()).server_nodes(&protocol);
+    let Unsent { shared, protocol, body, key, timeout, idempotent, options: closest } = unsent;
+    if let Some(answers) = shared.answers.clone() {
+        let nodes = Client::new(shared.clone()).server_nodes(&protocol);
         let asked = |node: &PeerId| !closest.exclude.contains(&peer::to_core(node));
         let nodes = nodes.into_iter().filter(asked).collect();
-        return answers.send_closest(&hub, nodes, protocol, body, timeout).await;
+        return answers.send_closest(&shared, nodes, protocol, body, timeout).await;
     }
-    let began = hub.clock.now();
+    let began = shared.clock.now();
     let options = options(began, timeout, idempotent);
     let closest = closest.with_call(options);
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
     let body =
-        if compresses(&hub, None, &body) { compress::deflate(body).await } else { body.into() };
-    let sent = hub.send_closest(protocol.as_str(), key, body, closest);
+        if compresses(&shared, None, &body) { compress::deflate(body).await } else { body.into() };
+    let sent = shared.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
-    let outcome = InFlight::new(hub.clone(), id, outcome, options.deadline).await;
+    let outcome = InFlight::new(shared.clone(), id, outcome, options.deadline).await;
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
             match inflate(answer.payload).await {
                 Ok(body) => {
                     let asked = Asked { peer: peer::to_libp2p(&answer.node), at: began };
-                    Ok(asked.answered(body, &hub).with_attempts(attempts))
+                    Ok(asked.answered(body, &shared).with_attempts(attempts))
                 }
                 Err(error) => Err(ClosestError { error, attempts }),
             }
@@ -285,12 +285,12 @@ const fn failed(error: RequestError) -> ClosestError {
     ClosestError { error, attempts: Vec::new() }
 }
 
-impl InHub for ClosestId {
-    fn cancel(self, hub: &Arc<ClientHub>) {
-        hub.cancel_closest(self);
+impl Cancellable for ClosestId {
+    fn cancel(self, shared: &Arc<ClientShared>) {
+        shared.cancel_closest(self);
     }
 
-    fn expire(self, hub: &Arc<ClientHub>) {
-        hub.expire_closest(self);
+    fn expire(self, shared: &Arc<ClientShared>) {
+        shared.expire_closest(self);
     }
 }

@@ -14,7 +14,7 @@ use pointsub_core::{
     Cause, ClientConfig, Delivery, NodeOutcome, Phase, ProtocolName, RequestError, SendError,
 };
 
-use super::shared::ClientHub;
+use super::shared::ClientShared;
 use super::{Client, ClosestError, NodeAttempt};
 use crate::api::message::{IntoResponse, Request, Response};
 use crate::api::server::HandlerError;
@@ -87,8 +87,9 @@ impl Client {
             answer.boxed()
         };
         let (config, local) = (ClientConfig::default(), Local(Arc::new(respond)));
-        let hub = ClientHub::answered_by(config, PeerId::random(), Clock::start(), Some(local));
-        Self::new(hub)
+        let shared =
+            ClientShared::answered_by(config, PeerId::random(), Clock::start(), Some(local));
+        Self::new(shared)
     }
 }
 
@@ -103,16 +104,16 @@ impl Local {
     /// Answers a request, within its time.
     pub(super) async fn send(
         &self,
-        hub: &ClientHub,
+        shared: &ClientShared,
         peer: PeerId,
         protocol: ProtocolName,
         body: Bytes,
         timeout: Option<Duration>,
     ) -> Answer {
-        if hub.with_dispatcher(|dispatcher| dispatcher.is_drained()) {
+        if shared.with_dispatcher(|dispatcher| dispatcher.is_drained()) {
             return Err(SendError::Closed.into());
         }
-        let mut request = Request::new(hub.local, protocol, body);
+        let mut request = Request::new(shared.local, protocol, body);
         request.remaining = timeout;
         let answer = (self.0)(peer, request);
         let Some(timeout) = timeout else { return answer.await };
@@ -127,19 +128,19 @@ impl Local {
     /// Asks these nodes one after the other until one answers.
     pub(super) async fn send_closest(
         &self,
-        hub: &ClientHub,
+        shared: &ClientShared,
         nodes: Vec<PeerId>,
         protocol: ProtocolName,
         body: Bytes,
         timeout: Option<Duration>,
     ) -> Result<Response, ClosestError> {
-        let (began, mut attempts) = (hub.clock.now(), Vec::new());
+        let (began, mut attempts) = (shared.clock.now(), Vec::new());
         let mut last = RequestError::from(SendError::NoNodes);
         for node in nodes {
-            let asked = hub.clock.now();
+            let asked = shared.clock.now();
             let left = timeout.map(|timeout| timeout.saturating_sub(asked.since(began)));
-            let answer = self.send(hub, node, protocol.clone(), body.clone(), left).await;
-            let now = hub.clock.now();
+            let answer = self.send(shared, node, protocol.clone(), body.clone(), left).await;
+            let now = shared.clock.now();
             let (after, took) = (asked.since(began), now.since(asked));
             let outcome = match &answer {
                 Ok(_) => NodeOutcome::Answered,

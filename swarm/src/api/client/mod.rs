@@ -32,20 +32,20 @@ use pointsub_core::{
 pub use self::closest::{ClosestCall, ClosestError, NodeAttempt, NodeInfo};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
-use self::shared::{ClientHub, Outcome};
+use self::shared::{ClientShared, Outcome};
 use super::message::Response;
-use super::stream_info::ConnectionInfo;
+use super::stream_info::StreamInfo;
 use crate::{compress, peer};
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
 pub struct Client {
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
 }
 
 impl Client {
-    pub(crate) fn new(hub: Arc<ClientHub>) -> Self {
-        Self { hub }
+    pub(crate) fn new(shared: Arc<ClientShared>) -> Self {
+        Self { shared }
     }
 
     /// A request to `peer` under `protocol`. Await it for the response; set options before.
@@ -59,7 +59,7 @@ impl Client {
     /// have been processed.
     pub fn send(&self, peer: PeerId, protocol: &ProtocolName, body: impl Into<Bytes>) -> Call {
         Call(State::New(Unsent {
-            hub: self.hub.clone(),
+            shared: self.shared.clone(),
             peer,
             protocol: protocol.clone(),
             body: body.into(),
@@ -71,7 +71,7 @@ impl Client {
     /// For all clones of this client.
     pub(crate) fn set_retry_policy(&self, policy: Arc<dyn RetryPolicy>) {
         // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(policy));
+        let _before = self.shared.with_dispatcher(|d| d.set_retry_policy(policy));
     }
 
     /// For all clones of this client, once.
@@ -82,26 +82,27 @@ impl Client {
     /// Counters so far.
     #[must_use]
     pub fn stats(&self) -> ClientStats {
-        self.hub.stats()
+        self.shared.stats()
     }
 
     /// One entry for each open stream.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
-        let clock = self.hub.clock;
-        let infos = self.hub.with_dispatcher(|d| d.connections_info(clock.now()));
-        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        let clock = self.shared.clock;
+        let infos = self.shared.with_dispatcher(|d| d.streams(clock.now()));
+        infos.into_iter().map(|info| StreamInfo::new(info, clock)).collect()
     }
 
     /// Accepts no further requests, lets those under way end, then closes every stream.
     pub async fn drain(&self) {
         // An error means that the swarm is gone, and the streams with it.
-        let _gone = self.hub.drain().await;
+        let _gone = self.shared.drain().await;
     }
 
     /// Fails what is under way and closes every stream.
     pub async fn close(&self) {
-        let _gone = self.hub.close().await;
+        let _gone = self.shared.close().await;
     }
 }
 
@@ -130,7 +131,7 @@ enum State {
 
 /// A request with its options.
 struct Unsent {
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     peer: PeerId,
     protocol: ProtocolName,
     body: Bytes,
@@ -146,8 +147,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn answered(self, body: Bytes, hub: &ClientHub) -> Response {
-        Response::new(self.peer, body).with_elapsed(hub.clock.now().since(self.at))
+    fn answered(self, body: Bytes, shared: &ClientShared) -> Response {
+        Response::new(self.peer, body).with_elapsed(shared.clock.now().since(self.at))
     }
 }
 
@@ -187,14 +188,14 @@ impl Future for Call {
         }
         if let State::Sent(sent, asked) = &mut self.0 {
             let outcome = ready!(sent.poll_unpin(cx));
-            let (hub, asked) = (sent.hub.clone(), *asked);
+            let (shared, asked) = (sent.shared.clone(), *asked);
             self.0 = State::Done;
             let payload = outcome.ok_or_else(gone)??;
             if !payload.is_compressed() {
                 let body = payload.into_bytes().map_err(broken);
-                return Poll::Ready(body.map(|body| asked.answered(body, &hub)));
+                return Poll::Ready(body.map(|body| asked.answered(body, &shared)));
             }
-            let rest = async move { Ok(asked.answered(inflate(payload).await?, &hub)) };
+            let rest = async move { Ok(asked.answered(inflate(payload).await?, &shared)) };
             self.0 = State::InSteps(rest.boxed());
         }
         let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
@@ -217,38 +218,38 @@ impl fmt::Debug for State {
 
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
-    let Unsent { hub, peer, protocol, body, timeout, idempotent } = unsent;
-    let asked = Asked { peer, at: hub.clock.now() };
-    if let Some(answers) = hub.answers.clone() {
+    let Unsent { shared, peer, protocol, body, timeout, idempotent } = unsent;
+    let asked = Asked { peer, at: shared.clock.now() };
+    if let Some(answers) = shared.answers.clone() {
         let rest = async move {
-            let body = answers.send(&hub, peer, protocol, body, timeout).await?;
-            Ok(asked.answered(body, &hub))
+            let body = answers.send(&shared, peer, protocol, body, timeout).await?;
+            Ok(asked.answered(body, &shared))
         };
         return Ok(State::InSteps(rest.boxed()));
     }
     let options = options(asked.at, timeout, idempotent);
     let peer = peer::to_core(&peer);
-    if !compresses(&hub, Some((&peer, &protocol)), &body) {
-        let sent = start(hub, &peer, &protocol, body.into(), options)?;
+    if !compresses(&shared, Some((&peer, &protocol)), &body) {
+        let sent = start(shared, &peer, &protocol, body.into(), options)?;
         return Ok(State::Sent(sent, asked));
     }
     let rest = async move {
         let body = compress::deflate(body).await;
-        let outcome = start(hub.clone(), &peer, &protocol, body, options)?.await;
-        Ok(asked.answered(inflate(outcome.ok_or_else(gone)??).await?, &hub))
+        let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
+        Ok(asked.answered(inflate(outcome.ok_or_else(gone)??).await?, &shared))
     };
     Ok(State::InSteps(rest.boxed()))
 }
 
 fn start(
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     peer: &pointsub_core::PeerId,
     protocol: &ProtocolName,
     body: Body,
     options: CallOptions,
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
-    let (id, outcome) = hub.send(peer, protocol.as_str(), body, options)?;
-    Ok(InFlight::new(hub, id, outcome, options.deadline))
+    let (id, outcome) = shared.send(peer, protocol.as_str(), body, options)?;
+    Ok(InFlight::new(shared, id, outcome, options.deadline))
 }
 
 fn options(now: Timestamp, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
@@ -259,11 +260,11 @@ fn options(now: Timestamp, timeout: Option<Duration>, idempotent: bool) -> CallO
 
 /// Whether to try to compress a body.
 fn compresses(
-    hub: &ClientHub,
+    shared: &ClientShared,
     whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
     body: &Bytes,
 ) -> bool {
-    hub.compresses_for(whom, body.len())
+    shared.compresses_for(whom, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.
@@ -281,8 +282,8 @@ fn gone() -> RequestError {
 
 /// Something that was sent and whose outcome is waited for. Dropping it before cancels it.
 #[derive(Debug)]
-struct InFlight<Id: InHub, T> {
-    hub: Arc<ClientHub>,
+struct InFlight<Id: Cancellable, T> {
+    shared: Arc<ClientShared>,
     id: Id,
     outcome: oneshot::Receiver<T>,
     /// Of a caller with a deadline.
@@ -290,38 +291,38 @@ struct InFlight<Id: InHub, T> {
     done: bool,
 }
 
-/// The name of something that the hub can be told to end.
-trait InHub: Copy + Unpin {
+/// The name of something that the shared can be told to end.
+trait Cancellable: Copy + Unpin {
     /// Nobody waits for it any more.
-    fn cancel(self, hub: &Arc<ClientHub>);
+    fn cancel(self, shared: &Arc<ClientShared>);
 
     /// Its deadline has passed: the outcome follows at once.
-    fn expire(self, hub: &Arc<ClientHub>);
+    fn expire(self, shared: &Arc<ClientShared>);
 }
 
-impl InHub for RequestId {
-    fn cancel(self, hub: &Arc<ClientHub>) {
-        hub.cancel(self);
+impl Cancellable for RequestId {
+    fn cancel(self, shared: &Arc<ClientShared>) {
+        shared.cancel(self);
     }
 
-    fn expire(self, hub: &Arc<ClientHub>) {
-        hub.expire(self);
+    fn expire(self, shared: &Arc<ClientShared>) {
+        shared.expire(self);
     }
 }
 
-impl<Id: InHub, T> InFlight<Id, T> {
+impl<Id: Cancellable, T> InFlight<Id, T> {
     fn new(
-        hub: Arc<ClientHub>,
+        shared: Arc<ClientShared>,
         id: Id,
         outcome: oneshot::Receiver<T>,
         deadline: Option<Timestamp>,
     ) -> Self {
-        let expiry = deadline.map(|deadline| Expiry::new(&hub.deadlines, deadline));
-        Self { hub, id, outcome, expiry, done: false }
+        let expiry = deadline.map(|deadline| Expiry::new(&shared.deadlines, deadline));
+        Self { shared, id, outcome, expiry, done: false }
     }
 }
 
-impl<Id: InHub, T> Future for InFlight<Id, T> {
+impl<Id: Cancellable, T> Future for InFlight<Id, T> {
     /// `None` if nobody is left to tell the outcome.
     type Output = Option<T>;
 
@@ -332,7 +333,7 @@ impl<Id: InHub, T> Future for InFlight<Id, T> {
             && expiry.poll_passed(cx)
         {
             self.expiry = None;
-            self.id.expire(&self.hub);
+            self.id.expire(&self.shared);
             outcome = self.outcome.poll_unpin(cx);
         }
         let outcome = ready!(outcome);
@@ -341,10 +342,10 @@ impl<Id: InHub, T> Future for InFlight<Id, T> {
     }
 }
 
-impl<Id: InHub, T> Drop for InFlight<Id, T> {
+impl<Id: Cancellable, T> Drop for InFlight<Id, T> {
     fn drop(&mut self) {
         if !self.done {
-            self.id.cancel(&self.hub);
+            self.id.cancel(&self.shared);
         }
     }
 }

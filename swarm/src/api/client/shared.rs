@@ -28,7 +28,7 @@ use super::expiry::Deadlines;
 use super::local::Local;
 use super::mailbox::{Command, Mailbox};
 use super::ticket::{OpenTicket, Wanted};
-use crate::api::raw::{Line, Place, RawStream};
+use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::Names;
@@ -36,7 +36,7 @@ use crate::timer::Timer;
 use crate::{notify, peer};
 
 #[derive(Debug)]
-pub(crate) struct ClientHub {
+pub(crate) struct ClientShared {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
     pub(super) deadlines: Arc<Deadlines>,
@@ -58,7 +58,7 @@ struct State {
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
     /// Raw streams that are open.
-    lines: SecondaryMap<DialId, Arc<Line>>,
+    cancel_handles: SecondaryMap<DialId, Arc<CancelHandle>>,
     opens: VecDeque<OpenCommand>,
     drained: Vec<oneshot::Sender<()>>,
     /// The deadline that the behaviour knows of.
@@ -72,7 +72,7 @@ pub(crate) enum OpenCommand {
     Abandon(Wanted),
 }
 
-impl ClientHub {
+impl ClientShared {
     pub(crate) fn new(
         config: ClientConfig,
         local: libp2p_identity::PeerId,
@@ -101,7 +101,7 @@ impl ClientHub {
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
                 dial_waiters: SecondaryMap::new(),
-                lines: SecondaryMap::new(),
+                cancel_handles: SecondaryMap::new(),
                 opens: VecDeque::new(),
                 drained: Vec::new(),
                 swarm_due: None,
@@ -159,7 +159,7 @@ impl ClientHub {
         let now = self.clock.now();
         self.update(|state| {
             state.dial_waiters.remove(dial);
-            state.lines.remove(dial);
+            state.cancel_handles.remove(dial);
             state.dispatcher.hang_up(dial, now);
         });
     }
@@ -174,18 +174,18 @@ impl ClientHub {
         share: Arc<()>,
     ) {
         let now = self.clock.now();
-        let line = Arc::<Line>::default();
+        let cancel = Arc::<CancelHandle>::default();
         let waiter = self.update(|state| {
             if !state.dispatcher.dialed(dial, now) {
                 return None;
             }
-            state.lines.insert(dial, line.clone());
+            state.cancel_handles.insert(dial, cancel.clone());
             state.dial_waiters.remove(dial)
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
             let place = Place::Dialled(self.clone(), dial, share);
-            let stream = RawStream::new(io, place, local, peer, protocol.clone(), line);
+            let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));
         }
@@ -439,7 +439,7 @@ impl ClientHub {
 
 impl State {
     /// Carries out what the dispatcher decided.
-    fn apply(&mut self, hub: &Arc<ClientHub>, effects: &mut Effects) {
+    fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
                 Directive::Start { stream, request, body, deadline } => {
@@ -452,17 +452,19 @@ impl State {
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
-                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
                 }
                 Directive::Dial { dial, peer, protocol } => {
                     let names = Names::raw(&protocol);
                     let wanted = Wanted::Raw(dial);
-                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
                 Directive::Ask(question) => effects.questions.push(*question),
-                Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
+                Directive::HangUp { dial } => {
+                    effects.hang_up.extend(self.cancel_handles.remove(dial));
+                }
                 Directive::Event(ClientEvent::DialFailed { dial, error }) => {
                     let waiter = self.dial_waiters.remove(dial);
                     effects.answer_dials.extend(waiter.map(|waiter| (waiter, Err(error))));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libp2p_swarm::{ConnectionId, Stream};
 use pointsub_core::{DialId, PeerId, ProtocolName, StreamError, StreamId};
 
-use super::shared::ClientHub;
+use super::shared::ClientShared;
 use crate::connection::client::ClientDriver;
 use crate::connection::negotiation::{Names, Speaks};
 use crate::connection::streams::coalescing::Coalescing;
@@ -16,7 +16,7 @@ use crate::connection::streams::coalescing::Coalescing;
 #[derive(Debug)]
 pub struct OpenTicket {
     /// `None` once it is answered.
-    hub: Option<Arc<ClientHub>>,
+    shared: Option<Arc<ClientShared>>,
     pub(crate) wanted: Wanted,
     pub(crate) peer: PeerId,
     protocol: ProtocolName,
@@ -40,15 +40,15 @@ pub(crate) enum Wanted {
 
 impl OpenTicket {
     pub(crate) fn new(
-        hub: &Arc<ClientHub>,
+        shared: &Arc<ClientShared>,
         wanted: Wanted,
         peer: PeerId,
         protocol: ProtocolName,
         names: Names,
     ) -> Self {
-        let timeout = hub.config.connect_timeout();
+        let timeout = shared.config.connect_timeout();
         Self {
-            hub: Some(hub.clone()),
+            shared: Some(shared.clone()),
             wanted,
             peer,
             protocol,
@@ -70,12 +70,12 @@ impl OpenTicket {
     ) -> Option<ClientDriver> {
         match (self.wanted, speaks) {
             (Wanted::Pooled(id), Speaks::Messages(format)) => {
-                let hub = self.hub.take()?;
-                let machine = hub.opened(id, format, self.connection, self.relayed)?;
-                Some(ClientDriver::new(id, hub, machine, io, format, coalescing))
+                let shared = self.shared.take()?;
+                let machine = shared.opened(id, format, self.connection, self.relayed)?;
+                Some(ClientDriver::new(id, shared, machine, io, format, coalescing))
             }
             (Wanted::Raw(dial), Speaks::Raw) => {
-                self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol, share);
+                self.shared.take()?.dialed(dial, io, &self.peer, &self.protocol, share);
                 None
             }
             _ => {
@@ -91,9 +91,9 @@ impl OpenTicket {
     }
 
     fn fail_with(&mut self, error: StreamError) {
-        if let Some(hub) = self.hub.take() {
+        if let Some(shared) = self.shared.take() {
             let error = if self.relayed { error.over_relay() } else { error };
-            hub.open_failed(self.wanted, error);
+            shared.open_failed(self.wanted, error);
         }
     }
 }

@@ -16,19 +16,19 @@ use pointsub_core::{ProtocolName, ServerStats};
 pub use self::error::{BoxError, HandlerError};
 pub use self::handler::{Handler, Spawned};
 pub use self::listen::Listener;
-use self::shared::ServerHub;
+use self::shared::ServerShared;
 pub use self::shared::Stopped;
-use super::stream_info::ConnectionInfo;
+use super::stream_info::StreamInfo;
 
 /// Serves protocols. Cheap to clone; clones share handlers, limits and counters.
 #[derive(Clone)]
 pub struct Server {
-    hub: Arc<ServerHub>,
+    shared: Arc<ServerShared>,
 }
 
 impl Server {
-    pub(crate) fn new(hub: Arc<ServerHub>) -> Self {
-        Self { hub }
+    pub(crate) fn new(shared: Arc<ServerShared>) -> Self {
+        Self { shared }
     }
 
     /// Serves a protocol from now on, on connections that are open already too; peers learn of it
@@ -43,34 +43,35 @@ impl Server {
         protocol: &ProtocolName,
         handler: impl Handler,
     ) -> Result<(), RegisterError> {
-        self.hub.register(protocol, Arc::new(handler))
+        self.shared.register(protocol, Arc::new(handler))
     }
 
     /// Stops serving a protocol. Requests at work are finished, later ones are answered
     /// `not found`. Returns whether it was served.
     pub fn unregister(&self, protocol: &ProtocolName) -> bool {
-        self.hub.unregister(protocol)
+        self.shared.unregister(protocol)
     }
 
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.hub.state.lock().admission.is_running()
+        self.shared.state.lock().admission.is_running()
     }
 
     /// Counters so far, and how things stand.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        self.hub.state.lock().admission.stats()
+        self.shared.state.lock().admission.stats()
     }
 
     /// All streams that peers have open at this server, in no particular order. No request is let
     /// in while they are collected: ask every second, not every millisecond.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
-        let clock = self.hub.clock;
-        let infos = self.hub.state.lock().admission.connections_info(clock.now());
-        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        let clock = self.shared.clock;
+        let infos = self.shared.state.lock().admission.streams(clock.now());
+        infos.into_iter().map(|info| StreamInfo::new(info, clock)).collect()
     }
 
     /// Unregisters every protocol, takes no further requests, tells clients so, finishes what is
@@ -82,12 +83,12 @@ impl Server {
     /// by ending its streams. Protocols can be [registered](Self::register) again, and the server
     /// serves again. Until then registering is [`RegisterError::Draining`].
     pub async fn stop(&self, grace: Duration) -> Stopped {
-        self.hub.stop(grace, false).await.unwrap_or_default()
+        self.shared.stop(grace, false).await.unwrap_or_default()
     }
 
     /// Stops for good: the node ends.
     pub(crate) async fn end(&self, grace: Duration) -> Stopped {
-        self.hub.stop(grace, true).await.unwrap_or_default()
+        self.shared.stop(grace, true).await.unwrap_or_default()
     }
 }
 

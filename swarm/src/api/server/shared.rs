@@ -14,13 +14,13 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
 use pointsub_core::connection::{CallId, ServerReport, ServerStream};
-use pointsub_core::endpoint::{Admission, ConnectionKey, RegisterError};
+use pointsub_core::endpoint::{Admission, RegisterError, StreamKey};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
 use super::handler::Handler;
-use super::semaphore::Turns;
-use crate::api::raw::{Line, Place, RawStream};
+use super::semaphore::Semaphore;
+use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::{Speaks, WireName};
@@ -31,13 +31,13 @@ use crate::runtime::Executor;
 /// it, until it reports. They count in the budgets meanwhile.
 const ALLOWANCE: usize = 64 * 1024;
 
-pub(crate) struct ServerHub {
+pub(crate) struct ServerShared {
     pub(crate) local: PeerId,
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
     pub(crate) executor: Executor,
     /// Of handlers with large bodies.
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) semaphore: Arc<Semaphore>,
     /// Held for fractions of a microsecond, never while a handler runs.
     pub(crate) state: Mutex<State>,
     /// The task that polls the behaviour.
@@ -53,9 +53,9 @@ pub(crate) struct State {
     /// Both names of every protocol, as negotiated; made anew at each change.
     names: Arc<[WireName]>,
     /// The streams that are served; not those that are only told that they are not.
-    lanes: SecondaryMap<ConnectionKey, Arc<Lane>>,
+    mailboxes: SecondaryMap<StreamKey, Arc<Mailbox>>,
     /// Raw streams that are open, accepted or waiting for that.
-    lines: SecondaryMap<ConnectionKey, Arc<Line>>,
+    cancel_handles: SecondaryMap<StreamKey, Arc<CancelHandle>>,
     /// Who waits until no stream is left.
     stopping: Vec<oneshot::Sender<Stopped>>,
     /// What the stop that is under way, or was last, could not bring to its end.
@@ -91,7 +91,7 @@ pub(crate) struct Listening(u64);
 
 /// What waits for one stream's driver.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
+pub(crate) struct Mailbox {
     commands: Mutex<Vec<Command>>,
     driver: AtomicWaker,
 }
@@ -114,7 +114,7 @@ pub(crate) enum Command {
     Reset,
 }
 
-impl Lane {
+impl Mailbox {
     pub(crate) fn push(&self, command: Command) {
         self.commands.lock().push(command);
         self.driver.wake();
@@ -129,13 +129,13 @@ impl Lane {
 /// A stream that was taken on.
 pub(crate) struct Accepted {
     pub(crate) machine: ServerStream,
-    pub(crate) key: ConnectionKey,
+    pub(crate) key: StreamKey,
     /// Who answers its requests; nobody if it is refused.
     pub(crate) handler: Option<Arc<dyn Handler>>,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) mailbox: Arc<Mailbox>,
 }
 
-impl ServerHub {
+impl ServerShared {
     pub(crate) fn new(
         config: ServerConfig,
         local: PeerId,
@@ -147,15 +147,15 @@ impl ServerHub {
             services: BTreeMap::new(),
             listening: 0,
             names: Arc::default(),
-            lanes: SecondaryMap::new(),
-            lines: SecondaryMap::new(),
+            mailboxes: SecondaryMap::new(),
+            cancel_handles: SecondaryMap::new(),
             stopping: Vec::new(),
             stopped: Stopped::default(),
             abandoned_before: 0,
             ended: false,
         });
-        let (turns, swarm) = (Turns::new(), AtomicWaker::new());
-        Arc::new(Self { local, clock, config, executor, turns, state, swarm })
+        let (semaphore, swarm) = (Semaphore::new(), AtomicWaker::new());
+        Arc::new(Self { local, clock, config, executor, semaphore, state, swarm })
     }
 
     pub(crate) fn register(
@@ -192,7 +192,7 @@ impl ServerHub {
         state.admission.register(protocol)?;
         let service = service(&mut state);
         state.services.insert(protocol.clone(), service);
-        state.rename();
+        state.rebuild_names();
         drop(state);
         self.swarm.wake();
         Ok(())
@@ -211,7 +211,7 @@ impl ServerHub {
         let mut state = self.state.lock();
         let known = state.admission.unregister(protocol.as_str());
         let service = state.services.remove(protocol);
-        state.rename();
+        state.rebuild_names();
         // What a handler owns may ask the server something as it is dropped.
         drop(state);
         drop(service);
@@ -236,7 +236,8 @@ impl ServerHub {
         format: Format,
         has_room: bool,
     ) -> Accepted {
-        let (now, peer, lane) = (self.clock.now(), peer::to_core(peer), Arc::<Lane>::default());
+        let (now, peer, mailbox) =
+            (self.clock.now(), peer::to_core(peer), Arc::<Mailbox>::default());
         let mut machine = ServerStream::new(format, &self.config, now)
             .with_buffers(buffers::shared())
             .with_allowance(ALLOWANCE);
@@ -248,34 +249,34 @@ impl ServerHub {
         let served = handler.is_some();
         let (key, verdict) = state.admission.open(peer, protocol, format, served, now);
         if served {
-            state.lanes.insert(key, lane.clone());
+            state.mailboxes.insert(key, mailbox.clone());
         }
         drop(state);
         machine.handle_verdict(verdict, now);
-        Accepted { machine, key, handler, lane }
+        Accepted { machine, key, handler, mailbox }
     }
 
     /// Ends an idle one of these streams, if there is one, in favour of another.
-    pub(crate) fn make_room(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
+    pub(crate) fn make_room(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
         let mut state = self.state.lock();
         let key = state.admission.make_room(among);
-        let lane = key.and_then(|key| state.lanes.get(key).cloned());
+        let mailbox = key.and_then(|key| state.mailboxes.get(key).cloned());
         drop(state);
-        lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()
+        mailbox.inspect(|mailbox| mailbox.push(Command::Drain { stop: false })).is_some()
     }
 
     /// Whether a request is at work on one of these streams.
-    pub(crate) fn is_at_work(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
+    pub(crate) fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
         self.state.lock().admission.is_at_work(among)
     }
 
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
-    pub(crate) fn close(&self, key: ConnectionKey, report: ServerReport, unconfirmed: bool) {
+    pub(crate) fn close(&self, key: StreamKey, report: ServerReport, unconfirmed: bool) {
         let now = self.clock.now();
         let state = &mut *self.state.lock();
         state.admission.close(key, report, now);
-        state.lanes.remove(key);
+        state.mailboxes.remove(key);
         state.stopped.unconfirmed += u64::from(unconfirmed);
         state.finish_stop();
     }
@@ -288,25 +289,25 @@ impl ServerHub {
         protocol: &ProtocolName,
         share: Arc<()>,
     ) {
-        let (now, line) = (self.clock.now(), Arc::<Line>::default());
+        let (now, cancel) = (self.clock.now(), Arc::<CancelHandle>::default());
         let mut state = self.state.lock();
-        let State { admission, services, lines, .. } = &mut *state;
+        let State { admission, services, cancel_handles, .. } = &mut *state;
         let Some(Service::Listener(_, listener)) = services.get(protocol) else { return };
         let Ok(key) = admission.accept_raw(peer::to_core(&peer), protocol, now) else { return };
-        lines.insert(key, line.clone());
+        cancel_handles.insert(key, cancel.clone());
         let listener = listener.clone();
         drop(state);
         let place = Place::Accepted(self.clone(), key, share);
-        let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), line);
+        let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), cancel);
         // If nobody listens any more, dropping the stream closes it.
         let _gone = listener.unbounded_send(stream);
     }
 
     /// A raw stream was dropped by whoever had it.
-    pub(crate) fn close_raw(&self, key: ConnectionKey) {
+    pub(crate) fn close_raw(&self, key: StreamKey) {
         let now = self.clock.now();
         let state = &mut *self.state.lock();
-        if state.lines.remove(key).is_some() {
+        if state.cancel_handles.remove(key).is_some() {
             state.admission.close_raw(key, now);
             state.finish_stop();
         }
@@ -329,20 +330,20 @@ impl ServerHub {
         state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.stopping.extend([sender, guard]);
-        let lanes = state.lanes();
+        let mailboxes = state.mailboxes();
         state.finish_stop();
         drop(state);
         drop(services);
-        lanes.iter().for_each(|lane| lane.push(Command::Drain { stop: true }));
+        mailboxes.iter().for_each(|mailbox| mailbox.push(Command::Drain { stop: true }));
         self.swarm.wake();
         // Whoever asked for it may not wait for its end.
-        let hub = Arc::downgrade(self);
+        let shared = Arc::downgrade(self);
         (self.executor)(
             async move {
                 if let Either::Right(_) = select(guarded, Delay::new(grace)).await
-                    && let Some(hub) = hub.upgrade()
+                    && let Some(shared) = shared.upgrade()
                 {
-                    hub.reset();
+                    shared.reset();
                 }
             }
             .boxed(),
@@ -371,27 +372,28 @@ impl ServerHub {
         if !state.admission.is_draining() {
             return;
         }
-        let lanes = state.lanes();
-        let lines: Vec<(ConnectionKey, Arc<Line>)> = state.lines.drain().collect();
-        for (key, _) in &lines {
+        let mailboxes = state.mailboxes();
+        let cancel_handles: Vec<(StreamKey, Arc<CancelHandle>)> =
+            state.cancel_handles.drain().collect();
+        for (key, _) in &cancel_handles {
             state.admission.close_raw(*key, now);
         }
         state.finish_stop();
         drop(state);
-        lanes.iter().for_each(|lane| lane.push(Command::Reset));
-        lines.iter().for_each(|(_, line)| line.hang_up());
+        mailboxes.iter().for_each(|mailbox| mailbox.push(Command::Reset));
+        cancel_handles.iter().for_each(|(_, cancel)| cancel.hang_up());
     }
 }
 
-impl std::fmt::Debug for ServerHub {
+impl std::fmt::Debug for ServerShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerHub").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ServerShared").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 impl State {
     /// Makes the names anew.
-    fn rename(&mut self) {
+    fn rebuild_names(&mut self) {
         const BOTH: [Speaks; 2] =
             [Speaks::Messages(Format::Native), Speaks::Messages(Format::Plain)];
         let names = self.services.iter().flat_map(|(protocol, service)| {
@@ -405,12 +407,15 @@ impl State {
     }
 
     /// To be told something when the state is not locked any more: that wakes tasks.
-    fn lanes(&self) -> Vec<Arc<Lane>> {
-        self.lanes.values().cloned().collect()
+    fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        self.mailboxes.values().cloned().collect()
     }
 
     fn finish_stop(&mut self) {
-        if self.lanes.is_empty() && self.lines.is_empty() && self.admission.is_draining() {
+        if self.mailboxes.is_empty()
+            && self.cancel_handles.is_empty()
+            && self.admission.is_draining()
+        {
             if !self.ended {
                 self.admission.reopen();
             }

@@ -9,7 +9,7 @@ use futures::io::Cursor;
 use futures::task::AtomicWaker;
 use libp2p_core::muxing::{StreamMuxerEvent, StreamMuxerExt, SubstreamBox};
 use parking_lot::Mutex;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 
 use super::*;
 use crate::connection::streams::tests::{Task, streams_on};
@@ -33,7 +33,7 @@ impl Future for Driver {
         self.0.polls.fetch_add(1, Ordering::SeqCst);
         self.0.waker.register(cx.waker());
         if self.0.end.load(Ordering::SeqCst) {
-            Poll::Ready(Ended::Inbound(ConnectionKey::default()))
+            Poll::Ready(Ended::Inbound(StreamKey::default()))
         } else {
             Poll::Pending
         }

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{StreamError, StreamId};
 
 use self::coalescing::Coalescing;
@@ -49,7 +49,7 @@ fn address(cx: &Context<'_>) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) enum Ended {
     /// One that the peer opened.
-    Inbound(ConnectionKey),
+    Inbound(StreamKey),
     /// One that this end opened.
     Outbound(StreamId),
     /// One that was opened for a probe, and how the probe went.

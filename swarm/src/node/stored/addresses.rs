@@ -159,7 +159,7 @@ mod tests {
         let (mut book, id) = (AddressBook::default(), PeerId::random());
         let peer = peer::to_core(&id);
         (1..4).for_each(|port| book.pin(peer, address(port)));
-        (4..7).for_each(|port| drop(book.learn(peer, address(port), at(0))));
+        assert!((4..7).all(|port| book.learn(peer, address(port), at(0))));
         for (port, millis) in [(3, 20), (5, 300)] {
             book.connected(peer, Some(&address(port)), at(10));
             book.measured(&peer, &address(port), Duration::from_millis(millis));

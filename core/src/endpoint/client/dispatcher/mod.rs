@@ -28,7 +28,7 @@ use super::state::retry::{Backoff, Retries};
 use super::state::routes::Routes;
 use super::state::timers::{TimerKind, Timers};
 use crate::config::ClientConfig;
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{PeerId, StreamId};
 use crate::time::Timestamp;
@@ -134,8 +134,9 @@ impl Dispatcher {
 
     /// One entry for each open stream, as things stand at `now`. Takes time in proportion to streams
     /// and requests.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         let now = self.now.max(now);
         let mut memory: SecondaryMap<StreamId, usize> = SecondaryMap::new();
         for (stream, bytes) in self.requests.bytes_on_streams() {

@@ -10,7 +10,7 @@ use pointsub_core::{
 
 /// A server that lets in as much as the tests ask.
 fn server() -> ServerScript {
-    let config = ServerConfig::default().with_max_concurrent_conns(100_000);
+    let config = ServerConfig::default().with_max_concurrent_requests(100_000);
     ServerScript::new(config)
 }
 
