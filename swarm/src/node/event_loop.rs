@@ -300,7 +300,7 @@ impl EventLoop {
                 pointsub.identified(connection_id, peer_id, &info.listen_addrs);
                 self.on_identified(peer_id, info);
             }
-            SwarmEvent::Behaviour(PartsEvent::Ping(ping::Event {
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Ping(ping::Event {
                 peer,
                 connection,
                 result: Ok(rtt),

@@ -93,6 +93,8 @@ fn a_node_tells_that_a_peer_was_silent() {
         let peer = node.connect(way.address()).await.expect("it listens");
         check_echo(&node, peer, "before").await;
         way.freeze();
+        // The server has told where it is, and would be reached there.
+        drop(server);
         node.client().send(peer, &echo_name(), "?").await.expect_err("nothing comes through");
         let gone = |event| match event {
             NodeEvent::PeerDisconnected { reason, .. } => Some(reason),

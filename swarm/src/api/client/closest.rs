@@ -160,7 +160,7 @@ impl Client {
             protocol: protocol.clone(),
             body: body.into(),
             key: None,
-            timeout: self.hub.answer_time(protocol),
+            timeout: self.shared.answer_time(protocol),
             idempotent: true,
             options: ClosestOptions::default(),
         }))

@@ -63,7 +63,7 @@ impl Client {
             peer,
             protocol: protocol.clone(),
             body: body.into(),
-            timeout: self.hub.answer_time(protocol),
+            timeout: self.shared.answer_time(protocol),
             idempotent: true,
         }))
     }
@@ -76,7 +76,7 @@ impl Client {
 
     /// For all clones of this client, once.
     pub(crate) fn set_answer_times(&self, times: HashMap<ProtocolName, Duration>) {
-        self.hub.set_answer_times(times);
+        self.shared.set_answer_times(times);
     }
 
     /// Counters so far.
