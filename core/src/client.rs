@@ -149,6 +149,15 @@ impl Client {
         self.dispatcher.set_retry_policy(Arc::new(policy));
     }
 
+    /// Sets a retry policy for the requests of one protocol, in place of the one for all others.
+    pub fn set_protocol_retry_policy(
+        &mut self,
+        protocol: ProtocolName,
+        policy: impl RetryPolicy + 'static,
+    ) {
+        self.dispatcher.set_protocol_retry_policy(protocol, Arc::new(policy));
+    }
+
     /// Gives up a request; the server is told. No event follows for it, unless its outcome was
     /// decided before.
     pub fn cancel(&mut self, request: RequestId, now: Timestamp) {
@@ -195,6 +204,15 @@ impl Client {
     /// Replaces the strategy that chooses among the servers.
     pub fn set_strategy(&mut self, strategy: impl Strategy + 'static) {
         self.dispatcher.set_strategy(Arc::new(strategy));
+    }
+
+    /// Sets a strategy for the nodes of one protocol, in place of the one for all others.
+    pub fn set_protocol_strategy(
+        &mut self,
+        protocol: ProtocolName,
+        strategy: impl Strategy + 'static,
+    ) {
+        self.dispatcher.set_protocol_strategy(protocol, Arc::new(strategy));
     }
 
     /// Says whether there is a connection to a peer.

@@ -36,6 +36,7 @@ impl fmt::Display for Delivery {
 
 /// How far a request had come when it failed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Phase {
     /// Checked and refused before anything was done for it.
     Send,

@@ -7,7 +7,9 @@ use slotmap::SlotMap;
 
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
-use crate::endpoint::{Admission, RegisterError, ServerStats, StreamInfo, StreamKey, StreamTimers};
+use crate::endpoint::{
+    Admission, Lifecycle, RegisterError, ServerStats, StreamInfo, StreamKey, StreamTimers,
+};
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName, StreamId};
 use crate::time::Timestamp;
@@ -28,8 +30,7 @@ pub struct Server {
     outputs: VecDeque<ServerOutput>,
     /// Raw streams that are open.
     raws: BTreeSet<StreamKey>,
-    /// When a drain gives up on what is still at work.
-    drain_due: Option<Timestamp>,
+    lifecycle: Lifecycle,
     now: Timestamp,
     /// When time was last let pass.
     ticked: Timestamp,
@@ -166,7 +167,7 @@ impl Server {
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             raws: BTreeSet::new(),
-            drain_due: None,
+            lifecycle: Lifecycle::default(),
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
         })
@@ -215,8 +216,7 @@ impl Server {
             }
             ServerInput::Timeout => {
                 self.ticked = self.now;
-                if self.drain_due.is_some_and(|due| due <= self.now) {
-                    self.drain_due = None;
+                if self.lifecycle.handle_timeout(self.now) {
                     self.hang_up_raws();
                     let streams: Vec<StreamId> = self.streams.keys().collect();
                     for stream in streams {
@@ -274,12 +274,15 @@ impl Server {
             }
             self.collect(stream);
         }
-        if self.admission.is_draining() && self.streams.is_empty() && self.raws.is_empty() {
-            self.drain_due = None;
+        if self.lifecycle.is_stopping() && self.streams.is_empty() && self.raws.is_empty() {
+            self.lifecycle.finish(self.admission.stats().abandoned);
             self.admission.reopen();
             return ServerOutput::Event(ServerEvent::Drained);
         }
-        ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
+        ServerOutput::Wait(crate::time::earliest(
+            self.timers.next(),
+            self.lifecycle.next_deadline(),
+        ))
     }
 
     /// Whether bytes of a stream are wanted now.
@@ -300,7 +303,7 @@ impl Server {
     pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
         self.now = self.now.max(now);
         self.admission.drain();
-        self.drain_due = Some(deadline);
+        self.lifecycle.stop(deadline, false, self.admission.stats().abandoned);
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
             self.on_stream(stream, ServerStream::drain);

@@ -64,7 +64,8 @@ mod runtime;
 mod timer;
 mod transport;
 
-pub use api::client::{Call, Client, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo};
+pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
+pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};
 pub use api::pointsub::PointSub;
@@ -74,8 +75,8 @@ pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
 pub use node::{
     AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
-    NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability, TransportKind,
-    Tried, read_keypair,
+    NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability,
+    Shutdown, TransportKind, Tried, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;
@@ -89,6 +90,7 @@ pub use bytes::Bytes;
 pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
+#[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
 pub use pointsub_core::{

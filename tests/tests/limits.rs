@@ -130,6 +130,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/autonat/server.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/node/autonat/server.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("core/src/network/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
+    ("swarm/src/api/server/error_log.rs", "LINES", "further errors are counted, and not logged"),
     ("swarm/src/api/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/connection/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
     ("swarm/src/transport/muxer/mod.rs", "FRAME", "the rest goes in further frames"),
@@ -464,6 +465,43 @@ fn relay() -> String {
     )
 }
 
+/// What a limit is about, by where it is.
+const AREAS: [(&str, &[&str]); 8] = [
+    ("Messages on the wire", &["core/src/wire/", "core/src/id.rs"]),
+    (
+        "Streams of requests and answers",
+        &["core/src/connection/client/", "core/src/connection/link.rs"],
+    ),
+    (
+        "The client",
+        &["core/src/endpoint/client/", "core/src/endpoint/closest/", "swarm/src/api/client/"],
+    ),
+    (
+        "The server",
+        &[
+            "core/src/endpoint/server/",
+            "core/src/connection/server/",
+            "swarm/src/api/server/",
+            "swarm/src/connection/server.rs",
+        ],
+    ),
+    ("Connections", &["core/src/connection/", "swarm/src/connection/", "swarm/src/transport/"]),
+    (
+        "Peers and their addresses",
+        &["core/src/network/", "swarm/src/node/addresses/", "swarm/src/node/autonat/"],
+    ),
+    ("The node", &["swarm/src/node/"]),
+    ("TCP and QUIC, on tokio", &["runtime-tokio/src/"]),
+];
+
+const HEAD: &str = "| limit | value | beyond it | where |\n|---|---|---|---|\n";
+
+/// The number of the area that a file belongs to.
+fn area(file: &str) -> usize {
+    let is_there = |(_, places): &(&str, &[&str])| places.iter().any(|at| file.starts_with(at));
+    AREAS.iter().position(is_there).unwrap_or_else(|| panic!("{file} belongs to no area of AREAS"))
+}
+
 fn page() -> String {
     let mut text = String::from(
         "# Limits\n\n\
@@ -473,15 +511,19 @@ fn page() -> String {
          ## Memory at worst\n\n\
          A server holds `max_memory + streams × (64 KiB + 16 KiB + buffer_pool_size) + \
          concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
-         first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
-         if 10 000 requests are at work and each pins the block that it was read in. A connection \
-         whose peer stops in the middle holds two buffers of 64 KiB, with Noise four, beside what \
-         libp2p holds; one at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
-         128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Buffers of large bodies that are used \
-         again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
-         is open. To compress answers takes some 300 KiB for each core and each thread, however \
-         many wait for it. A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which an \
-         answer arrives. A hostile peer reaches its own part of this, and then is refused.\n",
+         first part for one of them; with the defaults that is 1 GiB, 84 KiB for each stream, and \
+         625 MiB if 10 000 requests are at work and each pins the block that it was read in.\n\n\
+         To this come:\n\n\
+         * for a connection whose peer stops in the middle of a record, two buffers of 64 KiB, or four \
+         with Noise, beside what libp2p holds; an idle connection has none, and each thread keeps two;\n\
+         * for a connection with a hostile peer, unread bytes: up to 128 MiB over QUIC, and 132 MiB over \
+         Yamux;\n\
+         * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
+         buffer that is used again can be an eighth larger than its body;\n\
+         * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
+         A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
+         an answer arrives.\n\n\
+         A hostile peer reaches its own part of this. Then it is refused.\n",
     );
     for (title, file) in [
         ("The server's options", "core/src/config/server.rs"),
@@ -493,9 +535,8 @@ fn page() -> String {
         }
     }
     text.push_str(&relay());
-    text.push_str(
-        "\n## Fixed limits\n\n| limit | value | beyond it | where |\n|---|---|---|---|\n",
-    );
+    text.push_str("\n## Fixed limits\n");
+    let mut tables: BTreeMap<usize, String> = BTreeMap::new();
     let mut constants = constants("core/src");
     constants.append(&mut self::constants("swarm/src"));
     constants.append(&mut self::constants("runtime-tokio/src"));
@@ -506,7 +547,11 @@ fn page() -> String {
         };
         assert!(!doc.is_empty(), "{name} in {file} is not documented");
         let (doc, value) = (plain(&doc), readable(&value));
-        let _ok = writeln!(text, "| {doc} | {value} | {beyond} | `{file}` |");
+        let table = tables.entry(area(file)).or_default();
+        let _ok = writeln!(table, "| {doc} | {value} | {beyond} | `{file}` |");
+    }
+    for (area, rows) in tables {
+        let _ok = write!(text, "\n### {}\n\n{HEAD}{rows}", AREAS[area].0);
     }
     constants.retain(|(_, name), _| !NO_LIMITS.contains(&name.as_str()));
     let unknown: Vec<_> = constants.keys().collect();

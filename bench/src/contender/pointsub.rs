@@ -11,7 +11,7 @@ use pointsub_swarm::{
 use super::{Caller, ECHO, Failure, ROOM};
 
 /// Serves at an address of libp2p's.
-pub(super) async fn serve<R: Runtime>(
+pub(super) async fn serve<R: Runtime + Default>(
     listen: &str,
     config: &ServerConfig,
 ) -> Result<String, Failure> {
@@ -58,7 +58,7 @@ pub(super) fn roomy_client() -> ClientConfig {
 }
 
 /// Connects a node to all those servers.
-pub(super) async fn connect<R: Runtime>(
+pub(super) async fn connect<R: Runtime + Default>(
     addresses: &[&str],
     config: &ClientConfig,
 ) -> Result<Vec<Connected>, Failure> {

@@ -16,7 +16,8 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats, StreamKey,
+    Admission, Lifecycle, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
+    Stopped, StreamKey,
 };
 pub use stream_info::StreamInfo;
 

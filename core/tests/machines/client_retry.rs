@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
-use crate::support::{ClientScript, drain, failure, id, request, response, settings};
-use pointsub_core::endpoint::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
+use bytes::Bytes;
+
+use crate::support::{
+    ClientScript, PROTOCOL, drain, failure, id, peer, request, response, settings,
+};
+use pointsub_core::endpoint::{Backoff, Offer};
+use pointsub_core::{
+    CallOptions, Cause, ClientConfig, Delivery, Format, Phase, ProtocolName, StatusCode,
+    StreamError,
+};
 
 const BUSY: u8 = 3;
 const APPLICATION: u8 = 1;
@@ -291,6 +298,44 @@ fn a_pause_of_30_s_is_waited_for_if_the_deadline_comes_later() {
             c.expect_sent(s, [request(id(3, 0), "a").timeout(1)]);
         } else {
             assert!(matches!(c.expect_error(a).cause, Cause::Remote(_)));
+        }
+    }
+}
+
+/// C4: a call may say less than the policy does, and not more.
+#[test]
+fn a_call_says_how_often_it_is_tried_again_at_most() {
+    let (mut c, s) = ClientScript::native(config());
+    for (number, most) in [(2, 0), (3, 1)] {
+        let options = CallOptions::default().with_max_retries(most);
+        let sent =
+            c.client.send(&peer(1), PROTOCOL, Bytes::from("a"), options, c.now).expect("accepted");
+        c.expect_sent(s, [request(id(number, 0), "a")]);
+        c.receives(s, [failure(id(number, 0), BUSY).unprocessed()]);
+        if most == 1 {
+            c.until(PAUSES[0]);
+            c.expect_sent(s, [request(id(4, 0), "a")]);
+            c.receives(s, [failure(id(4, 0), BUSY).unprocessed()]);
+        }
+        assert_eq!(c.expect_error(sent).attempts, most + 1);
+    }
+}
+
+/// C4: the policy of a protocol holds for its requests, and the client's for all others.
+#[test]
+fn a_protocol_has_a_retry_policy_of_its_own() {
+    let mut c = ClientScript::new(config());
+    let never = Backoff::new(0, Duration::from_secs(1));
+    c.client.set_protocol_retry_policy(ProtocolName::new("/other").expect("a name"), never);
+    for (protocol, tried_again) in [("/other", false), (PROTOCOL, true)] {
+        let sent = c.send_to(1, protocol, "a");
+        let s = c.expect_open_to(1, protocol, Offer::Both);
+        c.opened(s, Format::Native);
+        c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
+        c.receives(s, [settings(32 << 20, 1024), failure(id(1, 0), BUSY).unprocessed()]);
+        match tried_again {
+            false => assert_eq!(c.expect_error(sent).attempts, 1),
+            true => c.expect_quiet(),
         }
     }
 }

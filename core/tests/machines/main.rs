@@ -37,6 +37,7 @@ mod server_batches;
 mod server_config;
 mod server_connections;
 mod server_drain;
+mod server_lifecycle;
 mod server_limits;
 mod server_memory;
 mod server_penalty;

@@ -1,7 +1,6 @@
 //! Raw duplex streams: bytes in a format of the application's, between two peers.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,16 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures::FutureExt;
 use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
-use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
-use pointsub_core::endpoint::StreamKey;
-use pointsub_core::{DialId, ProtocolName};
+use pointsub_core::ProtocolName;
 
-use super::client::shared::ClientShared;
-use super::server::shared::ServerShared;
+use crate::clock::{Clock, Wait};
 
 /// A raw stream between two peers, the counterpart of Go's `net.Conn`: made by
 /// [`Client::dial`](crate::Client::dial) on one side and
@@ -36,7 +33,6 @@ use super::server::shared::ServerShared;
 pub struct RawStream {
     // Dropped first: only then is the place free.
     io: Stream,
-    #[expect(dead_code, reason = "dropping it is its use")]
     place: Place,
     local: PeerId,
     peer: PeerId,
@@ -96,7 +92,7 @@ impl RawStream {
 
     fn may_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.cancel.check(&self.cancel.writer, cx)?;
-        self.write_deadline.check(cx)
+        self.write_deadline.check(&self.place.clock, cx)
     }
 }
 
@@ -107,8 +103,9 @@ impl AsyncRead for RawStream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.cancel.check(&self.cancel.reader, cx)?;
-        self.read_deadline.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let this = &mut *self;
+        this.read_deadline.check(&this.place.clock, cx)?;
+        Pin::new(&mut this.io).poll_read(cx, buf)
     }
 }
 
@@ -168,18 +165,28 @@ impl CancelHandle {
 }
 
 /// What a stream takes up. Dropping it gives that back.
-pub(crate) enum Place {
-    /// Also on its connection, for as long as this share of it lives.
-    Dialled(Arc<ClientShared>, DialId, #[expect(dead_code, reason = "counts")] Arc<()>),
-    /// Likewise.
-    Accepted(Arc<ServerShared>, StreamKey, #[expect(dead_code, reason = "counts")] Arc<()>),
+pub(crate) struct Place {
+    clock: Clock,
+    release: Option<Box<dyn FnOnce() + Send>>,
+    /// Of its connection, where the stream counts for as long as this is held.
+    #[expect(dead_code, reason = "counts")]
+    share: Arc<()>,
+}
+
+impl Place {
+    pub(crate) fn new(
+        clock: Clock,
+        share: Arc<()>,
+        release: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        Self { clock, release: Some(Box::new(release)), share }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        match self {
-            Self::Dialled(shared, dial, _) => shared.hang_up(*dial),
-            Self::Accepted(shared, key, _) => shared.close_raw(*key),
+        if let Some(release) = self.release.take() {
+            release();
         }
     }
 }
@@ -189,7 +196,7 @@ impl Drop for Place {
 struct Deadline {
     at: Option<Instant>,
     /// Made at the first wait.
-    timer: Option<Delay>,
+    timer: Option<Wait>,
 }
 
 impl Deadline {
@@ -197,11 +204,10 @@ impl Deadline {
         *self = Self { at, timer: None };
     }
 
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(at) = self.at else { return Ok(()) };
-        let left = at.saturating_duration_since(Instant::now());
-        let timer = self.timer.get_or_insert_with(|| Delay::new(left));
-        if left.is_zero() || Pin::new(timer).poll(cx).is_ready() {
+    fn check(&mut self, clock: &Clock, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(at) = self.at.map(|at| clock.timestamp(at)) else { return Ok(()) };
+        let timer = self.timer.get_or_insert_with(|| clock.wait_until(at));
+        if at <= clock.now() || timer.poll_unpin(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed"));
         }
         Ok(())

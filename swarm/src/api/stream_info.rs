@@ -35,7 +35,7 @@ pub struct StreamInfo {
 }
 
 impl StreamInfo {
-    pub(crate) fn new(info: pointsub_core::StreamInfo, clock: Clock) -> Self {
+    pub(crate) fn new(info: pointsub_core::StreamInfo, clock: &Clock) -> Self {
         Self {
             peer: peer::to_libp2p(&info.peer),
             protocol: info.protocol,

@@ -8,10 +8,12 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::ClientStream;
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
+use super::negotiation::Speaks;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
 use crate::api::client::mailbox::Command;
 use crate::api::client::shared::ClientShared;
+use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::timer::Timer;
 
 /// A stream, its wire machine, and the way to the dispatcher.
@@ -27,8 +29,36 @@ pub(crate) struct ClientDriver {
     format: Format,
 }
 
+/// The stream that a ticket is for is there, and this was agreed on. Returns what is to run in the task of
+/// its connection. A raw stream holds its `share` of the connection.
+pub(crate) fn opened(
+    mut ticket: OpenTicket,
+    shared: &Arc<ClientShared>,
+    io: Stream,
+    speaks: Speaks,
+    coalescing: Coalescing,
+    share: Arc<()>,
+) -> Option<ClientDriver> {
+    match (ticket.wanted, speaks) {
+        (Wanted::Pooled(id), Speaks::Messages(format)) => {
+            ticket.answered();
+            let machine = shared.opened(id, format, ticket.connection, ticket.relayed)?;
+            Some(ClientDriver::new(id, shared.clone(), machine, io, format, coalescing))
+        }
+        (Wanted::Raw(dial), Speaks::Raw) => {
+            ticket.answered();
+            shared.dialed(dial, io, &ticket.peer, &ticket.protocol, share);
+            None
+        }
+        _ => {
+            ticket.fail(StreamError::Unsupported);
+            None
+        }
+    }
+}
+
 impl ClientDriver {
-    pub(crate) fn new(
+    fn new(
         id: StreamId,
         shared: Arc<ClientShared>,
         machine: ClientStream,
@@ -36,7 +66,7 @@ impl ClientDriver {
         format: Format,
         coalescing: Coalescing,
     ) -> Self {
-        let timer = Timer::new(shared.clock);
+        let timer = Timer::new(shared.clock.clone());
         Self {
             id,
             shared,

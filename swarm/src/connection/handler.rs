@@ -19,6 +19,7 @@ use pointsub_core::network::Work;
 use pointsub_core::{StreamError, Verdict};
 
 use super::activity::Activity;
+use super::client;
 use super::negotiation::{Names, Speaks, WireName};
 use super::probe;
 use super::remote::Remote;
@@ -121,12 +122,12 @@ impl Handler {
             peer,
             listen,
             opens: VecDeque::new(),
-            streams: Streams::new(activity.clone(), server.executor.clone()),
+            streams: Streams::new(activity.clone(), server.clock.clone()),
             connection: connection.tolerate(silence, random()),
             inbound_raw: Arc::new(()),
             outbound_raw: Arc::new(()),
             activity,
-            timer: Timer::new(client.clock),
+            timer: Timer::new(client.clock.clone()),
             verdicts: VecDeque::new(),
             to_assess: false,
             remote: Remote::default(),
@@ -199,7 +200,9 @@ impl Handler {
             return ticket.fail(StreamError::Unsupported);
         }
         let (coalescing, share) = (self.streams.coalescing(), self.outbound_raw.clone());
-        let Some(driver) = ticket.succeed(stream, name.speaks, coalescing, share) else {
+        let Some(driver) =
+            client::opened(ticket, &self.client, stream, name.speaks, coalescing, share)
+        else {
             return self.connection.dialled();
         };
         let id = driver.id();

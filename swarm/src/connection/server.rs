@@ -23,13 +23,14 @@ use pointsub_core::{
 
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use crate::api::message::Request;
+use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
 use crate::api::server::semaphore::{Permit, Semaphore};
 use crate::api::server::shared::{Accepted, Command, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
 
-/// How long a plain peer may take to end its side of a stream when the server stops.
+/// How long a peer on the plain format may take to end its side of a stream when the server stops.
 const PLAIN_END: Duration = Duration::from_secs(1);
 
 /// A handler at work, with the answer it will give.
@@ -70,7 +71,7 @@ impl ServerDriver {
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
             shared.accept(&peer, &protocol, format, has_room);
-        let timer = Timer::new(shared.clock);
+        let timer = Timer::new(shared.clock.clone());
         Self {
             shared,
             mailbox,
@@ -174,7 +175,7 @@ impl ServerDriver {
                     // A plain peer need not end its side.
                     let native = self.machine.compresses();
                     let limit = if native { self.shared.config.write_timeout() } else { PLAIN_END };
-                    self.io.confirm_within(limit);
+                    self.io.confirm_within(limit, self.shared.clock.clone());
                 }
                 Command::Reset => {
                     self.machine.reset();
@@ -202,15 +203,15 @@ impl ServerDriver {
         let (peer, protocol) = (self.peer, self.protocol.clone());
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining };
-        let (semaphore, texts) = (self.shared.semaphore.clone(), self.shared.config.error_texts());
-        let mut work = work(semaphore, handler, request, payload, texts, compress);
+        let (semaphore, log) = (self.shared.semaphore.clone(), self.shared.error_log.clone());
+        let mut work = work(semaphore, handler, request, payload, log, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
         let (work, abort) = abortable(work);
         self.spawned.insert(call, abort);
         let mut duty = Duty { mailbox: self.mailbox.clone(), call, done: false };
-        (self.shared.executor)(
+        self.shared.clock.spawn(
             async move {
                 if let Ok(answer) = work.await {
                     duty.done = true;
@@ -230,7 +231,7 @@ fn work(
     handler: Arc<dyn Handler>,
     mut request: Request,
     payload: Payload,
-    texts: bool,
+    log: Arc<ErrorLog>,
     compresses: bool,
 ) -> Work {
     let work = async move {
@@ -239,7 +240,7 @@ fn work(
             .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
         let (peer, protocol) = (request.peer, request.protocol.clone());
         let reply = handler.handle(request).await;
-        let response = reply.map_err(|error| error.tell(texts, &peer, &protocol))?.into_body();
+        let response = reply.map_err(|error| error.tell(&log, &peer, &protocol))?.into_body();
         match Compression::of(&response, compresses) {
             Compression::None => return Ok(Body::uncompressed(response)),
             Compression::Inline => {}

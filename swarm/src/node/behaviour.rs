@@ -36,7 +36,7 @@ use crate::connection::handler::{FromHandler, Handler, ToHandler};
 use crate::connection::negotiation::{Names, WireName};
 use crate::peer;
 use crate::random::random;
-use crate::runtime::Executor;
+use crate::runtime::Runtime;
 use crate::timer::Timer;
 
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
@@ -65,8 +65,8 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    /// A behaviour for the peer `local`. The driver of each connection runs on `executor`, and so do
-    /// handlers that do not end at once.
+    /// A behaviour for the peer `local`. The driver of each connection runs on `runtime`, and so do
+    /// handlers that do not end at once. An [`Executor`](crate::Executor) is one.
     ///
     /// # Errors
     /// [`ConfigError`] if an option is outside its range.
@@ -74,21 +74,30 @@ impl Behaviour {
         local: PeerId,
         client: ClientConfig,
         server: ServerConfig,
-        executor: Executor,
+        runtime: impl Runtime,
+    ) -> Result<Self, ConfigError> {
+        Self::on(local, client, server, Clock::new(Arc::new(runtime)))
+    }
+
+    /// The same on the runtime of a clock.
+    pub(super) fn on(
+        local: PeerId,
+        client: ClientConfig,
+        server: ServerConfig,
+        clock: Clock,
     ) -> Result<Self, ConfigError> {
         client.validate()?;
         server.validate()?;
-        let clock = Clock::start();
         let network = Network::with_seed(client.connect_timeout(), random());
-        let server = ServerShared::new(server, local, clock, executor);
+        let server = ServerShared::new(server, local, clock.clone());
         Ok(Self {
-            client: ClientShared::new(client, local, clock),
+            client: ClientShared::new(client, local, clock.clone()),
             listening: server.names(),
             server,
-            clock,
-            timer: Timer::new(clock),
+            timer: Timer::new(clock.clone()),
             network,
-            network_timer: Timer::new(clock),
+            network_timer: Timer::new(clock.clone()),
+            clock,
             attempts: Attempts::default(),
             connects: Connects::default(),
             tickets: HashMap::new(),
@@ -278,7 +287,7 @@ impl Behaviour {
 
     /// What runs the streams of a new connection.
     fn handler(&self, peer: PeerId) -> Handler {
-        let activity = Arc::new(Activity::new(self.clock));
+        let activity = Arc::new(Activity::new(self.clock.clone()));
         Handler::new(peer, self.client.clone(), self.server.clone(), activity)
     }
 

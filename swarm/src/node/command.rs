@@ -20,19 +20,56 @@ use super::{ConnectError, NodeError};
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
-    Disconnect { peer: PeerId, done: oneshot::Sender<bool> },
-    AddAddress { of: (PeerId, AddressSource), address: Multiaddr, done: oneshot::Sender<()> },
-    KnownAddresses { peer: PeerId, done: oneshot::Sender<Vec<PeerAddress>> },
-    SaveAddresses { path: PathBuf, done: oneshot::Sender<io::Result<()>> },
-    Connections { done: oneshot::Sender<Vec<PeerConnection>> },
-    NetworkChanged { done: oneshot::Sender<()> },
-    Listen { address: Multiaddr, done: Waiting },
-    Unlisten { address: Multiaddr, done: oneshot::Sender<bool> },
-    Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    Peers { done: oneshot::Sender<Vec<PeerInfo>> },
-    Shutdown { within: Duration, done: oneshot::Sender<()> },
+    Connect {
+        address: Multiaddr,
+        done: oneshot::Sender<Result<PeerId, ConnectError>>,
+    },
+    Disconnect {
+        peer: PeerId,
+        done: oneshot::Sender<bool>,
+    },
+    AddAddress {
+        peer: PeerId,
+        address: Multiaddr,
+        source: AddressSource,
+        done: oneshot::Sender<()>,
+    },
+    KnownAddresses {
+        peer: PeerId,
+        done: oneshot::Sender<Vec<PeerAddress>>,
+    },
+    SaveAddresses {
+        path: PathBuf,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    Connections {
+        done: oneshot::Sender<Vec<PeerConnection>>,
+    },
+    NetworkChanged {
+        done: oneshot::Sender<()>,
+    },
+    Listen {
+        address: Multiaddr,
+        done: Waiting,
+    },
+    Unlisten {
+        address: Multiaddr,
+        done: oneshot::Sender<bool>,
+    },
+    Addresses {
+        done: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    ExternalAddresses {
+        done: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    Peers {
+        done: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    /// Answered with the number of connections that had to be cut.
+    Shutdown {
+        within: Duration,
+        done: oneshot::Sender<usize>,
+    },
 }
 
 impl EventLoop {
@@ -40,7 +77,7 @@ impl EventLoop {
         match command {
             Command::Connect { address, done } => self.connect(address, done),
             Command::Disconnect { peer, done } => self.disconnect(peer, done),
-            Command::AddAddress { of: (peer, source), address, done } => {
+            Command::AddAddress { peer, address, source, done } => {
                 self.swarm.behaviour_mut().pointsub.named(peer, &address, source.into());
                 let _gone = done.send(());
             }

@@ -1,34 +1,31 @@
 //! The swarm of a node, and the task that polls it.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
 use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
-use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::ListenerId;
-use libp2p_dcutr as dcutr;
 use libp2p_identify as identify;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
-use libp2p_relay as relay;
-use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
-use multistream_select::NegotiationError;
 use pointsub_core::Timestamp;
 use pointsub_core::network::{Change, RelayFinder, Reservations};
 
 use super::NodeError;
 use super::addresses::announced::excess;
 use super::addresses::multiaddr::{self, is_relayed};
+#[cfg(feature = "autonat")]
 use super::autonat;
 use super::behaviour::Behaviour;
+#[cfg(feature = "relay")]
+use super::circuits::{Relaying, RelayingEvent, is_no_relay};
 use super::command::{Command, with_peer};
 use super::dialing::reason::root;
 use super::events::{Listeners, NodeEvent, Reachability, Teller};
@@ -37,8 +34,7 @@ use super::listening::Listening;
 use super::options::Keeping;
 use super::peers::Peers;
 use super::watch::Watch;
-use crate::RelayConfig;
-use crate::clock::Clock;
+use crate::clock::{Clock, Sleep};
 use crate::random::random;
 use crate::timer::Timer;
 
@@ -50,6 +46,7 @@ const SILENT: &str = "the peer gave no sign of life";
 /// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
 pub(super) const LISTENING: Duration = Duration::from_secs(10);
 const NO_INTERFACE: &str = "no network interface has such an address";
+#[cfg(feature = "relay")]
 const NO_RELAY: &str = "the peer there does not relay";
 
 #[derive(NetworkBehaviour)]
@@ -59,39 +56,39 @@ pub(super) struct NodeBehaviour {
     limits: Limits,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
-    relayed: relay::client::Behaviour,
-    relay: Toggle<relay::Behaviour>,
-    dcutr: dcutr::Behaviour,
+    #[cfg(feature = "relay")]
+    relaying: Relaying,
+    #[cfg(feature = "autonat")]
     reachable: autonat::Client,
+    #[cfg(feature = "autonat")]
     dial_back: autonat::Server,
     pub(super) pointsub: Behaviour,
 }
 
 impl NodeBehaviour {
-    /// All that a node is made of, and the transport that leads through relays.
+    /// All that a node is made of.
     pub(super) fn new(
         keypair: &Keypair,
         pointsub: Behaviour,
-        relay: Option<RelayConfig>,
+        #[cfg(feature = "relay")] relaying: Relaying,
         limits: Limits,
-    ) -> (relay::client::Transport, Self) {
+        #[cfg(feature = "autonat")] clock: Clock,
+    ) -> Self {
         let key = keypair.public();
-        let peer = key.to_peer_id();
-        let (circuits, relayed) = relay::client::new(peer);
         // What peers say of their addresses is kept by the book of addresses, and nowhere else.
         let identify = identify::Config::new("/pointsub/1".into(), key).with_cache_size(0);
-        let parts = Self {
+        Self {
             limits,
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),
-            relayed,
-            relay: relay.map(|config| relay::Behaviour::new(peer, config)).into(),
-            dcutr: dcutr::Behaviour::new(peer),
-            reachable: autonat::Client::default(),
-            dial_back: autonat::Server::default(),
+            #[cfg(feature = "relay")]
+            relaying,
+            #[cfg(feature = "autonat")]
+            reachable: autonat::Client::new(clock.clone()),
+            #[cfg(feature = "autonat")]
+            dial_back: autonat::Server::new(clock),
             pointsub,
-        };
-        (circuits, parts)
+        }
     }
 }
 
@@ -106,7 +103,7 @@ pub(super) struct EventLoop {
     pub(super) finder: RelayFinder<ListenerId>,
     watch: Watch,
     pub(super) address_book: Option<PathBuf>,
-    save: Delay,
+    save: Sleep,
     reachability: Reachability,
     /// Who waits until the last connection to a peer has ended.
     pub(super) disconnecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
@@ -122,10 +119,10 @@ impl EventLoop {
         swarm: Swarm<NodeBehaviour>,
         inbox: mpsc::Receiver<Command>,
         listeners: Listeners,
+        clock: Clock,
         watch: Watch,
         keeping: Keeping,
     ) -> Self {
-        let clock = Clock::start();
         Self {
             swarm,
             inbox,
@@ -135,12 +132,12 @@ impl EventLoop {
             finder: RelayFinder::new(keeping.auto_relay, clock.now()),
             watch,
             address_book: keeping.address_book,
-            save: Delay::new(SAVE),
+            save: clock.sleep(SAVE),
             reachability: Reachability::Unknown,
             disconnecting: HashMap::new(),
             teller: Teller::new(listeners),
+            timer: Timer::new(clock.clone()),
             clock,
-            timer: Timer::new(clock),
             warned: false,
         }
     }
@@ -157,7 +154,7 @@ impl EventLoop {
                 waiting.insert(id, address);
             }
         }
-        let mut limit = Delay::new(LISTENING).fuse();
+        let mut limit = self.clock.sleep(LISTENING).fuse();
         while !(waiting.is_empty() && self.reservations.settled()) {
             let event = futures::select! {
                 event = self.swarm.select_next_some() => event,
@@ -170,6 +167,7 @@ impl EventLoop {
                         let reason = reason.as_ref().err().map_or_else(String::new, |e| root(e));
                         return Err(cannot_listen(address, reason));
                     }
+                    #[cfg(feature = "relay")]
                     if reason.as_ref().is_err_and(is_no_relay)
                         && let Some(relay) = self.reservations.address(*listener_id)
                     {
@@ -234,7 +232,7 @@ impl EventLoop {
                     }
                 }
                 () = (&mut self.save).fuse() => {
-                    self.save.reset(SAVE);
+                    self.save = self.clock.sleep(SAVE);
                     if let Some(path) = self.address_book.clone() {
                         self.save_addresses(path, None);
                     }
@@ -242,9 +240,9 @@ impl EventLoop {
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { within, done }) => {
                         self.save_at_last().await;
-                        self.close_all(within).await;
+                        let cut = self.close_all(within).await;
                         drop(self);
-                        let _gone = done.send(());
+                        let _gone = done.send(cut);
                         return;
                     }
                     Some(command) => self.on_command(command),
@@ -254,14 +252,15 @@ impl EventLoop {
         }
     }
 
-    /// Closes every connection, and waits until their peers have got everything.
-    async fn close_all(&mut self, within: Duration) {
+    /// Closes every connection, and waits until their peers have got everything. Returns how many have
+    /// not in time.
+    async fn close_all(&mut self, within: Duration) -> usize {
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // An error says that it is gone already.
             let _gone = self.swarm.disconnect_peer_id(peer);
         }
-        let mut limit = Delay::new(within).fuse();
+        let mut limit = self.clock.sleep(within).fuse();
         while self.swarm.connected_peers().next().is_some() {
             futures::select! {
                 event = self.swarm.select_next_some() => {
@@ -269,15 +268,16 @@ impl EventLoop {
                         self.swarm.close_connection(connection_id);
                     }
                 }
-                () = limit => return,
+                () = limit => break,
             }
         }
+        self.swarm.network_info().connection_counters().num_established() as usize
     }
 
     fn on_event(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                let now = Instant::now();
+                let now = self.clock.instant(self.clock.now());
                 let event = self.peers.connected(peer_id, connection_id, &endpoint, now);
                 event.into_iter().for_each(|event| self.teller.tell(event));
             }
@@ -295,6 +295,7 @@ impl EventLoop {
                 peer_id,
                 info,
             })) => {
+                #[cfg(feature = "autonat")]
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 pointsub.identified(connection_id, peer_id, &info.listen_addrs);
@@ -309,6 +310,27 @@ impl EventLoop {
                 let event = self.peers.measured(peer, connection, rtt);
                 event.into_iter().for_each(|event| self.teller.tell(event));
             }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
+                self.swarm.behaviour_mut().pointsub.make_room(peer);
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(identify::Event::Sent {
+                ..
+            })) => {
+                self.check_announced();
+            }
+            // With the relay's limits, which explain how such connections end.
+            #[cfg(feature = "relay")]
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Relaying(RelayingEvent::Client(event))) => {
+                tracing::debug!(?event);
+            }
+            SwarmEvent::Behaviour(event) => tracing::trace!(?event),
+            event => self.on_address(event),
+        }
+    }
+
+    /// An address of this node is there, or has gone.
+    fn on_address(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
+        match event {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.on_reserved(listener_id);
                 if let Some(waiting) = self.listening.up(listener_id, &address) {
@@ -332,19 +354,6 @@ impl EventLoop {
                 self.teller.tell(NodeEvent::ExternalAddressEnded { address });
                 self.check_reachable();
             }
-            SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
-                self.swarm.behaviour_mut().pointsub.make_room(peer);
-            }
-            SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(identify::Event::Sent {
-                ..
-            })) => {
-                self.check_announced();
-            }
-            // With the relay's limits, which explain how such connections end.
-            SwarmEvent::Behaviour(NodeBehaviourEvent::Relayed(event)) => {
-                tracing::debug!(?event);
-            }
-            SwarmEvent::Behaviour(event) => tracing::trace!(?event),
             _ => {}
         }
     }
@@ -393,14 +402,6 @@ impl EventLoop {
 /// Waits until a relay is due to be asked.
 async fn wait(due: Option<Timestamp>, timer: &mut Timer) {
     poll_fn(|cx| if timer.poll_due(due, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// Whether listening at a relay ended because the peer there is none. The protocol is proposed lazily,
-/// so that a refusal may show as late as in the answer.
-fn is_no_relay(error: &io::Error) -> bool {
-    let why = root(error);
-    why == relay::outbound::hop::ReserveError::Unsupported.to_string()
-        || why == NegotiationError::Failed.to_string()
 }
 
 pub(super) fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {

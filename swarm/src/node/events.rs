@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::peers::{Path, TransportKind};
 
-/// How many events wait for one who does not take them. The oldest is dropped for a further one.
+/// How many events wait for a stream of `Node::events` that nobody reads.
 const WAITING: usize = 1024;
 
 /// Something that has happened to a node: [`Node::events`](crate::Node::events).

@@ -7,13 +7,12 @@ use std::thread;
 
 use futures::channel::oneshot;
 use futures::future::select;
-use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::ListenerId;
 use libp2p_identify as identify;
 use libp2p_identity::PeerId;
-use libp2p_relay::HOP_PROTOCOL_NAME;
+use libp2p_swarm::StreamProtocol;
 use pointsub_core::Timestamp;
 
 use super::addresses::ip::{direct_ip, is_public};
@@ -24,6 +23,9 @@ use super::peers::Path;
 use super::stored::addresses::{load, save};
 use crate::random::random;
 
+/// What a peer says that relays (circuit relay v2).
+const HOP: StreamProtocol = StreamProtocol::new("/libp2p/circuit/relay/0.2.0/hop");
+
 impl EventLoop {
     /// When a relay is to be asked for a place.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -33,7 +35,7 @@ impl EventLoop {
 
     /// A peer has told what it is and does.
     pub(super) fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
-        if !info.protocols.contains(&HOP_PROTOCOL_NAME) {
+        if !info.protocols.contains(&HOP) {
             self.finder.withdrawn(&crate::peer::to_core(&peer));
         } else if let Some(circuit) = self.circuit(peer, &info.listen_addrs) {
             let circuit = multiaddr::to_core(&circuit);
@@ -142,7 +144,7 @@ impl EventLoop {
         let saving = self.address_book.clone().map(|path| {
             let (done, saved) = oneshot::channel();
             self.save_addresses(path, Some(done));
-            select(saved, Delay::new(SAVING))
+            select(saved, self.clock.sleep(SAVING))
         });
         async move {
             if let Some(saving) = saving {

@@ -8,10 +8,10 @@ use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use pointsub_core::network::{KnownAddress, Source};
 
-use super::Node;
 use super::addresses::multiaddr;
 use super::command::Command;
 use super::peers::PeerConnection;
+use super::{Node, NodeCall};
 use crate::runtime::Runtime;
 
 /// Who says that an address is a peer's.
@@ -67,37 +67,34 @@ impl From<KnownAddress> for PeerAddress {
 
 impl<R: Runtime> Node<R> {
     /// All connections, in no particular order. Empty after a shutdown.
-    pub async fn connections(&self) -> Vec<PeerConnection> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Connections { done }).await;
-        answer.await.unwrap_or_default()
+    pub fn connections(&self) -> NodeCall<Vec<PeerConnection>> {
+        self.ask(|done| Command::Connections { done })
     }
 
     /// Remembers an address of a peer that somebody else has named. At most 16 such are kept of a peer,
     /// for an hour if the peer is never reached there, and none that the application has named is pushed
     /// out by them. [`add_address`](Self::add_address) is for those that the application itself knows.
-    pub async fn add_address_from(&self, peer: PeerId, address: Multiaddr, source: AddressSource) {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::AddAddress { of: (peer, source), address, done }).await;
-        let _gone = answer.await;
+    pub fn add_address_from(
+        &self,
+        peer: PeerId,
+        address: Multiaddr,
+        source: AddressSource,
+    ) -> NodeCall<()> {
+        self.ask(move |done| Command::AddAddress { peer, address, source, done })
     }
 
     /// The addresses that are known of a peer, in the order in which they are dialled. Empty after a
     /// shutdown.
-    pub async fn known_addresses(&self, peer: PeerId) -> Vec<PeerAddress> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::KnownAddresses { peer, done }).await;
-        answer.await.unwrap_or_default()
+    pub fn known_addresses(&self, peer: PeerId) -> NodeCall<Vec<PeerAddress>> {
+        self.ask(move |done| Command::KnownAddresses { peer, done })
     }
 
     /// The network is another one, or the machine has slept: the peers of all connections are asked for
     /// a sign of life, those that are silent are dialled anew, and nothing waits any more because it has
     /// failed before. Where the runtime reports what happens to interfaces, and where the machine's
     /// clock shows that it has slept, this is called by itself.
-    pub async fn network_changed(&self) {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::NetworkChanged { done }).await;
-        let _gone = answer.await;
+    pub fn network_changed(&self) -> NodeCall<()> {
+        self.ask(|done| Command::NetworkChanged { done })
     }
 
     /// Writes the addresses of peers to a file, of which
@@ -105,10 +102,13 @@ impl<R: Runtime> Node<R> {
     ///
     /// # Errors
     /// What the system says if the file cannot be written; that there is no node any more.
-    pub async fn save_addresses(&self, path: impl Into<PathBuf>) -> std::io::Result<()> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::SaveAddresses { path: path.into(), done }).await;
-        let ended = || std::io::Error::other("the node was shut down");
-        answer.await.unwrap_or_else(|_| Err(ended()))
+    pub fn save_addresses(&self, path: impl Into<PathBuf>) -> NodeCall<std::io::Result<()>> {
+        let (inner, path) = (self.inner.clone(), path.into());
+        NodeCall::new(async move {
+            let (done, answer) = oneshot::channel();
+            inner.command(Command::SaveAddresses { path, done }).await;
+            let ended = || std::io::Error::other("the node was shut down");
+            answer.await.unwrap_or_else(|_| Err(ended()))
+        })
     }
 }

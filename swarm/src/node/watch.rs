@@ -2,12 +2,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use futures::stream::{BoxStream, Fuse};
 use futures::{FutureExt, Stream, StreamExt};
-use futures_timer::Delay;
+use pointsub_core::Timestamp;
 use pointsub_core::network::Change;
+
+use crate::clock::{Clock, Sleep};
 
 /// How often it is looked whether time was lost.
 const LOOK: Duration = Duration::from_secs(5);
@@ -20,26 +22,27 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// Tells of changes.
 pub(super) struct Watch {
-    look: Delay,
-    looked: (Instant, SystemTime),
+    clock: Clock,
+    look: Sleep,
+    looked: (Timestamp, SystemTime),
     interfaces: Fuse<BoxStream<'static, ()>>,
     /// Until then, the system tells how things stand, and not what is new.
-    starting: Option<Delay>,
+    starting: Option<Sleep>,
     /// Interfaces have changed, and may go on to do so.
-    settling: Option<Delay>,
+    settling: Option<Sleep>,
 }
 
 impl Watch {
     /// `interfaces` tells each time that the system reports something new of an interface.
-    pub(super) fn new(interfaces: BoxStream<'static, ()>) -> Self {
-        let looked = (Instant::now(), SystemTime::now());
-        let (look, starting) = (Delay::new(LOOK), Some(Delay::new(STARTING)));
-        Self { look, looked, interfaces: interfaces.fuse(), starting, settling: None }
+    pub(super) fn new(clock: Clock, interfaces: BoxStream<'static, ()>) -> Self {
+        let looked = (clock.now(), SystemTime::now());
+        let (look, starting) = (clock.sleep(LOOK), Some(clock.sleep(STARTING)));
+        Self { clock, look, looked, interfaces: interfaces.fuse(), starting, settling: None }
     }
 
     fn has_slept(&mut self) -> bool {
-        let now = (Instant::now(), SystemTime::now());
-        let counted = now.0.duration_since(self.looked.0);
+        let now = (self.clock.now(), SystemTime::now());
+        let counted = now.0.since(self.looked.0);
         // Where the clock that only runs forward stands still meanwhile, the other one goes on. Where it
         // does not, nobody has looked in time. A clock that was set back tells nothing.
         let by_the_wall = now.1.duration_since(self.looked.1).unwrap_or_default();
@@ -64,7 +67,7 @@ impl Stream for Watch {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
         while self.look.poll_unpin(cx).is_ready() {
-            self.look.reset(LOOK);
+            self.look = self.clock.sleep(LOOK);
             if self.has_slept() {
                 return Poll::Ready(Some(Change::Woke));
             }
@@ -73,8 +76,8 @@ impl Stream for Watch {
             self.starting = None;
         }
         while let Poll::Ready(Some(())) = self.interfaces.poll_next_unpin(cx) {
-            if self.starting.is_none() {
-                self.settling.get_or_insert_with(|| Delay::new(SETTLE));
+            if self.starting.is_none() && self.settling.is_none() {
+                self.settling = Some(self.clock.sleep(SETTLE));
             }
         }
         if let Some(settling) = &mut self.settling
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn what_happens_to_interfaces_at_once_is_one_change() {
         let interfaces = stream::iter([(), (), ()]).chain(stream::pending()).boxed();
-        let mut watch = Watch::new(interfaces);
+        let mut watch = Watch::new(Clock::system(), interfaces);
         watch.starting = None;
         assert_eq!(block_on(watch.next()), Some(Change::Network));
         assert!(watch.settling.is_none());
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_interfaces_that_there_are_at_first_are_no_change() {
-        let mut watch = Watch::new(stream::iter([(), ()]).boxed());
+        let mut watch = Watch::new(Clock::system(), stream::iter([(), ()]).boxed());
         assert_eq!(watch.next().now_or_never(), None);
         assert!(watch.settling.is_none());
     }

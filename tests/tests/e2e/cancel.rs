@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures_timer::Delay;
-use pointsub_swarm::{Cause, ClientConfig, Request, ServerConfig, StatusCode};
+use pointsub_swarm::{Cause, ClientConfig, Policy, Request, ServerConfig, StatusCode};
 
 use crate::common::*;
 
@@ -217,8 +217,11 @@ fn a_protocol_may_have_a_longest_answer_time_of_its_own() {
         let hangs = alive.clone();
         server.server().register(&silent, move |_| hang(hangs.clone())).expect("first");
         let config = once().with_read_timeout(limit);
-        let node = Node::builder().client_config(config).answer_time(&slow, 500 * limit);
-        let node = node.answer_time(&silent, 3 * limit).build().await.expect("a node");
+        let within = |limit| Policy::new().timeout(limit);
+        let node = Node::builder().client_config(config);
+        let node = node.protocol_policy(slow.clone(), within(500 * limit));
+        let node = node.protocol_policy(silent.clone(), within(3 * limit));
+        let node = node.build().await.expect("a node");
         let peer = connect(&node, &server).await;
         let client = node.client();
         assert_eq!(client.send(peer, &slow, "?").await.expect("an answer"), "?");

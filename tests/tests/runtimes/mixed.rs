@@ -31,7 +31,7 @@ fn name(name: &str) -> ProtocolName {
 }
 
 /// A node that listens, and answers with its own Peer ID and what it was sent.
-async fn start<R: Runtime>() -> Node<R> {
+async fn start<R: Runtime + Default>() -> Node<R> {
     let any = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
     let client = ClientConfig::default().with_max_retries(0);
     let node = Node::<R>::builder().listen(any).client_config(client);

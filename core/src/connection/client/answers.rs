@@ -9,7 +9,7 @@ use crate::wire::compress::Payload;
 use crate::wire::outcome;
 use crate::wire::{Format, Frame, FrameError, Kind};
 
-/// So many frames in a row that answer nothing are a flood.
+/// How many frames in a row a server may send that answer no request.
 const MAX_UNASKED: u32 = 10_000;
 
 impl ClientStream {

@@ -9,7 +9,8 @@ use crate::time::{Timestamp, earliest};
 use crate::wire::Format;
 use crate::wire::compress::Payload;
 
-/// So many requests one after the other may use a place before the stream asks for one again.
+/// How many requests one after the other may use the place of one at work before the stream asks for
+/// a place again.
 const MAX_RENEWALS: u32 = 64;
 
 /// A request that waits to be let in.

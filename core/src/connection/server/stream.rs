@@ -19,8 +19,8 @@ use crate::time::{Timestamp, earliest};
 use crate::wire::compress::Payload;
 use crate::wire::{Buffers, Flags, Format, FrameError, Kind, Settings};
 
-/// No further requests are read while more than this waits to be written: a peer that does not
-/// read its answers gets no more of them.
+/// How many bytes of answers wait to be written on a stream before no further requests are read from
+/// it: a peer that does not read its answers gets no more of them.
 const OUTBOX_HIGH: usize = 256 * 1024;
 /// A stream without requests keeps room for this many.
 const KEPT_CALLS: usize = 64;

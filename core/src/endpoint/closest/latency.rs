@@ -18,7 +18,7 @@ pub const INITIAL_PEAK: Duration = Duration::from_secs(1);
 
 const HALF_LIFE: u64 = 6_931_471_806;
 
-/// Longer samples count as this: an hour.
+/// The longest time of an answer that counts when servers are compared, in nanoseconds: an hour.
 const MAX_SAMPLE: u64 = 3_600_000_000_000;
 
 /// 2^(-i/16) for i = 0 to 16, in units of 2^-32.

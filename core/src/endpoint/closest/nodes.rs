@@ -12,13 +12,13 @@ use crate::hash::FixedState;
 use crate::id::PeerId;
 use crate::time::Timestamp;
 
-/// The most nodes of one protocol.
+/// The most servers of one protocol among which a client chooses.
 pub const MAX_NODES: usize = 10_000;
 
 /// How long a node backs off after its first failure: 1 s. Each further failure in a row doubles it.
 pub const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
-/// The longest backoff: 15 min, as in the Go implementation.
+/// The longest time for which a failed server is not asked: 15 min, as in the Go implementation.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How long a server's word on its load counts: 30 s. Then its load is unknown again.

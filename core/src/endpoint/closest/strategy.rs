@@ -95,6 +95,7 @@ impl Strategy for XorOrder {
 /// No part depends on other nodes. So a node that comes, goes or slows down never changes the
 /// order of the rest.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Weighted {
     /// The weight of [`distance_part`](Self::distance_part). Default 40.
     pub distance: u8,

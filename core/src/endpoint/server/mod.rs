@@ -2,6 +2,7 @@
 
 mod admission;
 mod budget;
+mod lifecycle;
 mod limit;
 mod penalty;
 mod raw;
@@ -10,6 +11,7 @@ mod stats;
 mod streams;
 
 pub use admission::{Admission, RegisterError};
+pub use lifecycle::{Lifecycle, Stopped};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
 pub use stats::ServerStats;
 pub use streams::StreamKey;

@@ -19,7 +19,7 @@
 //! free, so that one who brings many of them can take every place up to the ceiling like this, but
 //! needs a peer id for each.
 
-/// A flow may have this many times the places that are left after its next request.
+/// How many times as many places as are left one peer or one protocol may have.
 const MULTIPLE: usize = 8;
 
 /// The places that are taken, and by how many flows.

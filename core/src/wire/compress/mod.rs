@@ -23,8 +23,8 @@ pub const MIN_SIZE: usize = 1024;
 /// DEFLATE could reach 1032; text and JSON stay far below 100.
 pub const MAX_RATIO: usize = 128;
 
-/// Bodies up to this size are compressed or inflated in one step: what is kept between steps to
-/// compress a body takes more than 300 KiB.
+/// Bodies up to this size are compressed or inflated in one step. The state that is kept between
+/// steps takes more than 300 KiB for compression.
 pub const ONE_STEP: usize = 64 * 1024;
 /// So much of a larger body is worked on in one step.
 const STEP: usize = 8 * 1024;

@@ -1,48 +1,23 @@
 //! Requests that go to the closest of several servers.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{fmt, mem};
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use pointsub_core::endpoint::closest::{AddNodeError, Node, Point, Strategy};
-use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName, RequestError};
-use thiserror::Error;
+use pointsub_core::endpoint::closest::{AddNodeError, Node, Point};
+use pointsub_core::{ClosestId, ClosestOptions, Hedge, ProtocolName, RequestError};
 
 use super::lazy::Lazy;
+use super::policy::Settings;
 use super::shared::ClientShared;
-use super::{Asked, Cancellable, Client, InFlight, compresses, gone, inflate, options};
+use super::{Asked, Cancellable, Client, InFlight, compresses, gone, inflate};
+use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
 use crate::{compress, peer};
-
-/// Why no node answered.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no node answered, {} tried: {error}", attempts.len())]
-#[non_exhaustive]
-pub struct ClosestError {
-    /// The last failure. Its delivery and number of attempts are those of the whole call. The text of
-    /// this error has its text, so that it is not the source as well.
-    pub error: RequestError,
-    /// Every node that was asked, in the order in which they were done.
-    pub attempts: Vec<NodeAttempt>,
-}
-
-/// One node that was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NodeAttempt {
-    /// Which node.
-    pub node: PeerId,
-    /// When it was asked, counted from the beginning of the call.
-    pub after: Duration,
-    /// How long it took until the outcome.
-    pub took: Duration,
-    /// What came of it.
-    pub outcome: NodeOutcome,
-}
 
 /// What is known of one server that [`Client::send_closest`] chooses from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,12 +100,6 @@ impl Client {
         self.shared.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
     }
 
-    /// For all clones of this client.
-    pub(crate) fn set_strategy(&self, strategy: Arc<dyn Strategy>) {
-        // The one before is dropped without the lock.
-        let _before = self.shared.with_dispatcher(|d| d.set_strategy(strategy));
-    }
-
     /// A request to the closest usable server of the protocol. Await it for the response; set
     /// options before.
     ///
@@ -160,9 +129,8 @@ impl Client {
             protocol: protocol.clone(),
             body: body.into(),
             key: None,
-            timeout: self.shared.answer_time(protocol),
-            idempotent: true,
-            options: ClosestOptions::default(),
+            settings: Settings::default(),
+            exclude: Vec::new(),
         }))
     }
 }
@@ -177,29 +145,34 @@ struct Unsent {
     protocol: ProtocolName,
     body: Bytes,
     key: Option<Point>,
-    timeout: Option<Duration>,
-    idempotent: bool,
-    options: ClosestOptions,
+    settings: Settings,
+    exclude: Vec<pointsub_core::PeerId>,
 }
 
 impl ClosestCall {
     /// The longest time the whole call may take, with all tries and pauses. Without it, the
     /// client's own timeouts limit each try.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|unsent| unsent.timeout = Some(timeout))
+        self.with(|unsent| unsent.settings.timeout = Some(timeout))
     }
 
     /// Whether executing the request twice does no harm. If `false`, another server is asked only
     /// after failures that surely left the request unprocessed, and there is no hedging. Default
     /// `true`.
     pub fn idempotent(self, idempotent: bool) -> Self {
-        self.with(|unsent| unsent.idempotent = idempotent)
+        self.with(|unsent| unsent.settings.idempotent = Some(idempotent))
+    }
+
+    /// How often all servers are asked again at most, after all have failed. The retry policy may decide
+    /// to do so less often. Default: the policy alone decides.
+    pub fn max_retries(self, max_retries: u32) -> Self {
+        self.with(|unsent| unsent.settings.max_retries = Some(max_retries))
     }
 
     /// Servers that are not asked; may be called several times.
     pub fn exclude(self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
         let nodes = nodes.into_iter().map(|node| peer::to_core(&node));
-        self.with(|unsent| unsent.options.exclude.extend(nodes))
+        self.with(|unsent| unsent.exclude.extend(nodes))
     }
 
     /// What the distance of servers is measured from. Default: the request's body, as in the Go
@@ -209,9 +182,10 @@ impl ClosestCall {
     }
 
     /// Asks further servers while one takes long to answer; the first answer counts, and the other
-    /// servers are told that theirs is not wanted. Several of them may execute the request.
-    pub fn hedge(self, hedge: Hedge) -> Self {
-        self.with(|unsent| unsent.options = mem::take(&mut unsent.options).with_hedge(hedge))
+    /// servers are told that theirs is not wanted. Several of them may execute the request. `None` rules
+    /// it out where a [`Policy`](crate::Policy) has it.
+    pub fn hedge(self, hedge: impl Into<Option<Hedge>>) -> Self {
+        self.with(|unsent| unsent.settings.hedge = Some(hedge.into()))
     }
 
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
@@ -235,16 +209,19 @@ impl fmt::Debug for ClosestCall {
 }
 
 async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
-    let Unsent { shared, protocol, body, key, timeout, idempotent, options: closest } = unsent;
+    let Unsent { shared, protocol, body, key, settings, exclude } = unsent;
+    let settings = shared.policies.read().of(&protocol, settings);
     if let Some(answers) = shared.answers.clone() {
         let nodes = Client::new(shared.clone()).server_nodes(&protocol);
-        let asked = |node: &PeerId| !closest.exclude.contains(&peer::to_core(node));
+        let asked = |node: &PeerId| !exclude.contains(&peer::to_core(node));
         let nodes = nodes.into_iter().filter(asked).collect();
-        return answers.send_closest(&shared, nodes, protocol, body, timeout).await;
+        let request = shared.local_request(protocol, body).map_err(|error| failed(error.into()))?;
+        return answers.send_closest(request, nodes, &shared.clock, settings.timeout).await;
     }
     let began = shared.clock.now();
-    let options = options(began, timeout, idempotent);
-    let closest = closest.with_call(options);
+    let options = settings.options(began);
+    let mut closest = ClosestOptions::default().with_call(options).with_exclude(exclude);
+    closest.hedge = settings.hedge.flatten();
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
     let body =

@@ -4,13 +4,14 @@ mod closest;
 mod dial;
 mod effects;
 mod expiry;
+mod from_fn;
 mod lazy;
 mod local;
 pub(crate) mod mailbox;
+mod policy;
 pub(crate) mod shared;
 pub(crate) mod ticket;
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,16 +23,17 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
-use pointsub_core::endpoint::RetryPolicy;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
     Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
     RequestId, Timestamp,
 };
 
-pub use self::closest::{ClosestCall, ClosestError, NodeAttempt, NodeInfo};
+pub use self::closest::{ClosestCall, NodeInfo};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
+pub use self::policy::Policy;
+use self::policy::Settings;
 use self::shared::{ClientShared, Outcome};
 use super::message::Response;
 use super::stream_info::StreamInfo;
@@ -63,20 +65,27 @@ impl Client {
             peer,
             protocol: protocol.clone(),
             body: body.into(),
-            timeout: self.shared.answer_time(protocol),
-            idempotent: true,
+            settings: Settings::default(),
         }))
     }
 
-    /// For all clones of this client.
-    pub(crate) fn set_retry_policy(&self, policy: Arc<dyn RetryPolicy>) {
-        // The one before is dropped without the lock.
-        let _before = self.shared.with_dispatcher(|d| d.set_retry_policy(policy));
-    }
-
-    /// For all clones of this client, once.
-    pub(crate) fn set_answer_times(&self, times: HashMap<ProtocolName, Duration>) {
-        self.shared.set_answer_times(times);
+    /// Sets the policy of one protocol, or of all that have none of their own. What it does not say
+    /// stays as it is.
+    pub(crate) fn set_policy(&self, protocol: Option<ProtocolName>, policy: Policy) {
+        let Policy { settings, retry, strategy } = policy;
+        self.shared.policies.write().set(protocol.as_ref(), settings);
+        // What was there before is dropped without the lock.
+        let _before = self.shared.with_dispatcher(|dispatcher| {
+            let retry = retry.and_then(|retry| match protocol.clone() {
+                Some(protocol) => dispatcher.set_protocol_retry_policy(protocol, retry),
+                None => Some(dispatcher.set_retry_policy(retry)),
+            });
+            let strategy = strategy.and_then(|strategy| match protocol {
+                Some(protocol) => dispatcher.set_protocol_strategy(protocol, strategy),
+                None => Some(dispatcher.set_strategy(strategy)),
+            });
+            (retry, strategy)
+        });
     }
 
     /// Counters so far.
@@ -89,7 +98,7 @@ impl Client {
     #[doc(alias = "connections_info")]
     #[must_use]
     pub fn streams(&self) -> Vec<StreamInfo> {
-        let clock = self.shared.clock;
+        let clock = &self.shared.clock;
         let infos = self.shared.with_dispatcher(|d| d.streams(clock.now()));
         infos.into_iter().map(|info| StreamInfo::new(info, clock)).collect()
     }
@@ -135,8 +144,7 @@ struct Unsent {
     peer: PeerId,
     protocol: ProtocolName,
     body: Bytes,
-    timeout: Option<Duration>,
-    idempotent: bool,
+    settings: Settings,
 }
 
 /// Who was asked, and when.
@@ -155,18 +163,24 @@ impl Asked {
 impl Call {
     /// The longest time the whole request may take, connecting included. The server is told how
     /// much of it is left, and its answer is waited for until then, even for longer than
-    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, that of
-    /// [`NodeBuilder::answer_time`](crate::NodeBuilder::answer_time) for the protocol holds, and without
-    /// that the client's own timeouts limit each phase.
+    /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
+    /// own timeouts limit each phase.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|unsent| unsent.timeout = Some(timeout))
+        self.with(|unsent| unsent.settings.timeout = Some(timeout))
     }
 
     /// Whether executing the request twice does no harm. If `false`, it is tried again only after
     /// failures that surely left it unprocessed, and so reaches a handler at most once. Default
     /// `true`: whatever may pass is tried again.
     pub fn idempotent(self, idempotent: bool) -> Self {
-        self.with(|unsent| unsent.idempotent = idempotent)
+        self.with(|unsent| unsent.settings.idempotent = Some(idempotent))
+    }
+
+    /// How often the request is tried again at most. The retry policy may decide to try less often.
+    /// Default: the policy alone decides, which by default is
+    /// [`max_retries`](pointsub_core::ClientConfig::with_max_retries).
+    pub fn max_retries(self, max_retries: u32) -> Self {
+        self.with(|unsent| unsent.settings.max_retries = Some(max_retries))
     }
 
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
@@ -218,16 +232,18 @@ impl fmt::Debug for State {
 
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
-    let Unsent { shared, peer, protocol, body, timeout, idempotent } = unsent;
+    let Unsent { shared, peer, protocol, body, settings } = unsent;
+    let settings = shared.policies.read().of(&protocol, settings);
     let asked = Asked { peer, at: shared.clock.now() };
     if let Some(answers) = shared.answers.clone() {
         let rest = async move {
-            let body = answers.send(&shared, peer, protocol, body, timeout).await?;
+            let request = shared.local_request(protocol, body)?;
+            let body = answers.send(request, peer, settings.timeout).await?;
             Ok(asked.answered(body, &shared))
         };
         return Ok(State::InSteps(rest.boxed()));
     }
-    let options = options(asked.at, timeout, idempotent);
+    let options = settings.options(asked.at);
     let peer = peer::to_core(&peer);
     if !compresses(&shared, Some((&peer, &protocol)), &body) {
         let sent = start(shared, &peer, &protocol, body.into(), options)?;
@@ -250,12 +266,6 @@ fn start(
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
     let (id, outcome) = shared.send(peer, protocol.as_str(), body, options)?;
     Ok(InFlight::new(shared, id, outcome, options.deadline))
-}
-
-fn options(now: Timestamp, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
-    let mut options = CallOptions::default().with_idempotent(idempotent);
-    options.deadline = timeout.map(|timeout| now + timeout);
-    options
 }
 
 /// Whether to try to compress a body.

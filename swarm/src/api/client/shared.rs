@@ -3,16 +3,16 @@
 //! A call on a warm stream never visits the swarm's task. Callers put a request in, the task of
 //! the stream's connection takes a batch of commands out, and reports a batch of outcomes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pointsub_core::connection::{ClientStream, Report};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
@@ -27,7 +27,9 @@ use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
 use super::mailbox::{Command, Mailbox};
-use super::ticket::{OpenTicket, Wanted};
+use super::policy::Policies;
+use super::ticket::{OpenTicket, Opener, Wanted};
+use crate::api::message::Request;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
@@ -39,10 +41,10 @@ use crate::{notify, peer};
 pub(crate) struct ClientShared {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    /// Read at each call, written while the client is being built.
+    pub(super) policies: RwLock<Policies>,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) local: libp2p_identity::PeerId,
-    /// How long the calls of a protocol may take that say nothing of it.
-    answer_times: OnceLock<HashMap<ProtocolName, Duration>>,
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
@@ -89,11 +91,11 @@ impl ClientShared {
         answers: Option<Local>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            policies: RwLock::default(),
+            deadlines: Deadlines::new(clock.clone()),
             clock,
             config: config.clone(),
-            deadlines: Deadlines::new(clock),
             local,
-            answer_times: OnceLock::new(),
             answers,
             state: Mutex::new(State {
                 dispatcher: Dispatcher::new(config, Some(peer::to_core(&local)), seed()),
@@ -108,16 +110,6 @@ impl ClientShared {
             }),
             swarm: AtomicWaker::new(),
         })
-    }
-
-    /// How long a call of this protocol may take that says nothing of it.
-    pub(super) fn answer_time(&self, protocol: &ProtocolName) -> Option<Duration> {
-        self.answer_times.get()?.get(protocol).copied()
-    }
-
-    pub(super) fn set_answer_times(&self, times: HashMap<ProtocolName, Duration>) {
-        // They are set where a client is made.
-        let _once = self.answer_times.set(times);
     }
 
     pub(crate) fn send(
@@ -184,7 +176,8 @@ impl ClientShared {
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let place = Place::Dialled(self.clone(), dial, share);
+            let shared = self.clone();
+            let place = Place::new(self.clock.clone(), share, move || shared.hang_up(dial));
             let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));
@@ -234,15 +227,6 @@ impl ClientShared {
         let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
         drop(state);
         self.retire(streams);
-    }
-
-    /// A stream could not be opened.
-    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
-        let now = self.clock.now();
-        self.update(|state| match wanted {
-            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
-            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
-        });
     }
 
     pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
@@ -302,6 +286,18 @@ impl ClientShared {
     /// Asks or tells the dispatcher something that leads to no directive.
     pub(crate) fn with_dispatcher<T>(&self, f: impl FnOnce(&mut Dispatcher) -> T) -> T {
         f(&mut self.state.lock().dispatcher)
+    }
+
+    /// A request for whoever answers instead of a network, unless the client is closed.
+    pub(super) fn local_request(
+        &self,
+        protocol: ProtocolName,
+        body: Bytes,
+    ) -> Result<Request, SendError> {
+        match self.state.lock().dispatcher.is_drained() {
+            true => Err(SendError::Closed),
+            false => Ok(Request::new(self.local, protocol, body)),
+        }
     }
 
     /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
@@ -437,9 +433,23 @@ impl ClientShared {
     }
 }
 
+impl Opener for ClientShared {
+    fn open_failed(self: Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
+    }
+}
+
 impl State {
     /// Carries out what the dispatcher decided.
     fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
+        let ticket = |wanted, peer, protocol, names| {
+            let timeout = shared.config.connect_timeout();
+            OpenTicket::new(shared.clone(), timeout, wanted, peer, protocol, names)
+        };
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
                 Directive::Start { stream, request, body, deadline } => {
@@ -452,12 +462,12 @@ impl State {
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Dial { dial, peer, protocol } => {
                     let names = Names::raw(&protocol);
                     let wanted = Wanted::Raw(dial);
-                    self.open(OpenTicket::new(shared, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),

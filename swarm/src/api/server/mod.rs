@@ -1,6 +1,7 @@
 //! The server's handle: usable from any task, clones share everything.
 
 pub(crate) mod error;
+pub(crate) mod error_log;
 pub(crate) mod handler;
 mod listen;
 pub(crate) mod semaphore;
@@ -17,8 +18,8 @@ pub use self::error::{BoxError, HandlerError};
 pub use self::handler::{Handler, Spawned};
 pub use self::listen::Listener;
 use self::shared::ServerShared;
-pub use self::shared::Stopped;
 use super::stream_info::StreamInfo;
+pub use pointsub_core::endpoint::Stopped;
 
 /// Serves protocols. Cheap to clone; clones share handlers, limits and counters.
 #[derive(Clone)]
@@ -69,7 +70,7 @@ impl Server {
     #[doc(alias = "connections_info")]
     #[must_use]
     pub fn streams(&self) -> Vec<StreamInfo> {
-        let clock = self.shared.clock;
+        let clock = &self.shared.clock;
         let infos = self.shared.state.lock().admission.streams(clock.now());
         infos.into_iter().map(|info| StreamInfo::new(info, clock)).collect()
     }

@@ -9,15 +9,15 @@ use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use futures::task::AtomicWaker;
-use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
 use pointsub_core::connection::{CallId, ServerReport, ServerStream};
-use pointsub_core::endpoint::{Admission, RegisterError, StreamKey};
+use pointsub_core::endpoint::{Admission, Lifecycle, RegisterError, Stopped, StreamKey};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
+use super::error_log::ErrorLog;
 use super::handler::Handler;
 use super::semaphore::Semaphore;
 use crate::api::raw::{CancelHandle, Place, RawStream};
@@ -25,19 +25,19 @@ use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::{Speaks, WireName};
 use crate::peer;
-use crate::runtime::Executor;
 
-/// Bytes that a served stream may hold beside the request that was admitted, for those that follow
-/// it, until it reports. They count in the budgets meanwhile.
+/// How many bytes of the requests that follow an admitted one a stream may hold before it has to ask
+/// for room. They count in the budgets meanwhile.
 const ALLOWANCE: usize = 64 * 1024;
 
 pub(crate) struct ServerShared {
     pub(crate) local: PeerId,
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
-    pub(crate) executor: Executor,
     /// Of handlers with large bodies.
     pub(crate) semaphore: Arc<Semaphore>,
+    /// Of errors whose texts callers do not get.
+    pub(crate) error_log: Arc<ErrorLog>,
     /// Held for fractions of a microsecond, never while a handler runs.
     pub(crate) state: Mutex<State>,
     /// The task that polls the behaviour.
@@ -58,23 +58,7 @@ pub(crate) struct State {
     cancel_handles: SecondaryMap<StreamKey, Arc<CancelHandle>>,
     /// Who waits until no stream is left.
     stopping: Vec<oneshot::Sender<Stopped>>,
-    /// What the stop that is under way, or was last, could not bring to its end.
-    stopped: Stopped,
-    /// What it had to begin with.
-    abandoned_before: u64,
-    /// It will not serve again.
-    ended: bool,
-}
-
-/// What a stop of the server could not bring to its end within the time it had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Requests whose handlers were cut off. Their callers are told that they may have been processed.
-    pub cut_off: u64,
-    /// Streams whose peers did not confirm within `write_timeout`, or the grace, that they have got
-    /// their last answers. Peers that speak the plain format are not counted: they confirm nothing.
-    pub unconfirmed: u64,
+    lifecycle: Lifecycle,
 }
 
 /// What becomes of a protocol's streams.
@@ -136,12 +120,7 @@ pub(crate) struct Accepted {
 }
 
 impl ServerShared {
-    pub(crate) fn new(
-        config: ServerConfig,
-        local: PeerId,
-        clock: Clock,
-        executor: Executor,
-    ) -> Arc<Self> {
+    pub(crate) fn new(config: ServerConfig, local: PeerId, clock: Clock) -> Arc<Self> {
         let state = Mutex::new(State {
             admission: Admission::new(&config),
             services: BTreeMap::new(),
@@ -150,12 +129,11 @@ impl ServerShared {
             mailboxes: SecondaryMap::new(),
             cancel_handles: SecondaryMap::new(),
             stopping: Vec::new(),
-            stopped: Stopped::default(),
-            abandoned_before: 0,
-            ended: false,
+            lifecycle: Lifecycle::default(),
         });
         let (semaphore, swarm) = (Semaphore::new(), AtomicWaker::new());
-        Arc::new(Self { local, clock, config, executor, semaphore, state, swarm })
+        let error_log = Arc::new(ErrorLog::new(config.error_texts(), clock.clone()));
+        Arc::new(Self { local, clock, config, semaphore, error_log, state, swarm })
     }
 
     pub(crate) fn register(
@@ -186,7 +164,7 @@ impl ServerShared {
         service: impl FnOnce(&mut State) -> Service,
     ) -> Result<(), RegisterError> {
         let mut state = self.state.lock();
-        if state.ended {
+        if state.lifecycle.ends() {
             return Err(RegisterError::Closed);
         }
         state.admission.register(protocol)?;
@@ -277,7 +255,9 @@ impl ServerShared {
         let state = &mut *self.state.lock();
         state.admission.close(key, report, now);
         state.mailboxes.remove(key);
-        state.stopped.unconfirmed += u64::from(unconfirmed);
+        if unconfirmed {
+            state.lifecycle.note_unconfirmed();
+        }
         state.finish_stop();
     }
 
@@ -297,7 +277,8 @@ impl ServerShared {
         cancel_handles.insert(key, cancel.clone());
         let listener = listener.clone();
         drop(state);
-        let place = Place::Accepted(self.clone(), key, share);
+        let shared = self.clone();
+        let place = Place::new(self.clock.clone(), share, move || shared.close_raw(key));
         let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), cancel);
         // If nobody listens any more, dropping the stream closes it.
         let _gone = listener.unbounded_send(stream);
@@ -322,11 +303,8 @@ impl ServerShared {
         let (sender, receiver) = oneshot::channel();
         let (guard, guarded) = oneshot::channel();
         let mut state = self.state.lock();
-        if !state.admission.is_draining() {
-            state.stopped = Stopped::default();
-            state.abandoned_before = state.admission.stats().abandoned;
-        }
-        state.ended |= end;
+        let (due, abandoned) = (self.clock.now() + grace, state.admission.stats().abandoned);
+        state.lifecycle.stop(due, end, abandoned);
         state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.stopping.extend([sender, guard]);
@@ -337,13 +315,13 @@ impl ServerShared {
         mailboxes.iter().for_each(|mailbox| mailbox.push(Command::Drain { stop: true }));
         self.swarm.wake();
         // Whoever asked for it may not wait for its end.
-        let shared = Arc::downgrade(self);
-        (self.executor)(
+        let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
+        self.clock.spawn(
             async move {
-                if let Either::Right(_) = select(guarded, Delay::new(grace)).await
+                if let Either::Right(_) = select(guarded, clock.sleep_until(due)).await
                     && let Some(shared) = shared.upgrade()
                 {
-                    shared.reset();
+                    shared.end_grace();
                 }
             }
             .boxed(),
@@ -354,22 +332,23 @@ impl ServerShared {
     /// The node is gone: nothing is served any more, and nobody waits.
     pub(crate) fn abandon(&self) {
         let mut state = self.state.lock();
-        state.ended = true;
+        let abandoned = state.admission.stats().abandoned;
+        state.lifecycle.stop(self.clock.now(), true, abandoned);
         state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.names = Arc::default();
         drop(state);
         // Handlers, which may hold the server, and listeners, which wait for streams.
         drop(services);
-        self.reset();
+        self.end_grace();
     }
 
-    /// Cuts off what is still at work.
-    pub(crate) fn reset(&self) {
+    /// Cuts off what is still at work, if the grace of a stop is over. A stop that has come to its end has
+    /// none: what is at work now is not for it to cut off.
+    fn end_grace(&self) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        // It has stopped, and what is at work now is at work for its next life.
-        if !state.admission.is_draining() {
+        if !state.lifecycle.handle_timeout(now) {
             return;
         }
         let mailboxes = state.mailboxes();
@@ -412,17 +391,15 @@ impl State {
     }
 
     fn finish_stop(&mut self) {
-        if self.mailboxes.is_empty()
-            && self.cancel_handles.is_empty()
-            && self.admission.is_draining()
-        {
-            if !self.ended {
-                self.admission.reopen();
-            }
-            self.stopped.cut_off = self.admission.stats().abandoned - self.abandoned_before;
-            for waiting in self.stopping.drain(..) {
-                let _gone = waiting.send(self.stopped);
-            }
+        if !(self.mailboxes.is_empty() && self.cancel_handles.is_empty()) {
+            return;
+        }
+        let Some(stopped) = self.lifecycle.finish(self.admission.stats().abandoned) else { return };
+        if !self.lifecycle.ends() {
+            self.admission.reopen();
+        }
+        for waiting in self.stopping.drain(..) {
+            let _gone = waiting.send(stopped);
         }
     }
 }

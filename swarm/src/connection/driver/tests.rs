@@ -14,6 +14,7 @@ use pointsub_core::endpoint::StreamKey;
 use super::*;
 use crate::connection::streams::tests::{Task, streams_on};
 use crate::connection::streams::{Ended, Streams};
+use crate::runtime::Executor;
 
 /// A stream that is polled, and ends when it is told to.
 #[derive(Default)]
@@ -133,7 +134,7 @@ impl Connection {
     }
 
     fn with(muxer: StreamMuxerBox, script: Shared) -> Self {
-        let executor = Arc::new(|future| SPAWNED.set(Some(future)));
+        let executor = Executor::new(|future| SPAWNED.set(Some(future)));
         let mut connection = Self {
             streams: Some(streams_on(executor)),
             muxer,

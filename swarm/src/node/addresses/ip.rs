@@ -90,7 +90,8 @@ pub(crate) fn share(limit: usize, taken: usize, at_least: usize) -> usize {
     limit.saturating_sub(taken).saturating_mul(MULTIPLE).max(at_least)
 }
 
-/// A network may have this many times the places that are left.
+/// How many times as many places as are left one network may have, among connections and among
+/// handshakes.
 const MULTIPLE: usize = 8;
 
 #[cfg(test)]

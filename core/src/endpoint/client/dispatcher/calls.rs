@@ -65,6 +65,16 @@ impl Dispatcher {
         self.endpoints.set_strategy(strategy)
     }
 
+    /// Sets a strategy for the nodes of one protocol, in place of the one for all others, and returns
+    /// the one before.
+    pub fn set_protocol_strategy(
+        &mut self,
+        protocol: ProtocolName,
+        strategy: Arc<dyn Strategy>,
+    ) -> Option<Arc<dyn Strategy>> {
+        self.endpoints.set_protocol_strategy(protocol, strategy)
+    }
+
     /// Says whether there is a connection to a peer. Once a connection was ever reported, peers
     /// that were not count as offline.
     pub fn set_online(&mut self, peer: PeerId, online: bool) {
@@ -97,9 +107,10 @@ impl Dispatcher {
             return Err(SendError::NoNodes);
         };
         let random = self.retries.random();
+        let is_pure = self.endpoints.strategy(&protocol).is_pure();
         let call = FailoverCall::new(protocol, key, body, options, random, self.now);
         let id = self.calls.insert(call);
-        let begun = if self.endpoints.strategy().is_pure() {
+        let begun = if is_pure {
             let node = self.next_node(id);
             self.ask_node(id, node)
         } else {
@@ -122,7 +133,8 @@ impl Dispatcher {
 
     /// Asks the next node, as soon as it is known which that is.
     fn ask_next(&mut self, id: ClosestId, why: Why) {
-        if self.endpoints.strategy().is_pure() {
+        let Some(call) = self.calls.get(id) else { return };
+        if self.endpoints.strategy(call.protocol()).is_pure() {
             let node = self.next_node(id);
             self.go_on(id, why, node);
         } else if !self.choose(id, why.clone()) {
@@ -264,8 +276,11 @@ impl Dispatcher {
     fn end_round(&mut self, id: ClosestId, last: RequestError) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let retries = call.retries();
-        let Some(passing) = call.take_passing() else { return self.fail_call(id, last) };
-        match self.retries.decide(&passing, retries) {
+        let left = call.options().max_retries.is_none_or(|most| retries < most);
+        let Some(passing) = call.take_passing().filter(|_| left) else {
+            return self.fail_call(id, last);
+        };
+        match self.retries.decide(Some(call.protocol()), &passing, retries) {
             Retry::Never => self.fail_call(id, last),
             Retry::After(pause) => self.back_off_or_fail_call(id, last, &passing, Some(pause)),
             Retry::Ask(policy, random) => {

@@ -72,7 +72,7 @@ impl Dispatcher {
     /// jitter of its pauses.
     #[must_use]
     pub fn new(config: ClientConfig, local: Option<PeerId>, seed: u64) -> Self {
-        let backoff = Backoff { max_retries: config.max_retries, interval: config.retry_interval };
+        let backoff = Backoff::new(config.max_retries, config.retry_interval);
         Self {
             local,
             now: Timestamp::ZERO,

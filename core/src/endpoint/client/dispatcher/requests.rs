@@ -69,8 +69,8 @@ impl Dispatcher {
             return Err(SendError::Overloaded { limit });
         }
         self.stats.started += 1;
-        let CallOptions { deadline, idempotent } = options;
-        let wanted = Wanted { route, body, deadline, bulk, call, idempotent };
+        let CallOptions { deadline, idempotent, max_retries } = options;
+        let wanted = Wanted { route, body, deadline, bulk, call, idempotent, max_retries };
         let id = self.requests.insert(wanted);
         match stream {
             Some(stream) => self.place(stream, id),

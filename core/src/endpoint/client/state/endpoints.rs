@@ -18,6 +18,8 @@ pub(crate) struct EndpointSets {
     local: Option<PeerId>,
     nodes: BTreeMap<ProtocolName, Nodes>,
     strategy: Arc<dyn Strategy>,
+    /// Of protocols that have one of their own.
+    strategies: BTreeMap<ProtocolName, Arc<dyn Strategy>>,
     /// Peers with a connection; `None` until the first was ever reported.
     online: Option<HashSet<PeerId, FixedState>>,
     /// No attempt was ever numbered from here on: what is reported late of a protocol whose nodes
@@ -32,6 +34,7 @@ impl EndpointSets {
             local,
             nodes: BTreeMap::new(),
             strategy: Arc::new(Weighted::default()),
+            strategies: BTreeMap::new(),
             online: None,
             unused_from: 0,
         }
@@ -91,8 +94,16 @@ impl EndpointSets {
         self.nodes.get(protocol).is_some_and(|nodes| nodes.has_available(now))
     }
 
-    pub(crate) fn strategy(&self) -> &Arc<dyn Strategy> {
-        &self.strategy
+    pub(crate) fn strategy(&self, protocol: &ProtocolName) -> &Arc<dyn Strategy> {
+        self.strategies.get(protocol).unwrap_or(&self.strategy)
+    }
+
+    pub(crate) fn set_protocol_strategy(
+        &mut self,
+        protocol: ProtocolName,
+        strategy: Arc<dyn Strategy>,
+    ) -> Option<Arc<dyn Strategy>> {
+        self.strategies.insert(protocol, strategy)
     }
 
     pub(crate) fn set_strategy(&mut self, strategy: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
@@ -135,7 +146,7 @@ impl EndpointSets {
         selection: &mut Selection,
         now: Timestamp,
     ) -> Option<PeerId> {
-        selection.next(self.nodes.get(protocol)?, &*self.strategy, now)
+        selection.next(self.nodes.get(protocol)?, &**self.strategy(protocol), now)
     }
 
     /// The nodes that a selection may still name.

@@ -12,7 +12,7 @@ use crate::id::{ClosestId, PeerId, ProtocolName, RequestId};
 use crate::time::Timestamp;
 use crate::wire::compress::Body;
 
-/// How many attempts a call remembers for its report.
+/// How many tries the answer to a call to the closest server lists.
 const MAX_LOG: usize = 1024;
 
 /// A call under way. In each round every usable node is asked at most once, the next one when one

@@ -1,15 +1,17 @@
 //! Whether a failed request is tried again, and when.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt::Debug;
 use core::time::Duration;
 
 use crate::error::{Cause, Delivery, RequestError, StatusCode};
+use crate::id::ProtocolName;
 use crate::rng::Rng;
 use crate::time::Timestamp;
 
-/// The longest pause between two tries. A server that asks for a longer one ends them: the caller
-/// gets its answer, with the time it asked for.
+/// The longest pause between two tries of a request. If a server asks for a longer one, there is no
+/// further try: the caller gets the server's answer, with the time that it asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Decides about failed requests. Replaces [`Backoff`] with
@@ -35,11 +37,20 @@ pub trait RetryPolicy: Debug + Send + Sync {
 /// evenly from half to the whole of `interval × 2ⁿ⁻¹`, at most 30 s: exponential backoff with
 /// jitter, in the manner of gRPC's retry design (A6).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Backoff {
     /// The most tries after the first.
     pub max_retries: u32,
     /// The longest pause before the first of them.
     pub interval: Duration,
+}
+
+impl Backoff {
+    /// At most so many further tries, with so long a pause before the first at most.
+    #[must_use]
+    pub const fn new(max_retries: u32, interval: Duration) -> Self {
+        Self { max_retries, interval }
+    }
 }
 
 impl RetryPolicy for Backoff {
@@ -71,17 +82,28 @@ pub(crate) enum Retry {
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: Arc<dyn RetryPolicy>,
+    /// Of protocols that have one of their own.
+    by_protocol: BTreeMap<ProtocolName, Arc<dyn RetryPolicy>>,
     budget: Budget,
     rng: Rng,
 }
 
 impl Retries {
     pub(crate) fn new(policy: Arc<dyn RetryPolicy>, seed: u64) -> Self {
-        Self { policy, budget: Budget::new(), rng: Rng::new(seed) }
+        let by_protocol = BTreeMap::new();
+        Self { policy, by_protocol, budget: Budget::new(), rng: Rng::new(seed) }
     }
 
     pub(crate) fn set_policy(&mut self, policy: Arc<dyn RetryPolicy>) -> Arc<dyn RetryPolicy> {
         core::mem::replace(&mut self.policy, policy)
+    }
+
+    pub(crate) fn set_protocol_policy(
+        &mut self,
+        protocol: ProtocolName,
+        policy: Arc<dyn RetryPolicy>,
+    ) -> Option<Arc<dyn RetryPolicy>> {
+        self.by_protocol.insert(protocol, policy)
     }
 
     pub(crate) fn random(&mut self) -> u64 {
@@ -101,16 +123,23 @@ impl Retries {
         self.budget.allows()
     }
 
-    /// Whether there is another try after this failure.
-    pub(crate) fn decide(&mut self, error: &RequestError, retries: u32) -> Retry {
+    /// Whether there is another try after this failure of a request of this protocol.
+    pub(crate) fn decide(
+        &mut self,
+        protocol: Option<&ProtocolName>,
+        error: &RequestError,
+        retries: u32,
+    ) -> Retry {
         if !self.budget.allows() {
             return Retry::Never;
         }
         let random = self.rng.next_u64();
-        if self.policy.is_pure() {
-            self.policy.pause(error, retries, random).map_or(Retry::Never, Retry::After)
+        let own = protocol.and_then(|protocol| self.by_protocol.get(protocol));
+        let policy = own.unwrap_or(&self.policy);
+        if policy.is_pure() {
+            policy.pause(error, retries, random).map_or(Retry::Never, Retry::After)
         } else {
-            Retry::Ask(self.policy.clone(), random)
+            Retry::Ask(policy.clone(), random)
         }
     }
 }
@@ -144,7 +173,8 @@ struct Budget {
 }
 
 impl Budget {
-    /// What a client may spend on retries, in tenths of a failure.
+    /// What a client may spend on retries, in tenths of a failure: a failure costs ten, a success
+    /// gives back one.
     const FULL: u32 = 1000;
 
     fn new() -> Self {
