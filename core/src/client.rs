@@ -320,7 +320,7 @@ impl Client {
     /// of streams on a connection when there is a better one to the same peer.
     pub fn retire(&mut self, stream: StreamId, now: Timestamp) {
         self.now = self.now.max(now);
-        self.on_stream(stream, ClientStream::retire);
+        self.dispatcher.retire(stream, now);
     }
 
     /// Whether bytes of a stream are wanted.
@@ -416,13 +416,9 @@ impl Client {
             Directive::Abandon { stream } => {
                 self.outputs.push_back(ClientOutput::Abandon(stream));
             }
-            Directive::Start { stream, request, body, deadline } => {
-                self.on_stream(stream, |s, now| s.start(request, body, deadline, now));
+            Directive::Command { stream, command } => {
+                self.on_stream(stream, |machine, now| machine.carry_out(command, now));
             }
-            Directive::Cancel { stream, request } => {
-                self.on_stream(stream, |s, now| s.cancel(request, now));
-            }
-            Directive::Close { stream } => self.on_stream(stream, ClientStream::finish),
             Directive::Dial { dial, peer, protocol } => {
                 self.outputs.push_back(ClientOutput::Dial { dial, peer, protocol });
             }

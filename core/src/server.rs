@@ -94,10 +94,23 @@ pub struct InboundId {
 }
 
 impl InboundId {
+    /// The name of a request for whoever drives the parts of a server: the driver names the stream, and
+    /// its [`ServerStream`] the call.
+    #[must_use]
+    pub const fn new(stream: StreamId, call: CallId) -> Self {
+        Self { stream, call }
+    }
+
     /// The stream on which it came.
     #[must_use]
     pub const fn stream(self) -> StreamId {
         self.stream
+    }
+
+    /// What its stream calls it.
+    #[must_use]
+    pub const fn call(self) -> CallId {
+        self.call
     }
 }
 

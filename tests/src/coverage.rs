@@ -88,6 +88,11 @@ situations! {
     AnsweredAbandoned = "a handler answered although told to stop",
     LimitMoved = "a server's limit has moved",
     BothFormats = "many streams to one peer",
+    PlaceRenewed = "a request began on the place of another one",
+    RenewalsUsedUp = "a place was used as often as it may be between two verdicts",
+    ClosedWhileAsking = "a stream ended while messages of its were under way",
+    StopWhileAsking = "a stream of a stopping server ended while messages of its were under way",
+    HandlersStopped = "handlers were stopped together with their stream",
     OffersOne = "a stream was offered in the format that worked before",
 }
 

@@ -15,7 +15,7 @@ mod server;
 mod streams;
 
 pub use crate::wire::outcome::Answer;
-pub use client::{BULK, ClientStream, Report, Slot, batch_size};
+pub use client::{BULK, ClientStream, Report, Slot, StreamCommand, batch_size};
 pub use coalescing::coalesces;
 pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::connection::{Report, Slot};
+use pointsub_core::connection::{Report, Slot, StreamCommand};
 use pointsub_core::endpoint::closest::{Candidate, Point, Strategy};
 use pointsub_core::endpoint::{Directive, Dispatcher, Offer, Question, RetryPolicy};
 use pointsub_core::{
@@ -38,7 +38,11 @@ fn expect_open(d: &mut Dispatcher, expected: Offer) -> StreamId {
 #[track_caller]
 fn expect_start(d: &mut Dispatcher, on: StreamId) -> RequestId {
     match d.poll_directive() {
-        Some(Directive::Start { stream, request, .. }) if stream == on => request,
+        Some(Directive::Command { stream, command: StreamCommand::Start { request, .. } })
+            if stream == on =>
+        {
+            request
+        }
         other => panic!("it was to start a request, not {other:?}"),
     }
 }

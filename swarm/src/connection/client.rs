@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use libp2p_swarm::Stream;
-use pointsub_core::connection::ClientStream;
+use pointsub_core::connection::{ClientStream, StreamCommand};
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
 use super::negotiation::Speaks;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
-use crate::api::client::mailbox::Command;
 use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::timer::Timer;
@@ -24,7 +23,7 @@ pub(crate) struct ClientDriver {
     machine: ClientStream,
     io: StreamIo,
     timer: Timer,
-    commands: Vec<Command>,
+    commands: Vec<StreamCommand>,
     coalescing: Coalescing,
     format: Format,
 }
@@ -90,14 +89,7 @@ impl ClientDriver {
     fn carry_out(&mut self) {
         let now = self.shared.clock.now();
         for command in self.commands.drain(..) {
-            match command {
-                Command::Start { request, body, deadline } => {
-                    self.machine.start(request, body, deadline, now);
-                }
-                Command::Cancel { request } => self.machine.cancel(request, now),
-                Command::Close => self.machine.finish(now),
-                Command::Retire => self.machine.retire(now),
-            }
+            self.machine.carry_out(command, now);
         }
     }
 

@@ -5,6 +5,9 @@
 //! `--network`, the lives are those of the network machine, and `--plant FAULT` (or `--plant all`) says
 //! in which of them a fault that is planted into one of its policies is found, and how it shows;
 //! `--days N` tells what became of the requests of a laptop in N days.
+//!
+//! Without `--network`, `--plant NAME` has a message between the planes go astray now and then, as a driver
+//! with a fault would: a property has to break then, and the command to fail.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,9 +15,12 @@ use std::time::Duration;
 use pointsub_tests::hunt::{ENOUGH, Hunt, explain};
 use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
-use pointsub_tests::sim::{self, Options};
+use pointsub_tests::sim::{self, Options, Seam};
 
-const USAGE: &str = "simulate [--network [--plant FAULT | --days N]] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]";
+const USAGE: &str =
+    "simulate [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]
+simulate --network [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash]
+simulate --network (--plant FAULT | --days N)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +38,7 @@ fn main() -> ExitCode {
     match parse(others.into_iter()) {
         Some((hunt, show)) if !network.is_empty() => run_networks(hunt, show),
         Some((hunt, Show::Hunt)) => run(hunt),
-        Some((hunt, show)) => tell(hunt.seed, show),
+        Some((hunt, show)) => tell(hunt, show),
         None => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -48,7 +54,7 @@ enum Show {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
-    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None };
+    let mut hunt = Hunt { seed: 0, seeds: ENOUGH, within: None, options: Options::default() };
     let (mut show, mut counted) = (Show::Hunt, false);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -59,6 +65,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(Hunt, Show)> {
             "--minutes" => {
                 let minutes: f64 = args.next()?.parse().ok()?;
                 hunt.within = Some(Duration::try_from_secs_f64(60.0 * minutes).ok()?);
+            }
+            "--plant" => {
+                let plant = args.next()?.parse().inspect_err(|error| eprintln!("{error}"));
+                hunt.options.seam = Seam::Planted(plant.ok()?);
             }
             _ => return None,
         }
@@ -73,7 +83,7 @@ fn run(hunt: Hunt) -> ExitCode {
     let hunted = hunt.run();
     print!("{hunted}");
     if let Some((seed, failure)) = &hunted.broken {
-        print!("{}", explain(*seed, failure));
+        print!("{}", explain(*seed, failure, hunt.options));
         return ExitCode::FAILURE;
     }
     if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -131,8 +141,9 @@ fn run_networks(hunt: Hunt, show: Show) -> ExitCode {
     }
 }
 
-fn tell(seed: u64, show: Show) -> ExitCode {
-    let options = Options { timeline: show == Show::Timeline, ..Options::default() };
+fn tell(hunt: Hunt, show: Show) -> ExitCode {
+    let seed = hunt.seed;
+    let options = Options { timeline: show == Show::Timeline, ..hunt.options };
     match sim::run(&Scenario::of_seed(seed), options) {
         Ok(life) => {
             life.timeline.iter().for_each(|note| println!("{note}"));

@@ -277,7 +277,8 @@ impl Scenario {
         let harmless = |(_, op): &(u32, Op)| {
             use Op::{AddNode, ClearNodes, Closest, Dial, Online, RemoveNode, Send};
             let nodes = matches!(op, AddNode { .. } | RemoveNode { .. } | ClearNodes { .. });
-            nodes || matches!(op, Send { .. } | Closest { .. } | Dial { .. } | Online { .. })
+            let few = matches!(op, Send { count, .. } if *count <= plan::FEW);
+            nodes || few || matches!(op, Closest { .. } | Dial { .. } | Online { .. })
         };
         let patient = |peer: &PeerPlan| {
             let ServerPlan { read_timeout, write_timeout, .. } = peer.server;

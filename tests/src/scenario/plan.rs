@@ -8,6 +8,9 @@ use pointsub_core::{ClientConfig, ServerConfig};
 /// The largest body that a client takes or sends; servers may take less.
 pub const LIMIT: u32 = 100_000;
 
+/// So many requests at once make no crowd, in which each waits for those before it.
+pub(super) const FEW: u8 = 12;
+
 /// The options of the client that differ between lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPlan {

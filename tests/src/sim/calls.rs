@@ -100,6 +100,7 @@ impl World {
             Op::Unregister { peer, protocol, for_ms } => {
                 let peer = self.peer(peer);
                 self.peers[peer].unregistered = true;
+                self.peers[peer].ever_unregistered = true;
                 if let Some(server) = &mut self.peers[peer].server {
                     server.unregister(protocol_of(protocol));
                 }

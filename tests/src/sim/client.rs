@@ -11,8 +11,8 @@ use pointsub_core::{
     Timestamp,
 };
 
-use super::Rng;
-use super::seam_client::{Caller, Parts, SEAM, Seam};
+use super::seam::client::Caller;
+use super::seam::{Parts, Seam};
 
 /// The client of a life.
 #[derive(Debug)]
@@ -33,13 +33,10 @@ impl SimClient {
     pub fn new(config: ClientConfig, local: PeerId, seed: u64, seam: Seam) -> Self {
         let whole = Client::new(config.clone(), Some(local), seed);
         let whole = whole.expect("options within their ranges");
-        let fault = match seam {
-            Seam::Never => return Self::Whole(whole.into()),
-            Seam::BySeed if Rng::of(seed, &[SEAM]).chance(50) => return Self::Whole(whole.into()),
-            Seam::BySeed => None,
-            Seam::Faulty(fault) => Some(fault),
-        };
-        Self::Parts(Parts::new(config, local, seed, fault).into())
+        match seam.of_client(seed) {
+            None => Self::Whole(whole.into()),
+            Some(faults) => Self::Parts(Parts::new(config, local, seed, faults).into()),
+        }
     }
 
     /// Whether messages are under way between its parts.
@@ -178,10 +175,7 @@ impl SimClient {
     pub(super) fn retire(&mut self, stream: StreamId, now: Timestamp) {
         match self {
             Self::Whole(client) => client.retire(stream, now),
-            Self::Parts(parts) => {
-                parts.advance(now);
-                parts.retire(stream);
-            }
+            Self::Parts(parts) => Self::dispatcher(parts, now).retire(stream, now),
         }
     }
 

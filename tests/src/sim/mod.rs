@@ -14,7 +14,8 @@ mod link;
 mod note;
 mod peer;
 mod raws;
-mod seam_client;
+mod seam;
+mod server;
 mod serving;
 mod single_shot;
 mod streams;
@@ -28,7 +29,8 @@ pub use link::{End, Link, Opener, Pipe, Side};
 pub use note::{Note, Who};
 pub use peer::{Clock, PROTOCOLS, Peer, Work};
 pub use raws::RawLink;
-pub use seam_client::{Seam, SeamFault};
+pub use seam::{Parts, Plant, Seam, ServerParts};
+pub use server::SimServer;
 pub use world::World;
 
 use std::cell::RefCell;
@@ -95,8 +97,8 @@ pub struct Options {
     pub extra_ticks: bool,
     /// Keep what happened as text.
     pub timeline: bool,
-    /// How the client is composed.
-    pub client_seam: Seam,
+    /// How the client and the servers are composed.
+    pub seam: Seam,
 }
 
 /// What came of a life.

@@ -13,6 +13,7 @@ use super::event::Event;
 use super::link::{End, Side};
 use super::note::Who;
 use super::peer::{CLIENT, PROTOCOLS, Work, peer_id};
+use super::server::{SimOutput, SimServer};
 use super::world::{Due, World};
 use crate::coverage::Situation;
 
@@ -21,6 +22,17 @@ impl World {
     pub(super) fn settle_server(&mut self, number: usize) -> Option<Timestamp> {
         loop {
             let output = self.peers[number].server.as_mut()?.poll_output();
+            let output = match output {
+                SimOutput::Server(output) => output,
+                SimOutput::Admitted { peer: from, protocol } => {
+                    self.emit(&Event::Admitted { peer: number, from, protocol: &protocol });
+                    continue;
+                }
+                seen => {
+                    self.see_seam(number, seen);
+                    continue;
+                }
+            };
             match output {
                 ServerOutput::Stream(stream, op) => {
                     match self.peers[number].links.get(&stream).copied() {
@@ -32,6 +44,31 @@ impl World {
                 ServerOutput::Event(event) => self.on_server_event(number, event),
                 ServerOutput::Wait(deadline) => return deadline,
             }
+        }
+    }
+
+    /// What the parts of a server show of the seam between them.
+    fn see_seam(&mut self, number: usize, seen: SimOutput) {
+        match seen {
+            SimOutput::Renewed { last } => {
+                self.hit(Situation::PlaceRenewed);
+                if last {
+                    self.hit(Situation::RenewalsUsedUp);
+                }
+            }
+            SimOutput::Closed { asking, at_work } => {
+                if asking {
+                    self.hit(Situation::ClosedWhileAsking);
+                }
+                if asking && self.peers[number].stopping {
+                    self.hit(Situation::StopWhileAsking);
+                }
+                if at_work > 0 {
+                    self.hit(Situation::HandlersStopped);
+                }
+            }
+            SimOutput::Stopped(request) => _ = self.peers[number].at_work.remove(&request),
+            SimOutput::Server(_) | SimOutput::Admitted { .. } => {}
         }
     }
 
@@ -48,7 +85,7 @@ impl World {
         let honest = self.peers[peer].kind.is_honest();
         let end = match &mut self.peers[peer].server {
             Some(server) => {
-                let stream = server.accept(from, protocol, format, now);
+                let stream = server.accept(from, protocol, format, true, now);
                 self.peers[peer].links.insert(stream, link);
                 End::Machine(stream)
             }
@@ -65,7 +102,9 @@ impl World {
             ServerEvent::Request { request, peer, protocol, payload, .. } => {
                 let compressed = payload.is_compressed();
                 let body = payload.into_bytes();
-                self.emit(&Event::Admitted { peer: number, from: peer, protocol: &protocol });
+                if !self.peers[number].server.as_ref().is_some_and(SimServer::has_seam) {
+                    self.emit(&Event::Admitted { peer: number, from: peer, protocol: &protocol });
+                }
                 let Ok(body) = body else {
                     // Only a stranger compresses wrongly.
                     if peer == peer_id(CLIENT) {
@@ -85,7 +124,12 @@ impl World {
                 let work = Work { number: ours, body, stopping: false };
                 self.peers[number].at_work.insert(request, work);
                 let pause = self.work(number, key, sightings);
-                self.after(pause, Due::Handled(number, request));
+                if pause.is_zero() {
+                    // As handlers do that are run in place.
+                    self.handled(number, request);
+                } else {
+                    self.after(pause, Due::Handled(number, request));
+                }
             }
             ServerEvent::Abandon { request } => {
                 let mut draw = self.draw(&[8, number as u64, self.now.as_nanos()]);

@@ -108,14 +108,15 @@ impl World {
     #[must_use]
     pub fn new(scenario: Scenario, options: Options) -> Self {
         let config = scenario.client.config();
-        let (id, seam) = (peer_id(CLIENT), options.client_seam);
+        let (id, seam) = (peer_id(CLIENT), options.seam);
         let mut client = SimClient::new(config.clone(), id, scenario.seed, seam);
         match scenario.client.strategy {
             Strategy::Xor => client.set_strategy(XorOrder),
             Strategy::Peak => client.set_strategy(PeakEwma),
             Strategy::Score => client.set_strategy(Weighted::default()),
         }
-        let peers = scenario.peers.iter().enumerate().map(|(n, plan)| Peer::new(n, plan)).collect();
+        let peer = |(n, plan)| Peer::new(n, plan, options.seam, scenario.seed);
+        let peers = scenario.peers.iter().enumerate().map(peer).collect();
         Self {
             options,
             now: START,

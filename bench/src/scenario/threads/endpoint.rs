@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{ClientStream, ServerStream, ServerStreamEvent, StreamCommand};
 use pointsub_core::endpoint::{
     Admission, CallOptions, ClientEvent, Directive, Dispatcher, StreamKey,
 };
@@ -233,7 +233,10 @@ impl Requests {
     fn apply(&mut self) {
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
-                Directive::Start { stream, request, body, .. } => {
+                Directive::Command {
+                    stream,
+                    command: StreamCommand::Start { request, body, .. },
+                } => {
                     self.mailboxes[stream].push(Start { request, body });
                 }
                 Directive::Event(ClientEvent::Response { request, .. }) => {

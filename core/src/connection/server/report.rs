@@ -179,6 +179,12 @@ impl ServerVerdict {
         self.cut_off
     }
 
+    /// Whether the stream gets a place, for one handler.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        matches!(self.answer, Some(Grant::Place))
+    }
+
     /// Whether the stream that was opened is served.
     #[must_use]
     pub fn is_served(&self) -> bool {

@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::{Mutex, RwLock};
-use pointsub_core::connection::{ClientStream, Report};
+use pointsub_core::connection::{ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -26,7 +26,7 @@ pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
-use super::mailbox::{Command, Mailbox};
+use super::mailbox::Mailbox;
 use super::policy::Policies;
 use super::ticket::{OpenTicket, Opener, Wanted};
 use crate::api::message::Request;
@@ -211,9 +211,7 @@ impl ClientShared {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         for stream in streams {
-            state.command(stream, Command::Retire, &mut effects);
-            // From this moment on, not from when its driver has heard of it.
-            state.dispatcher.report(stream, Report::Retired, now);
+            state.dispatcher.retire(stream, now);
         }
         state.apply(self, &mut effects);
         drop(state);
@@ -357,7 +355,7 @@ impl ClientShared {
         &self,
         stream: StreamId,
         in_flight: usize,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         cx: &Context<'_>,
     ) -> bool {
         let mut state = self.state.lock();
@@ -370,7 +368,7 @@ impl ClientShared {
         self: &Arc<Self>,
         stream: StreamId,
         machine: &mut ClientStream,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         now: Timestamp,
     ) {
         let mut effects = Effects::default();
@@ -452,13 +450,9 @@ impl State {
         };
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
-                Directive::Start { stream, request, body, deadline } => {
-                    self.command(stream, Command::Start { request, body, deadline }, effects);
+                Directive::Command { stream, command } => {
+                    self.command(stream, command, effects);
                 }
-                Directive::Cancel { stream, request } => {
-                    self.command(stream, Command::Cancel { request }, effects);
-                }
-                Directive::Close { stream } => self.command(stream, Command::Close, effects),
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
@@ -513,7 +507,7 @@ impl State {
         effects.wake_swarm = true;
     }
 
-    fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
+    fn command(&mut self, stream: StreamId, command: StreamCommand, effects: &mut Effects) {
         let mailbox = self.mailboxes.get_mut(stream);
         effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
     }

@@ -28,6 +28,7 @@ use super::state::retry::{Backoff, Retries};
 use super::state::routes::Routes;
 use super::state::timers::{TimerKind, Timers};
 use crate::config::ClientConfig;
+use crate::connection::StreamCommand;
 use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{PeerId, StreamId};
@@ -190,6 +191,10 @@ impl Dispatcher {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.stopping == Stopping::Drained
+    }
+
+    fn command(&mut self, stream: StreamId, command: StreamCommand) {
+        self.directives.push_back(Directive::Command { stream, command });
     }
 
     fn tell(&mut self, event: ClientEvent) {

@@ -1,8 +1,8 @@
 //! Requests, from when they are accepted until their outcome.
 
 use super::{Dispatcher, Stopping};
-use crate::connection::BULK;
-use crate::endpoint::client::directive::{ClientEvent, Directive};
+use crate::connection::{BULK, StreamCommand};
+use crate::endpoint::client::directive::ClientEvent;
 use crate::endpoint::client::options::CallOptions;
 use crate::endpoint::client::state::keys::RouteKey;
 use crate::endpoint::client::state::requests::{Request, RequestState, Wanted};
@@ -96,7 +96,7 @@ impl Dispatcher {
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.cancelled += 1;
         if let Some(stream) = ended.stream() {
-            self.directives.push_back(Directive::Cancel { stream, request });
+            self.command(stream, StreamCommand::Cancel { request });
         }
     }
 
