@@ -9,8 +9,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::ProtocolNameError;
-use crate::wire::FrameError;
 use crate::wire::compress::InflateError;
+use crate::wire::{FrameError, MetadataError};
 
 /// Whether the handler at the other end may have seen a failed request. Ordered: of several tries,
 /// the greatest counts.
@@ -242,6 +242,9 @@ pub enum SendError {
     /// The protocol name is not usable.
     #[error(transparent)]
     Protocol(#[from] ProtocolNameError),
+    /// Metadata or a method that cannot travel.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// `max_pending` requests wait for a stream already. Wait for some to end.
     #[error("{limit} requests are waiting for streams already")]
     Overloaded {

@@ -64,6 +64,10 @@ mod runtime;
 mod timer;
 mod transport;
 
+pub use api::calls::{
+    CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, StreamingCall,
+    TrySendError,
+};
 pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
 pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
@@ -94,9 +98,9 @@ pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
 pub use pointsub_core::{
-    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
-    ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,
-    StatusCode,
+    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,
+    MetadataError, Method, NodeOutcome, Phase, ProtocolName, ProtocolNameError, RequestError,
+    SendError, ServerConfig, ServerStats, Status, StatusCode,
 };
 
 /// How a server is chosen among several: [`Client::send_closest`].

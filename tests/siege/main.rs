@@ -20,7 +20,11 @@ mod common {
 }
 
 mod support {
-    pub(crate) use pointsub_tokio::Tokio as Rt;
+    use pointsub_tokio::Tokio;
+
+    pub(crate) fn rt() -> Tokio {
+        Tokio::default()
+    }
 }
 
 use std::process::ExitCode;

@@ -139,6 +139,18 @@ options! {
         /// The longest pause before the first of them. It doubles with each, is at most 30 s, and
         /// half of it is random. Default 1 s; 1 ms to 24 h.
         with_retry_interval(retry_interval: Duration) = Duration::from_secs(1), MILLISECOND, DAY;
+        /// How many further nodes a call to the closest node asks at most after the first, because
+        /// others have failed, over all its rounds. Default 3, so 4 nodes; 0 to 100.
+        with_max_failovers(max_failovers: u32) = 3, 0, 100;
+        /// How many tries after the first there may be, of whatever kind (retries, fail-overs, hedges,
+        /// rounds), in thousandths of first tries: after Finagle's retry budgets and the SRE book. Ten
+        /// more are there for clients that seldom ask, of which one comes back in ten seconds.
+        /// Default 100, so a tenth; 0 (none at all) to 10 000.
+        with_retry_budget(retry_budget: u32) = 100, 0, 10_000;
+        /// How many of those may be hedges, in thousandths of first tries. None are made within a
+        /// second after a server was busy. Default 50, so a twentieth, as much as "The Tail at Scale"
+        /// found worth its while; 0 to 10 000.
+        with_hedge_budget(hedge_budget: u32) = 50, 0, 10_000;
         /// The largest message in bytes, in both directions, before and after compression.
         /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses that are arriving: this
         /// times the number of open streams, which is at most `max_streams_per_peer` times the

@@ -47,7 +47,7 @@ options! {
     /// let config = ServerConfig::default();
     /// assert_eq!(config.read_timeout(), Duration::from_secs(30));
     /// assert_eq!(config.write_timeout(), Duration::from_secs(30));
-    /// assert_eq!(config.max_concurrent_requests(), 1000);
+    /// assert_eq!(config.max_concurrent_requests(), 32);
     /// assert_eq!(config.max_block_size(), 32 * 1024 * 1024);
     /// assert_eq!(config.buffer_pool_size(), 4 * 1024);
     /// assert_eq!(config.cleanup_interval(), Duration::from_secs(300));
@@ -55,7 +55,7 @@ options! {
     ///
     /// // A limit that is set is a ceiling, unless another one is.
     /// let config = config.with_max_concurrent_requests(50);
-    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (50, 50));
+    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (4, 50));
     ///
     /// let wrong = config.with_min_concurrent_requests(51).validate().unwrap_err();
     /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 51, allowed is 1 to 50");
@@ -89,6 +89,11 @@ options! {
         /// The most requests in flight on one native stream, announced to the peer; what comes
         /// beyond is answered `busy`. Default 1024; 1 to 65 536.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
+        /// The most calls on one native stream that have not ended, announced to the peer; what comes
+        /// beyond is answered `busy`. With 0, calls are answered `not implemented`. Default 1024; 0 to
+        /// 65 536. Worst-case memory: half of `max_memory_per_stream` for the messages of all calls of
+        /// a stream, and 8 KiB for each call whatever that says.
+        with_max_calls(max_calls: usize) = 1024, 0, 65_536;
         /// The most streams that one connection may have open at us. For one more, the one that has
         /// been idle for the longest time is closed; if each is at work, or has not been used yet,
         /// the new one is refused. Yamux ends a connection with more than 512 streams of both sides
@@ -100,8 +105,8 @@ options! {
         /// and do not count in the limit of concurrency. Default 1000; 1 to 1 000 000. Worst-case
         /// memory: this times the receive window of a stream, 256 KiB at first, if nobody reads.
         with_max_raw_streams(max_raw_streams: usize) = 1000, 1, MOST;
-        /// How long the limit of concurrency is watched before each of its moves.
-        /// Default 1 s; 1 ms to 1 h.
+        /// How long the limit of concurrency is watched before each of its moves. A tenth of it with
+        /// [`LimitPolicy::QueueDelay`]. Default 1 s; 1 ms to 1 h.
         with_limit_window(limit_window: Duration) = Limit::WINDOW, MILLISECOND, HOUR;
     }
     related {
@@ -122,7 +127,8 @@ impl ServerConfig {
     /// the most that the limit ever becomes, unless
     /// [`with_concurrency_ceiling`](Self::with_concurrency_ceiling) says otherwise.
     ///
-    /// Default 1000, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
+    /// Default 32 with [`LimitPolicy::QueueDelay`], which finds out how many there can be, and 1000
+    /// with other rules, or the ceiling if that is lower; 1 to 1 000 000. Each request at work can
     /// pin the block of up to 64 KiB that it was read in, so that worst-case memory beside
     /// [`with_max_memory`](Self::with_max_memory) is 64 KiB times the limit.
     #[doc(alias = "max_concurrent_conns")]
@@ -135,11 +141,15 @@ impl ServerConfig {
     /// The value set by [`with_max_concurrent_requests`](Self::with_max_concurrent_requests).
     #[must_use]
     pub fn max_concurrent_requests(&self) -> usize {
-        let default = || Limit::INITIAL.min(self.concurrency_ceiling.unwrap_or(usize::MAX));
+        let default = || {
+            let ceiling = self.concurrency_ceiling.unwrap_or(usize::MAX);
+            self.limit_policy().initial().min(ceiling)
+        };
         self.max_concurrent_requests.unwrap_or_else(default)
     }
 
-    /// The least that the limit of concurrency ever becomes. Default 100, or
+    /// The least that the limit of concurrency ever becomes. Default 4 with
+    /// [`LimitPolicy::QueueDelay`] and 100 with other rules, or
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) if that is lower; 1 to
     /// `max_concurrent_requests`.
     #[doc(alias = "min_concurrent_conns")]
@@ -152,7 +162,7 @@ impl ServerConfig {
     /// The value set by [`with_min_concurrent_requests`](Self::with_min_concurrent_requests).
     #[must_use]
     pub fn min_concurrent_requests(&self) -> usize {
-        let default = || Limit::MIN.min(self.max_concurrent_requests());
+        let default = || self.limit_policy().min().min(self.max_concurrent_requests());
         self.min_concurrent_requests.unwrap_or_else(default)
     }
 
@@ -180,7 +190,8 @@ impl ServerConfig {
     }
 
     /// The rule by which the limit of concurrency moves. Default
-    /// [`LimitPolicy::LOAD_FACTOR`], the rule of the Go original.
+    /// [`LimitPolicy::QUEUE_DELAY`]; the rule of the Go original is
+    /// [`LimitPolicy::LOAD_FACTOR`], with its figures.
     #[must_use]
     pub fn with_limit_policy(mut self, limit_policy: LimitPolicy) -> Self {
         self.limit_policy = Some(limit_policy);

@@ -259,6 +259,11 @@ impl Link {
         bytes
     }
 
+    /// Whether a write is about to be handed out, or nothing is to be written.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.write_due.is_none() && self.end == End::Open
+    }
+
     /// Whether there are bytes that can be handed out.
     pub(crate) fn can_write(&self) -> bool {
         self.write_due.is_none() && !self.outbox.is_empty()

@@ -112,10 +112,10 @@ impl<K: Copy + Ord> Connections<K> {
         all.iter_mut().find(|connection| connection.key == key)
     }
 
-    /// The best of a peer's connections: one that is not suspect before one that is, a direct one
-    /// before a relayed one, one that is not doubtful before one that is; among equals the newest.
+    /// The best of a peer's connections: one that is not suspect before one that is, one that is not
+    /// doubtful before one that is, a direct one before a relayed one; among equals the newest.
     pub(super) fn best(&self, peer: &PeerId) -> Option<&Connection<K>> {
-        let order = |found: &&Connection<K>| (found.suspect, found.relayed, found.doubtful);
+        let order = |found: &&Connection<K>| (found.suspect, found.doubtful, found.relayed);
         self.of(peer).iter().rev().min_by_key(order)
     }
 

@@ -414,6 +414,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
                 self.orders.extend(confirmed.map(|one| Order::Connected(one.connect.id, peer)));
                 if doubted {
                     self.use_best(peer);
+                    self.retire_relayed(peer);
                     // What was dialled instead would come second.
                     self.serve(peer, now);
                 }
@@ -454,6 +455,16 @@ impl<K: Copy + Ord + Debug> Network<K> {
                 self.orders.extend([act(Act::Retire), act(Act::Probe)]);
                 other.retired = true;
             }
+        }
+    }
+
+    /// A direct connection was doubtful, and one over a relay was used meanwhile.
+    fn retire_relayed(&mut self, peer: PeerId) {
+        let used = |one: &Connection<K>| one.relayed && !one.retired && !one.suspect;
+        if self.connections.best(&peer).is_some_and(|best| !best.relayed)
+            && self.connections.of(&peer).iter().any(used)
+        {
+            self.retire_others(peer);
         }
     }
 

@@ -126,6 +126,22 @@ impl Outbox {
         self.body(body);
     }
 
+    /// Adds a message of a call, or a part of one: it is copied whatever its length, so that what one
+    /// [`fill`](crate::connection::Calls::fill) adds is one write.
+    pub(crate) fn data(
+        &mut self,
+        flags: Flags,
+        id: u64,
+        body: &[u8],
+        fields: impl FnOnce(&mut Head<'_>),
+    ) {
+        self.make_room(Format::Native.header_len() + body.len());
+        let mut head = Head::new(&mut self.tail, Kind::Data, flags, id);
+        fields(&mut head);
+        self.len += head.finish(body.len()) + body.len();
+        self.tail.extend_from_slice(body);
+    }
+
     /// Sees to it that so many bytes can be added without another allocation.
     fn make_room(&mut self, wanted: usize) {
         if !self.tail.is_empty() {

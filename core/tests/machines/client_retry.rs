@@ -327,9 +327,9 @@ fn a_protocol_has_a_retry_policy_of_its_own() {
     let mut c = ClientScript::new(config());
     let never = Backoff::new(0, Duration::from_secs(1));
     c.client.set_protocol_retry_policy(ProtocolName::new("/other").expect("a name"), never);
-    for (protocol, tried_again) in [("/other", false), (PROTOCOL, true)] {
-        let sent = c.send_to(1, protocol, "a");
-        let s = c.expect_open_to(1, protocol, Offer::Both);
+    for (to, protocol, tried_again) in [(1, "/other", false), (2, PROTOCOL, true)] {
+        let sent = c.send_to(to, protocol, "a");
+        let s = c.expect_open_to(to, protocol, Offer::Both);
         c.opened(s, Format::Native);
         c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
         c.receives(s, [settings(32 << 20, 1024), failure(id(1, 0), BUSY).unprocessed()]);

@@ -487,30 +487,3 @@ fn the_limit_is_always_between_its_ends() {
         assert!(backwards || limit.limit() == lazy.limit(), "{policy:?} {seed}");
     }
 }
-
-#[test]
-fn what_is_out_of_range_is_named() {
-    let loads = |max_load| (LimitPolicy::LoadFactor { max_load }, 1000, 100, 10_000);
-    let aimd = |backoff| (LimitPolicy::Aimd { backoff }, 1000, 100, 10_000);
-    let gradient =
-        |tolerance, smoothing| (LimitPolicy::Gradient { tolerance, smoothing }, 1000, 100, 10_000);
-    for ((policy, initial, min, max), text) in [
-        ((LimitPolicy::Fixed, 1, 1, 1_000_001), "max is 1000001, allowed is 1 to 1000000"),
-        ((LimitPolicy::Fixed, 1, 0, 5), "min is 0, allowed is 1 to 5"),
-        ((LimitPolicy::Fixed, 1, 6, 5), "min is 6, allowed is 1 to 5"),
-        ((LimitPolicy::Fixed, 99, 100, 200), "initial is 99, allowed is 100 to 200"),
-        ((LimitPolicy::Fixed, 201, 100, 200), "initial is 201, allowed is 100 to 200"),
-        (loads(0), "max_load is 0, allowed is 1 to 1000"),
-        (loads(1001), "max_load is 1001, allowed is 1 to 1000"),
-        (aimd(499), "backoff is 499, allowed is 500 to 999"),
-        (aimd(1000), "backoff is 1000, allowed is 500 to 999"),
-        (gradient(999, 200), "tolerance is 999, allowed is 1000 to 10000"),
-        (gradient(1500, 0), "smoothing is 0, allowed is 1 to 1000"),
-    ] {
-        let error = Limit::new(policy, initial, min, max).expect_err("out of range");
-        assert_eq!(error.to_string(), text);
-    }
-    let error = limit(LimitPolicy::Fixed, 1000).with_window(Duration::ZERO);
-    let text = error.expect_err("out of range").to_string();
-    assert_eq!(text, "window is 0ns, allowed is 1ms to 3600s");
-}

@@ -2,6 +2,8 @@
 //! it is built quickly.
 
 mod buffers;
+mod calls;
+mod calls_hostile;
 mod client;
 mod client_answers;
 mod client_batches;
@@ -36,6 +38,7 @@ mod server;
 mod server_batches;
 mod server_config;
 mod server_connections;
+mod server_deadlines;
 mod server_drain;
 mod server_lifecycle;
 mod server_limits;

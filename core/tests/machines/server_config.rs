@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{MIB, ServerScript, drain, failure, plain, request, settings};
-use pointsub_core::endpoint::LimitPolicy;
+use crate::support::{MIB, ServerScript, drain, failure, plain, request, server_settings};
+use pointsub_core::endpoint::{Limit, LimitPolicy};
 use pointsub_core::{Format, Server, ServerConfig};
 
 const MS: Duration = Duration::from_millis(1);
@@ -157,12 +157,13 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 18] = [
+const SHOWN: [(&str, &str, &str); 19] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
     ("max_block_size", CONFIG, "options_of_single_streams_do_something"),
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
+    ("max_calls", REFUSALS, "calls_are_not_implemented_where_there_may_be_none"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
@@ -177,6 +178,7 @@ const SHOWN: [(&str, &str, &str); 18] = [
     ("max_memory_per_peer", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_stream", MEMORY, "a_large_request_that_does_not_fit_is_refused_on_sight"),
 ];
+const REFUSALS: &str = include_str!("server_refusals.rs");
 const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
@@ -233,7 +235,7 @@ fn options_of_single_streams_do_something() {
     // max_block_size and max_in_flight: what is announced, and what is refused.
     let mut s = ServerScript::new(config().with_max_block_size(5).with_max_in_flight(1));
     let stream = s.accept(Format::Native);
-    s.expect_sent(stream, [settings(5, 1)]);
+    s.expect_sent(stream, [server_settings(5, 1, 1024)]);
     s.receives(stream, [request(1, "12345"), request(2, "")]);
     s.expect_request("12345");
     let message = "more requests on one stream than were agreed on";
@@ -241,4 +243,33 @@ fn options_of_single_streams_do_something() {
     s.receives(stream, [request(3, "123456")]);
     let too_large = failure(3, 4).message("6 bytes, the limit is 5").unprocessed();
     s.expect_sent(stream, [too_large, drain(3)]);
+}
+
+#[test]
+fn what_is_out_of_range_of_a_limit_is_named() {
+    let loads = |max_load| (LimitPolicy::LoadFactor { max_load }, 1000, 100, 10_000);
+    let aimd = |backoff| (LimitPolicy::Aimd { backoff }, 1000, 100, 10_000);
+    let gradient =
+        |tolerance, smoothing| (LimitPolicy::Gradient { tolerance, smoothing }, 1000, 100, 10_000);
+    for ((policy, initial, min, max), text) in [
+        ((LimitPolicy::Fixed, 1, 1, 1_000_001), "max is 1000001, allowed is 1 to 1000000"),
+        ((LimitPolicy::Fixed, 1, 0, 5), "min is 0, allowed is 1 to 5"),
+        ((LimitPolicy::Fixed, 1, 6, 5), "min is 6, allowed is 1 to 5"),
+        ((LimitPolicy::Fixed, 99, 100, 200), "initial is 99, allowed is 100 to 200"),
+        ((LimitPolicy::Fixed, 201, 100, 200), "initial is 201, allowed is 100 to 200"),
+        (loads(0), "max_load is 0, allowed is 1 to 1000"),
+        (loads(1001), "max_load is 1001, allowed is 1 to 1000"),
+        (aimd(499), "backoff is 499, allowed is 500 to 999"),
+        (aimd(1000), "backoff is 1000, allowed is 500 to 999"),
+        (gradient(999, 200), "tolerance is 999, allowed is 1000 to 10000"),
+        (gradient(1500, 0), "smoothing is 0, allowed is 1 to 1000"),
+    ] {
+        let error = Limit::new(policy, initial, min, max).expect_err("out of range");
+        assert_eq!(error.to_string(), text);
+    }
+    let error = Limit::new(LimitPolicy::Fixed, 1000, 100, 10_000)
+        .expect("in range")
+        .with_window(Duration::ZERO);
+    let text = error.expect_err("out of range").to_string();
+    assert_eq!(text, "window is 0ns, allowed is 1ms to 3600s");
 }

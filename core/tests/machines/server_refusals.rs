@@ -84,14 +84,14 @@ fn beyond_max_in_flight_of_a_stream_requests_are_answered_busy() {
 
 #[test]
 fn flags_that_must_be_understood_are_unimplemented() {
-    for bit in [0x02, 0x04, 0x08, 0x10, 0x20] {
+    for bit in [0x04, 0x08, 0x10, 0x20] {
         refused(config(), request(1, "a").flag(bit), failure(1, 9).unprocessed());
     }
 }
 
 #[test]
 fn fields_that_must_be_understood_are_unimplemented() {
-    for tag in [0x03, 0x07, 0x11, 0x7f] {
+    for tag in [0x03, 0x08, 0x11, 0x7f] {
         refused(config(), request(1, "a").field(tag, b"x"), failure(1, 9).unprocessed());
     }
 }
@@ -121,9 +121,22 @@ fn kinds_that_must_be_understood_break_the_stream() {
 
 #[test]
 fn frames_of_servers_break_the_stream() {
-    for kind in [3, 5, 6] {
+    for kind in [3, 5, 7] {
         breaks_it(frame(kind, 7, "").bytes());
     }
+}
+
+#[test]
+fn frames_of_calls_that_were_never_opened_break_the_stream() {
+    for kind in [6, 8, 9] {
+        breaks_it(frame(kind, 8, "").bytes());
+    }
+}
+
+#[test]
+fn calls_are_not_implemented_where_there_may_be_none() {
+    let config = config().with_max_calls(0);
+    refused(config, request(1, "a").flag(0x02), failure(1, 9).unprocessed());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::{ClientStream, StreamCommand};
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
+use super::calls::StreamCalls;
 use super::negotiation::Speaks;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
@@ -26,6 +27,8 @@ pub(crate) struct ClientDriver {
     commands: Vec<StreamCommand>,
     coalescing: Coalescing,
     format: Format,
+    /// Its calls, once there was one.
+    calls: Option<Box<StreamCalls>>,
 }
 
 /// The stream that a ticket is for is there, and this was agreed on. Returns what is to run in the task of
@@ -75,6 +78,7 @@ impl ClientDriver {
             commands: Vec::new(),
             coalescing,
             format,
+            calls: None,
         }
     }
 
@@ -84,23 +88,59 @@ impl ClientDriver {
 
     fn handle(&mut self, event: StreamEvent) {
         self.machine.handle(event, self.shared.clock.now());
+        self.deliver_calls();
+    }
+
+    /// Tells the owners of calls what has happened.
+    fn deliver_calls(&mut self) {
+        if let Some(calls) = &mut self.calls {
+            // A client has no handlers.
+            let _none = calls.deliver(&mut self.machine);
+        }
+    }
+
+    /// Does what the owners of calls want.
+    fn move_calls(&mut self, cx: &Context<'_>) {
+        let Some(calls) = &mut self.calls else { return };
+        let now = self.shared.clock.now();
+        for channel in calls.touched(cx) {
+            let (wishes, Some(key)) = (channel.take_wishes(), channel.key()) else { continue };
+            if StreamCalls::carry_out(&mut self.machine, key, wishes, now) {
+                self.machine.cancel_call(key, now);
+                calls.forget(key);
+            }
+        }
+        self.deliver_calls();
     }
 
     fn carry_out(&mut self) {
         let now = self.shared.clock.now();
         for command in self.commands.drain(..) {
-            self.machine.carry_out(command, now);
+            let call = match &command {
+                StreamCommand::Start { request, .. } => self.shared.openings.get(*request),
+                _ => None,
+            };
+            match (call, command) {
+                (Some((opening, channel)), StreamCommand::Start { request, .. }) => {
+                    if let Some(key) = self.machine.open(request, opening, now) {
+                        self.calls.get_or_insert_default().insert(key, channel);
+                    }
+                }
+                (_, command) => self.machine.carry_out(command, now),
+            }
         }
     }
 
     /// Reports until neither a report nor a command that it led to is left.
     fn report(&mut self) -> bool {
+        self.deliver_calls();
         let mut any = false;
         while self.machine.has_report() {
             any = true;
             let now = self.shared.clock.now();
             self.shared.report(self.id, &mut self.machine, &mut self.commands, now);
             self.carry_out();
+            self.deliver_calls();
         }
         any
     }
@@ -128,6 +168,7 @@ impl ClientDriver {
             left = this.shared.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }
+        this.move_calls(cx);
         let mut reads = 0;
         loop {
             match this.io.poll_write(&mut this.machine, cx) {
@@ -169,6 +210,7 @@ impl ClientDriver {
                 return Poll::Pending;
             }
             this.machine.handle_timeout(this.shared.clock.now());
+            this.deliver_calls();
         }
         this.report();
         Poll::Ready(())

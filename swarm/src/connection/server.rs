@@ -21,7 +21,11 @@ use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
 
+use super::calls::StreamCalls;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use crate::api::calls::CallHandler;
+use crate::api::calls::channel::Channel;
+use crate::api::calls::server::{self as api, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
@@ -57,6 +61,10 @@ pub(crate) struct ServerDriver {
     stopping: bool,
     /// It does not wait any longer.
     cut_off: bool,
+    /// Who handles calls, if the protocol has calls.
+    call_handler: Option<Arc<dyn CallHandler>>,
+    /// Its calls, once there was one.
+    calls: Option<Box<StreamCalls>>,
 }
 
 impl ServerDriver {
@@ -72,6 +80,7 @@ impl ServerDriver {
         let Accepted { machine, key, handler, mailbox } =
             shared.accept(&peer, &protocol, format, has_room);
         let timer = Timer::new(shared.clock.clone());
+        let call_handler = handler.as_ref().and_then(|handler| handler.calls());
         Self {
             shared,
             mailbox,
@@ -87,6 +96,8 @@ impl ServerDriver {
             spawned: HashMap::new(),
             stopping: false,
             cut_off: false,
+            call_handler,
+            calls: None,
         }
     }
 
@@ -104,7 +115,13 @@ impl ServerDriver {
         loop {
             let now = self.shared.clock.now();
             self.tell(now);
-            let Some(event) = self.next_event(now) else { break };
+            let Some(event) = self.next_event(now) else {
+                // What has come may have been for calls.
+                if self.move_calls(now, cx) {
+                    continue;
+                }
+                break;
+            };
             match event {
                 ServerStreamEvent::Request { call, payload, deadline } => {
                     if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
@@ -121,6 +138,66 @@ impl ServerDriver {
         if self.machine.has_news() {
             self.report();
         }
+    }
+
+    /// Does what handlers of calls want, and tells them what has happened. Whether there was anything.
+    fn move_calls(&mut self, now: Timestamp, cx: &Context<'_>) -> bool {
+        let Some(calls) = &mut self.calls else { return false };
+        let touched = calls.touched(cx);
+        for channel in &touched {
+            calls.apply(&mut self.machine, channel, now);
+        }
+        let (any, stopped) = calls.deliver(&mut self.machine);
+        for call in stopped {
+            match self.spawned.get(&call) {
+                Some(handler) => handler.abort(),
+                None => self.commands.push(Command::Abandoned { call }),
+            }
+        }
+        any || !touched.is_empty()
+    }
+
+    /// Begins to handle a call.
+    fn begin_call(
+        &mut self,
+        handler: &Arc<dyn CallHandler>,
+        call: CallId,
+        argument: Payload,
+        remaining: Option<Duration>,
+    ) -> Option<Result<Body, Status>> {
+        let extras = self.machine.take_extras(call).unwrap_or_default();
+        let Some(terms) = extras.call.clone() else {
+            let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
+            return Some(Err(status));
+        };
+        let argument = match argument.into_bytes() {
+            Ok(argument) => argument,
+            Err(error) => return Some(Err(Status::new(StatusCode::BadRequest, error.to_string()))),
+        };
+        let channel = Channel::new(WINDOW);
+        channel.grant(terms.credit, terms.silent);
+        self.calls.get_or_insert_default().begin(call, &channel, terms);
+        let who = (self.peer, self.protocol.clone());
+        let texts = self.shared.config.error_texts();
+        let work = api::begin(handler, who, argument, extras, remaining, &channel, texts);
+        self.spawn(call, work);
+        None
+    }
+
+    /// Runs a handler in a task of its own.
+    fn spawn(&mut self, call: CallId, work: Work) {
+        let (work, abort) = abortable(work);
+        self.spawned.insert(call, abort);
+        let mut duty = Duty { mailbox: self.mailbox.clone(), call, done: false };
+        self.shared.clock.spawn(
+            async move {
+                if let Ok(answer) = work.await {
+                    duty.done = true;
+                    duty.mailbox.push(Command::Respond { call, answer });
+                }
+            }
+            .boxed(),
+        );
     }
 
     /// What the machine wants of a handler next.
@@ -162,11 +239,24 @@ impl ServerDriver {
             match command {
                 Command::Respond { call, answer } => {
                     self.spawned.remove(&call);
-                    self.machine.respond(call, answer, now);
+                    let answer = match &mut self.calls {
+                        Some(calls) => calls.finish(&mut self.machine, call, answer, now),
+                        None => Some(answer),
+                    };
+                    if let Some(answer) = answer {
+                        self.machine.respond(call, answer, now);
+                    }
                 }
                 Command::Abandoned { call } => {
                     self.spawned.remove(&call);
-                    self.machine.abandoned(call, now);
+                    let failed = Err(Status::new(StatusCode::Internal, ""));
+                    let failed = match &mut self.calls {
+                        Some(calls) => calls.finish(&mut self.machine, call, failed, now),
+                        None => Some(failed),
+                    };
+                    if failed.is_some() {
+                        self.machine.abandoned(call, now);
+                    }
                 }
                 Command::Drain { stop: false } => self.machine.drain(now),
                 Command::Drain { stop: true } => {
@@ -197,6 +287,10 @@ impl ServerDriver {
         let Some(handler) = self.handler.clone() else {
             return Some(Err(Status::new(StatusCode::NotFound, "")));
         };
+        if let Some(handler) = self.call_handler.clone() {
+            let remaining = deadline.map(|deadline| deadline.since(now));
+            return self.begin_call(&handler, call, payload, remaining);
+        }
         let inline = !handler.spawned() && runs_inline(&payload);
         let compress = self.shared.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
@@ -208,18 +302,7 @@ impl ServerDriver {
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
-        let (work, abort) = abortable(work);
-        self.spawned.insert(call, abort);
-        let mut duty = Duty { mailbox: self.mailbox.clone(), call, done: false };
-        self.shared.clock.spawn(
-            async move {
-                if let Ok(answer) = work.await {
-                    duty.done = true;
-                    duty.mailbox.push(Command::Respond { call, answer });
-                }
-            }
-            .boxed(),
-        );
+        self.spawn(call, work);
         None
     }
 }
@@ -358,6 +441,9 @@ impl Drop for ServerDriver {
     /// The stream is gone: nobody waits for the handlers that are still at work for it.
     fn drop(&mut self) {
         self.spawned.values().for_each(AbortHandle::abort);
+        if let Some(calls) = &mut self.calls {
+            calls.lose();
+        }
         let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
         let report = self.machine.close(self.shared.clock.now());
         self.shared.close(self.key, report, unconfirmed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pointsub_core::Timestamp;
 use pointsub_core::network::{Act, ConnectId, NetworkEvent, OpenId, Order, Target};
 
-use super::world::World;
+use super::world::{Conn, World};
 
 /// How long a connection may be used on which something is due and nothing comes: 24 s of silence, if
 /// its peer has answered probes before and nothing else came, 8 s for the answer at most, and the looks.
@@ -107,7 +107,8 @@ impl Checker {
         if one.silent_since.is_some_and(|since| world.now.since(since) > DETECTED) {
             return Err(format!("a stream on connection {key}, which is long dead"));
         }
-        let better = world.of(one.peer).any(|other| !other.relayed && !other.suspect);
+        let alive = |other: &&Conn| !other.suspect && !world.is_doubtful(other);
+        let better = world.of(one.peer).filter(alive).any(|other| !other.relayed);
         if one.relayed && better {
             return Err(format!("a stream on {key}, which is relayed, beside a direct one"));
         }
@@ -131,6 +132,7 @@ impl Checker {
         if let Some((id, _)) = self.opens.first_key_value() {
             return Err(format!("no outcome: {id:?}"));
         }
+        world.relays.end()?;
         let sizes = world.net.sizes();
         if (sizes.races, sizes.waiting, sizes.dials) != (0, 0, 0) {
             return Err(format!("something is left over: {sizes:?}"));

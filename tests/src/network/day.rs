@@ -74,7 +74,7 @@ impl fmt::Display for Day {
 pub fn days(days: u64) -> Result<Day, String> {
     let mut sum = Day::default();
     for seed in 0..days {
-        let mut world = World::new(seed, plan(seed));
+        let mut world = World::new(seed, plan(seed), None);
         world.day = Some(Day::default());
         world.live().map_err(|broken| format!("day {seed}: {broken}"))?;
         sum.add(&world.day.unwrap_or_default());

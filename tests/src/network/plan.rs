@@ -91,6 +91,18 @@ pub(super) enum Op {
         at: usize,
         answer: Answer,
     },
+    /// The application wants a place at a peer, as at a relay.
+    WantRelay {
+        peer: usize,
+    },
+    ForgetRelay {
+        peer: usize,
+    },
+    /// The peer gives nobody a place, or does again.
+    Refuse {
+        peer: usize,
+        refuses: bool,
+    },
     Crowd {
         peer: usize,
     },
@@ -180,7 +192,7 @@ fn place(rng: &mut Rng, peer: usize) -> Place {
 /// One thing that happens, if its kind does.
 fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
     let (peer, at) = (rng.below(peers as u64) as usize, rng.below(places as u64) as usize);
-    let kind = rng.below(25);
+    let kind = rng.below(28);
     if kind > 6 && kinds >> kind & 1 == 0 {
         return None;
     }
@@ -205,6 +217,10 @@ fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
         21 => Op::Roam,
         22 => Op::Forget,
         23 => Op::Skew { on: rng.chance(50) },
-        _ => Op::Flood { peers: rng.below(200) as usize },
+        24 => Op::Flood { peers: rng.below(200) as usize },
+        25 => Op::WantRelay { peer },
+        26 if rng.chance(30) => Op::ForgetRelay { peer },
+        26 => Op::WantRelay { peer },
+        _ => Op::Refuse { peer, refuses: rng.chance(60) },
     })
 }

@@ -1,19 +1,25 @@
-//! The world around one network machine: places that can be dialled, peers that come and go, and the
-//! connections to them, each watched by a real [`Liveness`].
+//! The world around one network machine: places that can be dialled, peers that come and go, the
+//! connections to them, each with the machine of a [`Connection`], and relays.
 
+mod connection;
 mod distant;
 mod happening;
 mod links;
+mod relays;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pointsub_core::connection::Connection;
 use pointsub_core::network::{
     Act, Address, AttemptId, Change, ConnectId, DialError, Fact, Goal, Network, OpenId, Order,
     Place as At, Reach, Source, Target, Up, Work,
 };
-use pointsub_core::{Liveness, PeerId, Timestamp, Verdict};
+use pointsub_core::{PeerId, StreamId, Timestamp, Verdict};
+use slotmap::SlotMap;
 
+use self::relays::Relays;
+use super::Plant;
 use super::check::Checker;
 use super::day::Day;
 use super::plan::{Answer, Op, Place, Plan};
@@ -27,8 +33,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 const TRANSPORT: Duration = Duration::from_secs(10);
 /// How long after all has healed each peer has to be reached.
 const SETTLED: Duration = Duration::from_secs(45);
-/// How often a connection is looked at, and a stream or probe that gets no answer.
-const LOOK: Duration = Duration::from_secs(1);
+/// Whoever gives no sign of life for so long is not counted on.
+const DOUBT: Duration = Duration::from_secs(1);
+/// How often it is tried again to get an answer on a stream, or to a probe.
 const RETRY: Duration = Duration::from_millis(200);
 /// After this, whoever waits on a stream gives up.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -49,17 +56,20 @@ pub(super) struct Conn {
     pub(super) heard: Timestamp,
     pub(super) suspect: bool,
     pub(super) retired: bool,
-    pub(super) watched: bool,
-    pub(super) due: usize,
     /// It has said last that it is at work.
     pub(super) assessed_busy: bool,
+    /// Since when its peer owes a sign of life that somebody waits for.
+    asked: Option<Timestamp>,
     /// Since when something is due and no byte moves.
     pub(super) silent_since: Option<Timestamp>,
     at: usize,
     generation: u64,
     broken: bool,
-    liveness: Liveness,
-    looking: bool,
+    machine: Connection,
+    /// Requests that have no answer.
+    pub(super) due: usize,
+    /// When its machine is asked next what the silence means.
+    look_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -78,7 +88,14 @@ enum Event {
     Act(u32, Act),
     Look(u32),
     Probe(u32, Timestamp),
-    Stream(u32, Timestamp),
+    /// A stream was opened, at this time.
+    Opened(u32, Timestamp),
+    /// A request was sent on a stream, at this time.
+    Stream(u32, StreamId, Timestamp),
+    /// A relay may be due to be asked.
+    Relays,
+    /// A relay was asked for a place, at this time.
+    Reserve(u32, u32, Timestamp),
     Heal,
     Settled,
     MustWork(usize),
@@ -118,10 +135,13 @@ pub(super) struct World {
     next_connection: u32,
     healed: bool,
     checker: Checker,
+    streams: SlotMap<StreamId, ()>,
+    pub(super) relays: Relays,
+    plant: Option<Plant>,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+    pub(super) fn new(seed: u64, plan: Plan, plant: Option<Plant>) -> Self {
         let peers = plan.peers;
         let mut world = Self {
             net: Network::with_seed(LIMIT, seed),
@@ -149,6 +169,9 @@ impl World {
             next_connection: 0,
             healed: false,
             checker: Checker::default(),
+            streams: SlotMap::with_key(),
+            relays: Relays::new(peers),
+            plant,
             plan,
         };
         for (after, op) in world.plan.ops.clone() {
@@ -204,6 +227,11 @@ impl World {
 
     pub(super) fn of(&self, peer: usize) -> impl Iterator<Item = &Conn> {
         self.connections.values().filter(move |one| one.peer == peer)
+    }
+
+    /// Whether somebody waits in vain for a sign of life on a connection.
+    pub(super) fn is_doubtful(&self, one: &Conn) -> bool {
+        one.asked.is_some_and(|asked| self.now.since(asked) >= DOUBT)
     }
 
     /// Whether bytes move on a connection.
@@ -272,13 +300,16 @@ impl World {
             Event::Fact(fact) => self.fact(fact),
             Event::Dialled(attempt) => self.dialled(attempt),
             Event::Act(key, act) => self.act(key, act),
-            Event::Look(key) => self.look(key, true),
+            Event::Look(key) => self.look(key),
             Event::Probe(key, since) => self.probe(key, since),
-            Event::Stream(key, since) => self.stream(key, since),
+            Event::Opened(key, since) => self.opened(key, since),
+            Event::Stream(key, stream, since) => self.stream(key, stream, since),
+            Event::Relays => self.ask_relays()?,
+            Event::Reserve(listener, key, since) => self.reserve(listener, key, since),
             Event::Heal => self.heal(),
             Event::Settled => {
                 for peer in 0..self.plan.peers {
-                    self.connect(Goal::Peer(self.id(peer), None), Some(peer));
+                    let _must = self.connect(Goal::Peer(self.id(peer), None), Some(peer));
                 }
             }
             Event::MustWork(peer) => {
@@ -291,6 +322,7 @@ impl World {
 
     fn carry_out(&mut self) -> Result<(), String> {
         while let Some(order) = self.net.poll_order() {
+            let order = self.deliver(order);
             match self.planted {
                 None => self.check_and_obey(order)?,
                 Some(planted) => {
@@ -331,7 +363,21 @@ impl World {
         Ok(())
     }
 
+    /// An order on its way to the driver, which may mistake it: a planted fault.
+    fn deliver(&mut self, order: Order<u32>) -> Order<u32> {
+        let Order::Connection(peer, key, act @ Act::Open { .. }) = order else { return order };
+        let number = self.number(&peer);
+        let retired = self.connections.iter().find(|(_, one)| one.peer == number && one.retired);
+        match (self.plant, retired) {
+            (Some(Plant::RetiredChosen), Some((retired, _))) => {
+                Order::Connection(peer, *retired, act)
+            }
+            _ => Order::Connection(peer, key, act),
+        }
+    }
+
     fn obey(&mut self, order: Order<u32>) {
+        self.hear_of_relays(&order);
         match order {
             Order::Dial { attempt, target, place } => {
                 let target = match target {
@@ -352,6 +398,8 @@ impl World {
                 match act {
                     Act::Retire => one.retired = true,
                     Act::Resume => one.retired = false,
+                    Act::Probe => one.asked = one.asked.or(Some(self.now)),
+                    Act::Recheck => one.asked = Some(self.now),
                     _ => {}
                 }
                 self.soon(Event::Act(key, act));
@@ -367,10 +415,11 @@ impl World {
         }
     }
 
-    fn connect(&mut self, goal: Goal, must: Option<usize>) {
+    fn connect(&mut self, goal: Goal, must: Option<usize>) -> ConnectId {
         self.note(format_args!("connect {goal:?}"));
         let id = self.net.connect(goal, self.now);
         self.checker.connects.insert(id, (self.now, must));
+        id
     }
 
     fn open(&mut self, peer: usize) -> OpenId {

@@ -13,7 +13,7 @@ const SPAN: u32 = 3_000_000;
 /// Requests that come at once, at most.
 const CROWD: u32 = 200;
 const OPS: usize = 13;
-const FAULTS: usize = 9;
+const FAULTS: usize = 10;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -319,9 +319,10 @@ fn fault(u: &mut Unstructured<'_>, which: usize) -> Result<Fault> {
         }
         6 => Fault::SlowOpens { peer, by_ms: u.int_in_range(1..=2000)?, for_ms },
         7 => Fault::SlowHandlers { peer, by_ms: u.int_in_range(1..=2000)?, for_ms },
-        _ => {
+        8 => {
             let peer = if u.arbitrary()? { Some(peer) } else { None };
             Fault::ClockStall { peer, for_ms }
         }
+        _ => Fault::Cut { peer },
     })
 }

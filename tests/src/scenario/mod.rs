@@ -233,6 +233,11 @@ pub enum Fault {
         /// What is back speaks another format.
         changed: bool,
     },
+    /// The connection to a peer breaks, with every stream on it.
+    Cut {
+        /// Which peer.
+        peer: u8,
+    },
     /// No stream to a peer can be opened.
     Refuse {
         /// Which peer.

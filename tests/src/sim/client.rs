@@ -13,6 +13,7 @@ use pointsub_core::{
 
 use super::seam::client::Caller;
 use super::seam::{Parts, Seam};
+use crate::coverage::Situation;
 
 /// The client of a life.
 #[derive(Debug)]
@@ -204,6 +205,14 @@ impl SimClient {
         match self {
             Self::Whole(client) => client.poll_output(),
             Self::Parts(parts) => parts.poll_output(),
+        }
+    }
+
+    /// Situations that its seam came into since this was last asked.
+    pub(super) fn take_met(&mut self) -> Vec<Situation> {
+        match self {
+            Self::Whole(_) => Vec::new(),
+            Self::Parts(parts) => std::mem::take(&mut parts.met),
         }
     }
 

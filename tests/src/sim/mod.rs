@@ -7,11 +7,13 @@
 mod byzantine;
 mod calls;
 mod client;
+mod connections;
 mod event;
 mod faults;
 mod intruder;
 mod link;
 mod note;
+mod opening;
 mod peer;
 mod raws;
 mod seam;
@@ -23,6 +25,7 @@ mod world;
 
 pub use calls::{Asked, Sent, answer_to};
 pub use client::SimClient;
+pub use connections::Conn;
 pub use event::{Event, Known};
 pub use intruder::Intruder;
 pub use link::{End, Link, Opener, Pipe, Side};

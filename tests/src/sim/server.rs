@@ -28,7 +28,7 @@ pub(super) enum SimOutput {
     /// The next request came on the place of another one, for the last time before a verdict if so.
     Renewed { last: bool },
     /// A stream is closed. Whether messages of its were under way, and how many handlers at work.
-    Closed { asking: bool, at_work: usize },
+    Closed { stream: StreamId, asking: bool, at_work: usize },
     /// The handler of a request was stopped together with its stream.
     Stopped(InboundId),
 }
@@ -69,6 +69,17 @@ impl SimServer {
     fn at(parts: &mut ServerParts, now: Timestamp) -> &mut ServerParts {
         parts.advance(now);
         parts
+    }
+
+    /// Ends an idle one of these streams, if there is one, in favour of another.
+    pub(super) fn make_room(
+        &mut self,
+        among: impl IntoIterator<Item = StreamId>,
+    ) -> Option<StreamId> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Parts(parts) => parts.make_room(among),
+        }
     }
 
     pub(super) fn register(&mut self, protocol: &ProtocolName) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use pointsub_core::connection::{Compression, runs_inline};
 use pointsub_core::{
     Body, Format, InboundId, PeerId, ProtocolName, ServerEvent, ServerOutput, Status, StatusCode,
     Timestamp,
@@ -56,7 +57,8 @@ impl World {
                     self.hit(Situation::RenewalsUsedUp);
                 }
             }
-            SimOutput::Closed { asking, at_work } => {
+            SimOutput::Closed { stream, asking, at_work } => {
+                self.ended_on(number, stream);
                 if asking {
                     self.hit(Situation::ClosedWhileAsking);
                 }
@@ -80,13 +82,20 @@ impl World {
         protocol: &ProtocolName,
         format: Format,
     ) {
-        let Some(peer) = self.links.get(&link).map(|link| link.peer) else { return };
+        let Some((peer, conn)) = self.links.get(&link).map(|link| (link.peer, link.conn)) else {
+            return;
+        };
         let now = self.peer_now(peer);
+        let conn = conn.filter(|_| self.limits_streams(peer));
+        let room = conn.is_none_or(|conn| self.has_room(conn));
         let honest = self.peers[peer].kind.is_honest();
         let end = match &mut self.peers[peer].server {
             Some(server) => {
-                let stream = server.accept(from, protocol, format, true, now);
+                let stream = server.accept(from, protocol, format, room, now);
                 self.peers[peer].links.insert(stream, link);
+                if let Some(conn) = conn {
+                    self.accepted_on(conn, stream, room);
+                }
                 End::Machine(stream)
             }
             None if honest => End::SingleShot { request: Vec::new(), complete: false },
@@ -100,7 +109,7 @@ impl World {
     fn on_server_event(&mut self, number: usize, event: ServerEvent) {
         match event {
             ServerEvent::Request { request, peer, protocol, payload, .. } => {
-                let compressed = payload.is_compressed();
+                let (compressed, inline) = (payload.is_compressed(), runs_inline(&payload));
                 let body = payload.into_bytes();
                 if !self.peers[number].server.as_ref().is_some_and(SimServer::has_seam) {
                     self.emit(&Event::Admitted { peer: number, from: peer, protocol: &protocol });
@@ -124,8 +133,8 @@ impl World {
                 let work = Work { number: ours, body, stopping: false };
                 self.peers[number].at_work.insert(request, work);
                 let pause = self.work(number, key, sightings);
-                if pause.is_zero() {
-                    // As handlers do that are run in place.
+                if pause.is_zero() && inline {
+                    self.hit(Situation::HandledInPlace);
                     self.handled(number, request);
                 } else {
                     self.after(pause, Due::Handled(number, request));
@@ -214,7 +223,13 @@ impl World {
         } else {
             let answer = answer_to(peer, &body);
             let compress = self.draw(&[5, number_in(&body), body.len() as u64]).chance(25);
-            Ok(if compress { Body::compressed(answer) } else { Body::uncompressed(answer) })
+            Ok(match Compression::of(&answer, compress) {
+                Compression::None => Body::uncompressed(answer),
+                Compression::Inline | Compression::Spawned => {
+                    self.hit(Situation::AnswerCompressed);
+                    Body::compressed(answer)
+                }
+            })
         };
         self.note(Who::Peer(peer), "is done with request {a}", number.unwrap_or(u64::MAX), 0);
         self.respond(peer, request, answer);
@@ -223,6 +238,10 @@ impl World {
     fn respond(&mut self, peer: usize, request: InboundId, answer: Result<Body, Status>) {
         self.peers[peer].at_work.remove(&request);
         let now = self.peer_now(peer);
+        let link = self.peers[peer].links.get(&request.stream());
+        if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
+            link.answers += 1;
+        }
         if let Some(server) = &mut self.peers[peer].server {
             server.respond(request, answer, now);
         }

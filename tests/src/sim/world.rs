@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::endpoint::closest::{PeakEwma, Weighted, XorOrder};
 use pointsub_core::{
     ClientConfig, ClientInput, DialId, InboundId, ServerInput, StreamId, Timestamp,
@@ -11,6 +12,7 @@ use pointsub_core::{
 
 use super::calls::{Asked, Sent};
 use super::client::SimClient;
+use super::connections::Conn;
 use super::event::Event;
 use super::link::{Link, Side};
 use super::note::{Note, Who};
@@ -45,6 +47,7 @@ pub(super) enum Due {
     HangUp(DialId),
     Register(usize, usize),
     Restart(usize),
+    Resume(usize),
     /// Only so that the loop looks at how things stand.
     Look,
 }
@@ -71,6 +74,14 @@ pub struct World {
     pub(super) by_client: BTreeMap<StreamId, u32>,
     /// Directions in which bytes have arrived that nobody wanted to read.
     pub(super) paused: BTreeSet<(u32, Side)>,
+    /// Connections so far.
+    pub conns: Vec<Conn>,
+    /// The connection to each peer that takes what is new.
+    pub(super) current: Vec<Option<usize>>,
+    /// On which connection a server has a stream, and under which name.
+    pub(super) inbound: BTreeMap<(usize, StreamId), (usize, StreamKey)>,
+    /// Nothing is to go wrong.
+    pub(super) calm: bool,
     /// Raw streams.
     pub raws: BTreeMap<DialId, RawLink>,
     queue: BinaryHeap<Reverse<(Timestamp, u64, Due)>>,
@@ -128,6 +139,10 @@ impl World {
             next_link: 0,
             by_client: BTreeMap::new(),
             paused: BTreeSet::new(),
+            conns: Vec::new(),
+            current: vec![None; scenario.peers.len()],
+            inbound: BTreeMap::new(),
+            calm: scenario.is_calm(),
             raws: BTreeMap::new(),
             queue: BinaryHeap::new(),
             seq: 0,
@@ -346,6 +361,7 @@ impl World {
                 self.peers[peer].register(protocol);
             }
             Due::Restart(peer) => self.restart(peer),
+            Due::Resume(conn) => self.resume_connection(conn),
             Due::Look => {}
         }
     }

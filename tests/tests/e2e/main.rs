@@ -7,6 +7,7 @@
 mod addresses;
 mod bodies;
 mod breaks;
+mod calls;
 mod cancel;
 mod closest;
 mod common;

@@ -6,6 +6,8 @@ mod addresses;
 mod bodies;
 #[path = "../e2e/breaks.rs"]
 mod breaks;
+#[path = "../e2e/calls.rs"]
+mod calls;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]

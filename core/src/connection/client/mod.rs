@@ -2,6 +2,7 @@
 
 mod answers;
 mod batch;
+mod calls;
 mod command;
 mod report;
 mod stream;

@@ -97,11 +97,24 @@ impl ServerStream {
         self.expire_waiting(now);
     }
 
-    fn remove(&mut self, call: CallId) -> Option<Call> {
+    /// The wire id of a request at work.
+    pub(super) fn wire_id(&self, call: CallId) -> Option<u64> {
+        let found = self.calls.get((call.0 & SLOT_MASK) as usize);
+        found.filter(|found| found.id == call).map(|found| found.wire_id)
+    }
+
+    /// Whether the handler of a request was told to stop.
+    pub(super) fn is_stopped(&self, call: CallId) -> bool {
+        let found = self.calls.get((call.0 & SLOT_MASK) as usize);
+        found.is_some_and(|found| found.id == call && found.stopped.is_some())
+    }
+
+    pub(super) fn remove(&mut self, call: CallId) -> Option<Call> {
         let slot = (call.0 & SLOT_MASK) as usize;
         self.calls.get(slot).filter(|found| found.id == call)?;
         let call = self.calls.try_remove(slot)?;
         self.work -= call.bytes;
+        self.drop_extras(call.wire_id);
         Some(call)
     }
 
@@ -132,6 +145,7 @@ impl ServerStream {
                 self.abandons.push_back(call.id);
             }
         }
+        self.lose_calls();
         self.drop_waiting();
         self.drop_answers();
         self.due = None;

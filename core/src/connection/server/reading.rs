@@ -5,11 +5,14 @@ use core::time::Duration;
 
 use super::calls::Stop;
 use super::stream::{ServerStream, ServerStreamEvent};
+use super::streaming::RequestExtras;
 use crate::endpoint::{Offence, busy};
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::compress::Payload;
-use crate::wire::{Flags, Format, Frame, FrameError, HeadReader, Kind, Room, tag};
+use crate::wire::{
+    Flags, Format, Frame, FrameError, HeadReader, Kind, Metadata, Method, Room, tag,
+};
 
 impl ServerStream {
     /// Looks at frames until one makes an event, or has to wait for a verdict.
@@ -76,9 +79,13 @@ impl ServerStream {
                 self.peer.update(&frame.head).map(|()| None)
             }
             Some(Kind::Request) => self.take_request(frame),
+            Some(Kind::Cancel) if self.cancels_call(&frame) => Ok(None),
             Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id)),
-            Some(Kind::Response | Kind::Drain | Kind::Data) => {
+            Some(Kind::Response | Kind::Drain | Kind::Accept) => {
                 Err(FrameError::Unexpected("a frame that only servers send"))
+            }
+            Some(Kind::Data | Kind::Credit | Kind::Finish) => {
+                self.take_call_frame(frame).map(|()| None)
             }
         }
     }
@@ -96,23 +103,39 @@ impl ServerStream {
         // A sign of life, whatever the answer.
         self.idle_due = None;
         let flags = frame.header.flags;
+        if flags.contains(Flags::STREAM) && self.max_calls > 0 {
+            return self.take_opening(frame);
+        }
         let (mut timeout, mut original, mut unknown) = (None, None, flags.unsupported());
+        let mut method = None;
+        let mut has_extras = false;
         for field in HeadReader::new(&frame.head) {
             let field = field?;
             match field.tag {
                 tag::TIMEOUT => timeout = Some(field.u32()?),
                 tag::SIZE => original = Some(field.u32()?),
+                tag::METHOD => {
+                    (method, has_extras) = (Some(Method::read(field.value)), true);
+                }
+                tag::META => has_extras = true,
                 _ => unknown |= !field.ignorable(),
             }
         }
         if flags.contains(Flags::COMPRESSED) != original.is_some() {
             return Err(FrameError::Field { tag: tag::SIZE });
         }
+        let malformed = has_extras && matches!(method, Some(None));
+        if has_extras && !malformed && !unknown {
+            let (method, metadata) = (method.flatten(), Metadata::read(&frame.head));
+            self.keep_extras(id, RequestExtras { method, metadata, call: None });
+        }
         let payload = Payload { bytes: frame.body, original };
         // The caller's time counts from when the request came, however long it waited here.
         let deadline = timeout.map(|ms| self.arrived + Duration::from_millis(u64::from(ms)));
         let refusal = if unknown {
             Some(Status::new(StatusCode::Unimplemented, ""))
+        } else if malformed {
+            Some(Status::new(StatusCode::BadRequest, "a method that is none"))
         } else {
             self.refusal(&payload, deadline)
         };
@@ -121,6 +144,7 @@ impl ServerStream {
                 StatusCode::Busy => self.exchange.events.refuse_busy(),
                 _ => self.exchange.events.refuse(),
             }
+            self.drop_extras(id);
             self.answer_failed(id, &status, Delivery::NotProcessed);
             return Ok(None);
         }
@@ -128,7 +152,7 @@ impl ServerStream {
     }
 
     /// Why the stream itself refuses a request.
-    fn refusal(&self, payload: &Payload, deadline: Option<Timestamp>) -> Option<Status> {
+    pub(super) fn refusal(&self, payload: &Payload, deadline: Option<Timestamp>) -> Option<Status> {
         if let Err(error) = payload.check(self.max_body) {
             let too_large = payload.len() > self.max_body;
             let code = if too_large { StatusCode::TooLarge } else { StatusCode::BadRequest };

@@ -85,6 +85,12 @@ impl Events {
         self.offences = self.offences.saturating_add(offence.points());
     }
 
+    /// The peer did something that costs so many points.
+    pub(crate) fn charge(&mut self, points: u32) {
+        self.any = true;
+        self.offences = self.offences.saturating_add(points);
+    }
+
     pub(crate) fn refuse(&mut self) {
         self.any = true;
         self.refused += 1;

@@ -1,5 +1,6 @@
 //! One stream that a peer opened: its life, from the first byte to the last.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -11,13 +12,14 @@ use super::answer::Answering;
 use super::batch::BatchSize;
 use super::calls::{Call, CallId};
 use super::report::ServerReport;
+use super::streaming::ServerCalls;
 use crate::config::ServerConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
 use crate::endpoint::{Offence, StreamTimer};
 use crate::time::{Timestamp, earliest};
 use crate::wire::compress::Payload;
-use crate::wire::{Buffers, Flags, Format, FrameError, Kind, Settings};
+use crate::wire::{Buffers, Features, Flags, Format, FrameError, Kind, Settings};
 
 /// How many bytes of answers wait to be written on a stream before no further requests are read from
 /// it: a peer that does not read its answers gets no more of them.
@@ -43,6 +45,8 @@ pub struct ServerStream {
     pub(super) link: Link,
     pub(super) max_body: usize,
     pub(super) max_in_flight: usize,
+    pub(super) max_calls: usize,
+    pub(super) max_call_memory: usize,
     cleanup_interval: Duration,
     pub(super) peer: Settings,
     pub(super) calls: Slab<Call>,
@@ -75,6 +79,15 @@ pub struct ServerStream {
     pub(super) read_closed: bool,
     /// Requests whose handlers are to be told to stop.
     pub(super) abandons: VecDeque<CallId>,
+    pub(super) streaming: Option<Box<ServerCalls>>,
+}
+
+/// What a server understands beside requests.
+fn features(config: &ServerConfig) -> Features {
+    match config.max_calls {
+        0 => Features::METHODS,
+        _ => Features(Features::METHODS.0 | Features::CALLS.0),
+    }
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.
@@ -105,18 +118,22 @@ impl ServerStream {
         let max_body = config.max_block_size;
         let (read, write) = (config.read_timeout, config.write_timeout);
         let mut link = Link::new(format, max_body, config.buffer_pool_size, read, write, now);
-        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
+        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1, ..Settings::ASSUMED };
         if format == Format::Native {
             peer = Settings::ASSUMED;
             link.outbox.settings(Settings {
                 max_body: max_body as u32,
                 max_in_flight: config.max_in_flight as u32,
+                max_calls: config.max_calls as u32,
+                features: features(config),
             });
         }
         Self {
             link,
             max_body,
             max_in_flight: config.max_in_flight,
+            max_calls: config.max_calls,
+            max_call_memory: config.max_memory_per_stream() / 2,
             cleanup_interval: config.cleanup_interval,
             peer,
             calls: Slab::new(),
@@ -136,6 +153,7 @@ impl ServerStream {
             finished: false,
             read_closed: false,
             abandons: VecDeque::new(),
+            streaming: None,
         }
     }
 
@@ -203,6 +221,7 @@ impl ServerStream {
         if self.due.is_some_and(|due| due <= now) {
             self.expire(now);
         }
+        self.expire_calls(now);
         self.settle();
     }
 
@@ -212,6 +231,7 @@ impl ServerStream {
         self.link.advance_clock(now);
         if !self.draining && self.link.is_open() {
             self.draining = true;
+            self.drain_calls();
             match self.link.format {
                 Format::Native => {
                     let id = self.last_id;
@@ -250,6 +270,7 @@ impl ServerStream {
 
     /// The next operation on the stream.
     pub fn poll_op(&mut self) -> Option<StreamOp> {
+        self.fill_calls();
         let op = self.link.poll_op()?;
         self.batch.written();
         Some(op)
@@ -292,7 +313,9 @@ impl ServerStream {
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        earliest(earliest(self.link.next_deadline(), self.due), self.idle_due())
+        let calls = self.streaming.as_ref().and_then(|streaming| streaming.table.next_deadline());
+        let own = earliest(earliest(self.link.next_deadline(), self.due), self.idle_due());
+        earliest(own, calls)
     }
 
     /// Whether bytes of the stream are wanted now. They are not before those that came were
@@ -337,7 +360,7 @@ impl ServerStream {
     /// The same without what the decoder holds.
     #[inline]
     pub(super) fn held_elsewhere(&self) -> usize {
-        self.work + self.link.unwritten()
+        self.work + self.link.unwritten() + self.held_for_calls()
     }
 
     /// When the stream counts as idle: not while a message arrives, which has a timer of its own.
@@ -369,7 +392,10 @@ impl ServerStream {
 
     /// Whether a request is at work or waits for a place, or an answer waits for room.
     pub(super) fn is_busy(&self) -> bool {
-        !self.calls.is_empty() || self.exchange.waiting.is_some() || !self.answers.is_empty()
+        !self.calls.is_empty()
+            || self.exchange.waiting.is_some()
+            || !self.answers.is_empty()
+            || self.has_calls()
     }
 
     /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what

@@ -5,6 +5,7 @@ mod budget;
 mod lifecycle;
 mod limit;
 mod penalty;
+mod queue_delay;
 mod raw;
 mod share;
 mod stats;

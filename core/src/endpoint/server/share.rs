@@ -15,9 +15,12 @@
 //! 6.5.2). It gets its part beyond the limit, up to the ceiling, whose places are shared by the same
 //! thresholds. All that is let in so is no more than the limit once more.
 //!
-//! *First places.* A flow that has none gets one for as long as there are places at all. Names are
-//! free, so that one who brings many of them can take every place up to the ceiling like this, but
-//! needs a peer id for each.
+//! *First places.* A flow that has none gets one beyond the limit, while fewer flows than the limit have
+//! one: then others have more than their part. Where each has one already and the limit is reached,
+//! nobody has more than their part, and one more is refused: a thousand clients with a request each are
+//! as much work as one client with a thousand. So no more than twice the limit is ever at work. Names
+//! are free, so that one who brings many of them can take as many places like this, but needs a peer
+//! id for each.
 
 /// How many times as many places as are left one peer or one protocol may have.
 const MULTIPLE: usize = 8;
@@ -61,7 +64,8 @@ impl Shares {
     /// Whether there is a place that counts for both of these.
     pub(super) fn admit(&self, places: Places, peer: Flow, protocol: Flow) -> bool {
         let fair = |free| peer.is_fair(free) && protocol.is_fair(free);
-        let first = peer.has == 0 || protocol.has == 0;
+        let first = peer.is_first(places.limit, self.peers)
+            || protocol.is_first(places.limit, self.protocols);
         let lacks =
             peer.lacks(places.limit, self.peers) || protocol.lacks(places.limit, self.protocols);
         places.room > 0
@@ -107,6 +111,11 @@ impl Flow {
     /// that is busy alone has a part as if there were another one.
     fn lacks(&self, limit: usize, busy: usize) -> bool {
         let flows = (busy + usize::from(self.has == 0)).max(2);
-        self.has.saturating_mul(flows) < limit
+        (self.has + 1).saturating_mul(flows) <= limit
+    }
+
+    /// Whether it has nothing, and an equal part of so many places is at least one.
+    fn is_first(&self, limit: usize, busy: usize) -> bool {
+        self.has == 0 && busy < limit
     }
 }

@@ -73,6 +73,12 @@ impl Body {
     }
 }
 
+impl From<Body> for Payload {
+    fn from(body: Body) -> Self {
+        body.into_payload()
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(raw: Bytes) -> Self {
         Self::uncompressed(raw)

@@ -11,7 +11,7 @@ use pointsub_core::{
 };
 
 use super::wire::{self, Wire};
-use super::{Io, PROTOCOL, join, just_before, ms, next, peer, settings};
+use super::{Io, PROTOCOL, join, just_before, ms, next, peer, server_settings};
 
 /// See the [module](super).
 pub(crate) struct ServerScript {
@@ -68,7 +68,12 @@ impl ServerScript {
 
     /// What this server announces.
     pub(crate) fn settings(&self) -> Wire {
-        settings(self.config.max_block_size(), self.config.max_in_flight() as u32)
+        let config = &self.config;
+        server_settings(
+            config.max_block_size(),
+            config.max_in_flight() as u32,
+            config.max_calls() as u32,
+        )
     }
 
     // Time.

@@ -30,6 +30,12 @@ pub(crate) fn settings(max_body: usize, max_in_flight: u32) -> Wire {
     frame(1, 0, "").field(0x11, &max_body.to_be_bytes()).field(0x12, &max_in_flight.to_be_bytes())
 }
 
+/// Settings as a server sends them that takes so many calls.
+pub(crate) fn server_settings(max_body: usize, max_in_flight: u32, max_calls: u32) -> Wire {
+    let settings = settings(max_body, max_in_flight);
+    settings.field(0x13, &max_calls.to_be_bytes()).field(0x91, &3_u32.to_be_bytes())
+}
+
 pub(crate) fn request(id: u64, body: impl Into<Bytes>) -> Wire {
     frame(2, id, body)
 }

@@ -5,7 +5,7 @@ mod dial;
 mod effects;
 mod expiry;
 mod from_fn;
-mod lazy;
+pub(super) mod lazy;
 mod local;
 pub(crate) mod mailbox;
 mod policy;
@@ -42,7 +42,7 @@ use crate::{compress, peer};
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<ClientShared>,
+    pub(super) shared: Arc<ClientShared>,
 }
 
 impl Client {
@@ -282,17 +282,17 @@ async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
     compress::inflate(payload).await.map_err(broken)
 }
 
-fn broken(error: InflateError) -> RequestError {
+pub(super) fn broken(error: InflateError) -> RequestError {
     RequestError::new(error.into(), Phase::Answer, Delivery::Processed)
 }
 
-fn gone() -> RequestError {
+pub(super) fn gone() -> RequestError {
     RequestError::new(Cause::Closed, Phase::Wait, Delivery::Unknown)
 }
 
 /// Something that was sent and whose outcome is waited for. Dropping it before cancels it.
 #[derive(Debug)]
-struct InFlight<Id: Cancellable, T> {
+pub(super) struct InFlight<Id: Cancellable, T> {
     shared: Arc<ClientShared>,
     id: Id,
     outcome: oneshot::Receiver<T>,
@@ -302,7 +302,7 @@ struct InFlight<Id: Cancellable, T> {
 }
 
 /// The name of something that the shared can be told to end.
-trait Cancellable: Copy + Unpin {
+pub(super) trait Cancellable: Copy + Unpin {
     /// Nobody waits for it any more.
     fn cancel(self, shared: &Arc<ClientShared>);
 
@@ -321,7 +321,7 @@ impl Cancellable for RequestId {
 }
 
 impl<Id: Cancellable, T> InFlight<Id, T> {
-    fn new(
+    pub(super) fn new(
         shared: Arc<ClientShared>,
         id: Id,
         outcome: oneshot::Receiver<T>,

@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::{Mutex, RwLock};
-use pointsub_core::connection::{ClientStream, Report, StreamCommand};
+use pointsub_core::connection::{CallOpening, ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -29,6 +29,8 @@ use super::local::Local;
 use super::mailbox::Mailbox;
 use super::policy::Policies;
 use super::ticket::{OpenTicket, Opener, Wanted};
+use crate::api::calls::channel::Channel;
+use crate::api::calls::openings::Openings;
 use crate::api::message::Request;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
@@ -48,6 +50,8 @@ pub(crate) struct ClientShared {
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
+    /// Calls that are not accepted, beside the requests as which they travel.
+    pub(crate) openings: Openings,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -108,6 +112,7 @@ impl ClientShared {
                 drained: Vec::new(),
                 swarm_due: None,
             }),
+            openings: Openings::default(),
             swarm: AtomicWaker::new(),
         })
     }
@@ -124,6 +129,26 @@ impl ClientShared {
         let id = self.update(|state| {
             let id = state.dispatcher.send(peer, protocol, body, options, now)?;
             state.waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    /// Opens a call. The outcome says that a handler has accepted it.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        call: (CallOpening, Arc<Channel>),
+        options: CallOptions,
+    ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send(peer, protocol, Body::default(), options, now)?;
+            state.waiters.insert(id, sender);
+            // Before a driver sees the request.
+            self.openings.insert(id, call);
             Ok::<_, SendError>(id)
         })?;
         Ok((id, receiver))

@@ -21,6 +21,8 @@ impl World {
             (self.now, self.end) = (self.now + gap, self.end + gap);
             self.connections.values_mut().for_each(|one| {
                 one.silent_since = one.silent_since.map(|since| since + gap);
+                one.look_at = one.look_at.map(|at| at + gap);
+                one.asked = one.asked.map(|since| since + gap);
             });
             self.dials.values_mut().for_each(|dial| dial.began = dial.began + gap);
             self.races.iter_mut().for_each(|(since, _)| *since = *since + gap);

@@ -4,6 +4,8 @@ use super::*;
 
 /// Nobody is suspect who was heard of within this time.
 const SILENT: Duration = Duration::from_millis(2900);
+/// Streams that a peer may open on a connection.
+const MAX_INBOUND: usize = 128;
 
 impl World {
     /// A dial comes to its end, or goes on.
@@ -71,15 +73,15 @@ impl World {
                 heard: now,
                 suspect: false,
                 retired: false,
-                watched: false,
-                due: 0,
                 assessed_busy: false,
+                asked: None,
                 silent_since: None,
                 at,
                 generation: self.generations[peer],
                 broken: false,
-                liveness: Liveness::new(now),
-                looking: false,
+                machine: Connection::new(MAX_INBOUND, now),
+                due: 0,
+                look_at: None,
             },
         );
         self.race_over(peer);
@@ -101,6 +103,7 @@ impl World {
                 if let Some(day) = &mut self.day {
                     day.fail("the connection was lost", gone.due);
                 }
+                self.lose_places(*key);
             }
             Fact::Judged(key, verdict) => {
                 let Some(one) = self.connections.get_mut(key) else { return };
@@ -117,7 +120,8 @@ impl World {
                 }
                 match verdict {
                     Verdict::Suspect => one.suspect = true,
-                    Verdict::Recovered => one.suspect = false,
+                    Verdict::Recovered => (one.suspect, one.asked) = (false, None),
+                    Verdict::Answered => one.asked = None,
                     _ => {}
                 }
                 let peer = one.peer;
@@ -127,114 +131,5 @@ impl World {
             _ => {}
         }
         self.tell(fact);
-    }
-
-    /// An order arrives at a connection.
-    pub(super) fn act(&mut self, key: u32, act: Act) {
-        let rtt = match self.connections.get(&key) {
-            Some(one) => self.places[one.at].rtt,
-            None => return,
-        };
-        let (now, moves) = (self.now, self.moves(key));
-        let Some(one) = self.connections.get_mut(&key) else { return };
-        match act {
-            Act::Open { .. } => {
-                one.due += 1;
-                let work = match self.rng.chance(20) {
-                    true => self.rng.micros(6_000_000),
-                    false => self.rng.micros(100_000),
-                };
-                self.after(rtt + work, Event::Stream(key, now));
-                self.look(key, false);
-            }
-            Act::Watch => {
-                one.watched = true;
-                self.look(key, false);
-            }
-            Act::Probe | Act::Recheck if self.planted == Some(Planted::HastySuspect) => {
-                self.soon(Event::Fact(Fact::Judged(key, Verdict::Suspect)));
-            }
-            Act::Probe | Act::Recheck if self.planted == Some(Planted::TrustCorpses) => {
-                self.soon(Event::Fact(Fact::Judged(key, Verdict::Answered)));
-            }
-            Act::Probe | Act::Recheck => {
-                let (heard, liveness) = (one.heard, &mut one.liveness);
-                let verdict = match act {
-                    Act::Recheck => liveness.wake(heard, now),
-                    _ => liveness.probe(heard, now),
-                };
-                if verdict.is_some() {
-                    self.after(rtt, Event::Probe(key, now));
-                }
-                self.look(key, false);
-            }
-            Act::Abort => self.soon(Event::Fact(Fact::Down(key, None))),
-            Act::Close => {
-                let takes = if moves { rtt } else { Duration::from_secs(2) };
-                self.after(takes, Event::Fact(Fact::Down(key, None)));
-            }
-            Act::Assess => self.assess(key),
-            Act::Retire | Act::Resume => {}
-        }
-    }
-
-    /// Watches a connection for silence: each second while it is due, and whenever something has come
-    /// that somebody may wait for.
-    pub(super) fn look(&mut self, key: u32, in_turn: bool) {
-        let (now, moves) = (self.now, self.moves(key));
-        let Some(one) = self.connections.get_mut(&key) else { return };
-        let due = one.due > 0 || one.watched;
-        one.silent_since = if due && !moves { one.silent_since.or(Some(now)) } else { None };
-        let (heard, verdict) = (one.heard, one.liveness.look(due, one.heard, 0, now));
-        debug_assert!(heard <= now);
-        let watched = one.liveness.is_watched();
-        let again = watched && (in_turn || !one.looking);
-        one.looking = watched;
-        let rtt = self.places[one.at].rtt;
-        if again {
-            self.after(LOOK, Event::Look(key));
-        }
-        match verdict {
-            Some(Verdict::Probe) => self.after(rtt, Event::Probe(key, now)),
-            Some(verdict) => self.soon(Event::Fact(Fact::Judged(key, verdict))),
-            None => {}
-        }
-    }
-
-    /// A probe is answered, or not.
-    pub(super) fn probe(&mut self, key: u32, since: Timestamp) {
-        if self.moves(key) {
-            self.heard(key);
-            self.look(key, false);
-        } else if self.now.since(since) < Duration::from_secs(60) {
-            self.after(RETRY, Event::Probe(key, since));
-        }
-    }
-
-    /// A request is answered, or not.
-    pub(super) fn stream(&mut self, key: u32, since: Timestamp) {
-        let moves = self.moves(key);
-        if !self.connections.contains_key(&key) {
-            return;
-        }
-        if moves {
-            self.heard(key);
-        } else if self.now.since(since) < REQUEST {
-            return self.after(RETRY, Event::Stream(key, since));
-        }
-        match &mut self.day {
-            Some(day) if moves => day.answered += 1,
-            Some(day) => day.fail("no answer within 10 s", 1),
-            None => {}
-        }
-        if let Some(one) = self.connections.get_mut(&key) {
-            one.due -= 1;
-        }
-    }
-
-    fn heard(&mut self, key: u32) {
-        if let Some(one) = self.connections.get_mut(&key) {
-            (one.heard, one.silent_since) = (self.now, None);
-        }
     }
 }

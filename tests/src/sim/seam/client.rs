@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use pointsub_core::connection::{ClientStream, Report, StreamCommand, StreamEvent, StreamOp};
+use pointsub_core::connection::{
+    ClientStream, Report, StreamCommand, StreamEvent, StreamOp, batch_size, coalesces,
+};
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
     ClientConfig, ClientEvent, ClientInput, ClientOutput, ClosestId, Format, PeerId, RequestId,
@@ -17,6 +19,10 @@ use pointsub_core::{
 
 use super::super::Rng;
 use super::{Delays, Faults, Mailbox, Plant};
+use crate::coverage::Situation;
+
+/// A round of the task that a stream shares with the others of its connection.
+const ROUND: Duration = Duration::from_micros(1);
 
 /// A dispatcher and its streams.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub struct Parts {
     drained: bool,
     delays: Delays,
     faults: Faults,
+    /// Situations since the world last asked.
+    pub(in crate::sim) met: Vec<Situation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,13 +53,14 @@ pub(in crate::sim) enum Caller {
 #[derive(Debug)]
 struct Seat {
     machine: ClientStream,
+    format: Format,
     commands: Mailbox<StreamCommand>,
     reports: Mailbox<Report>,
 }
 
 impl Seat {
-    fn new(machine: ClientStream) -> Self {
-        Self { machine, commands: Mailbox::default(), reports: Mailbox::default() }
+    fn new(machine: ClientStream, format: Format) -> Self {
+        Self { machine, format, commands: Mailbox::default(), reports: Mailbox::default() }
     }
 
     fn due(&self) -> Option<Timestamp> {
@@ -78,6 +87,7 @@ impl Parts {
             drained: false,
             delays: Delays::new(Rng::of(seed, &[super::CLIENT, 1])),
             faults,
+            met: Vec::new(),
         }
     }
 
@@ -119,7 +129,13 @@ impl Parts {
     }
 
     fn command(&mut self, id: StreamId, command: StreamCommand) {
-        let arrives = self.delays.arrival(self.now);
+        let mut arrives = self.delays.arrival(self.now);
+        let in_flight = self.streams.values().map(|seat| seat.machine.in_flight()).sum();
+        let first = self.streams.get(&id).filter(|seat| seat.commands.is_empty());
+        if first.is_some_and(|seat| coalesces(seat.format, in_flight, false)) {
+            self.met.push(Situation::Coalesced);
+            arrives = arrives.max(self.now + ROUND);
+        }
         if let Some(seat) = self.streams.get_mut(&id) {
             seat.commands.push(arrives, command);
         }
@@ -127,7 +143,7 @@ impl Parts {
 
     fn opened(&mut self, id: StreamId, format: Format) {
         let machine = ClientStream::new(format, self.dispatcher.config(), self.now);
-        self.streams.insert(id, Seat::new(machine));
+        self.streams.insert(id, Seat::new(machine, format));
         if self.strikes(Plant::ClientReportBeforeOpen) {
             let heard = self.now + Duration::from_millis(20);
             self.late.insert(id, (heard, format));
@@ -195,8 +211,16 @@ impl Parts {
             }
             return self.dispatcher.report(id, report, now);
         }
-        if let Some(command) = seat.commands.pop_due(now) {
+        let most = batch_size(seat.commands.len(), seat.machine.in_flight());
+        for _ in 0..most {
+            let seat = self.streams.get_mut(&id);
+            let Some(command) = seat.and_then(|seat| seat.commands.pop_due(now)) else { return };
             self.on_stream(id, |stream, now| stream.carry_out(command, now));
+        }
+        let left = |seat: &&mut Seat| seat.commands.due().is_some_and(|due| due <= now);
+        if let Some(seat) = self.streams.get_mut(&id).filter(left) {
+            self.met.push(Situation::BatchLeftBehind);
+            seat.commands.hold_back(now + ROUND);
         }
     }
 

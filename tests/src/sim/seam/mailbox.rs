@@ -46,6 +46,17 @@ impl<T> Mailbox<T> {
         self.0.front().map(|(due, _)| *due)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Nothing arrives before then.
+    pub(super) fn hold_back(&mut self, until: Timestamp) {
+        for (due, _) in &mut self.0 {
+            *due = (*due).max(until);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

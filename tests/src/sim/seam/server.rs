@@ -203,18 +203,17 @@ impl ServerParts {
     }
 
     /// Ends an idle one of these streams, if there is one, in favour of another.
-    pub(in crate::sim) fn make_room(&mut self, among: impl IntoIterator<Item = StreamKey>) -> bool {
-        let Some(key) = self.admission.make_room(among) else { return false };
-        let stream = self.streams.iter().find(|(_, seat)| seat.key == Some(key));
-        if let Some((stream, _)) = stream {
-            self.order(stream, Order::Drain);
-        }
-        true
-    }
-
-    /// How admission control calls a stream, if it has heard of it.
-    pub(in crate::sim) fn key(&self, stream: StreamId) -> Option<StreamKey> {
-        self.streams.get(stream)?.key
+    pub(in crate::sim) fn make_room(
+        &mut self,
+        among: impl IntoIterator<Item = StreamId>,
+    ) -> Option<StreamId> {
+        let streams: Vec<StreamId> = among.into_iter().collect();
+        let key = |stream: &StreamId| self.streams.get(*stream).and_then(|seat| seat.key);
+        let chosen = self.admission.make_room(streams.iter().filter_map(key))?;
+        let stream =
+            streams.into_iter().find(|stream| self.streams[*stream].key == Some(chosen))?;
+        self.order(stream, Order::Drain);
+        Some(stream)
     }
 
     pub(in crate::sim) fn drain(&mut self, deadline: Timestamp) {
@@ -401,7 +400,7 @@ impl ServerParts {
         let Some(seat) = self.streams.get_mut(stream) else { return };
         let Some(mut machine) = seat.machine.take() else { return };
         let asking = !seat.is_quiet();
-        self.outputs.push_back(SimOutput::Closed { asking, at_work: seat.at_work.len() });
+        self.outputs.push_back(SimOutput::Closed { stream, asking, at_work: seat.at_work.len() });
         let stopped = std::mem::take(&mut seat.at_work).into_iter();
         let stopped = stopped.map(|call| SimOutput::Stopped(InboundId::new(stream, call)));
         self.outputs.extend(stopped);

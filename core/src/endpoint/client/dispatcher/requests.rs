@@ -31,7 +31,9 @@ impl Dispatcher {
         if self.local.as_ref() == Some(peer) {
             return Err(SendError::SelfRequest);
         }
-        self.accept(peer, protocol, body, options, None)
+        let request = self.accept(peer, protocol, body, options, None)?;
+        self.retries.note_first(self.now);
+        Ok(request)
     }
 
     /// Gives up a request: its caller does not wait any more. No event follows for it, unless its
@@ -103,7 +105,11 @@ impl Dispatcher {
     pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.ok += 1;
-        self.retries.note_success();
+        if self.retries.has_failed_peers()
+            && let Some(route) = self.routes.get(ended.route())
+        {
+            self.retries.note_success(&route.name().peer);
+        }
         match ended.call() {
             Some(call) => self.node_answered(call, request, payload),
             None => self.tell(ClientEvent::Response { request, payload }),

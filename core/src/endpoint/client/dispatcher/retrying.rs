@@ -37,9 +37,12 @@ impl Dispatcher {
         if request.call().is_some() || !may_retry || self.is_stopping() {
             return self.fail(id, error);
         }
-        self.retries.note_failure();
-        let protocol = self.routes.get(route).map(|route| &route.name().protocol);
-        match self.retries.decide(protocol, &error, retries) {
+        let name = self.routes.get(route).map(|route| route.name().clone());
+        if let Some(name) = &name {
+            self.retries.note_failure(&name.peer, &error, self.now);
+        }
+        let (protocol, peer) = name.as_ref().map(|name| (&name.protocol, &name.peer)).unzip();
+        match self.retries.decide(protocol, &error, peer, retries, self.now) {
             Retry::Never => self.fail(id, error),
             Retry::After(pause) => self.back_off_or_fail(id, error, Some(pause)),
             Retry::Ask(policy, random) => {
@@ -57,8 +60,11 @@ impl Dispatcher {
         pause: Option<Duration>,
     ) {
         let deadline = self.requests.get(id).and_then(|request| request.deadline());
-        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, self.now));
-        let Some(pause) = pause else { return self.fail(id, error) };
+        let (random, now) = (self.retries.random(), self.now);
+        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, random, now));
+        let Some(pause) = pause.filter(|_| self.retries.take(now)) else {
+            return self.fail(id, error);
+        };
         let until = self.now + pause;
         self.back_off(id, Some(until));
         if let Some(request) = self.requests.get_mut(id) {

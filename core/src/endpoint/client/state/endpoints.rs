@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
-use crate::endpoint::closest::{AddNodeError, Attempt, Node, Nodes, Selection, Strategy, Weighted};
+use crate::endpoint::closest::{
+    AddNodeError, Attempt, NearFirst, Node, Nodes, Selection, Strategy,
+};
 use crate::error::{Cause, RequestError, StatusCode};
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName};
@@ -33,7 +35,7 @@ impl EndpointSets {
         Self {
             local,
             nodes: BTreeMap::new(),
-            strategy: Arc::new(Weighted::default()),
+            strategy: Arc::new(NearFirst),
             strategies: BTreeMap::new(),
             online: None,
             unused_from: 0,
@@ -141,12 +143,15 @@ impl EndpointSets {
 
     /// What the strategy chooses next, which is pure.
     pub(crate) fn next(
-        &self,
+        &mut self,
         protocol: &ProtocolName,
         selection: &mut Selection,
         now: Timestamp,
     ) -> Option<PeerId> {
-        selection.next(self.nodes.get(protocol)?, &**self.strategy(protocol), now)
+        let nodes = self.nodes.get_mut(protocol)?;
+        nodes.refresh(now);
+        let strategy = self.strategies.get(protocol).unwrap_or(&self.strategy);
+        selection.next(nodes, &**strategy, now)
     }
 
     /// The nodes that a selection may still name.
@@ -213,9 +218,8 @@ impl EndpointSets {
 fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timestamp) {
     match &error.cause {
         // Our own doing.
-        Cause::Refused(_) | Cause::Deadline | Cause::Cancelled | Cause::Closed => {
-            nodes.given_up(attempt, now);
-        }
+        Cause::Refused(_) | Cause::Cancelled | Cause::Closed => nodes.given_up(attempt, now),
+        Cause::Deadline => nodes.unanswered(attempt, now),
         Cause::Remote(status) => match status.code {
             StatusCode::NotFound | StatusCode::Internal | StatusCode::Draining => {
                 nodes.failed(attempt, now);
@@ -223,11 +227,16 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
             // Busy is no fault: the load decides how often such a node is asked.
             StatusCode::Busy => {
                 let peer = *attempt.peer();
+                nodes.heard(&peer, now);
                 nodes.given_up(attempt, now);
                 nodes.set_load(&peer, 1000, now);
             }
-            StatusCode::DeadlineExceeded | StatusCode::Cancelled => nodes.given_up(attempt, now),
-            _ => nodes.succeeded(attempt, now),
+            StatusCode::DeadlineExceeded | StatusCode::Cancelled => {
+                let peer = *attempt.peer();
+                nodes.heard(&peer, now);
+                nodes.given_up(attempt, now);
+            }
+            _ => nodes.erred(attempt, now),
         },
         // It is well, and accepts less.
         Cause::CutShort { .. } => nodes.given_up(attempt, now),

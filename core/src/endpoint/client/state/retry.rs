@@ -5,8 +5,9 @@ use alloc::sync::Arc;
 use core::fmt::Debug;
 use core::time::Duration;
 
+use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, RequestError, StatusCode};
-use crate::id::ProtocolName;
+use crate::id::{PeerId, ProtocolName};
 use crate::rng::Rng;
 use crate::time::Timestamp;
 
@@ -78,20 +79,34 @@ pub(crate) enum Retry {
     Ask(Arc<dyn RetryPolicy>, u64),
 }
 
-/// The retry policy, what may be spent on retries, and the random numbers of a client.
+/// The retry policy, what may be spent on tries after the first, and the random numbers of a client.
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: Arc<dyn RetryPolicy>,
     /// Of protocols that have one of their own.
     by_protocol: BTreeMap<ProtocolName, Arc<dyn RetryPolicy>>,
-    budget: Budget,
+    /// What may be spent on tries after the first, of whatever kind.
+    tries: TryBudget,
+    /// What may be spent on hedges, each of which is a further try as well.
+    hedges: TryBudget,
+    /// Peers that have failed of late.
+    peers: PeerBudgets,
+    /// When a server last answered that it was busy.
+    busy: Option<Timestamp>,
     rng: Rng,
 }
 
 impl Retries {
-    pub(crate) fn new(policy: Arc<dyn RetryPolicy>, seed: u64) -> Self {
-        let by_protocol = BTreeMap::new();
-        Self { policy, by_protocol, budget: Budget::new(), rng: Rng::new(seed) }
+    pub(crate) fn new(policy: Arc<dyn RetryPolicy>, config: &ClientConfig, seed: u64) -> Self {
+        Self {
+            policy,
+            by_protocol: BTreeMap::new(),
+            tries: TryBudget::new(config.retry_budget),
+            hedges: TryBudget::new(config.hedge_budget),
+            peers: PeerBudgets::default(),
+            busy: None,
+            rng: Rng::new(seed),
+        }
     }
 
     pub(crate) fn set_policy(&mut self, policy: Arc<dyn RetryPolicy>) -> Arc<dyn RetryPolicy> {
@@ -110,27 +125,60 @@ impl Retries {
         self.rng.next_u64()
     }
 
-    pub(crate) fn note_success(&mut self) {
-        self.budget.succeeded();
+    /// A request, or a call to the closest node, is tried for the first time.
+    pub(crate) fn note_first(&mut self, now: Timestamp) {
+        self.tries.first(now);
+        self.hedges.first(now);
     }
 
-    pub(crate) fn note_failure(&mut self) {
-        self.budget.failed();
+    /// Whether successes of peers are to be noted, since some have failed.
+    pub(crate) fn has_failed_peers(&self) -> bool {
+        !self.peers.tenths.is_empty()
     }
 
-    /// Whether there may be tries that are not the first.
-    pub(crate) fn are_allowed(&self) -> bool {
-        self.budget.allows()
+    pub(crate) fn note_success(&mut self, peer: &PeerId) {
+        self.peers.succeeded(peer);
     }
 
-    /// Whether there is another try after this failure of a request of this protocol.
+    /// A try has failed in a way that may pass.
+    pub(crate) fn note_failure(&mut self, peer: &PeerId, error: &RequestError, now: Timestamp) {
+        self.peers.failed(peer);
+        if error.is_busy() {
+            self.busy = Some(now);
+        }
+    }
+
+    /// Takes what a try after the first costs; `false` if the budget is used up.
+    pub(crate) fn take(&mut self, now: Timestamp) -> bool {
+        self.tries.take(now)
+    }
+
+    /// A try that was paid for was not made.
+    pub(crate) fn give_back(&mut self) {
+        self.tries.give_back();
+    }
+
+    /// Takes what a hedge costs; `false` if there is to be none.
+    pub(crate) fn take_hedge(&mut self, now: Timestamp) -> bool {
+        let loaded = self.busy.is_some_and(|busy| now.since(busy) < LOADED);
+        if loaded || !self.hedges.can_take(now) || !self.tries.take(now) {
+            return false;
+        }
+        self.hedges.take(now)
+    }
+
+    /// Whether there is another try after this failure of a request of this protocol; at this peer, if
+    /// it is a request's. What it costs is [taken](Self::take) when it is sure.
     pub(crate) fn decide(
         &mut self,
         protocol: Option<&ProtocolName>,
         error: &RequestError,
+        peer: Option<&PeerId>,
         retries: u32,
+        now: Timestamp,
     ) -> Retry {
-        if !self.budget.allows() {
+        let peer_allows = peer.is_none_or(|peer| self.peers.allow(peer));
+        if !peer_allows || !self.tries.can_take(now) {
             return Retry::Never;
         }
         let random = self.rng.next_u64();
@@ -144,11 +192,14 @@ impl Retries {
     }
 }
 
-/// A pause as the server asks for it; `None` if it is too long for the caller.
+/// A pause as the server asks for it; `None` if it is too long for the caller. To what the server
+/// asks for, up to as much again is added at random: those it has turned away together must not come
+/// back together.
 pub(crate) fn fit_pause(
     mut pause: Duration,
     error: &RequestError,
     deadline: Option<Timestamp>,
+    random: u64,
     now: Timestamp,
 ) -> Option<Duration> {
     if let Some(asked) = error.status().and_then(|status| status.retry_after) {
@@ -156,42 +207,133 @@ pub(crate) fn fit_pause(
             // The caller may want to wait that long; a peer must not make it.
             return None;
         }
-        pause = pause.max(asked);
+        pause = pause.max(Rng::new(random).between(asked, asked * 2));
     }
     // A pause that the caller will not sit through only delays the news.
     let in_time = deadline.is_none_or(|deadline| now + pause < deadline);
     in_time.then_some(pause)
 }
 
-/// Tokens that retries of one client cost, after gRPC's retry throttling (A6): a failure takes a
-/// token, a success gives back a tenth, and there are neither retries nor hedges while half or
-/// less is left. When nothing works, they stop adding to the load.
+/// No hedges for so long after a server was busy: the fleet is loaded, and they would add to that.
+const LOADED: Duration = Duration::from_secs(1);
+
+/// What tries after the first cost: each first try pays a share of one, and each further try takes a
+/// whole one. So further tries are that share of all, whatever fails, and however many servers there
+/// are to be asked. After Finagle's `RetryBudget` and the SRE book's chapter on overload: where each
+/// client adds a tenth at most, a fleet that fails sees a tenth more requests, and not three times as
+/// many.
+///
+/// A few are there from the beginning, and come back slowly, for clients that seldom ask. The balance
+/// is never more than those and the share of what was tried within the last seconds, so that a time of
+/// peace does not pay for a storm.
 #[derive(Debug)]
-struct Budget {
-    /// In tenths of a token.
-    tenths: u32,
+struct TryBudget {
+    /// What a first try pays, in thousandths of a try; 0 allows none at all.
+    share: u64,
+    /// In thousandths of a try.
+    balance: u64,
+    /// First tries of late: each counts for a second or two, and less and less.
+    recent: u64,
+    /// Up to when time has passed.
+    at: Timestamp,
 }
 
-impl Budget {
-    /// What a client may spend on retries, in tenths of a failure: a failure costs ten, a success
-    /// gives back one.
-    const FULL: u32 = 1000;
+impl TryBudget {
+    /// A try.
+    const ONE: u64 = 1000;
+    /// What is there for clients that seldom ask.
+    const RESERVE: u64 = 10 * Self::ONE;
+    /// Time passes in steps of this. With each, an eighth of the recent tries is forgotten, and a
+    /// fiftieth of a try comes back to the reserve: one in ten seconds.
+    const STEP: u64 = 200_000_000;
+    const PER_STEP: u64 = Self::ONE / 50;
 
-    fn new() -> Self {
-        Self { tenths: Self::FULL }
+    fn new(share: u32) -> Self {
+        let balance = if share == 0 { 0 } else { Self::RESERVE };
+        Self { share: u64::from(share), balance, recent: 0, at: Timestamp::ZERO }
     }
 
-    fn succeeded(&mut self) {
-        self.tenths = (self.tenths + 1).min(Self::FULL);
+    fn first(&mut self, now: Timestamp) {
+        self.pass(now);
+        self.recent += 1;
+        self.balance = (self.balance + self.share).min(self.most());
     }
 
-    fn failed(&mut self) {
-        self.tenths = self.tenths.saturating_sub(10);
+    fn can_take(&mut self, now: Timestamp) -> bool {
+        self.pass(now);
+        self.balance >= Self::ONE
     }
 
-    /// Whether there may be tries that are not the first.
-    fn allows(&self) -> bool {
-        self.tenths > Self::FULL / 2
+    fn take(&mut self, now: Timestamp) -> bool {
+        let can = self.can_take(now);
+        if can {
+            self.balance -= Self::ONE;
+        }
+        can
+    }
+
+    fn give_back(&mut self) {
+        self.balance += Self::ONE;
+    }
+
+    fn most(&self) -> u64 {
+        if self.share == 0 { 0 } else { Self::RESERVE + self.recent.saturating_mul(self.share) }
+    }
+
+    fn pass(&mut self, now: Timestamp) {
+        let passed = now.since(self.at).as_nanos();
+        if passed < u128::from(Self::STEP) {
+            return;
+        }
+        let steps = u64::try_from(passed / u128::from(Self::STEP)).unwrap_or(u64::MAX);
+        self.at = self.at + Duration::from_nanos(steps.saturating_mul(Self::STEP));
+        for _ in 0..steps.min(200) {
+            self.recent -= self.recent.div_ceil(8);
+        }
+        if self.share > 0 {
+            self.balance = self.balance.max(
+                self.balance
+                    .saturating_add(steps.saturating_mul(Self::PER_STEP))
+                    .min(Self::RESERVE),
+            );
+        }
+        self.balance = self.balance.min(self.most());
+    }
+}
+
+/// What retries at the same peer cost beside that, after gRPC's retry throttling (A6): a failure
+/// takes a token, a success gives back a tenth, and there are no retries while half or less is left.
+/// So one peer that fails does not use up what is there for all.
+#[derive(Debug, Default)]
+struct PeerBudgets {
+    /// What peers have left, in tenths of a token, if it is not all.
+    tenths: BTreeMap<PeerId, u32>,
+}
+
+impl PeerBudgets {
+    /// What there is for one peer, in tenths of a failure.
+    const FULL: u32 = 200;
+    /// How many peers are remembered. One more has to wait until another has succeeded often enough.
+    const MOST: usize = 4096;
+
+    fn succeeded(&mut self, peer: &PeerId) {
+        if let Some(tenths) = self.tenths.get_mut(peer) {
+            *tenths += 1;
+            if *tenths >= Self::FULL {
+                self.tenths.remove(peer);
+            }
+        }
+    }
+
+    fn failed(&mut self, peer: &PeerId) {
+        if self.tenths.len() < Self::MOST || self.tenths.contains_key(peer) {
+            let tenths = self.tenths.entry(*peer).or_insert(Self::FULL);
+            *tenths = tenths.saturating_sub(10);
+        }
+    }
+
+    fn allow(&self, peer: &PeerId) -> bool {
+        self.tenths.get(peer).is_none_or(|tenths| *tenths > Self::FULL / 2)
     }
 }
 
