@@ -15,6 +15,7 @@ use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
 use pointsub_core::connection::{Acceptance, Connection, Signs, Stage};
+use pointsub_core::endpoint::Origin;
 use pointsub_core::network::Work;
 use pointsub_core::{StreamError, Verdict};
 
@@ -44,6 +45,8 @@ const PROBE: Duration = Duration::from_secs(60);
 /// [connection driver](super::driver) is that task. [`Connection`] decides; this carries out.
 pub struct Handler {
     peer: PeerId,
+    /// Whom admission control takes the peer for.
+    origin: Origin,
     client: Arc<ClientShared>,
     server: Arc<ServerShared>,
     listen: Names,
@@ -109,7 +112,7 @@ pub enum FromHandler {
 
 impl Handler {
     pub(crate) fn new(
-        peer: PeerId,
+        (peer, origin): (PeerId, Origin),
         client: Arc<ClientShared>,
         server: Arc<ServerShared>,
         activity: Arc<Activity>,
@@ -120,6 +123,7 @@ impl Handler {
         let connection = Connection::new(max_streams, client.clock.now());
         Self {
             peer,
+            origin,
             listen,
             opens: VecDeque::new(),
             streams: Streams::new(activity.clone(), server.clock.clone()),
@@ -214,19 +218,18 @@ impl Handler {
 
     /// The peer has opened a stream.
     fn accept(&mut self, stream: Stream, name: &WireName) {
-        let has_room = self.has_room();
+        let (has_room, whose) = (self.has_room(), (self.peer, self.origin));
         match name.speaks {
             Speaks::Messages(format) => {
                 let (shared, protocol) = (self.server.clone(), name.protocol.clone());
-                let driver =
-                    ServerDriver::new(shared, self.peer, protocol, format, stream, has_room);
+                let driver = ServerDriver::new(shared, whose, protocol, format, stream, has_room);
                 let key = driver.key();
                 self.connection.accepted(key);
                 self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
             }
             Speaks::Raw if has_room => {
                 let share = self.inbound_raw.clone();
-                self.server.accept_raw(stream, self.peer, &name.protocol, share);
+                self.server.accept_raw(stream, whose, &name.protocol, share);
             }
             // Dropped, which resets the stream: there is no other way to refuse it.
             Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}

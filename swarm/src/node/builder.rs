@@ -21,6 +21,7 @@ use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
 use super::options::Keeping;
+use super::rules::Rules;
 use super::stored::key_file::KeyFileError;
 use super::watch::Watch;
 use super::{Inner, Node};
@@ -62,6 +63,7 @@ pub struct NodeBuilder<R> {
     /// In the order in which they were given; of all protocols, or of one.
     pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
     pub(super) keeping: Keeping,
+    pub(super) rules: Rules,
     runtime: R,
 }
 
@@ -126,6 +128,7 @@ impl<R: Runtime> NodeBuilder<R> {
             in_memory: false,
             policies: Vec::new(),
             keeping: Keeping::default(),
+            rules: Rules::default(),
             runtime,
         }
     }
@@ -265,6 +268,7 @@ impl<R: Runtime> NodeBuilder<R> {
         for (protocol, policy) in self.policies {
             client.set_policy(protocol, policy);
         }
+        self.rules.apply(&server);
         let limits = Limits::new(self.max_incoming as usize);
         let tasks = clock.clone();
         let config = SwarmConfig::with_executor(move |task| tasks.spawn(task))

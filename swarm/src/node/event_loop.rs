@@ -29,6 +29,7 @@ use super::circuits::{Relaying, RelayingEvent, is_no_relay};
 use super::command::{Command, with_peer};
 use super::dialing::reason::root;
 use super::events::{Listeners, NodeEvent, Reachability, Teller};
+use super::gate::BehaviourEvent;
 use super::limits::{Limits, TooMany};
 use super::listening::Listening;
 use super::options::Keeping;
@@ -309,6 +310,10 @@ impl EventLoop {
                 self.swarm.behaviour_mut().pointsub.measured(connection, peer, rtt);
                 let event = self.peers.measured(peer, connection, rtt);
                 event.into_iter().for_each(|event| self.teller.tell(event));
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Pointsub(event)) => {
+                let BehaviourEvent::PeerKeptOut { peer, time, times } = event;
+                self.teller.tell(NodeEvent::PeerKeptOut { peer, time, times });
             }
             SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);

@@ -88,6 +88,16 @@ pub enum NodeEvent {
     /// The node is in another network, an interface came or went, or it has slept: all connections are
     /// tried, and what has failed may be dialled again.
     NetworkChanged,
+    /// A peer has cost more than it may. Its connections are closed, and none of it are let in for that
+    /// long.
+    PeerKeptOut {
+        /// The peer.
+        peer: PeerId,
+        /// For how long. It is twice as long each time.
+        time: Duration,
+        /// Which time it is, of those within the last minutes.
+        times: u32,
+    },
     /// The node listens at an address.
     Listening {
         /// The address, without the node's peer id.
