@@ -59,6 +59,7 @@ mod compress;
 mod connection;
 mod node;
 mod peer;
+mod random;
 mod runtime;
 mod timer;
 mod transport;
@@ -79,8 +80,9 @@ pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
 pub use node::gate::BehaviourEvent;
 pub use node::{
-    ConnectError, Events, KeyError, Node, NodeBuilder, NodeCall, NodeError, NodeEvent, Path,
-    PeerInfo, Reachability, Shutdown, read_keypair,
+    AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
+    NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability,
+    Shutdown, TransportKind, Tried, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;

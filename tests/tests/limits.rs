@@ -144,6 +144,19 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/network/book.rs", "LEARNED_BYTES_OF_PEER", "further ones are not kept"),
     ("core/src/network/book.rs", "LEARNED_BYTES", "further ones are not kept"),
     ("core/src/network/book.rs", "REMEMBERED", "it is forgotten"),
+    ("core/src/network/book.rs", "PROVEN_REMEMBERED", "it is forgotten"),
+    ("core/src/network/crowd.rs", "PER_PEER", "one that is idle makes room"),
+    ("core/src/network/crowd.rs", "ANSWER", "those that do not answer are not closed"),
+    (
+        "core/src/network/dialing.rs",
+        "DIALS",
+        "further ones wait in line until one has succeeded or failed",
+    ),
+    ("core/src/network/dialing.rs", "CROWDED", "each peer has one dial at a time"),
+    ("core/src/network/dialing.rs", "BUSY", "no dial begins for which nobody waits"),
+    ("core/src/network/dialing.rs", "LONGEST_REST", "the address is dialled again"),
+    ("core/src/network/finder.rs", "CANDIDATES", "one that has failed is forgotten for a new one"),
+    ("core/src/network/finder.rs", "LONGEST_PAUSE", "the relay is asked again"),
     ("swarm/src/node/autonat/candidates.rs", "OF_A_PEER", "further ones are not tested"),
     ("swarm/src/node/autonat/candidates.rs", "AT_ONCE", "further ones are not tested"),
     (
@@ -187,14 +200,10 @@ const FIXED: &[(&str, &str, &str)] = &[
     ),
     (
         "core/src/connection/liveness.rs",
-        "SILENCE",
-        "the peer is asked for a sign of life, if something is due",
-    ),
-    (
-        "core/src/connection/liveness.rs",
-        "ANSWER",
+        "TOLERANCE",
         "the connection is suspect: what is new goes elsewhere",
     ),
+    ("core/src/connection/liveness.rs", "LONGEST_RTT", "longer ones count as this long"),
     ("core/src/connection/liveness.rs", "LONGEST_ANSWER", "the connection is suspect"),
     ("core/src/connection/liveness.rs", "SUSPECT", "the connection is closed"),
     (
@@ -216,7 +225,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/connection/server.rs", "PLAIN_END", "the server does not wait for it any longer"),
     ("swarm/src/node/addresses/ip.rs", "MULTIPLE", "as beyond the limit that is shared"),
     ("swarm/src/node/limits/handshakes.rs", "UNHEARD", "further ones wait until it had"),
-    ("swarm/src/node/limits/mod.rs", "PER_PEER", "the oldest is closed"),
+    ("swarm/src/node/limits/mod.rs", "PER_PEER", "one that is idle is closed"),
     ("swarm/src/node/limits/mod.rs", "PER_PEER_AT_ONCE", "the connection is closed"),
     ("swarm/src/node/limits/mod.rs", "PER_NETWORK", "the connection is closed"),
     ("core/src/network/reservations.rs", "LONGEST_PAUSE", "the relay is asked again"),
@@ -248,6 +257,12 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("runtime-tokio/src/quic/config.rs", "WINDOW", "the sender waits"),
     ("runtime-tokio/src/quic/config.rs", "SEND", "writers wait"),
     ("runtime-tokio/src/quic/config.rs", "IDLE", "the connection is lost"),
+    ("runtime-tokio/src/keep_alive.rs", "UNACKNOWLEDGED", "the connection is lost"),
+    ("runtime-tokio/src/keep_alive.rs", "IDLE", "the peer is asked whether it is there"),
+    ("swarm/src/node/stored/addresses.rs", "LONGEST", "the rest is not looked at"),
+    ("swarm/src/node/stored/addresses.rs", "OF_USE", "it is left out"),
+    ("swarm/src/node/stored/key_file.rs", "LONGEST", "the rest is not looked at"),
+    ("swarm/src/node/event_loop.rs", "SAVING", "the node ends without it"),
     ("runtime-tokio/src/quic/config.rs", "HANDSHAKE", "there is no connection"),
     ("runtime-tokio/src/quic/config.rs", "UNPROVEN", "the peer is asked to come again"),
     ("runtime-tokio/src/quic/config.rs", "WAITING", "the connection is refused"),
@@ -272,6 +287,24 @@ const NO_LIMITS: &[&str] = &[
     "SLOWEST",
     "LONGEST_SILENCE",
     "LOOK",
+    "AGAIN",
+    "FAILING",
+    "FAILURES",
+    "FIRST_REST",
+    "INTERVAL",
+    "LEAST_HEAD_START",
+    "LISTENER_KEEP_ALIVE",
+    "LOST",
+    "PATIENCE",
+    "PEERS",
+    "RETRIES",
+    "RTTS",
+    "SAMPLES",
+    "SAVE",
+    "SECOND",
+    "SETTLE",
+    "STARTING",
+    "SUSPECT_TIMES",
     "HEADER",
     "LEN",
     "SYN",
@@ -464,6 +497,27 @@ fn readable(value: &str) -> String {
     }
 }
 
+/// What a relay keeps for others, if its application says nothing else.
+fn relay() -> String {
+    let config = pointsub_swarm::RelayConfig::default();
+    let minutes = |duration: std::time::Duration| duration.as_secs() / 60;
+    format!(
+        "\n## A relay's limits\n\n\
+         The defaults of `RelayConfig`, for `relay_server`. Beyond them a relay refuses, and says why.\n\n\
+         | limit | value |\n|---|---|\n\
+         | places in all | {} |\n| places of one peer | {} |\n| how long a place is kept without being renewed | {} min |\n\
+         | connections through the relay at a time | {} |\n| those of one peer | {} |\n\
+         | how long such a connection may last | {} min |\n| what it may carry | {} KiB |\n",
+        config.max_reservations,
+        config.max_reservations_per_peer,
+        minutes(config.reservation_duration),
+        config.max_circuits,
+        config.max_circuits_per_peer,
+        minutes(config.max_circuit_duration),
+        config.max_circuit_bytes / 1024,
+    )
+}
+
 /// What a server holds for its peers at worst, as a sum: what, how it comes about, how much that is for
 /// some options, and the attack that tries it (`tests/siege`).
 const SUMMANDS: [Summand; 4] = [
@@ -548,7 +602,7 @@ const AREAS: [(&str, &[&str]); 8] = [
         &["core/src/network/", "swarm/src/node/addresses/", "swarm/src/node/autonat/"],
     ),
     ("The node", &["swarm/src/node/"]),
-    ("QUIC, on tokio", &["runtime-tokio/src/"]),
+    ("TCP and QUIC, on tokio", &["runtime-tokio/src/"]),
 ];
 
 const HEAD: &str = "| limit | value | beyond it | where |\n|---|---|---|---|\n";
@@ -591,6 +645,7 @@ fn page() -> String {
             let _ok = writeln!(text, "| `{name}` | {doc} |");
         }
     }
+    text.push_str(&relay());
     text.push_str("\n## Fixed limits\n");
     let mut tables: BTreeMap<usize, String> = BTreeMap::new();
     let mut constants = constants("core/src");

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::address::{Address, Reach};
 use crate::id::PeerId;
@@ -20,12 +21,15 @@ pub(super) struct Connection<K> {
     pub(super) from: Reach,
     /// What this node dialled for it.
     pub(super) dialled: Option<Address>,
+    /// How long the way to the peer and back is; zero while that is not known.
+    pub(super) rtt: Duration,
 }
 
 impl<K> Connection<K> {
     pub(super) fn new(key: K, relayed: bool, from: Reach, dialled: Option<Address>) -> Self {
         let (suspect, doubtful, retired) = (false, false, false);
-        Self { key, relayed, suspect, doubtful, retired, from, dialled }
+        let rtt = Duration::ZERO;
+        Self { key, relayed, suspect, doubtful, retired, from, dialled, rtt }
     }
 
     /// Whether somebody who wants to be connected may rely on it.
@@ -89,6 +93,10 @@ impl<K: Copy + Ord> Connections<K> {
 
     pub(super) fn of_mut(&mut self, peer: &PeerId) -> &mut [Connection<K>] {
         self.peers.get_mut(peer).map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (PeerId, K)> {
+        self.owners.iter().map(|(key, peer)| (*peer, *key))
     }
 
     pub(super) fn owner(&self, key: K) -> Option<PeerId> {

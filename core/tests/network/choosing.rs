@@ -154,22 +154,6 @@ fn a_peer_that_comes_back_replaces_its_corpse() {
 }
 
 #[test]
-fn of_too_many_connections_a_suspect_one_goes_before_the_oldest() {
-    let mut s = Script::new();
-    (1..=3).for_each(|key| s.up(relayed(key, 1)));
-    s.acts();
-    s.tell(Fact::Crowded(peer(1)));
-    assert_eq!(s.orders(), ["close 1"]);
-    s.down(1);
-    s.judge(3, Verdict::Suspect);
-    s.acts();
-    s.tell(Fact::Crowded(peer(1)));
-    assert_eq!(s.orders(), ["abort 3"]);
-    s.tell(Fact::Crowded(peer(2)));
-    assert_eq!(s.orders(), NOTHING);
-}
-
-#[test]
 fn whoever_does_something_for_this_node_is_watched() {
     let mut s = Script::new();
     s.up(inbound(1, 1));

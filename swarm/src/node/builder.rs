@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::channel::mpsc;
 use libp2p_core::transport::MemoryTransport;
 use libp2p_core::{Multiaddr, Transport, upgrade};
@@ -19,7 +20,10 @@ use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
+use super::options::Keeping;
 use super::rules::Rules;
+use super::stored::key_file::KeyFileError;
+use super::watch::Watch;
 use super::{Inner, Node};
 #[cfg(feature = "relay")]
 use crate::RelayConfig;
@@ -58,6 +62,7 @@ pub struct NodeBuilder<R> {
     in_memory: bool,
     /// In the order in which they were given; of all protocols, or of one.
     pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
+    pub(super) keeping: Keeping,
     pub(super) rules: Rules,
     runtime: R,
 }
@@ -72,6 +77,9 @@ pub enum NodeError {
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
     Transport(std::io::Error),
+    /// The file with the node's identity cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A node runs on the runtime in which it is built, and there is none here.
     #[error("a node has to be built inside of its runtime, and none is running here")]
     NoRuntime,
@@ -119,13 +127,14 @@ impl<R: Runtime> NodeBuilder<R> {
             dialects: Dialects::default(),
             in_memory: false,
             policies: Vec::new(),
+            keeping: Keeping::default(),
             rules: Rules::default(),
             runtime,
         }
     }
 
     /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start. A key that
-    /// is kept in a file is read with [`read_keypair`](crate::read_keypair).
+    /// is kept in a file is for [`key_file`](Self::key_file).
     pub fn keypair(mut self, keypair: Keypair) -> Self {
         self.keypair = Some(keypair);
         self
@@ -251,7 +260,7 @@ impl<R: Runtime> NodeBuilder<R> {
         }
         let runtime = Arc::new(self.runtime);
         let clock = Clock::new(runtime.clone());
-        let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
+        let keypair = self.keeping.keypair(self.keypair)?;
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
         let pointsub = Behaviour::on(peer, self.client, self.server, clock.clone())?;
@@ -292,8 +301,15 @@ impl<R: Runtime> NodeBuilder<R> {
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let listeners = Listeners::default();
-        let mut event_loop =
-            Box::new(EventLoop::new(swarm, inbox, listeners.clone(), clock.clone()));
+        let interfaces = match self.in_memory {
+            true => futures::stream::pending().boxed(),
+            false => runtime.interface_changes(),
+        };
+        let watch = Watch::new(clock.clone(), interfaces);
+        let (events, keeping) = (listeners.clone(), self.keeping);
+        let event_loop = EventLoop::new(swarm, inbox, events, clock.clone(), watch, keeping);
+        let mut event_loop = Box::new(event_loop);
+        event_loop.load_addresses();
         event_loop.listen(self.listen).await?;
         clock.spawn(Box::pin(event_loop.run()));
         let inner = Inner { peer, client, server, commands, listeners, connect_timeout, clock };

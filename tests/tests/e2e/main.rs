@@ -40,6 +40,7 @@ mod security;
 mod serving;
 mod silence;
 mod slow_links;
+mod steering;
 mod stopping;
 mod streams;
 mod support;

@@ -72,6 +72,8 @@ mod serving;
 mod silence;
 #[path = "../e2e/slow_links.rs"]
 mod slow_links;
+#[path = "../e2e/steering.rs"]
+mod steering;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
 #[path = "../e2e/streams.rs"]

@@ -221,6 +221,12 @@ impl Admission {
         Some(key)
     }
 
+    /// Whether a request is at work on one of these streams.
+    pub fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
+        let mut streams = among.into_iter().filter_map(|key| self.connections.open.get(key));
+        streams.any(|stream| stream.in_flight > 0)
+    }
+
     /// Takes on a stream that a peer opened, until it is [closed](Self::close). The verdict says
     /// whether it is served: not one for a protocol that is not registered, nor one for which its
     /// connection has no `room`, or which would be more than a fair share of all streams.

@@ -299,6 +299,11 @@ impl ServerShared {
         mailbox.inspect(|mailbox| mailbox.push(Command::Drain { stop: false })).is_some()
     }
 
+    /// Whether a request is at work on one of these streams.
+    pub(crate) fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
+        self.state.lock().admission.is_at_work(among)
+    }
+
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
     pub(crate) fn close(&self, key: StreamKey, report: ServerReport, unconfirmed: bool) {
