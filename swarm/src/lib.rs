@@ -63,6 +63,7 @@ mod runtime;
 mod timer;
 mod transport;
 
+pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
 pub use api::calls::{
     CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, StreamingCall,
     TrySendError,
@@ -76,6 +77,7 @@ pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
+pub use node::gate::BehaviourEvent;
 pub use node::{
     ConnectError, Events, KeyError, Node, NodeBuilder, NodeCall, NodeError, NodeEvent, Path,
     PeerInfo, Reachability, Shutdown, read_keypair,
@@ -94,7 +96,9 @@ pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 #[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
+pub use pointsub_core::endpoint::{
+    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, RetryPolicy,
+};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,
     MetadataError, Method, NodeOutcome, Phase, ProtocolName, ProtocolNameError, RequestError,
@@ -104,8 +108,8 @@ pub use pointsub_core::{
 /// How a server is chosen among several: [`Client::send_closest`].
 pub mod closest {
     pub use pointsub_core::endpoint::closest::{
-        AddNodeError, Candidate, Choices, Distance, MAX_NODES, Node, PeakEwma, Point, Strategy,
-        Weighted, XorOrder,
+        AddNodeError, Candidate, Choices, Distance, MAX_NODES, NearFirst, Node, PeakEwma, Point,
+        Rendezvous, Strategy, Weighted, XorOrder,
     };
 }
 

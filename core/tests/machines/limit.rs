@@ -69,7 +69,7 @@ impl Script {
 /// S6: +10 % below load 0.4, to exactly 10 000.
 #[test]
 fn an_empty_server_grows_by_a_tenth_to_exactly_the_maximum() {
-    let mut s = Script::new(LimitPolicy::default(), 1000);
+    let mut s = Script::new(LimitPolicy::LOAD_FACTOR, 1000);
     let seen = [(); 26].map(|()| s.window(1, answered(MS)));
     assert_eq!(seen[..6], [1100, 1210, 1331, 1464, 1610, 1771]);
     // Where the Go original stays for ever, and a step further.
@@ -82,7 +82,7 @@ fn an_empty_server_grows_by_a_tenth_to_exactly_the_maximum() {
 /// S6: -10 % above load 0.8, to exactly 100.
 #[test]
 fn a_full_server_shrinks_by_a_tenth_to_exactly_the_minimum() {
-    let mut s = Script::new(LimitPolicy::default(), 1000);
+    let mut s = Script::new(LimitPolicy::LOAD_FACTOR, 1000);
     let seen = [(); 23].map(|()| s.window(s.limit.limit(), answered(MS)));
     assert_eq!(seen[..6], [900, 810, 729, 656, 590, 531]);
     // Where the Go original stays for ever, and a step further.
@@ -96,7 +96,7 @@ fn a_full_server_shrinks_by_a_tenth_to_exactly_the_minimum() {
 
 #[test]
 fn a_step_is_at_least_one() {
-    let mut limit = Limit::new(LimitPolicy::default(), 9, 1, 20).expect("in range");
+    let mut limit = Limit::new(LimitPolicy::LOAD_FACTOR, 9, 1, 20).expect("in range");
     let mut now = Timestamp::ZERO;
     let mut window = |limit: &mut Limit| {
         limit.refused(now);
@@ -114,7 +114,7 @@ fn a_step_is_at_least_one() {
 #[test]
 fn the_load_factors_thresholds_are_exact() {
     for (active, after) in [(399, 1100), (400, 1000), (800, 1000), (801, 900)] {
-        let mut s = Script::new(LimitPolicy::default(), 1000);
+        let mut s = Script::new(LimitPolicy::LOAD_FACTOR, 1000);
         s.work(active);
         assert_eq!(s.limit.load(), active as u32);
         assert_eq!(s.pass(), after, "{active}");
@@ -126,7 +126,7 @@ fn the_load_factors_thresholds_are_exact() {
 
 #[test]
 fn the_load_of_a_window_is_its_peak() {
-    let mut s = Script::new(LimitPolicy::default(), 1000);
+    let mut s = Script::new(LimitPolicy::LOAD_FACTOR, 1000);
     s.work(801);
     s.work(0);
     assert_eq!(s.pass(), 900);
@@ -140,7 +140,7 @@ fn the_load_of_a_window_is_its_peak() {
 
 #[test]
 fn a_refusal_is_a_reading_of_the_load() {
-    let mut s = Script::new(LimitPolicy::default(), 1000);
+    let mut s = Script::new(LimitPolicy::LOAD_FACTOR, 1000);
     s.work(1000);
     assert_eq!(s.pass(), 900);
     assert_eq!(s.pass(), 900);
@@ -191,7 +191,7 @@ fn a_storm_in_no_time_moves_nothing() {
 #[test]
 fn a_window_ends_to_the_nanosecond() {
     let at = |nanos: u64| Timestamp::from_nanos(7_000_000_000 + nanos);
-    let mut limit = limit(LimitPolicy::default(), 1000);
+    let mut limit = limit(LimitPolicy::LOAD_FACTOR, 1000);
     limit.handle_timeout(at(0));
     assert_eq!(limit.next_deadline(), None);
     limit.started(at(5));
@@ -211,7 +211,7 @@ fn a_window_ends_to_the_nanosecond() {
 
 #[test]
 fn time_that_runs_backwards_stands_still() {
-    let mut limit = limit(LimitPolicy::default(), 1000);
+    let mut limit = limit(LimitPolicy::LOAD_FACTOR, 1000);
     let (early, late) = (Timestamp::ZERO, Timestamp::ZERO + SECOND * 10);
     limit.started(late);
     for _ in 0..3 {

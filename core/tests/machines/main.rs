@@ -4,6 +4,7 @@
 mod buffers;
 mod calls;
 mod calls_hostile;
+mod calls_streams;
 mod client;
 mod client_answers;
 mod client_batches;
@@ -43,6 +44,7 @@ mod server_drain;
 mod server_lifecycle;
 mod server_limits;
 mod server_memory;
+mod server_origins;
 mod server_penalty;
 mod server_placement;
 mod server_places;

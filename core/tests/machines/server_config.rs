@@ -28,9 +28,9 @@ fn every_option_has_its_default() {
     assert_eq!(c.write_timeout(), Duration::from_secs(30));
     assert_eq!(c.cleanup_interval(), Duration::from_secs(300));
     assert_eq!(c.max_concurrent_requests(), 1000);
-    assert_eq!(c.min_concurrent_requests(), 100);
+    assert_eq!(c.min_concurrent_requests(), 4);
     assert_eq!(c.concurrency_ceiling(), 10_000);
-    assert_eq!(c.limit_policy(), LimitPolicy::LoadFactor { max_load: 800 });
+    assert_eq!(c.limit_policy(), LimitPolicy::QueueDelay { queue: 8 });
     assert_eq!(c.limit_window(), Duration::from_secs(1));
     assert_eq!(c.max_block_size(), 32 * MIB);
     assert_eq!(c.buffer_pool_size(), 4096);
@@ -52,11 +52,16 @@ fn limits_of_concurrency_follow_each_other() {
         assert_eq!(c.validate(), Ok(()));
         (c.min_concurrent_requests(), c.max_concurrent_requests(), c.concurrency_ceiling())
     };
-    assert_eq!(limits(config().with_max_concurrent_requests(50)), (50, 50, 50));
-    assert_eq!(limits(config().with_max_concurrent_requests(5000)), (100, 5000, 5000));
-    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (100, 1000, 20_000));
-    assert_eq!(limits(config().with_concurrency_ceiling(70)), (70, 70, 70));
+    assert_eq!(limits(config().with_max_concurrent_requests(50)), (4, 50, 50));
+    assert_eq!(limits(config().with_max_concurrent_requests(3)), (3, 3, 3));
+    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (4, 1000, 20_000));
+    assert_eq!(limits(config().with_concurrency_ceiling(20)), (4, 20, 20));
     assert_eq!(limits(config().with_min_concurrent_requests(3)), (3, 1000, 10_000));
+    let seed = || config().with_limit_policy(LimitPolicy::LOAD_FACTOR);
+    assert_eq!(limits(seed()), (100, 1000, 10_000));
+    assert_eq!(limits(seed().with_max_concurrent_requests(50)), (50, 50, 50));
+    assert_eq!(limits(seed().with_max_concurrent_requests(5000)), (100, 5000, 5000));
+    assert_eq!(limits(seed().with_concurrency_ceiling(70)), (70, 70, 70));
     assert_eq!(limits(config().with_limit_policy(LimitPolicy::Fixed)), (100, 1000, 1000));
     let all = config().with_min_concurrent_requests(3).with_max_concurrent_requests(7);
     assert_eq!(limits(all.with_concurrency_ceiling(9)), (3, 7, 9));
@@ -157,18 +162,21 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 19] = [
+const SHOWN: [(&str, &str, &str); 22] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
     ("max_block_size", CONFIG, "options_of_single_streams_do_something"),
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
-    ("max_calls", REFUSALS, "calls_are_not_implemented_where_there_may_be_none"),
+    ("max_calls", STREAMS, "a_stream_takes_as_many_calls_as_it_may"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
     ("max_streams_per_connection", E2E_LIMITS, "a_native_stream_too_many_is_drained"),
     ("max_raw_streams", PLACES, "raw_streams_share_a_limit_of_their_own"),
+    ("max_streams", ORIGINS, "streams_of_all_kinds_share_a_limit"),
+    ("max_handler_time", ADMISSION, "a_handler_ends_after_the_longest_time"),
+    ("max_raw_idle", ADMISSION, "a_raw_stream_that_is_idle_for_too_long_ends"),
     ("limit_window", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("limit_policy", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("max_concurrent_requests", LIMITS, "a_configured_limit_is_a_ceiling"),
@@ -178,12 +186,14 @@ const SHOWN: [(&str, &str, &str); 19] = [
     ("max_memory_per_peer", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_stream", MEMORY, "a_large_request_that_does_not_fit_is_refused_on_sight"),
 ];
-const REFUSALS: &str = include_str!("server_refusals.rs");
+const STREAMS: &str = include_str!("calls_streams.rs");
 const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
 const PLACES: &str = include_str!("server_places.rs");
 const MEMORY: &str = include_str!("server_memory.rs");
+const ORIGINS: &str = include_str!("server_origins.rs");
+const ADMISSION: &str = include_str!("../../../tests/tests/e2e/admission.rs");
 const HANDLERS: &str = include_str!("../../../tests/tests/e2e/handlers.rs");
 const BODIES: &str = include_str!("../../../tests/tests/e2e/bodies.rs");
 const E2E_LIMITS: &str = include_str!("../../../tests/tests/e2e/limits.rs");

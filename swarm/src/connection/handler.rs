@@ -15,6 +15,7 @@ use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
 use pointsub_core::connection::{Acceptance, Connection, Signs, Stage};
+use pointsub_core::endpoint::Origin;
 use pointsub_core::{StreamError, Verdict};
 
 use super::activity::Activity;
@@ -42,6 +43,8 @@ const PROBE: Duration = Duration::from_secs(60);
 /// [connection driver](super::driver) is that task. [`Connection`] decides; this carries out.
 pub struct Handler {
     peer: PeerId,
+    /// Whom admission control takes the peer for.
+    origin: Origin,
     client: Arc<ClientShared>,
     server: Arc<ServerShared>,
     listen: Names,
@@ -94,7 +97,7 @@ pub struct Judged(pub(crate) Verdict);
 
 impl Handler {
     pub(crate) fn new(
-        peer: PeerId,
+        (peer, origin): (PeerId, Origin),
         client: Arc<ClientShared>,
         server: Arc<ServerShared>,
         activity: Arc<Activity>,
@@ -103,6 +106,7 @@ impl Handler {
         let max_streams = server.config.max_streams_per_connection();
         Self {
             peer,
+            origin,
             listen,
             opens: VecDeque::new(),
             streams: Streams::new(activity.clone(), server.clock.clone()),
@@ -187,19 +191,18 @@ impl Handler {
 
     /// The peer has opened a stream.
     fn accept(&mut self, stream: Stream, name: &WireName) {
-        let has_room = self.has_room();
+        let (has_room, whose) = (self.has_room(), (self.peer, self.origin));
         match name.speaks {
             Speaks::Messages(format) => {
                 let (shared, protocol) = (self.server.clone(), name.protocol.clone());
-                let driver =
-                    ServerDriver::new(shared, self.peer, protocol, format, stream, has_room);
+                let driver = ServerDriver::new(shared, whose, protocol, format, stream, has_room);
                 let key = driver.key();
                 self.connection.accepted(key);
                 self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
             }
             Speaks::Raw if has_room => {
                 let share = self.inbound_raw.clone();
-                self.server.accept_raw(stream, self.peer, &name.protocol, share);
+                self.server.accept_raw(stream, whose, &name.protocol, share);
             }
             // Dropped, which resets the stream: there is no other way to refuse it.
             Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}

@@ -21,6 +21,7 @@ use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use super::addresses::ip::seen_from;
 use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
+use super::gate::{BehaviourEvent, Gate, Step, origin};
 use crate::api::client::Client;
 use crate::api::client::shared::{ClientShared, OpenCommand};
 use crate::api::client::ticket::{OpenTicket, Wanted};
@@ -53,7 +54,8 @@ pub struct Behaviour {
     /// Streams that wait for a connection.
     tickets: HashMap<OpenId, OpenTicket>,
     listening: Arc<[WireName]>,
-    events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
+    gate: Gate,
+    pub(super) events: VecDeque<ToSwarm<BehaviourEvent, ToHandler>>,
 }
 
 impl Behaviour {
@@ -93,6 +95,7 @@ impl Behaviour {
             attempts: Attempts::default(),
             connects: Connects::default(),
             tickets: HashMap::new(),
+            gate: Gate::default(),
             events: VecDeque::new(),
         })
     }
@@ -225,6 +228,23 @@ impl Behaviour {
         self.events.push_back(notify(peer, id, event));
     }
 
+    /// Ends connections that may not stay. Those of whoever is kept out end at once: in good order, they
+    /// could take longer than that.
+    fn look_at_connections(&mut self) {
+        for step in self.gate.look(&self.server) {
+            match step {
+                Step::Close(peer, id) => self.events.push_back(close(peer, id)),
+                Step::KeepOut(peer, event) => {
+                    for id in self.network.connections(&peer::to_core(&peer)) {
+                        self.events.push_back(notify(peer, id, ToHandler::Abort));
+                        self.events.push_back(close(peer, id));
+                    }
+                    self.events.push_back(ToSwarm::GenerateEvent(event));
+                }
+            }
+        }
+    }
+
     /// Whoever chooses among servers looks at this.
     fn note(&self, event: NetworkEvent) {
         let (peer, online) = match event {
@@ -236,9 +256,10 @@ impl Behaviour {
     }
 
     /// What runs the streams of a new connection.
-    fn handler(&self, peer: PeerId) -> Handler {
+    fn handler(&self, peer: PeerId, address: &Multiaddr) -> Handler {
         let activity = Arc::new(Activity::new(self.clock.clone()));
-        Handler::new(peer, self.client.clone(), self.server.clone(), activity)
+        let whose = (peer, origin(&peer, address));
+        Handler::new(whose, self.client.clone(), self.server.clone(), activity)
     }
 
     /// The names that peers are told, two for each protocol.
@@ -279,29 +300,37 @@ fn notify(
     peer_id: PeerId,
     connection: ConnectionId,
     event: ToHandler,
-) -> ToSwarm<std::convert::Infallible, ToHandler> {
+) -> ToSwarm<BehaviourEvent, ToHandler> {
     ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event }
 }
 
-fn close(
-    peer_id: PeerId,
-    connection: ConnectionId,
-) -> ToSwarm<std::convert::Infallible, ToHandler> {
+fn close(peer_id: PeerId, connection: ConnectionId) -> ToSwarm<BehaviourEvent, ToHandler> {
     ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
 }
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
-    type ToSwarm = std::convert::Infallible;
+    type ToSwarm = BehaviourEvent;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.server.admit_address(remote).map_err(ConnectionDenied::new)
+    }
 
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        let admitted = self.server.admit_peer(&peer, remote, origin(&peer, remote));
+        admitted.map_err(ConnectionDenied::new)?;
+        Ok(self.handler(peer, remote))
     }
 
     fn handle_pending_outbound_connection(
@@ -331,7 +360,7 @@ impl NetworkBehaviour for Behaviour {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let attempt = self.attempts.get(connection);
         match self.network.keeps(attempt, &peer::to_core(&peer), &multiaddr::to_core(address)) {
-            true => Ok(self.handler(peer)),
+            true => Ok(self.handler(peer, address)),
             false => Err(ConnectionDenied::new(Surplus(peer))),
         }
     }
@@ -344,6 +373,7 @@ impl NetworkBehaviour for Behaviour {
                 endpoint,
                 ..
             }) => {
+                self.gate.connected(connection_id, peer_id, endpoint);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
                 let attempt = self.attempts.end(connection_id).map(|(attempt, _)| attempt);
                 self.tell(Fact::Up(Up {
@@ -358,6 +388,7 @@ impl NetworkBehaviour for Behaviour {
                 }));
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, cause, .. }) => {
+                self.gate.closed(connection_id);
                 let why = cause.map(|error| reason::root(error).into());
                 self.tell(Fact::Down(connection_id, why));
             }
@@ -387,6 +418,7 @@ impl NetworkBehaviour for Behaviour {
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         self.server.register_swarm(cx.waker());
+        self.look_at_connections();
         self.announce();
         // Before the client looks at its deadlines: who waits hears of these, and not of a dial that
         // has failed since.

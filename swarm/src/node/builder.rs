@@ -19,6 +19,7 @@ use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
+use super::rules::Rules;
 use super::{Inner, Node};
 #[cfg(feature = "relay")]
 use crate::RelayConfig;
@@ -57,6 +58,7 @@ pub struct NodeBuilder<R> {
     in_memory: bool,
     /// In the order in which they were given; of all protocols, or of one.
     pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
+    pub(super) rules: Rules,
     runtime: R,
 }
 
@@ -117,6 +119,7 @@ impl<R: Runtime> NodeBuilder<R> {
             dialects: Dialects::default(),
             in_memory: false,
             policies: Vec::new(),
+            rules: Rules::default(),
             runtime,
         }
     }
@@ -256,6 +259,7 @@ impl<R: Runtime> NodeBuilder<R> {
         for (protocol, policy) in self.policies {
             client.set_policy(protocol, policy);
         }
+        self.rules.apply(&server);
         let limits = Limits::new(self.max_incoming as usize);
         let tasks = clock.clone();
         let config = SwarmConfig::with_executor(move |task| tasks.spawn(task))

@@ -29,6 +29,7 @@ use super::circuits::{Relaying, RelayingEvent, is_no_relay};
 use super::command::{Command, with_peer};
 use super::dialing::reason::root;
 use super::events::{Listeners, NodeEvent, Peers, Reachability, Teller};
+use super::gate::BehaviourEvent;
 use super::limits::{Limits, TooMany};
 use super::listening::Listening;
 use crate::clock::Clock;
@@ -261,6 +262,10 @@ impl EventLoop {
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 pointsub.identified(connection_id, peer_id, &info.listen_addrs);
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Pointsub(event)) => {
+                let BehaviourEvent::PeerKeptOut { peer, time, times } = event;
+                self.teller.tell(NodeEvent::PeerKeptOut { peer, time, times });
             }
             SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::task::AtomicWaker;
@@ -41,6 +41,16 @@ pub enum NodeEvent {
         peer: PeerId,
         /// What the transport says; `None` if either end has closed it in good order.
         reason: Option<String>,
+    },
+    /// A peer has cost more than it may. Its connections are closed, and none of it are let in for that
+    /// long.
+    PeerKeptOut {
+        /// The peer.
+        peer: PeerId,
+        /// For how long. It is twice as long each time.
+        time: Duration,
+        /// Which time it is, of those within the last minutes.
+        times: u32,
     },
     /// The node listens at an address.
     Listening {

@@ -12,10 +12,12 @@ mod command;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
+pub(crate) mod gate;
 mod key;
 mod limits;
 mod listening;
 mod policy;
+mod rules;
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -366,6 +366,16 @@ fn requests_to_a_protocol_of_calls_are_not_implemented() {
 }
 
 #[test]
+fn calls_to_a_protocol_of_requests_are_not_implemented() {
+    run(async {
+        let (_server, node, peer) = calling(repeat).await;
+        let open = node.client().open(peer, &echo_name(), "hello");
+        let error = open.await.expect_err("it is refused");
+        assert_eq!(error.status().map(|s| s.code), Some(StatusCode::Unimplemented));
+    });
+}
+
+#[test]
 fn a_server_without_calls_refuses_them_at_once() {
     run(async {
         let server = echo_server(ServerConfig::default().with_max_calls(0)).await;

@@ -5,6 +5,7 @@
 //! include the other modules with `#[path]`.
 
 mod addresses;
+mod admission;
 mod bodies;
 mod breaks;
 mod calls;

@@ -2,6 +2,8 @@
 
 #[path = "../e2e/addresses.rs"]
 mod addresses;
+#[path = "../e2e/admission.rs"]
+mod admission;
 #[path = "../e2e/bodies.rs"]
 mod bodies;
 #[path = "../e2e/breaks.rs"]

@@ -1,4 +1,4 @@
-//! Calls on a stream that a peer opened, and what requests bring beside their bodies.
+//! Calls on a stream that a peer opened.
 //!
 //! Until a call is accepted it is a request like any other: admitted, cancelled, timed out and answered
 //! as those. Then its place is free again, and it moves to the table of calls.
@@ -25,15 +25,15 @@ const FILL: usize = 64 * 1024;
 /// So much goes into it at least, whatever answers wait.
 const LEAST: usize = 16 * 1024;
 
-/// What a request brings beside its body.
+/// What a request that opens a call brings beside its argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestExtras {
     /// What is asked for within the protocol.
     pub method: Option<Method>,
     /// Keys and values.
     pub metadata: Metadata,
-    /// What the call is to be like that the request opens, if it opens one.
-    pub call: Option<CallTerms>,
+    /// What the call is to be like that the request opens.
+    pub call: CallTerms,
 }
 
 /// What a call is to be like, as its client says.
@@ -68,8 +68,17 @@ pub(super) struct ServerCalls {
 }
 
 impl ServerStream {
-    /// What a request brings beside its body; once.
+    /// The same stream for a protocol that has no calls: requests that open one are answered
+    /// [`StatusCode::Unimplemented`].
+    #[must_use]
+    pub fn without_calls(mut self) -> Self {
+        self.max_calls = 0;
+        self
+    }
+
+    /// What a request brings beside its argument, if it opens a call; once.
     pub fn take_extras(&mut self, call: CallId) -> Option<RequestExtras> {
+        self.streaming.as_ref()?;
         let wire_id = self.wire_id(call)?;
         self.streaming.as_mut()?.extras.remove(&wire_id)
     }
@@ -110,7 +119,7 @@ impl ServerStream {
         self.link.advance_clock(now);
         let now = self.link.now;
         if let Some(streaming) = &mut self.streaming {
-            let outcome = outcome.map(|body| Payload::from(body));
+            let outcome = outcome.map(Payload::from);
             streaming.table.respond(key, outcome, metadata, now);
             streaming.events.retain(|(other, _)| *other != key);
         }
@@ -176,8 +185,8 @@ impl ServerStream {
         streaming
     }
 
-    /// Keeps what a request brings beside its body.
-    pub(super) fn keep_extras(&mut self, wire_id: u64, extras: RequestExtras) {
+    /// Keeps what a request brings beside its argument.
+    fn keep_extras(&mut self, wire_id: u64, extras: RequestExtras) {
         self.streaming_here().extras.insert(wire_id, extras);
     }
 
@@ -209,7 +218,7 @@ impl ServerStream {
             Ok((request, deadline)) => {
                 let CallRequest { method, metadata, argument, credit, silent, resume, .. } =
                     request;
-                let call = Some(CallTerms { credit, silent, resume });
+                let call = CallTerms { credit, silent, resume };
                 self.keep_extras(id, RequestExtras { method, metadata, call });
                 Ok(self.admit(id, argument, deadline))
             }

@@ -19,6 +19,8 @@ use super::channel::Channel;
 use super::halves::{CallReceiver, CallSender};
 use crate::api::message::{IntoResponse, Reply, Request};
 use crate::api::server::error::HandlerError;
+use crate::api::server::error_log::ErrorLog;
+use crate::api::server::shared::Answer;
 use crate::api::server::{Handler, Server};
 
 /// How much of a client's messages may wait for a handler.
@@ -131,10 +133,10 @@ pub(crate) fn begin(
     extras: RequestExtras,
     remaining: Option<Duration>,
     channel: &Arc<Channel>,
-    texts: bool,
-) -> BoxFuture<'static, Result<Body, Status>> {
+    log: Arc<ErrorLog>,
+) -> BoxFuture<'static, Answer> {
     let RequestExtras { method, metadata, call } = extras;
-    let resume = call.and_then(|call| call.resume);
+    let resume = call.resume;
     let sender = CallSender::new(channel.clone(), true);
     let receiver = CallReceiver::new(channel.clone(), true);
     let (who, what) = (peer, protocol.clone());
@@ -163,8 +165,8 @@ pub(crate) fn begin(
         .await;
         match caught {
             Ok(Ok(reply)) => Ok(Body::uncompressed(reply.into_body())),
-            Ok(Err(error)) => Err(error.tell(texts, &who, &what)),
-            Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked")),
+            Ok(Err(error)) => Err(error.tell(&log, &who, &what).into()),
+            Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked").into()),
         }
     }
     .boxed()
