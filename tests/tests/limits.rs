@@ -98,7 +98,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/connection/client/waiting.rs", "QUEUED", "there is no more time for more"),
     ("core/src/endpoint/closest/nodes.rs", "MAX_NODES", "adding fails with a typed error"),
     (
-        "core/src/endpoint/closest/nodes.rs",
+        "core/src/endpoint/closest/health.rs",
         "BACKOFF_MAX",
         "a node backs off no longer, and is half-open",
     ),

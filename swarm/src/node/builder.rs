@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
 use libp2p_core::transport::MemoryTransport;
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::Keypair;
@@ -310,8 +310,17 @@ impl<R: Runtime> NodeBuilder<R> {
         let event_loop = EventLoop::new(swarm, inbox, events, clock.clone(), watch, keeping);
         let mut event_loop = Box::new(event_loop);
         event_loop.load_addresses();
-        event_loop.listen(self.listen).await?;
-        clock.spawn(Box::pin(event_loop.run()));
+        // On a task of the runtime: the caller may be elsewhere.
+        let (begun, listening) = oneshot::channel();
+        let listen = self.listen;
+        clock.spawn(Box::pin(async move {
+            let listens = event_loop.listen(listen).await;
+            let is_up = listens.is_ok();
+            if begun.send(listens).is_ok() && is_up {
+                event_loop.run().await;
+            }
+        }));
+        listening.await.unwrap_or(Err(NodeError::NoRuntime))?;
         let inner = Inner { peer, client, server, commands, listeners, connect_timeout, clock };
         Ok(Node { inner: Arc::new(inner), runtime: PhantomData })
     }
