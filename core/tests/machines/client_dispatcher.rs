@@ -178,7 +178,7 @@ fn requests_go_to_the_peer_that_they_are_for() {
 /// A call does not walk through all nodes when none is there: it asks four, and backs off.
 #[test]
 fn a_call_asks_four_nodes_at_most() {
-    let mut d = dispatcher();
+    let mut d = Dispatcher::new(ClientConfig::default(), None, 0);
     let protocol = ProtocolName::new(PROTOCOL).expect("a usable name");
     for n in 0..50 {
         assert_eq!(d.add_server_node(&protocol, numbered(n), ms(0)), Ok(true));

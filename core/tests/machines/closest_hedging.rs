@@ -103,7 +103,11 @@ fn without_budget_there_are_no_hedges() {
         let call = c.send_closest("a", hedged(20));
         let nodes = order("a", 2);
         let s = asked(&mut c, nodes[0], "a");
-        c.at(21);
+        if hedges > 0 {
+            c.expires_at(20);
+        } else {
+            c.at(21);
+        }
         let second = (hedges > 0).then(|| asked(&mut c, nodes[1], "a"));
         c.receives(s, [response(id(1, 0), "A")]);
         expect_answer(c.expect_closest(call), nodes[0], "A");
