@@ -178,8 +178,8 @@ impl ServerDriver {
         channel.grant(terms.credit, terms.silent);
         self.calls.get_or_insert_default().begin(call, &channel, terms);
         let who = (self.peer, self.protocol.clone());
-        let texts = self.shared.config.error_texts();
-        let work = api::begin(handler, who, argument, extras, remaining, &channel, texts);
+        let log = self.shared.error_log.clone();
+        let work = api::begin(handler, who, argument, extras, remaining, &channel, log);
         self.spawn(call, work);
         None
     }

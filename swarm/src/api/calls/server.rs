@@ -19,6 +19,7 @@ use super::channel::Channel;
 use super::halves::{CallReceiver, CallSender};
 use crate::api::message::{IntoResponse, Reply, Request};
 use crate::api::server::error::HandlerError;
+use crate::api::server::error_log::ErrorLog;
 use crate::api::server::{Handler, Server};
 
 /// How much of a client's messages may wait for a handler.
@@ -131,7 +132,7 @@ pub(crate) fn begin(
     extras: RequestExtras,
     remaining: Option<Duration>,
     channel: &Arc<Channel>,
-    texts: bool,
+    log: Arc<ErrorLog>,
 ) -> BoxFuture<'static, Result<Body, Status>> {
     let RequestExtras { method, metadata, call } = extras;
     let resume = call.resume;
@@ -163,7 +164,7 @@ pub(crate) fn begin(
         .await;
         match caught {
             Ok(Ok(reply)) => Ok(Body::uncompressed(reply.into_body())),
-            Ok(Err(error)) => Err(error.tell(texts, &who, &what)),
+            Ok(Err(error)) => Err(error.tell(&log, &who, &what)),
             Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked")),
         }
     }
