@@ -119,7 +119,7 @@ impl ServerStream {
         self.link.advance_clock(now);
         let now = self.link.now;
         if let Some(streaming) = &mut self.streaming {
-            let outcome = outcome.map(|body| Payload::from(body));
+            let outcome = outcome.map(Payload::from);
             streaming.table.respond(key, outcome, metadata, now);
             streaming.events.retain(|(other, _)| *other != key);
         }
