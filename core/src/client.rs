@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use slotmap::SecondaryMap;
+use hashbrown::HashMap;
 
 use crate::config::{ClientConfig, ConfigError};
 use crate::connection::{ClientStream, StreamEvent, StreamOp};
@@ -14,6 +14,7 @@ use crate::endpoint::{
     RetryPolicy, StreamInfo, StreamTimers,
 };
 use crate::error::{SendError, StreamError};
+use crate::hash::FixedState;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::{Timestamp, earliest};
 use crate::wire::Format;
@@ -26,7 +27,9 @@ use crate::wire::compress::Body;
 #[derive(Debug)]
 pub struct Client {
     dispatcher: Dispatcher,
-    streams: SecondaryMap<StreamId, Driven>,
+    /// By name, and not by slot: one that is still being closed keeps its place although the dispatcher
+    /// has given its slot to another one.
+    streams: HashMap<StreamId, Driven, FixedState>,
     /// Streams that were touched since the last drain.
     touched: VecDeque<StreamId>,
     timers: StreamTimers,
@@ -116,7 +119,7 @@ impl Client {
         config.validate()?;
         Ok(Self {
             dispatcher: Dispatcher::new(config, local, seed),
-            streams: SecondaryMap::new(),
+            streams: HashMap::default(),
             touched: VecDeque::new(),
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
@@ -296,7 +299,7 @@ impl Client {
                 self.ticked = self.now;
                 self.dispatcher.handle_timeout(now);
                 while let Some(stream) = self.timers.pop_due(self.now) {
-                    if let Some(driven) = self.streams.get_mut(stream) {
+                    if let Some(driven) = self.streams.get_mut(&stream) {
                         driven.timer = None;
                     }
                     self.on_stream(stream, ClientStream::handle_timeout);
@@ -326,13 +329,13 @@ impl Client {
     /// Whether bytes of a stream are wanted.
     #[must_use]
     pub fn wants_read(&self, stream: StreamId) -> bool {
-        self.streams.get(stream).is_some_and(|driven| driven.machine.wants_read())
+        self.streams.get(&stream).is_some_and(|driven| driven.machine.wants_read())
     }
 
     /// Where the next bytes of a large answer can be read to without a copy; report them with
     /// [`StreamEvent::Filled`].
     pub fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
-        self.streams.get_mut(stream)?.machine.space()
+        self.streams.get_mut(&stream)?.machine.space()
     }
 
     /// Accepts no further requests and lets those under way end; [`ClientEvent::Drained`] follows.
@@ -369,7 +372,7 @@ impl Client {
     /// Lets something happen to a stream, and the dispatcher know what came of it.
     fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ClientStream, Timestamp)) {
         let now = self.now;
-        let Some(driven) = self.streams.get_mut(stream) else { return };
+        let Some(driven) = self.streams.get_mut(&stream) else { return };
         f(&mut driven.machine, now);
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
@@ -392,7 +395,7 @@ impl Client {
                 continue;
             }
             let overdue = self.touched.iter().copied().find(|stream| {
-                let due = self.streams.get(*stream).and_then(|s| s.machine.next_deadline());
+                let due = self.streams.get(stream).and_then(|s| s.machine.next_deadline());
                 due.is_some_and(|due| due <= self.ticked)
             });
             match overdue {
@@ -433,14 +436,14 @@ impl Client {
     }
 
     fn collect(&mut self, stream: StreamId) {
-        let Some(driven) = self.streams.get_mut(stream) else { return };
+        let Some(driven) = self.streams.get_mut(&stream) else { return };
         driven.touched = false;
         while let Some(op) = driven.machine.poll_op() {
             self.outputs.push_back(ClientOutput::Stream(stream, op));
         }
         if driven.machine.is_ended() {
             self.timers.remove(stream, driven.timer);
-            self.streams.remove(stream);
+            self.streams.remove(&stream);
         } else {
             self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
         }

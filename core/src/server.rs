@@ -2,13 +2,15 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use slotmap::SlotMap;
 
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
-    Admission, Lifecycle, RegisterError, ServerStats, StreamInfo, StreamKey, StreamTimers,
+    Admission, Lifecycle, Notice, Origin, RateLimit, RateScope, RegisterError, ServerStats,
+    StreamInfo, StreamKey, StreamTimers,
 };
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName, StreamId};
@@ -203,16 +205,17 @@ impl Server {
     /// registered, or that comes while the server stops, is told so and closed.
     pub fn accept(
         &mut self,
-        peer: PeerId,
+        origin: impl Into<Origin>,
         protocol: &ProtocolName,
         format: Format,
         now: Timestamp,
     ) -> StreamId {
         self.now = self.now.max(now);
         let mut machine = ServerStream::new(format, &self.config, self.now).without_calls();
-        let (key, verdict) = self.admission.open(peer, protocol, format, true, self.now);
+        let origin = origin.into();
+        let (key, verdict) = self.admission.open(origin, protocol, format, true, self.now);
         machine.handle_verdict(verdict, self.now);
-        let protocol = protocol.clone();
+        let (peer, protocol) = (origin.peer, protocol.clone());
         let mut driven = Driven { machine, key, peer, protocol, touched: true, timer: None };
         driven.exchange(&mut self.admission, self.now);
         let stream = self.streams.insert(driven);
@@ -279,6 +282,9 @@ impl Server {
             if let Some(output) = self.outputs.pop_front() {
                 return output;
             }
+            if self.admission.has_stalled() {
+                self.reset_stalled();
+            }
             let Some(stream) = self.touched.pop_front() else { break };
             if let Some(event) = self.next_event(stream) {
                 // Other streams come before its next one.
@@ -323,6 +329,23 @@ impl Server {
         }
     }
 
+    /// The next thing to know about a peer as a whole. Ask when [`poll_output`](Self::poll_output) has
+    /// nothing more.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.admission.poll_notice()
+    }
+
+    /// For how long a peer is kept out, if it is: see [`Admission::kept_out`].
+    pub fn kept_out(&mut self, origin: impl Into<Origin>, now: Timestamp) -> Option<Duration> {
+        self.now = self.now.max(now);
+        self.admission.kept_out(origin, self.now)
+    }
+
+    /// Limits how much may come in a while: see [`Admission::set_rate_limit`].
+    pub fn set_rate_limit(&mut self, scope: RateScope, limit: RateLimit) {
+        self.admission.set_rate_limit(scope, limit);
+    }
+
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -355,6 +378,16 @@ impl Server {
         driven.exchange(&mut self.admission, now);
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
+        }
+    }
+
+    /// Gives up streams that hold memory which others lack.
+    fn reset_stalled(&mut self) {
+        for key in self.admission.take_stalled() {
+            let found = self.streams.iter().find(|(_, driven)| driven.key == key);
+            if let Some((stream, _)) = found {
+                self.on_stream(stream, |machine, _| machine.reset());
+            }
         }
     }
 
@@ -408,12 +441,12 @@ impl Server {
     /// reset the stream.
     pub fn accept_raw(
         &mut self,
-        peer: PeerId,
+        origin: impl Into<Origin>,
         protocol: &ProtocolName,
         now: Timestamp,
     ) -> Result<StreamKey, Status> {
         self.now = self.now.max(now);
-        let key = self.admission.accept_raw(peer, protocol, self.now)?;
+        let key = self.admission.accept_raw(origin, protocol, self.now)?;
         self.raws.insert(key);
         Ok(key)
     }

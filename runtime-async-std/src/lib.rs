@@ -66,10 +66,12 @@
 //!
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
 
+mod interfaces;
 pub mod tcp;
 
 use std::io;
 
+use futures::stream::BoxStream;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 
@@ -88,6 +90,10 @@ pub struct AsyncStd;
 impl Runtime for AsyncStd {
     fn spawn(&self, future: futures::future::BoxFuture<'static, ()>) {
         async_std::task::spawn(future);
+    }
+
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        interface_changes()
     }
 
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
@@ -137,6 +143,10 @@ impl Runtime for Smol {
         }
     }
 
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        interface_changes()
+    }
+
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         Ok(transport_with_security(security))
     }
@@ -159,4 +169,10 @@ pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)
 /// [`Runtime`] is given.
 pub fn transport_with_security(security: &Security) -> Boxed<(PeerId, StreamMuxerBox)> {
     security.establish(tcp::Transport::new())
+}
+
+/// What happens to network interfaces, for a [`Runtime`] of your own on `async-io`.
+#[must_use]
+pub fn interface_changes() -> BoxStream<'static, ()> {
+    interfaces::changes()
 }

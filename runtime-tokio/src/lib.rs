@@ -60,7 +60,7 @@ use std::io;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-#[cfg(any(feature = "dns", feature = "quic"))]
+use futures::stream::BoxStream;
 use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
@@ -75,6 +75,8 @@ pub use pointsub_swarm::*;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod exclusive;
+mod interfaces;
+mod keep_alive;
 #[cfg(feature = "dns")]
 mod names;
 #[cfg(feature = "quic")]
@@ -134,6 +136,12 @@ impl Tokio {
 impl Runtime for Tokio {
     fn spawn(&self, future: BoxFuture<'static, ()>) {
         self.handle().spawn(future);
+    }
+
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        let runtime = self.handle();
+        let _entered = runtime.enter();
+        interfaces::changes()
     }
 
     fn now(&self) -> Instant {
@@ -209,6 +217,7 @@ pub fn transport_with_security(security: &Security) -> io::Result<Boxed<(PeerId,
 fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
+    let tcp = tcp.map(|stream, _| keep_alive::keep_alive(stream));
     let tcp = security.establish(tcp);
     #[cfg(feature = "quic")]
     let tcp = {

@@ -59,10 +59,12 @@ mod compress;
 mod connection;
 mod node;
 mod peer;
+mod random;
 mod runtime;
 mod timer;
 mod transport;
 
+pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
 pub use api::calls::{
     CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, StreamingCall,
     TrySendError,
@@ -76,9 +78,11 @@ pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
+pub use node::gate::BehaviourEvent;
 pub use node::{
-    ConnectError, Events, KeyError, Node, NodeBuilder, NodeCall, NodeError, NodeEvent, Path,
-    PeerInfo, Reachability, Shutdown, read_keypair,
+    AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
+    NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability,
+    Shutdown, TransportKind, Tried, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;
@@ -94,7 +98,9 @@ pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 #[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
+pub use pointsub_core::endpoint::{
+    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, RetryPolicy,
+};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,
     MetadataError, Method, NodeOutcome, Phase, ProtocolName, ProtocolNameError, RequestError,
@@ -104,8 +110,8 @@ pub use pointsub_core::{
 /// How a server is chosen among several: [`Client::send_closest`].
 pub mod closest {
     pub use pointsub_core::endpoint::closest::{
-        AddNodeError, Candidate, Choices, Distance, MAX_NODES, Node, PeakEwma, Point, Strategy,
-        Weighted, XorOrder,
+        AddNodeError, Candidate, Choices, Distance, MAX_NODES, NearFirst, Node, PeakEwma, Point,
+        Rendezvous, Strategy, Weighted, XorOrder,
     };
 }
 

@@ -5,7 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures_timer::Delay;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
@@ -42,6 +44,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// here. `false` if there is none, on which [`NodeBuilder::build`](crate::NodeBuilder::build) fails.
     fn attach(&mut self) -> bool {
         true
+    }
+
+    /// Tells each time that the system reports something new of a network interface. Whoever cannot tell
+    /// keeps the default, which never does: then [`Node::network_changed`](crate::Node::network_changed)
+    /// is for the application to call.
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        futures::stream::pending().boxed()
     }
 
     /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:

@@ -1,9 +1,9 @@
 //! Nodes on a runtime whose time the test decides: nothing waits, and everything comes at its time.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::executor::LocalPool;
@@ -45,16 +45,35 @@ impl Runtime for Simulated {
     }
 
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        let state = self.0.clone();
-        Box::pin(poll_fn(move |cx| {
-            let state = &mut *state.lock();
-            if deadline <= state.now {
-                return Poll::Ready(());
-            }
-            state.count += 1;
-            state.sleepers.insert((deadline, state.count), cx.waker().clone());
-            Poll::Pending
-        }))
+        let state = &mut *self.0.lock();
+        state.count += 1;
+        Box::pin(Sleep { state: self.0.clone(), key: (deadline, state.count) })
+    }
+}
+
+struct Sleep {
+    state: Arc<Mutex<State>>,
+    key: (Instant, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let state = &mut *self.state.lock();
+        if self.key.0 <= state.now {
+            return Poll::Ready(());
+        }
+        state.sleepers.insert(self.key, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let sleeper = self.state.lock().sleepers.remove(&self.key);
+        // Without the lock, because with a waker goes what its task holds.
+        drop(sleeper);
     }
 }
 

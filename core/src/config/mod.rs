@@ -25,6 +25,7 @@ pub struct ConfigError {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const GIB: usize = 1024 * 1024 * 1024;
 
@@ -125,6 +126,12 @@ options! {
         /// The longest time for dialling, opening a stream and negotiating its protocol, all
         /// together. Default 5 s; 1 ms to 24 h.
         with_connect_timeout(connect_timeout: Duration) = Duration::from_secs(5), MILLISECOND, DAY;
+        /// How long a peer may be silent although something is due, before its connection is suspect:
+        /// another one is made then, and this one is ended as soon as that is there, or 30 s later. After
+        /// half of the time the peer is asked for a sign of life. Whatever it sends is one, so that a
+        /// busy handler or a slow link is no silence, and a peer that is far away has eight round trips.
+        /// Default 6 s; 1 s to 24 h.
+        with_silence_timeout(silence_timeout: Duration) = Duration::from_secs(6), SECOND, DAY;
         /// How often a request is tried again after a failure that may pass: see
         /// [`RequestError::may_retry`](crate::RequestError::may_retry). Default 3, so 4 tries;
         /// 0 to 100.

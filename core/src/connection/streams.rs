@@ -13,8 +13,6 @@ use crate::hash::FixedState;
 use crate::id::StreamId;
 use crate::time::Timestamp;
 
-/// How often a connection is looked at while something is due on it.
-const LOOK: Duration = Duration::from_secs(1);
 /// How many idle streams beyond the limit may be about to end, each to make room for another one.
 const ENDING: usize = 64;
 
@@ -101,6 +99,18 @@ impl Connection {
             liveness: Liveness::new(now),
             next_look: None,
         }
+    }
+
+    /// How long the peer may be silent before the connection is suspect: see
+    /// [`Liveness::tolerate`](crate::Liveness::tolerate).
+    #[must_use]
+    pub fn tolerate(self, silence: Duration, random: u64) -> Self {
+        Self { liveness: self.liveness.tolerate(silence, random), ..self }
+    }
+
+    /// How long the way to the peer and back is.
+    pub fn measured(&mut self, rtt: Duration) {
+        self.liveness.measured(rtt);
     }
 
     /// This end begins to open a stream. [`opened`](Self::opened), [`dialled`](Self::dialled) or
@@ -198,13 +208,18 @@ impl Connection {
     /// Looks for silence.
     pub fn look(&mut self, signs: Signs, now: Timestamp) -> Option<Verdict> {
         let verdict = self.liveness.look(self.is_due(&signs), signs.heard, signs.written, now);
-        self.next_look = self.liveness.is_watched().then(|| now + LOOK);
+        self.next_look = self.liveness.is_watched().then(|| self.liveness.next_look(now));
         verdict
     }
 
     /// Somebody doubts that the peer is there. Returns [`Verdict::Probe`] if it is to be probed.
     pub fn doubt(&mut self, heard: Timestamp, now: Timestamp) -> Option<Verdict> {
         self.liveness.probe(heard, now)
+    }
+
+    /// This process has slept. Otherwise like [`doubt`](Self::doubt).
+    pub fn wake(&mut self, heard: Timestamp, now: Timestamp) -> Option<Verdict> {
+        self.liveness.wake(heard, now)
     }
 
     /// A probe has ended. A peer that does not know the protocol of the probe has answered too.

@@ -16,8 +16,8 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, Lifecycle, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
-    Stopped, StreamKey,
+    Admission, GroupId, Lifecycle, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
+    RegisterError, Sample, SampleOutcome, ServerStats, Stopped, StreamKey,
 };
 pub use stream_info::StreamInfo;
 

@@ -6,7 +6,7 @@ use crate::support::nodes::{any, asked, expect_answer, farm, order, trail, unrea
 use crate::support::{
     ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
 };
-use pointsub_core::endpoint::closest::{AddNodeError, Candidate, PeakEwma, Strategy};
+use pointsub_core::endpoint::closest::{AddNodeError, Candidate, PeakEwma, Strategy, Weighted};
 use pointsub_core::endpoint::{Offer, RetryPolicy};
 use pointsub_core::{
     CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, ProtocolName, RequestError,
@@ -341,11 +341,12 @@ fn nodes_are_judged_by_what_was_seen_of_them() {
     assert_eq!(known(&c, 2).0, Some(false));
 }
 
-/// N4: the default strategy looks at more than the distance: a slow and loaded node loses to a
+/// N4: the weighted strategy looks at more than the distance: a slow and loaded node loses to a
 /// farther one.
 #[test]
-fn the_default_strategy_weighs_latency_load_and_connection() {
+fn the_weighted_strategy_weighs_latency_load_and_connection() {
     let mut c = ClientScript::new(config());
+    c.client.set_strategy(Weighted::default());
     (1..=2).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
     let nodes = order("a", 2);
     // Nothing is known, so distance decides.

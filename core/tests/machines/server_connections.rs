@@ -223,6 +223,8 @@ fn the_longest_idle_stream_makes_room() {
     let here = here.into_iter().chain([late, early]);
     assert_eq!(admission.make_room(here.clone()), Some(early), "idle for the longest time");
     assert_eq!(admission.make_room(here.clone()), Some(late), "the other one ends already");
+    // One that has not heard that it is to end reports that it is idle.
+    streams[5].stream.handle(StreamEvent::Written, &mut admission, ms(3));
     assert_eq!(admission.make_room(here), None);
     assert_eq!(admission.stats().displaced, 2);
 }

@@ -12,7 +12,7 @@ use pointsub_core::{
 const SECOND: u64 = 1000;
 
 fn config() -> ServerConfig {
-    ServerConfig::default()
+    ServerConfig::default().with_limit_policy(LimitPolicy::LOAD_FACTOR)
 }
 
 /// Lets requests `ids` in; none is answered.

@@ -1,9 +1,17 @@
 //! The server: requests that it refuses, and peers that break the format.
 
-use crate::support::{ServerScript, Wire, cancel, drain, failure, frame, plain, request, response};
+use crate::support::{
+    PROTOCOL, ServerScript, Wire, cancel, drain, failure, frame, peer, plain, request, response,
+    settings,
+};
 use bytes::Bytes;
+use pointsub_core::connection::ServerStream;
+use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::compress::InflateError;
-use pointsub_core::{Format, ServerConfig, ServerEvent};
+use pointsub_core::{
+    Format, ProtocolName, ServerConfig, ServerEvent, Status, StatusCode, StreamEvent, StreamOp,
+    Timestamp,
+};
 
 fn config() -> ServerConfig {
     ServerConfig::default()
@@ -243,4 +251,44 @@ fn a_request_that_lies_about_its_length_is_found_out_when_it_is_inflated() {
     s.receives(stream, [request(1, deflated).compressed(51)]);
     let ServerEvent::Request { payload, .. } = s.expect_event() else { panic!("no request") };
     assert_eq!(payload.into_bytes(), Err(InflateError::Length { announced: 51, actual: 50 }));
+}
+
+/// O1: a stream that is denied answers its first request with what the rule says, small or large, and
+/// then ends: nothing is looked at behind the DRAIN.
+#[test]
+fn a_denied_stream_answers_once_and_ends() {
+    let status = Status::new(StatusCode::PermissionDenied, "members only");
+    for len in [1, 200 * 1024] {
+        let (config, now) = (ServerConfig::default(), Timestamp::ZERO);
+        let mut admission = Admission::new(&config);
+        let name = ProtocolName::new(PROTOCOL).expect("a usable name");
+        admission.register(&name).expect("the first");
+        let mut stream =
+            ServerStream::new(Format::Native, &config, now).with_denial(status.clone());
+        let (key, verdict) = admission.open(peer(1), &name, Format::Native, true, now);
+        stream.handle_verdict(verdict, now);
+        let asks = [request(1, vec![7; len]), request(2, vec![7; len])].map(|wire| wire.bytes());
+        stream.handle(StreamEvent::Received(asks.concat().into()), now);
+        let mut written = Vec::new();
+        for _ in 0..20 {
+            assert_eq!(stream.poll_event(now), None);
+            while let Some(op) = stream.poll_op() {
+                if let StreamOp::Write(bytes) = op {
+                    written.extend_from_slice(&bytes);
+                    stream.handle(StreamEvent::Written, now);
+                }
+            }
+            if let Some(report) = stream.take_report() {
+                stream.handle_verdict(admission.handle(key, report, now), now);
+            }
+        }
+        let (told, _) = crate::support::wire::without_load(&written);
+        let denied = failure(1, 13).message("members only").unprocessed().bytes();
+        let settings = settings(config.max_block_size(), config.max_in_flight() as u32).bytes();
+        assert_eq!(told, [settings, denied, drain(1).bytes()].concat(), "{len} bytes");
+        assert!(stream.is_ended());
+        admission.close(key, stream.close(now), now);
+        let stats = admission.stats();
+        assert_eq!((stats.denied, stats.refused, stats.started, stats.memory), (1, 1, 0, 0));
+    }
 }

@@ -1,5 +1,6 @@
 //! What applications hold: the handles of client and server, and raw streams.
 
+pub(crate) mod admission;
 pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod failover;

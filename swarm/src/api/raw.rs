@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -105,7 +105,9 @@ impl AsyncRead for RawStream {
         self.cancel.check(&self.cancel.reader, cx)?;
         let this = &mut *self;
         this.read_deadline.check(&this.place.clock, cx)?;
-        Pin::new(&mut this.io).poll_read(cx, buf)
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        this.cancel.note(read.is_ready());
+        read
     }
 }
 
@@ -116,7 +118,9 @@ impl AsyncWrite for RawStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.may_write(cx)?;
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.cancel.note(written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -145,6 +149,10 @@ pub(crate) struct CancelHandle {
     hung_up: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// Bytes came or went since somebody last looked.
+    moved: AtomicBool,
+    /// How often nothing had moved, one time after the other.
+    idle: AtomicU32,
 }
 
 impl CancelHandle {
@@ -155,10 +163,29 @@ impl CancelHandle {
         self.writer.wake();
     }
 
+    /// Notes whether bytes came or went.
+    fn note(&self, moved: bool) {
+        if moved {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How often the stream was found idle, one time after the other, with this time.
+    pub(crate) fn looked_idle(&self) -> u32 {
+        if self.moved.swap(false, Ordering::Relaxed) {
+            self.idle.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        self.idle.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
         waker.register(cx.waker());
         if self.hung_up.load(Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this node has stopped"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "this node has ended the stream",
+            ));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::{
     CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
 };
-use pointsub_core::endpoint::StreamKey;
+use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
@@ -29,8 +29,8 @@ use crate::api::calls::server::{self as api, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
-use crate::api::server::semaphore::{Permit, Semaphore};
-use crate::api::server::shared::{Accepted, Command, Mailbox, ServerShared};
+use crate::api::server::semaphore::{Permit, Permits};
+use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
 
@@ -38,7 +38,7 @@ use crate::timer::Timer;
 const PLAIN_END: Duration = Duration::from_secs(1);
 
 /// A handler at work, with the answer it will give.
-type Work = BoxFuture<'static, Result<Body, Status>>;
+type Work = BoxFuture<'static, Answer>;
 
 /// A stream, its wire machine, and the handlers at work for it.
 pub(crate) struct ServerDriver {
@@ -50,6 +50,8 @@ pub(crate) struct ServerDriver {
     machine: ServerStream,
     /// The stream's name at admission control.
     key: StreamKey,
+    /// For large bodies.
+    permits: Arc<Permits>,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -71,16 +73,17 @@ impl ServerDriver {
     /// Serves a stream. One beyond the cap, or for a protocol that is gone, is told so.
     pub(crate) fn new(
         shared: Arc<ServerShared>,
-        peer: PeerId,
+        (peer, origin): (PeerId, Origin),
         protocol: ProtocolName,
         format: Format,
         stream: Stream,
         has_room: bool,
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
-            shared.accept(&peer, &protocol, format, has_room);
+            shared.accept((&peer, origin), &protocol, format, has_room);
         let timer = Timer::new(shared.clock.clone());
         let call_handler = handler.as_ref().and_then(|handler| handler.calls());
+        let permits = shared.semaphore.of_stream(origin);
         Self {
             shared,
             mailbox,
@@ -89,6 +92,7 @@ impl ServerDriver {
             handler,
             machine,
             key,
+            permits,
             io: StreamIo::new(stream),
             timer,
             news: None,
@@ -164,14 +168,18 @@ impl ServerDriver {
         call: CallId,
         argument: Payload,
         remaining: Option<Duration>,
-    ) -> Option<Result<Body, Status>> {
+    ) -> Option<Answer> {
         let Some(extras) = self.machine.take_extras(call) else {
             let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
-            return Some(Err(status));
+            return Some(Err(status.into()));
         };
+        let len = argument.len();
         let argument = match argument.into_bytes() {
             Ok(argument) => argument,
-            Err(error) => return Some(Err(Status::new(StatusCode::BadRequest, error.to_string()))),
+            Err(error) => {
+                let status = Status::new(StatusCode::BadRequest, error.to_string());
+                return Some(Err(Failure::Malformed { len, status }));
+            }
         };
         let terms = extras.call.clone();
         let channel = Channel::new(WINDOW);
@@ -216,7 +224,13 @@ impl ServerDriver {
     fn report(&mut self) -> bool {
         let Some(report) = self.machine.take_report() else { return false };
         let (asks, now) = (report.asks(), self.shared.clock.now());
-        let verdict = self.shared.state.lock().admission.handle(self.key, report, now);
+        let mut state = self.shared.state.lock();
+        let verdict = state.admission.handle(self.key, report, now);
+        let has_news = state.admission.has_news();
+        drop(state);
+        if has_news {
+            self.shared.attend();
+        }
         let cut_off = verdict.is_cut_off();
         self.machine.handle_verdict(verdict, now);
         asks || cut_off
@@ -239,6 +253,14 @@ impl ServerDriver {
             match command {
                 Command::Respond { call, answer } => {
                     self.spawned.remove(&call);
+                    let answer = match answer {
+                        Err(Failure::Malformed { len, status }) => {
+                            self.machine.malformed(call, len, status, now);
+                            continue;
+                        }
+                        Err(Failure::Status(status)) => Err(status),
+                        Ok(body) => Ok(body),
+                    };
                     let answer = match &mut self.calls {
                         Some(calls) => calls.finish(&mut self.machine, call, answer, now),
                         None => Some(answer),
@@ -283,9 +305,9 @@ impl ServerDriver {
         deadline: Option<Timestamp>,
         now: Timestamp,
         cx: &mut Context<'_>,
-    ) -> Option<Result<Body, Status>> {
+    ) -> Option<Answer> {
         let Some(handler) = self.handler.clone() else {
-            return Some(Err(Status::new(StatusCode::NotFound, "")));
+            return Some(Err(Status::new(StatusCode::NotFound, "").into()));
         };
         if let Some(handler) = self.call_handler.clone() {
             let remaining = deadline.map(|deadline| deadline.since(now));
@@ -297,8 +319,8 @@ impl ServerDriver {
         let (peer, protocol) = (self.peer, self.protocol.clone());
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining };
-        let (semaphore, log) = (self.shared.semaphore.clone(), self.shared.error_log.clone());
-        let mut work = work(semaphore, handler, request, payload, log, compress);
+        let (permits, log) = (self.permits.clone(), self.shared.error_log.clone());
+        let mut work = work(permits, handler, request, payload, log, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
@@ -310,7 +332,7 @@ impl ServerDriver {
 /// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
 /// panic.
 fn work(
-    semaphore: Arc<Semaphore>,
+    permits: Arc<Permits>,
     handler: Arc<dyn Handler>,
     mut request: Request,
     payload: Payload,
@@ -318,9 +340,11 @@ fn work(
     compresses: bool,
 ) -> Work {
     let work = async move {
-        request.body = inflate(&semaphore, payload)
-            .await
-            .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
+        let len = payload.len();
+        request.body = inflate(&permits, payload).await.map_err(|error| {
+            let status = Status::new(StatusCode::BadRequest, error.to_string());
+            Failure::Malformed { len, status }
+        })?;
         let (peer, protocol) = (request.peer, request.protocol.clone());
         let reply = handler.handle(request).await;
         let response = reply.map_err(|error| error.tell(&log, &peer, &protocol))?.into_body();
@@ -330,29 +354,29 @@ fn work(
             // Whoever polls to see if work is light learns that it is not.
             Compression::Spawned => compress::give_way().await,
         }
-        Ok(deflate(&semaphore, response).await)
+        Ok(deflate(&permits, response).await)
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
-        caught.unwrap_or_else(|_| Err(Status::new(StatusCode::Internal, "the handler panicked")))
+        let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
+        caught.unwrap_or_else(|_| Err(panicked()))
     }
     .boxed()
 }
 
-async fn inflate(semaphore: &Arc<Semaphore>, payload: Payload) -> Result<Bytes, InflateError> {
-    let _permit =
-        if payload.is_compressed() { permit(semaphore, payload.len()).await } else { None };
+async fn inflate(permits: &Permits, payload: Payload) -> Result<Bytes, InflateError> {
+    let _permit = if payload.is_compressed() { permit(permits, payload.len()).await } else { None };
     compress::inflate(payload).await
 }
 
-async fn deflate(semaphore: &Arc<Semaphore>, response: Bytes) -> Body {
-    let _permit = permit(semaphore, response.len()).await;
+async fn deflate(permits: &Permits, response: Bytes) -> Body {
+    let _permit = permit(permits, response.len()).await;
     compress::deflate(response).await
 }
 
 /// What is done in one step needs none.
-async fn permit(semaphore: &Arc<Semaphore>, len: usize) -> Option<Permit> {
-    if len > ONE_STEP { Some(semaphore.next().await) } else { None }
+async fn permit(permits: &Permits, len: usize) -> Option<Permit> {
+    if len > ONE_STEP { Some(permits.next().await) } else { None }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.

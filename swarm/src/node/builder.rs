@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc;
+use futures::StreamExt;
+use futures::channel::{mpsc, oneshot};
 use libp2p_core::transport::MemoryTransport;
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::Keypair;
@@ -19,6 +20,10 @@ use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
+use super::options::Keeping;
+use super::rules::Rules;
+use super::stored::key_file::KeyFileError;
+use super::watch::Watch;
 use super::{Inner, Node};
 #[cfg(feature = "relay")]
 use crate::RelayConfig;
@@ -57,6 +62,8 @@ pub struct NodeBuilder<R> {
     in_memory: bool,
     /// In the order in which they were given; of all protocols, or of one.
     pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
+    pub(super) keeping: Keeping,
+    pub(super) rules: Rules,
     runtime: R,
 }
 
@@ -70,6 +77,9 @@ pub enum NodeError {
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
     Transport(std::io::Error),
+    /// The file with the node's identity cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A node runs on the runtime in which it is built, and there is none here.
     #[error("a node has to be built inside of its runtime, and none is running here")]
     NoRuntime,
@@ -117,12 +127,14 @@ impl<R: Runtime> NodeBuilder<R> {
             dialects: Dialects::default(),
             in_memory: false,
             policies: Vec::new(),
+            keeping: Keeping::default(),
+            rules: Rules::default(),
             runtime,
         }
     }
 
     /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start. A key that
-    /// is kept in a file is read with [`read_keypair`](crate::read_keypair).
+    /// is kept in a file is for [`key_file`](Self::key_file).
     pub fn keypair(mut self, keypair: Keypair) -> Self {
         self.keypair = Some(keypair);
         self
@@ -248,7 +260,7 @@ impl<R: Runtime> NodeBuilder<R> {
         }
         let runtime = Arc::new(self.runtime);
         let clock = Clock::new(runtime.clone());
-        let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
+        let keypair = self.keeping.keypair(self.keypair)?;
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
         let pointsub = Behaviour::on(peer, self.client, self.server, clock.clone())?;
@@ -256,6 +268,7 @@ impl<R: Runtime> NodeBuilder<R> {
         for (protocol, policy) in self.policies {
             client.set_policy(protocol, policy);
         }
+        self.rules.apply(&server);
         let limits = Limits::new(self.max_incoming as usize);
         let tasks = clock.clone();
         let config = SwarmConfig::with_executor(move |task| tasks.spawn(task))
@@ -288,10 +301,26 @@ impl<R: Runtime> NodeBuilder<R> {
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let listeners = Listeners::default();
-        let mut event_loop =
-            Box::new(EventLoop::new(swarm, inbox, listeners.clone(), clock.clone()));
-        event_loop.listen(self.listen).await?;
-        clock.spawn(Box::pin(event_loop.run()));
+        let interfaces = match self.in_memory {
+            true => futures::stream::pending().boxed(),
+            false => runtime.interface_changes(),
+        };
+        let watch = Watch::new(clock.clone(), interfaces);
+        let (events, keeping) = (listeners.clone(), self.keeping);
+        let event_loop = EventLoop::new(swarm, inbox, events, clock.clone(), watch, keeping);
+        let mut event_loop = Box::new(event_loop);
+        event_loop.load_addresses();
+        // On a task of the runtime: the caller may be elsewhere.
+        let (begun, listening) = oneshot::channel();
+        let listen = self.listen;
+        clock.spawn(Box::pin(async move {
+            let listens = event_loop.listen(listen).await;
+            let is_up = listens.is_ok();
+            if begun.send(listens).is_ok() && is_up {
+                event_loop.run().await;
+            }
+        }));
+        listening.await.unwrap_or(Err(NodeError::NoRuntime))?;
         let inner = Inner { peer, client, server, commands, listeners, connect_timeout, clock };
         Ok(Node { inner: Arc::new(inner), runtime: PhantomData })
     }

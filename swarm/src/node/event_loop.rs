@@ -1,7 +1,7 @@
 //! The swarm of a node, and the task that polls it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use pointsub_core::Timestamp;
-use pointsub_core::network::Reservations;
+use pointsub_core::network::{Change, RelayFinder, Reservations};
 
 use super::NodeError;
 use super::addresses::announced::excess;
@@ -28,12 +28,22 @@ use super::behaviour::Behaviour;
 use super::circuits::{Relaying, RelayingEvent, is_no_relay};
 use super::command::{Command, with_peer};
 use super::dialing::reason::root;
-use super::events::{Listeners, NodeEvent, Peers, Reachability, Teller};
+use super::events::{Listeners, NodeEvent, Reachability, Teller};
+use super::gate::BehaviourEvent;
 use super::limits::{Limits, TooMany};
 use super::listening::Listening;
-use crate::clock::Clock;
+use super::options::Keeping;
+use super::peers::Peers;
+use super::watch::Watch;
+use crate::clock::{Clock, Sleep};
+use crate::random::random;
 use crate::timer::Timer;
 
+/// How often the addresses of peers are written to a file.
+const SAVE: Duration = Duration::from_secs(300);
+/// How long a shutdown waits for that.
+pub(super) const SAVING: Duration = Duration::from_secs(5);
+const SILENT: &str = "the peer gave no sign of life";
 /// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
 pub(super) const LISTENING: Duration = Duration::from_secs(10);
 const NO_INTERFACE: &str = "no network interface has such an address";
@@ -90,11 +100,16 @@ pub(super) struct EventLoop {
     pub(super) peers: Peers,
     pub(super) listening: Listening,
     pub(super) reservations: Reservations<ListenerId>,
+    /// Relays that nobody has named.
+    pub(super) finder: RelayFinder<ListenerId>,
+    watch: Watch,
+    pub(super) address_book: Option<PathBuf>,
+    save: Sleep,
     reachability: Reachability,
     /// Who waits until the last connection to a peer has ended.
     pub(super) disconnecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
-    teller: Teller,
-    clock: Clock,
+    pub(super) teller: Teller,
+    pub(super) clock: Clock,
     timer: Timer,
     /// What is announced was found too long.
     warned: bool,
@@ -106,6 +121,8 @@ impl EventLoop {
         inbox: mpsc::Receiver<Command>,
         listeners: Listeners,
         clock: Clock,
+        watch: Watch,
+        keeping: Keeping,
     ) -> Self {
         Self {
             swarm,
@@ -113,6 +130,10 @@ impl EventLoop {
             peers: Peers::default(),
             listening: Listening::default(),
             reservations: Reservations::new(),
+            finder: RelayFinder::new(keeping.auto_relay, clock.now()),
+            watch,
+            address_book: keeping.address_book,
+            save: clock.sleep(SAVE),
             reachability: Reachability::Unknown,
             disconnecting: HashMap::new(),
             teller: Teller::new(listeners),
@@ -199,13 +220,27 @@ impl EventLoop {
 
     pub(super) async fn run(mut self) {
         loop {
+            let due = self.next_deadline();
             futures::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
-                () = wait(self.reservations.next_deadline(), &mut self.timer).fuse() => {
+                () = wait(due, &mut self.timer).fuse() => {
                     self.ask_relays();
+                    self.find_relays();
+                }
+                change = self.watch.next().fuse() => {
+                    if let Some(change) = change {
+                        self.on_change(change);
+                    }
+                }
+                () = (&mut self.save).fuse() => {
+                    self.save = self.clock.sleep(SAVE);
+                    if let Some(path) = self.address_book.clone() {
+                        self.save_addresses(path, None);
+                    }
                 }
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { within, done }) => {
+                        self.save_at_last().await;
                         let cut = self.close_all(within).await;
                         drop(self);
                         let _gone = done.send(cut);
@@ -248,7 +283,11 @@ impl EventLoop {
                 event.into_iter().for_each(|event| self.teller.tell(event));
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
-                let reason = || cause.as_ref().map(|error| root(error));
+                let silent = self.swarm.behaviour().pointsub.was_silent(connection_id);
+                let reason = || match silent {
+                    true => Some(SILENT.to_owned()),
+                    false => cause.as_ref().map(|error| root(error)),
+                };
                 let event = self.peers.closed(peer_id, connection_id, reason);
                 self.on_closed(event);
             }
@@ -261,6 +300,20 @@ impl EventLoop {
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 pointsub.identified(connection_id, peer_id, &info.listen_addrs);
+                self.on_identified(peer_id, info);
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result: Ok(rtt),
+            })) => {
+                self.swarm.behaviour_mut().pointsub.measured(connection, peer, rtt);
+                let event = self.peers.measured(peer, connection, rtt);
+                event.into_iter().for_each(|event| self.teller.tell(event));
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Pointsub(event)) => {
+                let BehaviourEvent::PeerKeptOut { peer, time, times } = event;
+                self.teller.tell(NodeEvent::PeerKeptOut { peer, time, times });
             }
             SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);
@@ -284,7 +337,7 @@ impl EventLoop {
     fn on_address(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { listener_id, address } => {
-                self.reservations.up(listener_id, self.clock.now());
+                self.on_reserved(listener_id);
                 if let Some(waiting) = self.listening.up(listener_id, &address) {
                     let _gone = waiting.send(Ok(with_peer(&address, *self.swarm.local_peer_id())));
                 }
@@ -327,11 +380,7 @@ impl EventLoop {
         for address in addresses {
             self.teller.tell(NodeEvent::ListeningEnded { address });
         }
-        let lost = self.reservations.down(id, self.clock.now(), random());
-        if let Some(relay) = lost {
-            let relay = multiaddr::to_libp2p(&relay);
-            tracing::info!(%relay, reason, "no place at the relay, which is asked again");
-        }
+        self.on_reservation_lost(id, &reason);
         if let Some((asked, Some(waiting))) = self.listening.closed(id) {
             let _gone = waiting.send(Err(cannot_listen(asked, reason)));
         }
@@ -343,18 +392,21 @@ impl EventLoop {
             self.reachability = reachability;
             self.teller.tell(NodeEvent::Reachability(reachability));
         }
+        self.release_relays(reachability == Reachability::Direct);
+    }
+
+    /// All connections may be dead.
+    pub(super) fn on_change(&mut self, change: Change) {
+        tracing::debug!(?change, "all connections are tried");
+        self.swarm.behaviour_mut().pointsub.changed(change);
+        self.reservations.hurry(self.clock.now());
+        self.teller.tell(NodeEvent::NetworkChanged);
     }
 }
 
 /// Waits until a relay is due to be asked.
 async fn wait(due: Option<Timestamp>, timer: &mut Timer) {
     poll_fn(|cx| if timer.poll_due(due, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// A number that differs from node to node, so that those that a relay has lost do not all come back
-/// at once.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 pub(super) fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {

@@ -12,10 +12,18 @@ mod command;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
+pub(crate) mod gate;
 mod key;
 mod limits;
 mod listening;
+mod options;
+mod peers;
 mod policy;
+mod relaying;
+mod rules;
+mod steering;
+mod stored;
+mod watch;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -33,9 +41,13 @@ pub use builder::{NodeBuilder, NodeError};
 pub use call::NodeCall;
 use command::Command;
 use events::Listeners;
-pub use events::{Events, NodeEvent, Path, PeerInfo, Reachability};
+pub use events::{Events, NodeEvent, Reachability};
 pub use key::{KeyError, read_keypair};
 pub(crate) use limits::handshakes::heard;
+pub use peers::{Path, PeerConnection, PeerInfo, TransportKind};
+pub use pointsub_core::network::DialError;
+pub use steering::{AddressSource, PeerAddress};
+pub use stored::key_file::KeyFileError;
 
 use crate::api::client::Client;
 use crate::api::pointsub::PointSub;
@@ -94,6 +106,9 @@ pub enum ConnectError {
         address: Multiaddr,
         /// What the transport says of the address, and a line for each other one that was tried.
         reason: String,
+        /// Each address that was tried, and why it did not lead to the peer. Empty if the peer was there,
+        /// and ended the connection at once.
+        tried: Vec<Tried>,
     },
     /// No connection within `connect_timeout`.
     #[error("no connection to {address} within {after:?}")]
@@ -106,6 +121,16 @@ pub enum ConnectError {
     /// The node was shut down.
     #[error("the node was shut down")]
     Shutdown,
+}
+
+/// An address that did not lead to a peer: [`ConnectError::Unreachable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tried {
+    /// The address; `None` if it is not known which one it was.
+    pub address: Option<Multiaddr>,
+    /// Why it did not.
+    pub why: DialError,
 }
 
 impl ConnectError {
@@ -288,7 +313,8 @@ impl<R: Runtime> Node<R> {
     /// Remembers an address of a peer, with or without `/p2p/…` at its end, for when a request has to
     /// go there. At most 16 are kept of each peer; nothing that others say pushes them out.
     pub fn add_address(&self, peer: PeerId, address: Multiaddr) -> NodeCall<()> {
-        self.ask(move |done| Command::AddAddress { peer, address, done })
+        let source = AddressSource::Application;
+        self.ask(move |done| Command::AddAddress { peer, address, source, done })
     }
 
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits

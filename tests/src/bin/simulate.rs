@@ -2,11 +2,13 @@
 //!
 //! `--seeds N` of them (2000), from `--seed S` on (0), for `--minutes M` at most; `--timeline`
 //! tells what happens in the life of one seed, and `--hash` only what its trace comes to. With
-//! `--network`, the lives are those of the network machine, with `--calls` those of two tables of calls,
-//! and of each fault that is planted in them.
+//! `--network`, the lives are those of the network machine, and `--find FAULT` (or `--find all`) says
+//! in which of them a fault that is planted into one of its policies is found, and how it shows;
+//! `--days N` tells what became of the requests of a laptop in N days. With
+//! `--calls`, they are those of two tables of calls, and of each fault that is planted in them.
 //!
-//! `--plant NAME` has a message between the planes go astray now and then, as a driver with a fault
-//! would: a property has to break then, and the command to fail.
+//! `--plant NAME` has a message between the planes go astray now and then, as a driver
+//! with a fault would: a property has to break then, and the command to fail.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,9 +19,21 @@ use pointsub_tests::network;
 use pointsub_tests::scenario::Scenario;
 use pointsub_tests::sim::{self, Options, Seam};
 
-const USAGE: &str = "simulate [--network | --calls] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]";
+const USAGE: &str =
+    "simulate [--network | --calls] [--seeds N] [--seed S] [--minutes M] [--timeline] [--hash] [--plant NAME]
+simulate --network (--find FAULT | --days N)";
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [network, what, which] = args.as_slice()
+        && network == "--network"
+    {
+        match (what.as_str(), which.parse()) {
+            ("--find", _) => return plant_faults(which),
+            ("--days", Ok(days)) => return live_days(days),
+            _ => {}
+        }
+    }
     let (network, others): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|arg| arg == "--network");
     let (calls, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|arg| arg == "--calls");
@@ -87,6 +101,40 @@ fn run(asked: Asked) -> Result<ExitCode, String> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(if hunted.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn live_days(days: u64) -> ExitCode {
+    match network::days(days) {
+        Ok(sum) => {
+            print!("{sum}");
+            ExitCode::SUCCESS
+        }
+        Err(broken) => {
+            println!("{broken}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plant_faults(fault: &str) -> ExitCode {
+    let mut found = true;
+    let all = network::Planted::ALL.iter();
+    let mut planted = all.filter(|(_, name)| fault == "all" || fault == *name).peekable();
+    if planted.peek().is_none() {
+        let names: Vec<&str> = network::Planted::ALL.iter().map(|(_, name)| *name).collect();
+        eprintln!("{USAGE}\nfaults: all, {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    for (planted, name) in planted {
+        match network::find(*planted, ENOUGH) {
+            Some((seed, broken)) => println!("{name}: found in seed {seed}: {broken}"),
+            None => {
+                println!("{name}: not found in {ENOUGH} lives");
+                found = false;
+            }
+        }
+    }
+    if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run_networks(asked: Asked) -> Result<ExitCode, String> {

@@ -455,7 +455,7 @@ impl World {
             }
             let Some(len) = lengths.get(half.sent) else {
                 // A handler that is done may say so, or just end.
-                if from == From::Client || call % 2 == 0 {
+                if from == From::Client || call.is_multiple_of(2) {
                     half.finished = calls.finish(key(call), now).is_ok();
                 }
                 return;
@@ -525,7 +525,7 @@ impl World {
             if self.now < self.apps[call].begun + plan.sluggish {
                 return Ok(());
             }
-            if call % 3 > 0 || plan.to_client.is_empty() {
+            if !call.is_multiple_of(3) || plan.to_client.is_empty() {
                 let accepted = self.server.calls.accept(key(call), Metadata::new(), None, now);
                 accepted.map_err(|error| error.to_string())?;
             }

@@ -81,7 +81,7 @@ impl World {
                     self.open(client, stream, server_of_peer(&peer));
                 }
                 ClientOutput::Abandon(stream) => {
-                    self.client_is_done(client, stream, Carried::Reset)
+                    self.client_is_done(client, stream, Carried::Reset);
                 }
                 ClientOutput::Dial { .. } | ClientOutput::AbandonDial(_) => {}
                 ClientOutput::HangUp(_) => {}

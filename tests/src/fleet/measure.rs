@@ -16,7 +16,7 @@ impl Times {
     pub(super) fn note(&mut self, nanos: u64) {
         let micros = (nanos / 1000).max(FINE);
         let octave = u64::from(micros.ilog2());
-        let bucket = (octave * FINE + (micros * FINE >> octave) - FINE) as usize;
+        let bucket = (octave * FINE + ((micros * FINE) >> octave) - FINE) as usize;
         if self.buckets.len() <= bucket {
             self.buckets.resize(bucket + 1, 0);
         }

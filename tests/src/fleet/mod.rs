@@ -16,6 +16,7 @@ mod faults;
 mod keys;
 mod links;
 mod measure;
+mod plot;
 mod queue;
 mod reference;
 mod server;
@@ -25,6 +26,7 @@ mod timer;
 mod world;
 
 pub use measure::{Report, Second, Times, Total};
+pub use plot::svg;
 pub use setup::{Choice, Distance, Fault, Setup};
 
 /// Lets a fleet live.

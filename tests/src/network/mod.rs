@@ -1,17 +1,22 @@
 //! The simulator of the network plane: one [`Network`](pointsub_core::network::Network) in a world of
 //! peers with several addresses, in virtual time. Links freeze, break without a word and slow down;
 //! peers start anew at other addresses; other peers, or nobody, are at addresses that were named. Relays
-//! refuse places and lose them. A while after all has healed, each peer has to be reached, and each relay
-//! that is wanted has given a place. On each connection the machine of a
+//! refuse places and lose them. The node sleeps, comes into other networks, and wants to reach more peers
+//! at once than it may. A while after all has healed, each peer has to be reached, and each relay that is
+//! wanted has given a place. On each connection the machine of a
 //! [`Connection`](pointsub_core::connection::Connection) opens and retires streams and looks for silence.
 //!
 //! Equal seeds give equal traces.
 
 mod check;
+mod day;
 mod plan;
+mod planted;
 mod situation;
 mod world;
 
+pub use day::{Day, days};
+pub use planted::Planted;
 pub use situation::Situation;
 
 use std::collections::BTreeMap;
@@ -66,11 +71,23 @@ pub fn live(seed: u64, timeline: bool) -> Life {
     live_with(seed, timeline, None)
 }
 
+/// The same with a fault of a policy's.
+#[must_use]
+pub fn live_planted(seed: u64, planted: Planted) -> Life {
+    let mut world = World::new(seed, Plan::of_seed(seed), None);
+    world.planted = Some(planted);
+    lived(world)
+}
+
 /// The same with a planted fault.
 #[must_use]
 pub fn live_with(seed: u64, timeline: bool, plant: Option<Plant>) -> Life {
     let mut world = World::new(seed, Plan::of_seed(seed), plant);
     world.timeline = timeline.then(Vec::new);
+    lived(world)
+}
+
+fn lived(mut world: World) -> Life {
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let broken = lived.unwrap_or_else(|_| Err("the machine panics".to_owned())).err();
     Life {
@@ -79,6 +96,12 @@ pub fn live_with(seed: u64, timeline: bool, plant: Option<Plant>) -> Life {
         timeline: world.timeline.unwrap_or_default(),
         broken,
     }
+}
+
+/// The first seed of so many in whose life a planted fault is found, and how it shows.
+#[must_use]
+pub fn find(planted: Planted, seeds: u64) -> Option<(u64, String)> {
+    (0..seeds).find_map(|seed| Some((seed, live_planted(seed, planted).broken?)))
 }
 
 /// What many lives came to.

@@ -2,6 +2,7 @@
 //! connections to them, each with the machine of a [`Connection`], and relays.
 
 mod connection;
+mod distant;
 mod happening;
 mod links;
 mod relays;
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use pointsub_core::connection::Connection;
 use pointsub_core::network::{
-    Act, Address, AttemptId, ConnectId, DialError, Fact, Goal, Network, OpenId, Order, Place as At,
-    Reach, Source, Target, Up,
+    Act, Address, AttemptId, Change, ConnectId, DialError, Fact, Goal, Network, OpenId, Order,
+    Place as At, Reach, Source, Target, Up, Work,
 };
 use pointsub_core::{PeerId, StreamId, Timestamp, Verdict};
 use slotmap::SlotMap;
@@ -20,7 +21,9 @@ use slotmap::SlotMap;
 use self::relays::Relays;
 use super::Plant;
 use super::check::Checker;
+use super::day::Day;
 use super::plan::{Answer, Op, Place, Plan};
+use super::planted::Planted;
 use super::situation::Situation;
 use crate::sim::Rng;
 
@@ -30,12 +33,20 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 const TRANSPORT: Duration = Duration::from_secs(10);
 /// How long after all has healed each peer has to be reached.
 const SETTLED: Duration = Duration::from_secs(45);
+/// Whoever gives no sign of life for so long is not counted on.
+const DOUBT: Duration = Duration::from_secs(1);
 /// How often it is tried again to get an answer on a stream, or to a probe.
 const RETRY: Duration = Duration::from_millis(200);
 /// After this, whoever waits on a stream gives up.
 const REQUEST: Duration = Duration::from_secs(10);
-/// All is over by then.
-const END: Duration = Duration::from_secs(180);
+/// So long after all has healed, all is over.
+const END: Duration = Duration::from_secs(138);
+/// By how much the clock runs backwards at most.
+const SKEW: u32 = 500_000;
+/// Peers that are not there have numbers from here on.
+const ABSENT: usize = 10;
+/// How many peers have numbers.
+const NUMBERS: usize = 256;
 
 /// A connection as the machine knows it.
 #[derive(Debug)]
@@ -45,6 +56,10 @@ pub(super) struct Conn {
     pub(super) heard: Timestamp,
     pub(super) suspect: bool,
     pub(super) retired: bool,
+    /// It has said last that it is at work.
+    pub(super) assessed_busy: bool,
+    /// Since when its peer owes a sign of life that somebody waits for.
+    asked: Option<Timestamp>,
     /// Since when something is due and no byte moves.
     pub(super) silent_since: Option<Timestamp>,
     at: usize,
@@ -52,13 +67,13 @@ pub(super) struct Conn {
     broken: bool,
     machine: Connection,
     /// Requests that have no answer.
-    due: usize,
+    pub(super) due: usize,
     /// When its machine is asked next what the silence means.
     look_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
-struct Dial {
+pub(super) struct Dial {
     target: Option<usize>,
     at: Option<usize>,
     began: Timestamp,
@@ -98,6 +113,16 @@ pub(super) struct World {
     pub(super) situations: BTreeSet<Situation>,
     pub(super) timeline: Option<Vec<String>>,
     pub(super) hash: u64,
+    pub(super) planted: Option<Planted>,
+    /// When this node has slept last.
+    pub(super) woke: Timestamp,
+    pub(super) dials: BTreeMap<AttemptId, Dial>,
+    /// What becomes of requests, if somebody wants to know.
+    pub(super) day: Option<Day>,
+    /// What must not have happened.
+    broken: Option<String>,
+    end: Timestamp,
+    skewed: bool,
     plan: Plan,
     rng: Rng,
     queue: BTreeMap<(Timestamp, u64), Event>,
@@ -105,7 +130,6 @@ pub(super) struct World {
     places: Vec<Place>,
     generations: Vec<u64>,
     frozen: Vec<bool>,
-    dials: BTreeMap<AttemptId, Dial>,
     /// Dials and what was asked for since a peer's race may have begun.
     races: Vec<(Timestamp, usize)>,
     next_connection: u32,
@@ -120,7 +144,7 @@ impl World {
     pub(super) fn new(seed: u64, plan: Plan, plant: Option<Plant>) -> Self {
         let peers = plan.peers;
         let mut world = Self {
-            net: Network::new(LIMIT),
+            net: Network::with_seed(LIMIT, seed),
             now: Timestamp::ZERO,
             connections: BTreeMap::new(),
             pinned: vec![BTreeSet::new(); peers],
@@ -128,14 +152,20 @@ impl World {
             situations: BTreeSet::new(),
             timeline: None,
             hash: 0,
+            planted: None,
+            woke: Timestamp::ZERO,
+            dials: BTreeMap::new(),
+            broken: None,
+            end: Timestamp::ZERO + plan.heal + END,
+            day: None,
+            skewed: false,
             rng: Rng::of(seed, &[0x776f_726c]),
             queue: BTreeMap::new(),
             events: 0,
             places: plan.places.clone(),
             generations: vec![0; peers],
             frozen: vec![false; peers],
-            dials: BTreeMap::new(),
-            races: vec![(Timestamp::ZERO, 0); peers],
+            races: vec![(Timestamp::ZERO, 0); NUMBERS],
             next_connection: 0,
             healed: false,
             checker: Checker::default(),
@@ -153,23 +183,33 @@ impl World {
 
     /// Lives until nothing is left to happen.
     pub(super) fn live(&mut self) -> Result<(), String> {
-        let end = Timestamp::ZERO + END;
         while let Some(((now, _), event)) = self.queue.pop_first()
-            && now <= end
+            && now <= self.end
         {
             self.now = now;
             self.happen(event)?;
             self.carry_out()?;
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
             if self.events.is_multiple_of(8) {
                 self.checker.step(self)?;
             }
         }
         self.checker.step(self)?;
+        if let Some(day) = &mut self.day {
+            day.longest = self.checker.longest_wait;
+        }
         self.checker.end(self)
     }
 
     pub(super) fn is_healed(&self) -> bool {
         self.healed && self.must_work.len() == self.plan.peers
+    }
+
+    /// How many peers there are.
+    pub(super) fn peers(&self) -> usize {
+        self.plan.peers
     }
 
     pub(super) fn id(&self, peer: usize) -> PeerId {
@@ -187,6 +227,11 @@ impl World {
 
     pub(super) fn of(&self, peer: usize) -> impl Iterator<Item = &Conn> {
         self.connections.values().filter(move |one| one.peer == peer)
+    }
+
+    /// Whether somebody waits in vain for a sign of life on a connection.
+    pub(super) fn is_doubtful(&self, one: &Conn) -> bool {
+        one.asked.is_some_and(|asked| self.now.since(asked) >= DOUBT)
     }
 
     /// Whether bytes move on a connection.
@@ -236,12 +281,16 @@ impl World {
 
     fn tell(&mut self, fact: Fact<u32>) {
         self.note(format_args!("fact   {fact:?}"));
-        self.net.handle(fact, self.now);
+        let fact = self.planted.map_or(fact.clone(), |planted| planted.fact(fact));
+        let back = if self.skewed { self.rng.micros(SKEW) } else { Duration::ZERO };
+        let nanos = self.now.as_nanos().saturating_sub(back.as_nanos() as u64);
+        self.net.handle(fact, Timestamp::from_nanos(nanos));
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Op(op) => self.op(op),
+            Event::Tick if self.planted == Some(Planted::StopClock) => {}
             Event::Tick => {
                 self.net.handle(Fact::Tick, self.now);
                 if self.net.next_deadline().is_some_and(|next| next <= self.now) {
@@ -274,19 +323,14 @@ impl World {
     fn carry_out(&mut self) -> Result<(), String> {
         while let Some(order) = self.net.poll_order() {
             let order = self.deliver(order);
-            self.note(format_args!("order  {order:?}"));
-            let mut checker = std::mem::take(&mut self.checker);
-            let must = match &order {
-                Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
-                _ => None,
-            };
-            let checked = checker.order(&order, self);
-            self.checker = checker;
-            checked?;
-            if let Some(peer) = must {
-                self.after(Duration::ZERO, Event::MustWork(peer));
+            match self.planted {
+                None => self.check_and_obey(order)?,
+                Some(planted) => {
+                    for order in planted.order(order, self) {
+                        self.check_and_obey(order)?;
+                    }
+                }
             }
-            self.obey(order);
         }
         if let Some(due) = self.net.next_deadline() {
             let late = due.since(self.now) + self.rng.micros(1000);
@@ -302,8 +346,25 @@ impl World {
         Ok(())
     }
 
+    fn check_and_obey(&mut self, order: Order<u32>) -> Result<(), String> {
+        self.note(format_args!("order  {order:?}"));
+        let mut checker = std::mem::take(&mut self.checker);
+        let must = match &order {
+            Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
+            _ => None,
+        };
+        let checked = checker.order(&order, self);
+        self.checker = checker;
+        checked?;
+        if let Some(peer) = must {
+            self.after(Duration::ZERO, Event::MustWork(peer));
+        }
+        self.obey(order);
+        Ok(())
+    }
+
     /// An order on its way to the driver, which may mistake it: a planted fault.
-    fn deliver(&mut self, order: Order<u32>) -> Order<u32> {
+    fn deliver(&self, order: Order<u32>) -> Order<u32> {
         let Order::Connection(peer, key, act @ Act::Open { .. }) = order else { return order };
         let number = self.number(&peer);
         let retired = self.connections.iter().find(|(_, one)| one.peer == number && one.retired);
@@ -325,10 +386,10 @@ impl World {
                 };
                 let at = match place {
                     At::At(address) => Some(usize::from(address.as_bytes()[0])),
-                    At::Elsewhere => target.and_then(|peer| self.plan.elsewhere[peer]),
+                    At::Elsewhere => target.and_then(|peer| *self.plan.elsewhere.get(peer)?),
                 };
                 let began = self.now;
-                self.dials.insert(attempt, Dial { target, at, began });
+                self.begin(attempt, Dial { target, at, began });
                 let takes = at.map_or(Duration::ZERO, |at| self.places[at].rtt * 2);
                 self.after(takes, Event::Dialled(attempt));
             }
@@ -337,12 +398,19 @@ impl World {
                 match act {
                     Act::Retire => one.retired = true,
                     Act::Resume => one.retired = false,
+                    Act::Probe => one.asked = one.asked.or(Some(self.now)),
+                    Act::Recheck => one.asked = Some(self.now),
                     _ => {}
                 }
                 self.soon(Event::Act(key, act));
             }
             Order::ConnectFailed(..) => drop(self.situations.insert(Situation::ConnectFailed)),
-            Order::OpenFailed(..) => drop(self.situations.insert(Situation::OpenFailed)),
+            Order::OpenFailed(_, why) => {
+                self.situations.insert(Situation::OpenFailed);
+                if let Some(day) = &mut self.day {
+                    day.fail_open(&why);
+                }
+            }
             Order::Connected(..) | Order::Event(_) => {}
         }
     }
@@ -357,6 +425,9 @@ impl World {
     fn open(&mut self, peer: usize) -> OpenId {
         self.note(format_args!("open   peer {peer}"));
         let open = self.net.open(self.id(peer), self.now);
+        if let Some(day) = &mut self.day {
+            day.requests += 1;
+        }
         self.checker.opens.insert(open, (self.now, peer));
         open
     }

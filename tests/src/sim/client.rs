@@ -201,6 +201,13 @@ impl SimClient {
         }
     }
 
+    /// What is under way between the parts arrives by then, whoever is told the time.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if let Self::Parts(parts) = self {
+            parts.advance(now);
+        }
+    }
+
     pub(super) fn poll_output(&mut self) -> ClientOutput {
         match self {
             Self::Whole(client) => client.poll_output(),

@@ -162,6 +162,13 @@ impl SimServer {
         }
     }
 
+    /// What is under way between the parts arrives by then, whoever is told the time.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if let Self::Parts(parts) = self {
+            parts.advance(now);
+        }
+    }
+
     pub(super) fn poll_output(&mut self) -> SimOutput {
         match self {
             Self::Whole(server) => SimOutput::Server(server.poll_output()),

@@ -21,6 +21,8 @@ use crate::coverage::Situation;
 impl World {
     /// Lets a server do what it wants done now; returns when it wants to be called again.
     pub(super) fn settle_server(&mut self, number: usize) -> Option<Timestamp> {
+        let now = self.peer_now(number);
+        self.peers[number].server.as_mut()?.advance(now);
         loop {
             let output = self.peers[number].server.as_mut()?.poll_output();
             let output = match output {

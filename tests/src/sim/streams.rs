@@ -26,6 +26,7 @@ pub(super) fn lost(why: &str) -> StreamError {
 impl World {
     /// Lets the client do what it wants done now; returns when it wants to be called again.
     pub(super) fn settle_client(&mut self) -> Option<Timestamp> {
+        self.client.advance(self.client_now());
         loop {
             match self.client.poll_output() {
                 ClientOutput::Open { stream, peer, protocol, offer } => {

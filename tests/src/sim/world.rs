@@ -418,11 +418,13 @@ impl World {
     /// Situations that the counters tell of.
     fn count_situations(&mut self) {
         let stats = self.client.stats();
+        // Ten further tries are there from the beginning, and a tenth of one for each first try.
+        let further = stats.retries + stats.failovers + stats.hedges;
         let mut told = vec![
             (Situation::Reuse, stats.reused > 0),
             (Situation::HedgeSent, stats.hedges > 0),
             (Situation::Failover, stats.failovers > 0),
-            (Situation::BudgetExhausted, 10 * stats.retries + 20 >= 499 + stats.ok),
+            (Situation::BudgetExhausted, 11 * further + 20 >= 100 + stats.started),
         ];
         for peer in &self.peers {
             let Some(server) = &peer.server else { continue };

@@ -9,7 +9,8 @@ use crate::wire::compress::Payload;
 use crate::wire::outcome;
 use crate::wire::{Format, Frame, FrameError, Kind};
 
-/// How many frames in a row a server may send that answer no request.
+/// How many frames in a row a server may send that answer no request. A large one counts once more for
+/// each KiB.
 const MAX_UNASKED: u32 = 10_000;
 
 impl ClientStream {
@@ -45,15 +46,17 @@ impl ClientStream {
     }
 
     fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
-        if matches!(
-            frame.header.kind,
-            Some(Kind::Response | Kind::Data | Kind::Accept | Kind::Credit | Kind::Finish)
-        ) {
+        let kind = frame.header.kind;
+        if kind == Some(Kind::Response) {
+            self.unasked = 0;
+        } else if matches!(kind, Some(Kind::Data | Kind::Accept | Kind::Credit | Kind::Finish)) {
             // Those of calls are counted elsewhere.
-        } else if self.unasked == MAX_UNASKED {
+        } else if self.unasked >= MAX_UNASKED {
             return Err(FrameError::Unexpected("too many frames that answer nothing"));
         } else {
-            self.unasked += 1;
+            let len = frame.head.len() + frame.body.len();
+            let kib = u32::try_from(len / 1024).unwrap_or(MAX_UNASKED);
+            self.unasked = self.unasked.saturating_add(kib).saturating_add(1);
         }
         match frame.header.kind {
             None => {}

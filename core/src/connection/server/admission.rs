@@ -145,6 +145,7 @@ impl ServerStream {
         }
         let ask = if self.is_asking() { self.ask() } else { None };
         let (held, idle) = (self.held(), self.is_idle());
+        let waiting = held.saturating_sub(self.work);
         let granted = self.exchange.place || self.exchange.granted == Some(true);
         let Exchange { events, known, active, .. } = &mut self.exchange;
         // What was just granted is to be used first.
@@ -158,7 +159,7 @@ impl ServerStream {
         let active = *active;
         self.exchange.free = 0;
         self.exchange.reported = true;
-        Some(ServerReport { events, held, idle, active, ask, withdrawn: false })
+        Some(ServerReport { events, held, waiting, idle, active, ask, withdrawn: false })
     }
 
     pub(super) fn last_report(&mut self) -> ServerReport {
@@ -166,7 +167,7 @@ impl ServerStream {
         let events = core::mem::take(&mut self.exchange.events);
         // One that is under way is not taken in any more.
         let withdrawn = matches!(self.exchange.asked, Some(Asked::Request | Asked::Withdrawn));
-        ServerReport { events, held: 0, idle: false, active, ask: None, withdrawn }
+        ServerReport { events, held: 0, waiting: 0, idle: false, active, ask: None, withdrawn }
     }
 
     #[inline]
@@ -176,7 +177,8 @@ impl ServerStream {
             let bytes = held.saturating_add(answer.len());
             (Asked::Answer, Ask::Room { bytes, best: bytes })
         } else if self.exchange.waiting.is_some() {
-            (Asked::Request, Ask::Request { spare: self.exchange.spare })
+            let bytes = self.exchange.waiting.as_ref().map_or(0, |waiting| waiting.bytes);
+            (Asked::Request, Ask::Request { spare: self.exchange.spare, bytes })
         } else {
             let (bytes, best) = self.exchange.wanted?;
             let elsewhere = self.held_elsewhere();
@@ -280,6 +282,7 @@ impl ServerStream {
             exchange.free -= 1;
             exchange.renewals += 1;
             exchange.events.renewed += 1;
+            exchange.events.renewed_bytes += bytes as u64;
         }
         renews
     }

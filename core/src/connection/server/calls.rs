@@ -55,6 +55,13 @@ impl ServerStream {
         self.settle();
     }
 
+    /// Answers a request whose body of `len` bytes, once inflated, is not what it said: no handler saw
+    /// it, and its peer pays for the attempt.
+    pub fn malformed(&mut self, call: CallId, len: usize, status: Status, now: Timestamp) {
+        self.exchange.events.offence(Offence::Inflation(len));
+        self.respond(call, Err(status), now);
+    }
+
     /// Says that the handler of an abandoned request has stopped.
     pub fn abandoned(&mut self, call: CallId, now: Timestamp) {
         self.respond(call, Err(Status::new(StatusCode::Internal, "")), now);
@@ -69,8 +76,11 @@ impl ServerStream {
     ) -> ServerStreamEvent {
         let bytes = bytes_at_work(&payload);
         let (entry, started) = (self.calls.vacant_entry(), self.link.now);
+        let longest = self.handler_time.map(|time| started + time);
+        let deadline = earliest(deadline, longest);
         self.seq += 1;
         let id = CallId(self.seq << SLOT_BITS | entry.key() as u64);
+        self.by_wire_id.begun(wire_id, entry.key());
         entry.insert(Call { id, wire_id, deadline, stopped: None, started, bytes });
         self.work += bytes;
         self.idle_due = None;

@@ -9,6 +9,7 @@ mod reading;
 mod report;
 mod stream;
 mod streaming;
+mod wire_index;
 
 pub use calls::CallId;
 pub use placement::{Compression, runs_inline};

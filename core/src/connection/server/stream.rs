@@ -13,10 +13,12 @@ use super::batch::BatchSize;
 use super::calls::{Call, CallId};
 use super::report::ServerReport;
 use super::streaming::ServerCalls;
+use super::wire_index::WireIndex;
 use crate::config::ServerConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
 use crate::endpoint::{Offence, StreamTimer};
+use crate::error::Status;
 use crate::time::{Timestamp, earliest};
 use crate::wire::compress::Payload;
 use crate::wire::{Buffers, Features, Flags, Format, FrameError, Kind, Settings};
@@ -50,6 +52,7 @@ pub struct ServerStream {
     cleanup_interval: Duration,
     pub(super) peer: Settings,
     pub(super) calls: Slab<Call>,
+    pub(super) by_wire_id: WireIndex,
     pub(super) seq: u64,
     /// The highest request id seen.
     pub(super) last_id: u64,
@@ -71,6 +74,10 @@ pub struct ServerStream {
     pub(super) exchange: Exchange,
     /// Nobody serves what it was opened for.
     pub(super) refused: bool,
+    /// What its requests are answered with, if a rule of the application's does not allow them.
+    pub(super) denied: Option<Status>,
+    /// The longest time that a handler may work.
+    pub(super) handler_time: Option<Duration>,
     /// It was reset because of a message in another format.
     other_format: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
@@ -134,6 +141,7 @@ impl ServerStream {
             cleanup_interval: config.cleanup_interval,
             peer,
             calls: Slab::new(),
+            by_wire_id: WireIndex::default(),
             seq: 0,
             last_id: 0,
             arrived: now,
@@ -147,6 +155,8 @@ impl ServerStream {
             answers: VecDeque::new(),
             exchange: Exchange::new(now),
             refused: false,
+            denied: None,
+            handler_time: config.max_handler_time(),
             finished: false,
             read_closed: false,
             abandons: VecDeque::new(),
@@ -158,6 +168,20 @@ impl ServerStream {
     #[must_use]
     pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
         self.link = self.link.with_buffers(buffers);
+        self
+    }
+
+    /// The same stream, of whose requests the first is answered with this status before its body has
+    /// come, if the format can say so; then it ends. For a peer that the application does not serve.
+    #[must_use]
+    pub fn with_denial(mut self, status: Status) -> Self {
+        match self.link.format {
+            Format::Native => self.denied = Some(status),
+            Format::Plain => {
+                self.refused = true;
+                self.drain(self.link.now);
+            }
+        }
         self
     }
 
@@ -201,18 +225,19 @@ impl ServerStream {
         let now = self.link.now;
         if let Some(overdue) = self.link.overdue(now) {
             self.other_format = matches!(overdue, Overdue::OtherFormat);
-            let timer = match overdue {
-                Overdue::Write(_) => StreamTimer::Write,
-                Overdue::Message(_) => StreamTimer::Message,
-                Overdue::OtherFormat => StreamTimer::OtherFormat,
+            let (timer, time) = match overdue {
+                Overdue::Write(time) => (StreamTimer::Write, time),
+                Overdue::Message(time) => (StreamTimer::Message, time),
+                Overdue::OtherFormat => (StreamTimer::OtherFormat, Duration::ZERO),
             };
-            self.exchange.events.timed_out(timer);
+            let waiting = self.held().saturating_sub(self.work);
+            self.exchange.events.timed_out(timer, waiting, time);
             self.reset();
             return;
         }
         if self.idle_due().is_some_and(|due| due <= now) {
             let timer = if self.is_unused() { StreamTimer::FirstByte } else { StreamTimer::Idle };
-            self.exchange.events.timed_out(timer);
+            self.exchange.events.timed_out(timer, 0, Duration::ZERO);
             self.drain(now);
         }
         if self.due.is_some_and(|due| due <= now) {

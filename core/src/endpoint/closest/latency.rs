@@ -51,6 +51,8 @@ pub(super) struct Latency {
     sampled: Timestamp,
     peak: u64,
     peaked: Timestamp,
+    /// What the next answer is expected to take: falls by half with each sample below it, and with time.
+    expected: u64,
     /// The least of this while and of the one before.
     least: [u64; 2],
     /// When this while began.
@@ -64,6 +66,7 @@ impl Latency {
             sampled: now,
             peak: nanos(INITIAL_PEAK),
             peaked: now,
+            expected: nanos(INITIAL_PEAK),
             least: [u64::MAX; 2],
             least_since: now,
         }
@@ -95,8 +98,18 @@ impl Latency {
             self.least = [u64::MAX, self.least[0]];
             self.least_since = now;
         }
-        self.least[0] = self.least[0].min(nanos(took));
+        // The first answer may have waited for a connection to be made.
+        if self.smooth.is_some() {
+            self.least[0] = self.least[0].min(nanos(took));
+        }
         self.sample(took, now);
+    }
+
+    /// What an answer is expected to take; `None` before the first sample. It falls by half in a third
+    /// of the time in which a peak does, so that a node that was slow is soon tried again.
+    pub(super) fn expected(&self, now: Timestamp) -> Option<u64> {
+        let age = now.since(self.sampled).saturating_mul(3);
+        self.smooth.map(|_| decayed(self.expected, age))
     }
 
     /// The node is in use again after a time in which it was not: what was known is of no use.
@@ -114,6 +127,11 @@ impl Latency {
     /// What is sampled is this long.
     fn sample(&mut self, took: Duration, now: Timestamp) {
         let took = nanos(took);
+        self.expected = match self.expected(now) {
+            Some(expected) if took < expected => expected - (expected - took) / 2,
+            Some(expected) => expected + (took - expected) / 4,
+            None => took,
+        };
         let elapsed = now.since(self.peaked);
         self.peak = match self.smooth {
             // Finagle: cost × w + sample × (1 − w), with w = e^(−elapsed / 10 s).

@@ -36,7 +36,12 @@ pub(super) struct Near {
     /// The rest of the subset.
     far: Vec<u64>,
     known: Option<Timestamp>,
+    /// The part of requests that go to far nodes since the near ones have no room, of [`WHOLE`].
+    spilled: u32,
 }
+
+/// The whole of the parts.
+const WHOLE: u32 = 1 << 20;
 
 impl Near {
     pub(super) fn add(&mut self, local: Option<&PeerId>, node: &Node, number: u64) {
@@ -69,6 +74,25 @@ impl Near {
 
     pub(super) fn far(&self) -> &[u64] {
         &self.far
+    }
+
+    /// A node was busy. If it is a near one, more requests go to far ones, and the other way round.
+    pub(super) fn busy(&mut self, number: u64) {
+        if self.near.contains(&number) {
+            self.spilled += (WHOLE - self.spilled) / 8;
+        } else {
+            self.spilled -= self.spilled / 8;
+        }
+    }
+
+    /// A node has answered.
+    pub(super) fn answered(&mut self) {
+        self.spilled -= self.spilled / 1024;
+    }
+
+    /// Whether a request goes to a far node, by a random number.
+    pub(super) fn spills(&self, random: u64) -> bool {
+        random >> 44 < u64::from(self.spilled)
     }
 
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {

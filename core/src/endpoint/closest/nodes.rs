@@ -160,6 +160,14 @@ impl Node {
         self.latency.least().map(Duration::from_nanos)
     }
 
+    /// What it is expected to take to answer: unlike [`latency`](Self::latency) it falls at once when the
+    /// node is faster, and with time, so that one that was slow is tried again. Unknown before the
+    /// first answer.
+    #[must_use]
+    pub fn expected_latency(&self, now: Timestamp) -> Option<Duration> {
+        self.latency.expected(now).map(Duration::from_nanos)
+    }
+
     /// When the load was told, if it was.
     pub(super) fn load_told(&self) -> Option<(u16, Timestamp)> {
         self.load
@@ -303,11 +311,6 @@ impl Nodes {
         self.nodes.get(&number)
     }
 
-    /// All nodes with their numbers, in the order in which they were added.
-    pub(super) fn by_number(&self) -> &BTreeMap<u64, Node> {
-        &self.nodes
-    }
-
     /// Attempts under way at all nodes.
     #[must_use]
     pub const fn in_flight(&self) -> u32 {
@@ -388,6 +391,7 @@ impl Nodes {
         node.online = Some(true);
         node.failures = 0;
         node.health.answered(now);
+        self.near.answered();
         self.errors.note(false);
         self.restore(attempt.node);
     }
@@ -417,6 +421,15 @@ impl Nodes {
         if node.health.unanswered(began) {
             self.eject(number, order, now);
         }
+    }
+
+    /// Ends an attempt: the node had no room for it. That is no fault.
+    pub fn busy(&mut self, attempt: Attempt, now: Timestamp) {
+        let (peer, number) = (attempt.peer, attempt.node);
+        self.heard(&peer, now);
+        self.given_up(attempt, now);
+        self.set_load(&peer, 1000, now);
+        self.near.busy(number);
     }
 
     /// The node has said something, whatever it was: it is not silent.

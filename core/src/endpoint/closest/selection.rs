@@ -127,6 +127,12 @@ impl Selection {
             return Some(*node.peer());
         }
         let cost = |node: &Node| strategy.cost(&self.candidate(node, now, nodes.in_flight()));
+        if nodes.near.spills(rng.next_u64())
+            && let Some((_, node)) =
+                self.cheaper_of_two(nodes, nodes.near.far(), &mut rng, now, cost)
+        {
+            return Some(*node.peer());
+        }
         let near = self.cheaper_of_two(nodes, nodes.near.near(), &mut rng, now, cost);
         if let Some((_, node)) = near
             && !is_loaded(node, now)

@@ -62,7 +62,8 @@ pub enum Choices {
     /// loaded. The subset is the first 64 in an order of the client's own
     /// ([rendezvous hashing](https://github.com/grpc/proposal/blob/master/A68-random-subsetting.md)).
     /// Near are those that take at most twice as long as the nearest and 20 ms, and the three nearest in
-    /// any case. A node is loaded for a second after it has told a load of 0.9 or was busy.
+    /// any case. A node is loaded for a second after it has told a load of 0.9 or was busy; and the more
+    /// often near ones are busy, the more requests go to far ones from the beginning.
     ///
     /// One request in 64 goes to a node whose backoff is over, and one in 256 to a far one. A choice takes
     /// the same time however many nodes there are. Where the nodes are copied for a strategy that is not
@@ -222,7 +223,7 @@ impl Strategy for PeakEwma {
 /// latency × (attempts in flight + 1) × (1 + 2 × load) × 2^failures
 /// ```
 ///
-/// The latency is the smoothed one. A node of which none is known is tried at once, by one request at a
+/// The latency is the [expected](Node::expected_latency) one. A node of which none is known is tried at once, by one request at a
 /// time. The load is what the server told, and counts half as much with each second. This is
 /// Finagle's least-loaded P2C with latencies, with the servers' own word on their load, which Prequal and C3
 /// found to matter where many clients share servers.
@@ -233,7 +234,7 @@ impl Strategy for NearFirst {
     fn cost(&self, candidate: &Candidate<'_>) -> u64 {
         let Candidate { node, now, .. } = candidate;
         let in_flight = u64::from(node.in_flight());
-        let latency = match node.latency(*now) {
+        let latency = match node.expected_latency(*now) {
             Some(latency) => u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1),
             None if in_flight == 0 => 0,
             None => node.peak_latency(*now).as_nanos() as u64,

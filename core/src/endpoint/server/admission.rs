@@ -11,14 +11,18 @@ use thiserror::Error;
 
 use super::budget::MemoryBudget;
 use super::limit::Limit;
-use super::share::{Flow, Places, Shares};
+use super::memory::Stalled;
+use super::notice::Notices;
+use super::origin::Origin;
+use super::rate::Rates;
+use super::share::{Places, Shares};
 use super::stats::ServerStats;
-use super::streams::{Connection, Connections, Peer, StreamKey};
+use super::streams::{Connections, Kind, StreamKey};
 use crate::config::ServerConfig;
 use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
 use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Status, StatusCode};
-use crate::id::{PeerId, ProtocolName};
+use crate::id::ProtocolName;
 use crate::time::Timestamp;
 use crate::wire::Format;
 
@@ -49,26 +53,33 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Everything per request takes constant time: streams, peers and protocols are known by keys.
 #[derive(Debug)]
 pub struct Admission {
-    limit: Limit,
+    pub(super) limit: Limit,
     /// The most handlers there may be, those that were told to stop included.
     ceiling: usize,
     /// Handlers at work, those that were told to stop included.
-    requests: Shares,
-    max_raws: usize,
-    raws: Shares,
-    budget: MemoryBudget,
-    protocols: SlotMap<ProtocolKey, Protocol>,
+    pub(super) requests: Shares,
+    pub(super) max_raws: usize,
+    pub(super) raws: Shares,
+    pub(super) max_streams: usize,
+    pub(super) streams: Shares,
+    pub(super) budget: MemoryBudget,
+    pub(super) rates: Rates,
+    pub(super) protocols: SlotMap<ProtocolKey, Protocol>,
     by_name: BTreeMap<ProtocolName, ProtocolKey>,
-    connections: Connections,
+    pub(super) connections: Connections,
+    pub(super) notices: Notices,
+    pub(super) stalled: Stalled,
     draining: bool,
     /// Only what happened; how things stand is known elsewhere.
-    counters: ServerStats,
+    pub(super) counters: ServerStats,
 }
 
+/// What a protocol has of everything.
 #[derive(Debug, Default)]
-struct Protocol {
-    requests: usize,
-    raws: usize,
+pub(super) struct Protocol {
+    pub(super) streams: usize,
+    pub(super) requests: usize,
+    pub(super) raws: usize,
 }
 
 /// Why a protocol was not registered.
@@ -98,10 +109,15 @@ impl Admission {
             requests: Shares::default(),
             max_raws: config.max_raw_streams(),
             raws: Shares::default(),
+            max_streams: config.max_streams(),
+            streams: Shares::default(),
             budget: MemoryBudget::configured(config),
+            rates: Rates::default(),
             protocols: SlotMap::with_key(),
             by_name: BTreeMap::new(),
             connections: Connections::default(),
+            notices: Notices::default(),
+            stalled: Stalled::default(),
             draining: false,
             counters: ServerStats::default(),
         }
@@ -128,8 +144,7 @@ impl Admission {
     pub fn unregister(&mut self, protocol: &str) -> bool {
         let key = self.by_name.remove(protocol);
         let Some(gone) = key.and_then(|key| self.protocols.remove(key)) else { return false };
-        self.requests.forget(gone.requests);
-        self.raws.forget(gone.raws);
+        self.forget_protocol(&gone);
         true
     }
 
@@ -155,10 +170,15 @@ impl Admission {
     pub fn drain(&mut self) {
         self.draining = true;
         self.by_name.clear();
-        for (_, gone) in self.protocols.drain() {
-            self.requests.forget(gone.requests);
-            self.raws.forget(gone.raws);
+        for gone in core::mem::take(&mut self.protocols).values() {
+            self.forget_protocol(gone);
         }
+    }
+
+    fn forget_protocol(&mut self, gone: &Protocol) {
+        self.requests.forget(gone.requests);
+        self.raws.forget(gone.raws);
+        self.streams.forget(gone.streams);
     }
 
     /// Ends a drain: protocols can be registered again.
@@ -195,25 +215,31 @@ impl Admission {
     /// its first request, which may be on its way.
     pub fn make_room(&mut self, among: impl IntoIterator<Item = StreamKey>) -> Option<StreamKey> {
         let (key, connection) = self.connections.longest_idle(among)?;
-        // It is not chosen again while it ends.
-        connection.idle = false;
+        // It is not chosen again while it ends, even if it reports before it hears of it.
+        connection.displaced = true;
         self.counters.displaced += 1;
         Some(key)
     }
 
+    /// Whether a request is at work on one of these streams.
+    pub fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
+        let mut streams = among.into_iter().filter_map(|key| self.connections.open.get(key));
+        streams.any(|stream| stream.in_flight > 0)
+    }
+
     /// Takes on a stream that a peer opened, until it is [closed](Self::close). The verdict says
     /// whether it is served: not one for a protocol that is not registered, nor one for which its
-    /// connection has no `room`.
+    /// connection has no `room`, or which would be more than a fair share of all streams.
     pub fn open(
         &mut self,
-        peer: PeerId,
+        origin: impl Into<Origin>,
         protocol: &ProtocolName,
         format: Format,
         room: bool,
         now: Timestamp,
     ) -> (StreamKey, ServerVerdict) {
-        let stream = self.open_stream(peer, protocol, Some(format), now);
-        let served = room && self.serves(protocol.as_str());
+        let stream = self.open_stream(origin.into(), protocol, Some(format), now);
+        let served = room && self.serves(protocol.as_str()) && self.place(stream);
         if !served {
             self.counters.refused += 1;
         }
@@ -232,7 +258,8 @@ impl Admission {
     ) -> ServerVerdict {
         self.take_in(stream, &report, now);
         let answer = report.ask.map(|ask| match ask {
-            Ask::Request { spare } => match self.admit(stream, report.held, spare, now) {
+            Ask::Request { spare, bytes } => match self.admit(stream, &report, (spare, bytes), now)
+            {
                 Ok(()) => Grant::Place,
                 Err(status) => Grant::Refused(Box::new(status)),
             },
@@ -241,7 +268,11 @@ impl Admission {
             {
                 Grant::Room
             }
-            Ask::Room { .. } => Grant::NoRoom,
+            Ask::Room { bytes, .. } => {
+                self.counters.no_memory += 1;
+                self.make_memory(bytes, now);
+                Grant::NoRoom
+            }
         });
         self.verdict(stream, answer)
     }
@@ -269,7 +300,7 @@ impl Admission {
             room: connection.map_or(0, |stream| stream.memory),
             active: small(self.limit.active()),
             limit: small(self.limit.limit()),
-            cut_off: peer.is_some_and(|peer| peer.penalty.is_lost()),
+            cut_off: peer.is_some_and(|peer| peer.penalty.is_lost() && !peer.trusted),
         }
     }
 
@@ -281,69 +312,79 @@ impl Admission {
             self.counters.add(events);
             self.limit.settle(now, events.samples, events.renewed);
         }
+        self.connections.charge(&mut self.budget, stream, report.held);
         let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
         connection.last_active = connection.last_active.max(report.active);
-        connection.idle = report.idle;
-        self.budget.charge(&mut connection.memory, report.held, &mut peer.memory);
+        (connection.idle, connection.waiting) = (report.idle, report.waiting);
         if !events.any {
             return;
         }
         peer.penalty.earn(events.ok);
-        if events.offences > 0 && peer.penalty.spend(events.offences, now) {
+        let id = peer.id;
+        if events.offences > 0 && peer.penalty.spend(events.offences, now) && !peer.trusted {
             self.counters.cut_off += 1;
+            self.notices.kept_out(id, &peer.penalty, now);
         }
         connection.requests += u64::from(events.renewed);
+        if events.renewed > 0 && !self.rates.is_empty() {
+            let renewed = (u64::from(events.renewed), events.renewed_bytes);
+            self.rates.pay(id, &connection.name, renewed, now);
+        }
         let free = events.ended().saturating_sub(events.renewed) as usize;
         if events.ended() > 0 {
             connection.last_active = connection.last_active.max(now);
         }
+        let (peer, groups, protocol) = (connection.peer, connection.groups, connection.protocol);
         if free > 0 {
             connection.in_flight = connection.in_flight.saturating_sub(free);
             // Not there if it was unregistered meanwhile.
-            let protocol = self.protocols.get_mut(connection.protocol);
-            let protocol = protocol.map(|protocol| &mut protocol.requests);
-            self.requests.give(free, &mut peer.requests, protocol);
+            let protocol = self.protocols.get_mut(protocol).map(|protocol| &mut protocol.requests);
+            let counts = self.connections.counts(peer, groups, Kind::Request, protocol);
+            self.requests.give(free, counts);
+        }
+        if events.offences > 0 || events.ok > 0 {
+            self.connections.settle(groups, events.offences, events.ok, now);
         }
     }
 
     /// Notes a stream that a peer opened, until it is [forgotten](Self::forget).
     pub(super) fn open_stream(
         &mut self,
-        peer: PeerId,
+        origin: Origin,
         protocol: &ProtocolName,
         format: Option<Format>,
         now: Timestamp,
     ) -> StreamKey {
         self.counters.streams_total += 1;
         let key = self.by_name.get(protocol).copied().unwrap_or_default();
-        self.connections.open(peer, key, protocol.clone(), format, now)
+        self.connections.open(origin, key, protocol.clone(), format, now)
     }
 
     /// Forgets a stream, after the last of its requests.
     pub(super) fn forget(&mut self, stream: StreamKey, now: Timestamp) {
-        if let Some((connection, peer)) = self.connections.get_mut(stream) {
-            self.budget.charge(&mut connection.memory, 0, &mut peer.memory);
+        self.connections.charge(&mut self.budget, stream, 0);
+        if self.connections.open.get(stream).is_some_and(|stream| stream.placed) {
+            self.give(stream, Kind::Stream);
         }
         self.connections.close(stream, now);
     }
 
     /// Lets a stream hold so many bytes, if they fit, until it reports again.
     fn reserve(&mut self, stream: StreamKey, bytes: usize) -> bool {
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return false };
-        let fits = self.budget.fits(connection.memory, bytes, peer.memory);
+        let fits = self.connections.fits(&self.budget, stream, bytes);
         if fits {
-            self.budget.charge(&mut connection.memory, bytes, &mut peer.memory);
+            self.connections.charge(&mut self.budget, stream, bytes);
         }
         fits
     }
 
-    /// Lets a request in, with which its stream holds so many bytes, and may hold `spare` more if they
-    /// fit; or says with which status to refuse it.
+    /// Lets a request of `bytes` in, with which its stream holds what it reports, and may hold `spare`
+    /// more if they fit; or says with which status to refuse it.
     fn admit(
         &mut self,
         stream: StreamKey,
-        bytes: usize,
-        spare: usize,
+        report: &ServerReport,
+        (spare, bytes): (usize, usize),
         now: Timestamp,
     ) -> Result<(), Status> {
         self.limit.handle_timeout(now);
@@ -353,89 +394,62 @@ impl Admission {
             free: limit.saturating_sub(self.limit.active()),
             room: self.ceiling.saturating_sub(self.requests.taken()),
         };
-        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
-        let Some((connection, peer, protocol)) =
-            parties(&mut self.connections, &mut self.protocols, stream)
-        else {
+        let Some((connection, peer)) = self.connections.get_mut(stream) else {
             return Err(self.refuse_unserved());
         };
-        if peer.penalty.is_lost() {
-            self.refuse_busy();
-            return Err(busy("too many offences"));
+        if !self.protocols.contains_key(connection.protocol) {
+            return Err(self.refuse_unserved());
         }
-        let of_peer = Flow { has: peer.requests, known: peers };
-        let of_protocol = Flow { has: protocol.requests, known: protocols };
-        if !self.requests.admit(places, of_peer, of_protocol) {
+        if peer.penalty.is_lost() && !peer.trusted {
+            self.counters.kept_out += 1;
+            return Err(self.refuse_busy("too many offences"));
+        }
+        if !self.rates.is_empty()
+            && let Some(wait) = self.rates.wait(peer.id, &connection.name, now)
+        {
+            self.counters.rate_limited += 1;
+            let busy = self.refuse_busy("more than may come in this time");
+            return Err(Status { retry_after: Some(wait), ..busy });
+        }
+        if !self.connections.fits(&self.budget, stream, report.held) {
+            self.counters.no_memory += 1;
+            self.make_memory(report.held, now);
+            return Err(self.refuse_busy("no memory for the request"));
+        }
+        if !self.share(stream, Kind::Request, places) {
             self.limit.refused(now);
-            self.refuse_busy();
-            return Err(busy(""));
+            self.counters.no_place += 1;
+            return Err(self.refuse_busy(""));
         }
-        if !self.budget.fits(connection.memory, bytes, peer.memory) {
-            self.refuse_busy();
-            return Err(busy("no memory for the request"));
+        if let Some((connection, peer)) = self.connections.get_mut(stream) {
+            connection.requests += 1;
+            connection.in_flight += 1;
+            connection.last_active = connection.last_active.max(now);
+            if !self.rates.is_empty() {
+                self.rates.pay(peer.id, &connection.name, (1, bytes as u64), now);
+            }
         }
-        connection.requests += 1;
-        connection.in_flight += 1;
-        connection.last_active = connection.last_active.max(now);
-        self.requests.take(&mut peer.requests, &mut protocol.requests);
         self.counters.started += 1;
         self.limit.started(now);
-        let most = bytes.saturating_add(spare);
-        if spare > 0 && self.budget.fits(connection.memory, most, peer.memory) {
-            self.budget.charge(&mut connection.memory, most, &mut peer.memory);
+        if spare > 0 {
+            self.reserve(stream, report.held.saturating_add(spare));
         }
         Ok(())
-    }
-
-    /// Lets a raw stream in, or says with which status a request would be refused.
-    pub(crate) fn admit_raw(&mut self, stream: StreamKey) -> Result<(), Status> {
-        let free = self.max_raws.saturating_sub(self.raws.taken());
-        let places = Places { limit: self.max_raws, free, room: free };
-        let (peers, protocols) = (self.connections.peers.len(), self.protocols.len());
-        let Some((_, peer, protocol)) = parties(&mut self.connections, &mut self.protocols, stream)
-        else {
-            return Err(self.refuse_unserved());
-        };
-        let of_peer = Flow { has: peer.raws, known: peers };
-        let of_protocol = Flow { has: protocol.raws, known: protocols };
-        if peer.penalty.is_lost() || !self.raws.admit(places, of_peer, of_protocol) {
-            self.refuse_busy();
-            return Err(busy(""));
-        }
-        self.raws.take(&mut peer.raws, &mut protocol.raws);
-        Ok(())
-    }
-
-    /// A raw stream that was let in is not used any more.
-    pub(crate) fn release_raw(&mut self, stream: StreamKey) {
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
-        let protocol = self.protocols.get_mut(connection.protocol);
-        self.raws.give(1, &mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
     }
 
     /// Counts a request that nobody is registered for.
-    fn refuse_unserved(&mut self) -> Status {
+    pub(super) fn refuse_unserved(&mut self) -> Status {
         self.counters.refused += 1;
         let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
         Status::new(code, "")
     }
 
     /// Counts a request for which there is no place or no memory.
-    fn refuse_busy(&mut self) {
+    pub(super) fn refuse_busy(&mut self, message: &str) -> Status {
         self.counters.refused += 1;
         self.counters.busy += 1;
+        busy(message)
     }
-}
-
-/// A stream, its peer and its protocol, if that is registered.
-fn parties<'a>(
-    connections: &'a mut Connections,
-    protocols: &'a mut SlotMap<ProtocolKey, Protocol>,
-    stream: StreamKey,
-) -> Option<(&'a mut Connection, &'a mut Peer, &'a mut Protocol)> {
-    let (connection, peer) = connections.get_mut(stream)?;
-    let protocol = protocols.get_mut(connection.protocol)?;
-    Some((connection, peer, protocol))
 }
 
 /// The status of what can be tried again in a moment.

@@ -32,19 +32,19 @@ pub enum LimitPolicy {
     /// As many as are worked on, and a short queue: the limit follows from the delay that more
     /// requests at work cause.
     ///
-    /// With `base`, the latency without a queue, and `mean`, that of a window, so many of the
-    /// requests within the limit wait, by Little's law (the estimate of TCP Vegas):
+    /// With `base`, the latency without a queue, `mean`, that of a window, and `peak`, the most requests
+    /// at work in it, so many of those waited, by Little's law (the estimate of TCP Vegas):
     ///
     /// ```text
-    /// waiting = limit × (1 − base / mean)
-    /// allowed = max(queue, 2 × √limit)
-    /// limit   = limit × base / mean + allowed     if waiting > allowed
+    /// served  = peak × base / mean
+    /// waiting = peak − served
+    /// allowed = max(queue, 2 × √peak)
+    /// limit   = served + max(queue, 2 × √served)  if waiting > allowed
     ///         = limit × 3 / 2                     if waiting < allowed / 2 and the limit was reached
     ///         = limit + allowed − waiting         else, if the limit was reached
     /// ```
     ///
-    /// `base` follows the windows' means while less than half of the limit is in use. While the limit
-    /// is reached, it is looked for, as BBR looks for the round-trip time: for one window the limit is
+    /// `base` follows the windows' means while the limit is not reached. While it is reached, it is looked for, as BBR looks for the round-trip time: for one window the limit is
     /// three quarters. If requests are no faster then, nobody had waited, and `base` is what they take.
     /// If they are faster, some had waited, and `base` is three quarters of what they take, or what it
     /// was if that is less. So the rule works for servers that begin in overload, and for handlers
@@ -119,14 +119,6 @@ impl LimitPolicy {
             Self::Fixed | Self::LoadFactor { .. } => 1,
             Self::Aimd { .. } | Self::Gradient { .. } => 10,
             Self::QueueDelay { .. } => queue_delay::MIN_SAMPLES,
-        }
-    }
-
-    /// The limit to begin with. The rule of the queue delay begins low and finds out.
-    pub(crate) const fn initial(self) -> usize {
-        match self {
-            Self::QueueDelay { .. } => queue_delay::INITIAL,
-            _ => Limit::INITIAL,
         }
     }
 
@@ -242,8 +234,7 @@ impl Window {
 }
 
 impl Limit {
-    /// The limit to begin with, unless another is configured: the Go original's. With
-    /// [`LimitPolicy::QueueDelay`] it is 32.
+    /// The limit to begin with, unless another is configured: the Go original's.
     pub const INITIAL: usize = 1000;
     /// The least limit, unless another is configured: the Go original's. With
     /// [`LimitPolicy::QueueDelay`] it is 4.
@@ -494,7 +485,7 @@ impl Limit {
                 let seen = Seen {
                     mean: window.mean_latency(),
                     limit,
-                    pressed,
+                    peak: window.peak.min(limit),
                     full: window.full,
                     active: self.active,
                 };

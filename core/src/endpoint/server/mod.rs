@@ -2,10 +2,16 @@
 
 mod admission;
 mod budget;
+mod groups;
 mod lifecycle;
 mod limit;
+mod memory;
+mod notice;
+mod origin;
 mod penalty;
+mod places;
 mod queue_delay;
+mod rate;
 mod raw;
 mod share;
 mod stats;
@@ -14,6 +20,9 @@ mod streams;
 pub use admission::{Admission, RegisterError};
 pub use lifecycle::{Lifecycle, Stopped};
 pub use limit::{Limit, LimitPolicy, Sample, SampleOutcome};
+pub use notice::Notice;
+pub use origin::{GroupId, Origin};
+pub use rate::{Quota, RateLimit, RateScope};
 pub use stats::ServerStats;
 pub use streams::StreamKey;
 

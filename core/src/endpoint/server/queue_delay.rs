@@ -7,8 +7,6 @@
 
 use super::limit::Limit;
 
-/// The limit to begin with.
-pub(super) const INITIAL: usize = 32;
 /// The least limit.
 pub(super) const MIN: usize = 4;
 /// The least number of requests that have to end in a window.
@@ -44,8 +42,8 @@ pub(super) struct Seen {
     /// The mean latency in nanoseconds.
     pub(super) mean: u64,
     pub(super) limit: usize,
-    /// Half of the limit was in use at some time.
-    pub(super) pressed: bool,
+    /// The most requests at work, as far as the limit lets them in.
+    pub(super) peak: usize,
     /// The limit was reached.
     pub(super) full: bool,
     /// Requests at work now.
@@ -74,16 +72,13 @@ impl QueueDelay {
         }
         let limit = if let Some(look) = self.look.take() {
             self.end_look(look, seen, queue)
-        } else if seen.pressed {
+        } else {
             self.windows += u32::from(seen.full);
-            if self.windows >= self.look_after && seen.limit > MIN {
+            if seen.full && self.windows >= self.look_after && seen.limit > MIN {
                 self.begin_look(seen)
             } else {
                 self.moved(seen, queue)
             }
-        } else {
-            self.follow(seen.mean);
-            seen.limit
         };
         if limit != seen.limit {
             self.earlier = u32::try_from(seen.active).unwrap_or(u32::MAX);
@@ -91,8 +86,8 @@ impl QueueDelay {
         limit
     }
 
-    /// Nothing waits: the latency is the one without a queue. It rises slowly, since a queue that
-    /// begins to grow may not have pressed against the limit yet.
+    /// Hardly anything waits: the latency is the one without a queue. It rises slowly, since a queue may
+    /// have begun to grow.
     fn follow(&mut self, mean: u64) {
         self.base = if mean > self.base {
             self.base + ((mean - self.base) / 8).min(self.base / 20 + 1)
@@ -101,13 +96,14 @@ impl QueueDelay {
         };
     }
 
-    fn moved(&self, seen: Seen, queue: usize) -> usize {
+    fn moved(&mut self, seen: Seen, queue: usize) -> usize {
         let limit = seen.limit;
-        let served = scaled(limit, self.base.min(seen.mean), seen.mean);
-        let (waiting, allowed) = (limit - served, queue.max(2 * limit.isqrt()));
+        let served = scaled(seen.peak, self.base.min(seen.mean), seen.mean);
+        let (waiting, allowed) = (seen.peak - served, queue.max(2 * seen.peak.isqrt()));
         let moved = if waiting > allowed {
             served + queue.max(2 * served.isqrt())
         } else if !seen.full {
+            self.follow(seen.mean);
             limit
         } else if waiting < allowed / 2 {
             limit + limit.div_ceil(2)
@@ -130,7 +126,8 @@ impl QueueDelay {
         if waited {
             self.base = self.base.min(seen.mean / 4 * 3).max(1);
             self.look_after = LOOK_AFTER;
-            self.moved(Seen { mean: look.mean, limit: look.limit, ..seen }, queue)
+            let before = Seen { mean: look.mean, limit: look.limit, peak: look.limit, ..seen };
+            self.moved(before, queue)
         } else {
             self.base = seen.mean;
             self.look_after = (self.look_after * 2).min(LOOK_AFTER_AT_MOST);

@@ -126,6 +126,17 @@ impl Payload {
         finish(Inflate::new(self), Inflate::step)
     }
 
+    /// Checks that the body is no longer than this, before anything is inflated.
+    ///
+    /// # Errors
+    /// [`InflateError::TooLong`] if it is longer.
+    pub fn check_len(&self, limit: usize) -> Result<(), InflateError> {
+        if self.len() > limit {
+            return Err(InflateError::TooLong { len: self.len(), limit });
+        }
+        Ok(())
+    }
+
     /// Checks the announced length of a compressed body before anything is inflated.
     pub(crate) fn check(&self, max_body: usize) -> Result<(), InflateError> {
         let Some(announced) = self.original else { return Ok(()) };

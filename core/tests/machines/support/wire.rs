@@ -164,7 +164,7 @@ pub(crate) fn join<const N: usize>(frames: [Wire; N]) -> Bytes {
 
 /// Native frames without the field LOAD of responses, and the loads by id. The last frame may end
 /// beyond `bytes`.
-pub(super) fn without_load(mut bytes: &[u8]) -> (Bytes, Vec<(u64, u16)>) {
+pub(crate) fn without_load(mut bytes: &[u8]) -> (Bytes, Vec<(u64, u16)>) {
     let (mut out, mut loads) = (BytesMut::new(), Vec::new());
     while let Some((header, rest)) = bytes.split_first_chunk::<16>() {
         let [l0, l1, l2, l3, kind, flags, h0, h1, id @ ..] = *header;

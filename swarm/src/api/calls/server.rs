@@ -20,6 +20,7 @@ use super::halves::{CallReceiver, CallSender};
 use crate::api::message::{IntoResponse, Reply, Request};
 use crate::api::server::error::HandlerError;
 use crate::api::server::error_log::ErrorLog;
+use crate::api::server::shared::Answer;
 use crate::api::server::{Handler, Server};
 
 /// How much of a client's messages may wait for a handler.
@@ -133,7 +134,7 @@ pub(crate) fn begin(
     remaining: Option<Duration>,
     channel: &Arc<Channel>,
     log: Arc<ErrorLog>,
-) -> BoxFuture<'static, Result<Body, Status>> {
+) -> BoxFuture<'static, Answer> {
     let RequestExtras { method, metadata, call } = extras;
     let resume = call.resume;
     let sender = CallSender::new(channel.clone(), true);
@@ -164,8 +165,8 @@ pub(crate) fn begin(
         .await;
         match caught {
             Ok(Ok(reply)) => Ok(Body::uncompressed(reply.into_body())),
-            Ok(Err(error)) => Err(error.tell(&log, &who, &what)),
-            Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked")),
+            Ok(Err(error)) => Err(error.tell(&log, &who, &what).into()),
+            Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked").into()),
         }
     }
     .boxed()

@@ -14,7 +14,7 @@ use pointsub_core::{ClosestId, ClosestOptions, Hedge, ProtocolName, RequestError
 use super::lazy::Lazy;
 use super::policy::Settings;
 use super::shared::ClientShared;
-use super::{Asked, Cancellable, Client, InFlight, compresses, gone, inflate};
+use super::{Asked, Cancellable, Client, InFlight, broken, compresses, gone, inflate};
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
 use crate::{compress, peer};
@@ -156,6 +156,12 @@ impl ClosestCall {
         self.with(|unsent| unsent.settings.timeout = Some(timeout))
     }
 
+    /// The longest answer in bytes, when it is inflated. A longer one is not inflated, and the call
+    /// fails. Default: the client's `max_block_size`.
+    pub fn max_answer(self, max_answer: usize) -> Self {
+        self.with(|unsent| unsent.settings.max_answer = Some(max_answer))
+    }
+
     /// Whether executing the request twice does no harm. If `false`, another server is asked only
     /// after failures that surely left the request unprocessed, and there is no hedging. Default
     /// `true`.
@@ -232,9 +238,18 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
-            match inflate(answer.payload).await {
+            let payload = answer.payload;
+            let taken = match payload.check_len(settings.max_answer()).map_err(broken) {
+                Ok(()) => inflate(payload).await,
+                Err(error) => Err(error),
+            };
+            match taken {
                 Ok(body) => {
-                    let asked = Asked { peer: peer::to_libp2p(&answer.node), at: began };
+                    let asked = Asked {
+                        peer: peer::to_libp2p(&answer.node),
+                        at: began,
+                        max_answer: usize::MAX,
+                    };
                     Ok(asked.answered(body, &shared).with_attempts(attempts))
                 }
                 Err(error) => Err(ClosestError { error, attempts }),

@@ -147,11 +147,12 @@ struct Unsent {
     settings: Settings,
 }
 
-/// Who was asked, and when.
+/// Who was asked, when, and how long the answer may be.
 #[derive(Copy, Clone)]
 struct Asked {
     peer: PeerId,
     at: Timestamp,
+    max_answer: usize,
 }
 
 impl Asked {
@@ -183,6 +184,13 @@ impl Call {
         self.with(|unsent| unsent.settings.max_retries = Some(max_retries))
     }
 
+    /// The longest answer in bytes, when it is inflated. A longer one is not inflated: the call fails
+    /// with [`Cause::Body`]. Default: the client's
+    /// [`max_block_size`](pointsub_core::ClientConfig::with_max_block_size).
+    pub fn max_answer(self, max_answer: usize) -> Self {
+        self.with(|unsent| unsent.settings.max_answer = Some(max_answer))
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
         if let State::New(unsent) = &mut self.0 {
             set(unsent);
@@ -205,6 +213,7 @@ impl Future for Call {
             let (shared, asked) = (sent.shared.clone(), *asked);
             self.0 = State::Done;
             let payload = outcome.ok_or_else(gone)??;
+            payload.check_len(asked.max_answer).map_err(broken)?;
             if !payload.is_compressed() {
                 let body = payload.into_bytes().map_err(broken);
                 return Poll::Ready(body.map(|body| asked.answered(body, &shared)));
@@ -234,7 +243,7 @@ impl fmt::Debug for State {
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
     let Unsent { shared, peer, protocol, body, settings } = unsent;
     let settings = shared.policies.read().of(&protocol, settings);
-    let asked = Asked { peer, at: shared.clock.now() };
+    let asked = Asked { peer, at: shared.clock.now(), max_answer: settings.max_answer() };
     if let Some(answers) = shared.answers.clone() {
         let rest = async move {
             let request = shared.local_request(protocol, body)?;
@@ -252,7 +261,9 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
     let rest = async move {
         let body = compress::deflate(body).await;
         let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
-        Ok(asked.answered(inflate(outcome.ok_or_else(gone)??).await?, &shared))
+        let payload = outcome.ok_or_else(gone)??;
+        payload.check_len(asked.max_answer).map_err(broken)?;
+        Ok(asked.answered(inflate(payload).await?, &shared))
     };
     Ok(State::InSteps(rest.boxed()))
 }

@@ -61,6 +61,12 @@ impl Policy {
         self
     }
 
+    /// The longest answer that is taken: [`Call::max_answer`](crate::Call::max_answer).
+    pub fn max_answer(mut self, max_answer: usize) -> Self {
+        self.settings.max_answer = Some(max_answer);
+        self
+    }
+
     /// Whether further servers are asked while one takes long:
     /// [`ClosestCall::hedge`](crate::ClosestCall::hedge).
     pub fn hedge(mut self, hedge: impl Into<Option<Hedge>>) -> Self {
@@ -77,7 +83,7 @@ impl Policy {
     }
 
     /// The strategy that chooses among the servers of [`send_closest`](crate::Client::send_closest). Default:
-    /// [`Weighted`](crate::closest::Weighted). It may use the client: no lock is held while it is asked.
+    /// [`NearFirst`](crate::closest::NearFirst). It may use the client: no lock is held while it is asked.
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategy = Some(Arc::new(strategy));
         self
@@ -115,6 +121,7 @@ pub(crate) struct Settings {
     pub(super) idempotent: Option<bool>,
     pub(super) max_retries: Option<u32>,
     pub(super) hedge: Option<Option<Hedge>>,
+    pub(super) max_answer: Option<usize>,
 }
 
 impl Settings {
@@ -124,7 +131,13 @@ impl Settings {
             idempotent: self.idempotent.or(other.idempotent),
             max_retries: self.max_retries.or(other.max_retries),
             hedge: self.hedge.or(other.hedge),
+            max_answer: self.max_answer.or(other.max_answer),
         }
+    }
+
+    /// The longest answer that is taken.
+    pub(super) fn max_answer(self) -> usize {
+        self.max_answer.unwrap_or(usize::MAX)
     }
 
     /// As the core wants it.

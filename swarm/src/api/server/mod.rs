@@ -2,6 +2,8 @@
 
 pub(crate) mod error;
 pub(crate) mod error_log;
+mod fair;
+pub(crate) mod gate;
 pub(crate) mod handler;
 mod listen;
 pub(crate) mod semaphore;
@@ -11,13 +13,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsub_core::endpoint::RegisterError;
+use pointsub_core::endpoint::{RateLimit, RateScope, RegisterError};
 use pointsub_core::{ProtocolName, ServerStats};
 
 pub use self::error::{BoxError, HandlerError};
 pub use self::handler::{Handler, Spawned};
 pub use self::listen::Listener;
 use self::shared::ServerShared;
+use super::admission::Admission;
 use super::stream_info::StreamInfo;
 pub use pointsub_core::endpoint::Stopped;
 
@@ -57,6 +60,36 @@ impl Server {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.shared.state.lock().admission.is_running()
+    }
+
+    /// Limits how much may come in a while, or lifts a limit with [`RateLimit::new`]. It holds from then
+    /// on, for everybody anew. A request beyond it is answered `busy`, with the time after which it may
+    /// come, and clients of this library wait for that. Up to 64 requests that follow each other on one
+    /// stream pass before a limit is seen, and are paid for afterwards.
+    ///
+    /// ```
+    /// use pointsub_swarm::{ProtocolName, Quota, RateLimit, RateScope, Server};
+    ///
+    /// fn limit(server: &Server) {
+    ///     const UPLOAD: ProtocolName = ProtocolName::from_static("/upload/1");
+    ///     let slow = RateLimit::new().requests(Quota::per_second(5).with_burst(50));
+    ///     server.set_rate_limit(RateScope::EachPeerOf(UPLOAD), slow);
+    /// }
+    /// ```
+    pub fn set_rate_limit(&self, scope: RateScope, limit: RateLimit) {
+        self.shared.set_rate_limit(scope, limit);
+    }
+
+    /// Asks the [rules of who may come](crate::Admission) again, about every connection that others have
+    /// made and every stream that is open: to be called when the rules have changed. What may not stay
+    /// ends: connections and raw streams at once, other streams with the requests that are at work.
+    pub fn recheck(&self) {
+        self.shared.recheck();
+    }
+
+    /// The first that is set stays.
+    pub(crate) fn set_admission(&self, rules: Arc<dyn Admission>) {
+        self.shared.rules.set(rules);
     }
 
     /// Counters so far, and how things stand.

@@ -1,13 +1,16 @@
 //! How many large bodies are compressed or inflated at the same time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use futures::channel::oneshot;
 use parking_lot::Mutex;
+use pointsub_core::endpoint::Origin;
 
-/// As many permits as there are cores, given in the order in which they are asked for.
+use super::fair::FairQueue;
+
+/// As many permits as there are cores. Networks that ask for some take turns, and so do the peers of a
+/// network; one peer gets them in the order in which it asks.
 ///
 /// More at a time would end no sooner: they would take each other's cache, all end late, and each
 /// keeps some 300 KiB meanwhile. Only tasks that are polled until they end may have a permit, or
@@ -18,7 +21,21 @@ pub(crate) struct Semaphore(Mutex<State>);
 #[derive(Debug)]
 struct State {
     free: usize,
-    waiting: VecDeque<oneshot::Sender<Permit>>,
+    waiting: FairQueue<oneshot::Sender<Permit>>,
+}
+
+/// The permits that the requests of one stream ask for.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    semaphore: Arc<Semaphore>,
+    origin: Origin,
+}
+
+impl Permits {
+    /// Waits for a permit.
+    pub(crate) async fn next(&self) -> Permit {
+        self.semaphore.next(&self.origin).await
+    }
 }
 
 /// Given back when it is dropped.
@@ -31,11 +48,16 @@ impl Semaphore {
     }
 
     fn of(free: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { free, waiting: VecDeque::new() })))
+        Arc::new(Self(Mutex::new(State { free, waiting: FairQueue::default() })))
+    }
+
+    /// The permits for what is asked on a stream.
+    pub(crate) fn of_stream(self: &Arc<Self>, origin: Origin) -> Arc<Permits> {
+        Arc::new(Permits { semaphore: self.clone(), origin })
     }
 
     /// Waits for a permit.
-    pub(crate) async fn next(self: &Arc<Self>) -> Permit {
+    async fn next(self: &Arc<Self>, origin: &Origin) -> Permit {
         loop {
             let permit = {
                 let state = &mut *self.0.lock();
@@ -44,7 +66,7 @@ impl Semaphore {
                     return Permit(self.clone());
                 }
                 let (sender, permit) = oneshot::channel();
-                state.waiting.push_back(sender);
+                state.waiting.push(origin, sender);
                 permit
             };
             // Whoever gives a permit back hands it on; nobody drops what waits.
@@ -54,13 +76,12 @@ impl Semaphore {
         }
     }
 
-    /// Who has waited longest for the permit that was given back. Without anybody it is free.
+    /// Whose turn it is to have the permit that was given back. Without anybody it is free.
     fn pop(&self) -> Option<oneshot::Sender<Permit>> {
         let state = &mut *self.0.lock();
         // Those who no longer wait, and a connection that ends leaves many, are passed over here: a
         // permit that is given to one of them is dropped within the drop of the one before.
-        let next =
-            std::iter::from_fn(|| state.waiting.pop_front()).find(|next| !next.is_canceled());
+        let next = std::iter::from_fn(|| state.waiting.pop()).find(|next| !next.is_canceled());
         if next.is_none() {
             state.free += 1;
         }
@@ -83,12 +104,19 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
+    use pointsub_core::PeerId;
+
     use super::{Permit, Semaphore};
 
     type Next<'a> = Pin<Box<dyn Future<Output = Permit> + 'a>>;
 
     fn ask<const N: usize>(semaphore: &Arc<Semaphore>) -> [Next<'_>; N] {
-        std::array::from_fn(|_| Box::pin(semaphore.next()) as Next<'_>)
+        let peer = PeerId::from_bytes(b"a peer").expect("a peer id");
+        let permits = semaphore.of_stream(peer.into());
+        std::array::from_fn(|_| {
+            let permits = permits.clone();
+            Box::pin(async move { permits.next().await }) as Next<'_>
+        })
     }
 
     fn poll(next: &mut Next<'_>) -> Option<Permit> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -13,18 +14,20 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
 use pointsub_core::connection::{CallId, ServerReport, ServerStream};
-use pointsub_core::endpoint::{Admission, Lifecycle, RegisterError, Stopped, StreamKey};
+use pointsub_core::endpoint::{
+    Admission, Lifecycle, Notice, Origin, RegisterError, Stopped, StreamKey,
+};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
 use super::error_log::ErrorLog;
+use super::gate::Rules;
 use super::handler::Handler;
 use super::semaphore::Semaphore;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::{Speaks, WireName};
-use crate::peer;
 
 /// How many bytes of the requests that follow an admitted one a stream may hold before it has to ask
 /// for room. They count in the budgets meanwhile.
@@ -40,6 +43,10 @@ pub(crate) struct ServerShared {
     pub(crate) error_log: Arc<ErrorLog>,
     /// Held for fractions of a microsecond, never while a handler runs.
     pub(crate) state: Mutex<State>,
+    /// Who may come. Never asked while anything is locked.
+    pub(crate) rules: Rules,
+    /// A task looks for raw streams that are idle.
+    pub(super) watches_raws: AtomicBool,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -53,9 +60,13 @@ pub(crate) struct State {
     /// Both names of every protocol, as negotiated; made anew at each change.
     names: Arc<[WireName]>,
     /// The streams that are served; not those that are only told that they are not.
-    mailboxes: SecondaryMap<StreamKey, Arc<Mailbox>>,
+    pub(super) mailboxes: SecondaryMap<StreamKey, Arc<Mailbox>>,
     /// Raw streams that are open, accepted or waiting for that.
-    cancel_handles: SecondaryMap<StreamKey, Arc<CancelHandle>>,
+    pub(super) cancel_handles: SecondaryMap<StreamKey, Arc<CancelHandle>>,
+    /// What the behaviour is to do about peers.
+    pub(super) notices: Vec<Notice>,
+    /// The rules have changed, and connections are to be looked at.
+    pub(super) rechecks: bool,
     /// Who waits until no stream is left.
     stopping: Vec<oneshot::Sender<Stopped>>,
     lifecycle: Lifecycle,
@@ -80,12 +91,30 @@ pub(crate) struct Mailbox {
     driver: AtomicWaker,
 }
 
+/// What becomes of a request.
+pub(crate) type Answer = Result<Body, Failure>;
+
+/// Why a request has no response.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Its handler, or what runs it, says so.
+    Status(Status),
+    /// No handler saw it: its body was to inflate to so many bytes, and did not.
+    Malformed { len: usize, status: Status },
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A handler has ended.
     Respond {
         call: CallId,
-        answer: Result<Body, Status>,
+        answer: Answer,
     },
     /// A handler was stopped.
     Abandoned {
@@ -128,12 +157,24 @@ impl ServerShared {
             names: Arc::default(),
             mailboxes: SecondaryMap::new(),
             cancel_handles: SecondaryMap::new(),
+            notices: Vec::new(),
+            rechecks: false,
             stopping: Vec::new(),
             lifecycle: Lifecycle::default(),
         });
         let (semaphore, swarm) = (Semaphore::new(), AtomicWaker::new());
         let error_log = Arc::new(ErrorLog::new(config.error_texts(), clock.clone()));
-        Arc::new(Self { local, clock, config, semaphore, error_log, state, swarm })
+        Arc::new(Self {
+            local,
+            clock,
+            config,
+            semaphore,
+            error_log,
+            state,
+            rules: Rules::default(),
+            watches_raws: AtomicBool::new(false),
+            swarm,
+        })
     }
 
     pub(crate) fn register(
@@ -202,6 +243,10 @@ impl ServerShared {
         self.state.lock().names.clone()
     }
 
+    pub(super) fn wake_swarm(&self) {
+        self.swarm.wake();
+    }
+
     pub(crate) fn register_swarm(&self, waker: &Waker) {
         self.swarm.register(waker);
     }
@@ -209,17 +254,25 @@ impl ServerShared {
     /// Takes on a stream; refuses it if its connection has too many or nobody serves the protocol.
     pub(crate) fn accept(
         &self,
-        peer: &PeerId,
+        (peer, origin): (&PeerId, Origin),
         protocol: &ProtocolName,
         format: Format,
         has_room: bool,
     ) -> Accepted {
-        let (now, peer, mailbox) =
-            (self.clock.now(), peer::to_core(peer), Arc::<Mailbox>::default());
+        let (now, mailbox) = (self.clock.now(), Arc::<Mailbox>::default());
+        let origin = origin.trusted(self.rules.get().trusts(peer));
+        let denied = if has_room { self.denial(peer, protocol) } else { None };
+        let is_told = denied.is_none() || format == Format::Native;
         let mut machine = ServerStream::new(format, &self.config, now)
             .with_buffers(buffers::shared())
             .with_allowance(ALLOWANCE);
+        if let Some(status) = denied {
+            machine = machine.with_denial(status);
+        }
         let mut state = self.state.lock();
+        if !is_told {
+            state.admission.note_denied();
+        }
         let handler = match state.services.get(protocol) {
             Some(Service::Handler(handler)) if has_room => Some(handler.clone()),
             _ => None,
@@ -228,7 +281,7 @@ impl ServerShared {
         if handler.as_ref().is_none_or(|handler| handler.calls().is_none()) {
             machine = machine.without_calls();
         }
-        let (key, verdict) = state.admission.open(peer, protocol, format, served, now);
+        let (key, verdict) = state.admission.open(origin, protocol, format, served, now);
         if served {
             state.mailboxes.insert(key, mailbox.clone());
         }
@@ -246,32 +299,47 @@ impl ServerShared {
         mailbox.inspect(|mailbox| mailbox.push(Command::Drain { stop: false })).is_some()
     }
 
+    /// Whether a request is at work on one of these streams.
+    pub(crate) fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
+        self.state.lock().admission.is_at_work(among)
+    }
+
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
     pub(crate) fn close(&self, key: StreamKey, report: ServerReport, unconfirmed: bool) {
         let now = self.clock.now();
-        let state = &mut *self.state.lock();
+        let mut state = self.state.lock();
         state.admission.close(key, report, now);
         state.mailboxes.remove(key);
         if unconfirmed {
             state.lifecycle.note_unconfirmed();
         }
         state.finish_stop();
+        let has_news = state.admission.has_news();
+        drop(state);
+        if has_news {
+            self.attend();
+        }
     }
 
     /// Takes on a raw stream, or drops it, which resets it. `share` is one of its connection.
     pub(crate) fn accept_raw(
         self: &Arc<Self>,
         io: Stream,
-        peer: PeerId,
+        (peer, origin): (PeerId, Origin),
         protocol: &ProtocolName,
         share: Arc<()>,
     ) {
         let (now, cancel) = (self.clock.now(), Arc::<CancelHandle>::default());
+        let origin = origin.trusted(self.rules.get().trusts(&peer));
+        if self.denial(&peer, protocol).is_some() {
+            return self.state.lock().admission.note_denied();
+        }
+        self.watch_raw_streams();
         let mut state = self.state.lock();
         let State { admission, services, cancel_handles, .. } = &mut *state;
         let Some(Service::Listener(_, listener)) = services.get(protocol) else { return };
-        let Ok(key) = admission.accept_raw(peer::to_core(&peer), protocol, now) else { return };
+        let Ok(key) = admission.accept_raw(origin, protocol, now) else { return };
         cancel_handles.insert(key, cancel.clone());
         let listener = listener.clone();
         drop(state);

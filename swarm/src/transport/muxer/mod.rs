@@ -3,6 +3,7 @@
 mod ends;
 mod headers;
 mod socket;
+mod unread;
 
 use std::collections::VecDeque;
 use std::io;

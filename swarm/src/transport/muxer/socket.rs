@@ -107,6 +107,9 @@ impl<C: AsyncRead + Unpin> AsyncRead for Socket<C> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.control.read.store(true, Ordering::Relaxed);
+        if this.ends.holds_too_much(cx.waker()) {
+            return Poll::Ready(Err(io::Error::other("too much lies unread on the connection")));
+        }
         let n = ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         this.headers.read(&buf[..n], |said| this.ends.note(said));
         if let Some(activity) = this.activity() {

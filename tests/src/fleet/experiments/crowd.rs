@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pointsub_core::Hedge;
 
 use super::{Options, Table, all_broken, median, millis, runs, secs};
-use crate::fleet::{Choice, Distance, Report, Setup};
+use crate::fleet::{Choice, Distance, Fault, Report, Setup};
 
 fn quantile(reports: &[Report], share: f64) -> f64 {
     median(reports, |report| millis(report.measured.times.quantile(share)))
@@ -113,6 +113,50 @@ pub(super) fn hostile(options: &Options) -> Table {
         if options.strict {
             table.expect(success >= 99.0, || format!("{success:.2} % with {hostile} hostile"));
         }
+    }
+    table
+}
+
+/// A thousand clients and fifty servers: peace, four seconds at 200 % with callers that ask again,
+/// peace, while one server answers with errors and another one is silent.
+pub(super) fn ci(options: &Options) -> Table {
+    let head =
+        ["1000 × 50", "calls", "goodput", "tries / call", "share of the erring and the silent, %"];
+    let mut table = Table::new(&head);
+    let setup = Setup {
+        clients: 1000,
+        servers: 50,
+        load: vec![(secs(0), 0.8), (secs(6), 2.0), (secs(10), 0.8)],
+        asks_again: 3,
+        faults: vec![(secs(1), Fault::Erring(0, 1, true)), (secs(1), Fault::Silent(1, 2))],
+        from: secs(6),
+        until: secs(16),
+        ..Setup::default()
+    };
+    let capacity = setup.capacity();
+    let reports = runs(&Options { seeds: 1, ..options.clone() }, &setup);
+    let report = &reports[0];
+    let tries = report.measured.tries_per_call();
+    let between = |from: usize, until: usize| {
+        let seconds = report.seconds.iter().take(until).skip(from);
+        seconds.map(|second| second.good).sum::<u64>() as f64 / (capacity * (until - from) as f64)
+    };
+    let (over, after) = (between(7, 10), between(13, 16));
+    let ill = 100.0 * (report.share(0, 8, 16) + report.share(1, 8, 16));
+    table.row([
+        "at 200 %, then at 80 %".to_string(),
+        report.measured.calls.to_string(),
+        format!("{over:.2}, {after:.2}"),
+        format!("{tries:.2}"),
+        format!("{ill:.2}"),
+    ]);
+    all_broken(&reports, &mut table);
+    if options.strict {
+        // Two servers of fifty are ill.
+        table.expect(over >= 0.9, || format!("goodput {over:.2} of capacity at 200 %"));
+        table.expect(after >= 0.76, || format!("goodput {after:.2} three seconds after that"));
+        table.expect(tries <= 1.2, || format!("{tries:.2} tries a call"));
+        table.expect(ill <= 2.0, || format!("{ill:.2} % of requests go to two ill servers"));
     }
     table
 }

@@ -4,10 +4,13 @@ mod crowd;
 mod ill;
 mod outage;
 mod overload;
+mod planted;
+mod selection;
 mod table;
 
 use std::time::Duration;
 
+pub use planted::{PLANTS, Plant, planted};
 pub use table::Table;
 
 use super::{Choice, Report, Setup, run};
@@ -23,17 +26,22 @@ pub struct Options {
     pub change: fn(Setup) -> Setup,
     /// Whether what does not reach its target is an error.
     pub strict: bool,
+    /// Where plots over time go, if they are wanted.
+    pub plots: Option<std::path::PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let choices = vec![Choice::Default, Choice::ReferenceTwoChoices];
-        Self { seeds: 5, choices, change: |setup| setup, strict: true }
+        Self { seeds: 5, choices, change: |setup| setup, strict: true, plots: None }
     }
 }
 
+/// Runs one and tells its figures.
+pub type Experiment = fn(&Options) -> Table;
+
 /// All experiments by name.
-pub const ALL: [(&str, fn(&Options) -> Table); 12] = [
+pub const ALL: [(&str, Experiment); 14] = [
     ("load", overload::load),
     ("limit", overload::limit),
     ("metastable", overload::metastable),
@@ -45,6 +53,8 @@ pub const ALL: [(&str, fn(&Options) -> Table); 12] = [
     ("hedge", crowd::hedge),
     ("pool", crowd::pool),
     ("hostile", crowd::hostile),
+    ("ci", crowd::ci),
+    ("selection", selection::selection),
     ("speed", crowd::speed),
 ];
 
@@ -55,6 +65,15 @@ fn runs(options: &Options, setup: &Setup) -> Vec<Report> {
         run(&(options.change)(setup))
     };
     (1..=options.seeds).map(one).collect()
+}
+
+/// Plots the first of some reports, if that is wanted.
+fn plot(options: &Options, name: &str, reports: &[Report], table: &mut Table) {
+    let (Some(folder), Some(report)) = (&options.plots, reports.first()) else { return };
+    let file = folder.join(format!("{}.svg", name.replace([' ', '%', ','], "-")));
+    if let Err(error) = std::fs::write(&file, crate::fleet::svg(name, report)) {
+        table.broken.push(format!("{}: {error}", file.display()));
+    }
 }
 
 /// The middle one of what the reports come to.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pointsub_core::endpoint::LimitPolicy;
 
-use super::{Options, Table, all_broken, median, millis, runs, secs};
+use super::{Options, Table, all_broken, median, millis, plot, runs, secs};
 use crate::fleet::{Choice, Report, Setup};
 
 /// A second of the load before overload, so that limits have seen peace.
@@ -134,6 +134,8 @@ pub(super) fn metastable(options: &Options) -> Table {
                 ..Setup::default()
             };
             let reports = runs(options, &setup);
+            let name = format!("metastable, {}, {:.0} %", choice.name(), 100.0 * load);
+            plot(options, &name, &reports, &mut table);
             let wanted = 0.8 * 0.95 * setup.capacity();
             let back = median(&reports, |report| {
                 report.recovery(PEACE as usize + 10, wanted).map_or(f64::INFINITY, |s| s as f64)

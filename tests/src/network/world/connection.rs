@@ -27,8 +27,19 @@ impl World {
                 self.after(rtt, Event::Opened(key, now));
             }
             Act::Watch => one.machine.keep(),
-            Act::Probe => {
-                if one.machine.doubt(one.heard, now).is_some() {
+            Act::Assess => return self.assess(key),
+            Act::Probe | Act::Recheck if self.planted == Some(Planted::HastySuspect) => {
+                return self.soon(Event::Fact(Fact::Judged(key, Verdict::Suspect)));
+            }
+            Act::Probe | Act::Recheck if self.planted == Some(Planted::TrustCorpses) => {
+                return self.soon(Event::Fact(Fact::Judged(key, Verdict::Answered)));
+            }
+            Act::Probe | Act::Recheck => {
+                let verdict = match act {
+                    Act::Recheck => one.machine.wake(one.heard, now),
+                    _ => one.machine.doubt(one.heard, now),
+                };
+                if verdict.is_some() {
                     self.after(rtt, Event::Probe(key, now));
                 }
             }
@@ -128,7 +139,13 @@ impl World {
             return self.after(RETRY, Event::Stream(key, stream, since));
         }
         self.streams.remove(stream);
+        let moves = self.moves(key);
         if let Some(one) = self.connections.get_mut(&key) {
+            match &mut self.day {
+                Some(day) if moves => day.answered += 1,
+                Some(day) => day.fail("no answer within 10 s", 1),
+                None => {}
+            }
             one.due -= 1;
             one.machine.closed(stream);
         }

@@ -51,6 +51,11 @@ impl World {
                 }
                 self.places[at].answer = Answer::Peer(peer);
             }
+            Op::Sleep { seconds, clock_stands } => self.sleep(seconds, clock_stands),
+            Op::Roam => self.roam(),
+            Op::Forget => self.forget(),
+            Op::Skew { on } => self.skew(on),
+            Op::Flood { peers } => self.flood(peers),
             Op::WantRelay { peer } => self.want_relay(peer),
             Op::ForgetRelay { peer } => self.forget_relay(peer),
             Op::Refuse { peer, refuses } => self.relays.refuse(peer, refuses),
@@ -109,6 +114,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.note(format_args!("heals"));
         self.healed = true;
+        self.skewed = false;
         self.queue.retain(|_, event| !matches!(event, Event::Op(_)));
         self.places.iter_mut().for_each(|place| place.frozen = false);
         self.frozen.fill(false);

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// Nobody is suspect who was heard of within this time.
+const SILENT: Duration = Duration::from_millis(2900);
 /// Streams that a peer may open on a connection.
 const MAX_INBOUND: usize = 128;
 
@@ -71,6 +73,8 @@ impl World {
                 heard: now,
                 suspect: false,
                 retired: false,
+                assessed_busy: false,
+                asked: None,
                 silent_since: None,
                 at,
                 generation: self.generations[peer],
@@ -95,7 +99,10 @@ impl World {
     pub(super) fn fact(&mut self, fact: Fact<u32>) {
         match &fact {
             Fact::Down(key, _) => {
-                let Some(_) = self.connections.remove(key) else { return };
+                let Some(gone) = self.connections.remove(key) else { return };
+                if let Some(day) = &mut self.day {
+                    day.fail("the connection was lost", gone.due);
+                }
                 self.lose_places(*key);
             }
             Fact::Judged(key, verdict) => {
@@ -106,9 +113,15 @@ impl World {
                     Verdict::Dead => Situation::Dead,
                     Verdict::Answered | Verdict::Probe => Situation::Answered,
                 };
+                let silent = self.now.since(one.heard.max(self.woke));
+                if *verdict == Verdict::Suspect && silent < SILENT {
+                    let broken = format!("connection {key} is suspect after {silent:?}");
+                    self.broken = Some(broken);
+                }
                 match verdict {
                     Verdict::Suspect => one.suspect = true,
-                    Verdict::Recovered => one.suspect = false,
+                    Verdict::Recovered => (one.suspect, one.asked) = (false, None),
+                    Verdict::Answered => one.asked = None,
                     _ => {}
                 }
                 let peer = one.peer;

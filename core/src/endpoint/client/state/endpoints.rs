@@ -225,12 +225,7 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
                 nodes.failed(attempt, now);
             }
             // Busy is no fault: the load decides how often such a node is asked.
-            StatusCode::Busy => {
-                let peer = *attempt.peer();
-                nodes.heard(&peer, now);
-                nodes.given_up(attempt, now);
-                nodes.set_load(&peer, 1000, now);
-            }
+            StatusCode::Busy => nodes.busy(attempt, now),
             StatusCode::DeadlineExceeded | StatusCode::Cancelled => {
                 let peer = *attempt.peer();
                 nodes.heard(&peer, now);

@@ -7,7 +7,7 @@ use slotmap::SlotMap;
 use crate::endpoint::client::answer::{NodeOutcome, NodeTry};
 use crate::endpoint::client::options::{CallOptions, ClosestOptions, Hedge};
 use crate::endpoint::closest::{Attempt, Point, Selection};
-use crate::error::{Delivery, RequestError};
+use crate::error::{Cause, Delivery, RequestError};
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId};
 use crate::time::Timestamp;
 use crate::wire::compress::Body;
@@ -164,7 +164,12 @@ impl FailoverCall {
         core::mem::take(&mut self.asked)
     }
 
-    pub(crate) fn log(&mut self, attempt: &Attempt, outcome: NodeOutcome, now: Timestamp) {
+    /// Remembers an attempt, without what a status has for programs: that is as large as an answer.
+    pub(crate) fn log(&mut self, attempt: &Attempt, mut outcome: NodeOutcome, now: Timestamp) {
+        if let NodeOutcome::Failed(RequestError { cause: Cause::Remote(status), .. }) = &mut outcome
+        {
+            status.detail = bytes::Bytes::new();
+        }
         if self.log.len() < MAX_LOG {
             self.log.push(NodeTry {
                 node: *attempt.peer(),

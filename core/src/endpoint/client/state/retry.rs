@@ -207,7 +207,11 @@ pub(crate) fn fit_pause(
             // The caller may want to wait that long; a peer must not make it.
             return None;
         }
-        pause = pause.max(Rng::new(random).between(asked, asked * 2));
+        // Not beyond the caller's own time.
+        let latest = deadline.map_or(MAX_PAUSE * 2, |deadline| {
+            deadline.since(now).saturating_sub(Duration::from_nanos(1))
+        });
+        pause = pause.max(Rng::new(random).between(asked, (asked * 2).min(latest)));
     }
     // A pause that the caller will not sit through only delays the news.
     let in_time = deadline.is_none_or(|deadline| now + pause < deadline);
