@@ -2,7 +2,7 @@
 
 use crate::support::{
     PROTOCOL, ServerScript, Wire, cancel, drain, failure, frame, peer, plain, request, response,
-    settings,
+    server_settings,
 };
 use bytes::Bytes;
 use pointsub_core::connection::ServerStream;
@@ -284,7 +284,8 @@ fn a_denied_stream_answers_once_and_ends() {
         }
         let (told, _) = crate::support::wire::without_load(&written);
         let denied = failure(1, 13).message("members only").unprocessed().bytes();
-        let settings = settings(config.max_block_size(), config.max_in_flight() as u32).bytes();
+        let (body, in_flight) = (config.max_block_size(), config.max_in_flight() as u32);
+        let settings = server_settings(body, in_flight, config.max_calls() as u32).bytes();
         assert_eq!(told, [settings, denied, drain(1).bytes()].concat(), "{len} bytes");
         assert!(stream.is_ended());
         admission.close(key, stream.close(now), now);
