@@ -163,8 +163,10 @@ fn it_does_not_matter_how_often_time_is_told() {
         let mut scenario = Scenario::of_seed(seed);
         // What is overdue when a clock runs again is not told early by telling it more often.
         scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::ClockStall { .. }));
-        let seldom = live(&format!("seed {seed}"), &scenario, Options::default());
-        let options = Options { extra_ticks: true, ..Options::default() };
+        // How long a message is under way depends on how many there were before.
+        let seamless = Options { seam: Seam::Never, ..Options::default() };
+        let seldom = live(&format!("seed {seed}"), &scenario, seamless);
+        let options = Options { extra_ticks: true, ..seamless };
         let often = live(&format!("seed {seed}, ticking"), &scenario, options);
         assert_eq!(often.hash, seldom.hash, "seed {seed}");
     }
@@ -201,7 +203,10 @@ fn it_does_not_matter_what_is_told_at_once() {
         let mut scenario = calm(Scenario::of_seed(seed));
         let mut outcomes = [false, true].map(|batched| {
             scenario.batched = batched;
-            live(&format!("seed {seed}"), &scenario, Options::default()).outcomes
+            // Behind a seam, connections may have few streams: then one that is idle makes room, and a
+            // request of the plain format that is on its way to it is lost.
+            let seamless = Options { seam: Seam::Never, ..Options::default() };
+            live(&format!("seed {seed}"), &scenario, seamless).outcomes
         });
         // When each comes may differ, since what is told at once is written at once.
         for outcomes in &mut outcomes {

@@ -238,15 +238,15 @@ fn when_nothing_works_retries_stop() {
     let (mut c, s) = ClientScript::native(config);
     let a = c.send("a");
     let mut at = 0;
-    // Half of twenty tokens for this peer, one for each failure.
-    for n in 2..11 {
+    // Half of a hundred tokens for this peer, one for each failure.
+    for n in 2..51 {
         c.expect_sent(s, [request(id(n, 0), "a")]);
         c.receives(s, [failure(id(n, 0), BUSY).unprocessed()]);
         at = c.until(at + 30_000);
     }
-    c.expect_sent(s, [request(id(11, 0), "a")]);
-    c.receives(s, [failure(id(11, 0), BUSY).unprocessed()]);
-    assert_eq!(c.expect_error(a).attempts, 10);
+    c.expect_sent(s, [request(id(51, 0), "a")]);
+    c.receives(s, [failure(id(51, 0), BUSY).unprocessed()]);
+    assert_eq!(c.expect_error(a).attempts, 50);
 }
 
 /// C5: a success gives back a tenth of what a failure takes.
@@ -258,7 +258,7 @@ fn successes_bring_retries_back() {
         let a = c.send("a");
         let mut at = 0;
         let mut number = 2;
-        for _ in 0..9 {
+        for _ in 0..49 {
             c.expect_sent(s, [request(id(number, 0), "a")]);
             c.receives(s, [failure(id(number, 0), BUSY).unprocessed()]);
             at = c.until(at + 30_000);

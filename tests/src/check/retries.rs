@@ -105,11 +105,11 @@ impl Check for Retries {
 
     fn step(&mut self, world: &World) -> Result<(), String> {
         let stats = world.client.stats();
-        // Each first try gives a tenth of a further one; ten are there from the beginning, and one in
+        // Each first try gives a tenth of a further one; fifty are there from the beginning, and one in
         // ten seconds.
         let further = stats.retries + stats.failovers + stats.hedges;
         let passed = self.since.map_or(0, |since| world.now.since(since).as_secs() + 1);
-        let most = 100 + self.firsts + passed;
+        let most = 500 + self.firsts + passed;
         ensure!(10 * further <= most, "beyond the retry budget: {stats:?}");
         ensure!(stats.hedges <= HEDGES * self.hedged, "{} hedges", stats.hedges);
         Ok(())

@@ -424,7 +424,7 @@ impl World {
             (Situation::Reuse, stats.reused > 0),
             (Situation::HedgeSent, stats.hedges > 0),
             (Situation::Failover, stats.failovers > 0),
-            (Situation::BudgetExhausted, 11 * further + 20 >= 100 + stats.started),
+            (Situation::BudgetExhausted, 11 * further + 20 >= 500 + stats.started),
         ];
         for peer in &self.peers {
             let Some(server) = &peer.server else { continue };

@@ -246,7 +246,7 @@ impl TryBudget {
     /// A try.
     const ONE: u64 = 1000;
     /// What is there for clients that seldom ask.
-    const RESERVE: u64 = 10 * Self::ONE;
+    const RESERVE: u64 = 50 * Self::ONE;
     /// Time passes in steps of this. With each, an eighth of the recent tries is forgotten, and a
     /// fiftieth of a try comes back to the reserve: one in ten seconds.
     const STEP: u64 = 200_000_000;
@@ -316,7 +316,7 @@ struct PeerBudgets {
 
 impl PeerBudgets {
     /// What there is for one peer, in tenths of a failure.
-    const FULL: u32 = 200;
+    const FULL: u32 = 1000;
     /// How many peers are remembered. One more has to wait until another has succeeded often enough.
     const MOST: usize = 4096;
 
