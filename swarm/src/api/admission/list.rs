@@ -37,7 +37,7 @@ pub enum Access {
 /// ```
 /// use pointsub_swarm::{Access, AccessList, Admission, Node, PeerId, Runtime};
 ///
-/// async fn start<R: Runtime>(friend: PeerId) -> Result<(), Box<dyn std::error::Error>> {
+/// async fn start<R: Runtime + Default>(friend: PeerId) -> Result<(), Box<dyn std::error::Error>> {
 ///     let list = AccessList::closed();
 ///     list.set_peer(friend, Access::Allow);
 ///     let node = Node::<R>::builder().admission(list.clone()).build().await?;
