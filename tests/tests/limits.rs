@@ -351,6 +351,7 @@ const NO_LIMITS: &[&str] = &[
     "LOOKS",
     "LOOK_AFTER",
     "LOOK_AFTER_AT_MOST",
+    "LOOK_FROM",
     "LOST",
     "MANY",
     "MARGIN",

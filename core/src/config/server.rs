@@ -68,7 +68,7 @@ options! {
     ///
     /// // A limit that is set is a ceiling, unless another one is.
     /// let config = config.with_max_concurrent_requests(50);
-    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (4, 50));
+    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (50, 50));
     ///
     /// let wrong = config.with_min_concurrent_requests(51).validate().unwrap_err();
     /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 51, allowed is 1 to 50");
@@ -164,7 +164,7 @@ impl ServerConfig {
         self.max_concurrent_requests.unwrap_or_else(default)
     }
 
-    /// The least that the limit of concurrency ever becomes. Default 4 with
+    /// The least that the limit of concurrency ever becomes. Default 64 with
     /// [`LimitPolicy::QueueDelay`] and 100 with other rules, or
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) if that is lower; 1 to
     /// `max_concurrent_requests`.

@@ -7,8 +7,11 @@
 
 use super::limit::Limit;
 
-/// The least limit.
-pub(super) const MIN: usize = 4;
+/// The least limit, unless another one is set: what handlers that only wait are asked for at once is
+/// no overload, and 64 requests of 10 ms are 160 ms of work for four workers.
+pub(super) const MIN: usize = 64;
+/// A lower limit is not lowered further to look for the latency without a queue.
+const LOOK_FROM: usize = 4;
 /// The least number of requests that have to end in a window.
 pub(super) const MIN_SAMPLES: u32 = 40;
 /// Windows at the limit between two looks for the latency without a queue: after one that found a
@@ -74,7 +77,7 @@ impl QueueDelay {
             self.end_look(look, seen, queue)
         } else {
             self.windows += u32::from(seen.full);
-            if seen.full && self.windows >= self.look_after && seen.limit > MIN {
+            if seen.full && self.windows >= self.look_after && seen.limit > LOOK_FROM {
                 self.begin_look(seen)
             } else {
                 self.moved(seen, queue)
