@@ -143,7 +143,7 @@ options! {
         /// others have failed, over all its rounds. Default 3, so 4 nodes; 0 to 100.
         with_max_failovers(max_failovers: u32) = 3, 0, 100;
         /// How many tries after the first there may be, of whatever kind (retries, fail-overs, hedges,
-        /// rounds), in thousandths of first tries: after Finagle's retry budgets and the SRE book. Ten
+        /// rounds), in thousandths of first tries: after Finagle's retry budgets and the SRE book. Fifty
         /// more are there for clients that seldom ask, of which one comes back in ten seconds.
         /// Default 100, so a tenth; 0 (none at all) to 10 000.
         with_retry_budget(retry_budget: u32) = 100, 0, 10_000;

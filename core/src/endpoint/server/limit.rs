@@ -44,8 +44,8 @@ pub enum LimitPolicy {
     ///         = limit + allowed − waiting         else, if the limit was reached
     /// ```
     ///
-    /// `base` follows the windows' means while the limit is not reached. While it is reached, it is looked for, as BBR looks for the round-trip time: for one window the limit is
-    /// three quarters. If requests are no faster then, nobody had waited, and `base` is what they take.
+    /// `base` follows the windows' means while the limit is not reached. While it is reached, it is
+    /// looked for, as BBR looks for the round-trip time: for one window the limit is three quarters. If requests are no faster then, nobody had waited, and `base` is what they take.
     /// If they are faster, some had waited, and `base` is three quarters of what they take, or what it
     /// was if that is less. So the rule works for servers that begin in overload, and for handlers
     /// that wait for something else and not for each other.

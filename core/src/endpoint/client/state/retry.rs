@@ -245,7 +245,8 @@ struct TryBudget {
 impl TryBudget {
     /// A try.
     const ONE: u64 = 1000;
-    /// What is there for clients that seldom ask.
+    /// What is there for clients that seldom ask: enough for what was under way to a server that is
+    /// restarted, and for its callers to wait for it.
     const RESERVE: u64 = 50 * Self::ONE;
     /// Time passes in steps of this. With each, an eighth of the recent tries is forgotten, and a
     /// fiftieth of a try comes back to the reserve: one in ten seconds.
