@@ -34,6 +34,7 @@ mod frames;
 mod go12;
 mod limit;
 mod liveness;
+mod queue_delay;
 mod raw;
 mod server;
 mod server_batches;

@@ -51,7 +51,8 @@ pub enum LimitPolicy {
     /// that wait for something else and not for each other.
     ///
     /// A window is a tenth of [`limit_window`](ServerConfig::with_limit_window), and longer until 40
-    /// requests have ended in it, and as many as were at work.
+    /// requests have ended in it; and until as many have ended as were at work, but no longer than
+    /// a fifth of `limit_window` for that.
     QueueDelay {
         /// The least number of requests that may wait behind those that are worked on. Default 8;
         /// 1 to 1000.
@@ -221,10 +222,12 @@ struct Window {
 }
 
 impl Window {
-    /// Whether fewer requests have ended in it than the rule of the queue delay wants.
-    fn is_short_of_samples(&self) -> bool {
-        let wanted = u32::try_from(self.peak).unwrap_or(u32::MAX).max(queue_delay::MIN_SAMPLES);
-        self.samples < wanted
+    /// Whether fewer requests have ended in it than the rule of the queue delay wants. Where more come
+    /// than end, those at work never all end: then so many are waited for no longer than `longest`.
+    fn is_short_of_samples(&self, now: Timestamp, longest: Duration) -> bool {
+        let at_work = u32::try_from(self.peak).unwrap_or(u32::MAX);
+        self.samples < queue_delay::MIN_SAMPLES
+            || self.samples < at_work && now.since(self.opened) < longest
     }
 
     fn mean_latency(&self) -> u64 {
@@ -422,7 +425,8 @@ impl Limit {
     /// Whether a window that could be over goes on for want of samples.
     fn needs_more_samples(&self) -> bool {
         let delay = matches!(self.policy, LimitPolicy::QueueDelay { .. });
-        delay && self.window.as_ref().is_some_and(Window::is_short_of_samples)
+        let is_short = |window: &Window| window.is_short_of_samples(self.now, self.length / 5);
+        delay && self.window.as_ref().is_some_and(is_short)
     }
 
     /// Takes in the latencies of so many requests, which sum up to `latency`.
