@@ -40,6 +40,15 @@ fn every_network_keeps_every_promise() {
     assert!(lives.is_good(), "{lives}");
 }
 
+/// Networks in which something was called broken once: a verdict of before a sleep that is told after it,
+/// a doubt that a sleep does not end, and one that a clock that runs backwards brings on early.
+#[test]
+fn networks_that_once_broke_keep_every_promise() {
+    for seed in [235_116_952_586_114, 235_116_952_588_769, 1_013_478] {
+        assert_eq!(network::live(seed, false).broken, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn all_calls_keep_every_promise() {
     let (first, seeds) = (from_env("SIM_SEED", 0), from_env("SIM_SEEDS", 300));

@@ -6,6 +6,9 @@ use pointsub_core::connection::Signs;
 
 use super::*;
 
+/// Nobody is suspect who was heard of within this time.
+const SILENT: Duration = Duration::from_millis(2900);
+
 impl Conn {
     fn signs(&self) -> Signs {
         Signs { heard: self.heard, written: 0, requests_due: self.due > 0, raw_streams: 0 }
@@ -21,6 +24,9 @@ impl World {
         };
         let (now, moves) = (self.now, self.moves(key));
         let Some(one) = self.connections.get_mut(&key) else { return };
+        if act == Act::Recheck {
+            one.rechecked = now;
+        }
         match act {
             Act::Open { .. } => {
                 one.machine.opening();
@@ -29,7 +35,7 @@ impl World {
             Act::Watch => one.machine.keep(),
             Act::Assess => return self.assess(key),
             Act::Probe | Act::Recheck if self.planted == Some(Planted::HastySuspect) => {
-                return self.soon(Event::Fact(Fact::Judged(key, Verdict::Suspect)));
+                return self.judge(key, Verdict::Suspect);
             }
             Act::Probe | Act::Recheck if self.planted == Some(Planted::TrustCorpses) => {
                 return self.soon(Event::Fact(Fact::Judged(key, Verdict::Answered)));
@@ -84,10 +90,21 @@ impl World {
         let rtt = self.places[one.at].rtt;
         match verdict {
             Some(Verdict::Probe) => self.after(rtt, Event::Probe(key, now)),
-            Some(verdict) => self.soon(Event::Fact(Fact::Judged(key, verdict))),
+            Some(verdict) => self.judge(key, verdict),
             None => {}
         }
         self.watch(key);
+    }
+
+    /// The machine of a connection has come to a verdict. It knows of a sleep that no clock shows when
+    /// it is told, and not before.
+    fn judge(&mut self, key: u32, verdict: Verdict) {
+        let one = &self.connections[&key];
+        let silent = self.now.since(one.heard.max(one.rechecked).max(self.jumped));
+        if verdict == Verdict::Suspect && silent < SILENT {
+            self.broken = Some(format!("connection {key} is suspect after {silent:?}"));
+        }
+        self.soon(Event::Fact(Fact::Judged(key, verdict)));
     }
 
     /// A probe is answered, or not.

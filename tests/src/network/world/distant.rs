@@ -4,6 +4,8 @@ use super::*;
 
 /// So long nothing has moved on a connection that a NAT forgets.
 const UNUSED: Duration = Duration::from_secs(5);
+/// Whoever looks each second sees a pause that is longer than this.
+const SEEN: Duration = Duration::from_secs(3);
 /// How long it takes until the system tells of another network.
 const TOLD: u32 = 1_000_000;
 
@@ -27,6 +29,9 @@ impl World {
             self.dials.values_mut().for_each(|dial| dial.began = dial.began + gap);
             self.races.iter_mut().for_each(|(since, _)| *since = *since + gap);
             self.checker.sleep(gap);
+            if gap > SEEN {
+                self.jumped = self.now;
+            }
         }
         self.woke = self.now;
         self.tell(Fact::Changed(Change::Woke));

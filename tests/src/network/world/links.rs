@@ -2,8 +2,6 @@
 
 use super::*;
 
-/// Nobody is suspect who was heard of within this time.
-const SILENT: Duration = Duration::from_millis(2900);
 /// Streams that a peer may open on a connection.
 const MAX_INBOUND: usize = 128;
 
@@ -75,6 +73,7 @@ impl World {
                 retired: false,
                 assessed_busy: false,
                 asked: None,
+                rechecked: now,
                 silent_since: None,
                 at,
                 generation: self.generations[peer],
@@ -113,11 +112,6 @@ impl World {
                     Verdict::Dead => Situation::Dead,
                     Verdict::Answered | Verdict::Probe => Situation::Answered,
                 };
-                let silent = self.now.since(one.heard.max(self.woke));
-                if *verdict == Verdict::Suspect && silent < SILENT {
-                    let broken = format!("connection {key} is suspect after {silent:?}");
-                    self.broken = Some(broken);
-                }
                 match verdict {
                     Verdict::Suspect => one.suspect = true,
                     Verdict::Recovered => (one.suspect, one.asked) = (false, None),
