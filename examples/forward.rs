@@ -47,7 +47,7 @@ async fn expose(service: &str) -> Result<()> {
     // about how busy the machine is, so the limit stays where it is.
     let config = ServerConfig::default()
         .with_limit_policy(LimitPolicy::Fixed)
-        .with_max_concurrent_conns(NODES * PER_NODE * 2);
+        .with_max_concurrent_requests(NODES * PER_NODE * 2);
     let node = Node::builder().listen("/ip4/127.0.0.1/tcp/0".parse()?).server_config(config);
     let node = node.build().await?;
     let mut listener = node.server().listen(&PROTOCOL)?;

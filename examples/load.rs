@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
     let room = ServerConfig::default()
         .with_limit_policy(LimitPolicy::Fixed)
         // Full to the brim, every peer has but its fair share.
-        .with_max_concurrent_conns(2 * streams.max(1));
+        .with_max_concurrent_requests(2 * streams.max(1));
     for (name, config) in [("default limit", ServerConfig::default()), ("room for all", room)] {
         run(name, config, streams, processes, seconds).await?;
     }
@@ -115,8 +115,8 @@ async fn be_a_client(address: &str, streams: usize, seconds: u64) -> Result<()> 
     let config = ClientConfig::default()
         .with_max_in_flight(1)
         .with_max_streams_per_peer(PER_NODE)
-        .with_max_idle_conns(streams)
-        .with_max_idle_conns_per_peer(PER_NODE);
+        .with_max_idle_streams(streams)
+        .with_max_idle_streams_per_peer(PER_NODE);
     let mut callers = Vec::new();
     let mut nodes = Vec::new();
     let end = Instant::now() + Duration::from_secs(seconds);

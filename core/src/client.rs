@@ -4,16 +4,17 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use slotmap::SecondaryMap;
+use hashbrown::HashMap;
 
 use crate::config::{ClientConfig, ConfigError};
 use crate::connection::{ClientStream, StreamEvent, StreamOp};
 use crate::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use crate::endpoint::{
-    CallOptions, ClientEvent, ClientStats, ClosestOptions, ConnectionInfo, DialId, Directive,
-    Dispatcher, Offer, RetryPolicy, StreamTimers,
+    CallOptions, ClientEvent, ClientStats, ClosestOptions, DialId, Directive, Dispatcher, Offer,
+    RetryPolicy, StreamInfo, StreamTimers,
 };
 use crate::error::{SendError, StreamError};
+use crate::hash::FixedState;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::{Timestamp, earliest};
 use crate::wire::Format;
@@ -26,7 +27,9 @@ use crate::wire::compress::Body;
 #[derive(Debug)]
 pub struct Client {
     dispatcher: Dispatcher,
-    streams: SecondaryMap<StreamId, Driven>,
+    /// By name, and not by slot: one that is still being closed keeps its place although the dispatcher
+    /// has given its slot to another one.
+    streams: HashMap<StreamId, Driven, FixedState>,
     /// Streams that were touched since the last drain.
     touched: VecDeque<StreamId>,
     timers: StreamTimers,
@@ -116,7 +119,7 @@ impl Client {
         config.validate()?;
         Ok(Self {
             dispatcher: Dispatcher::new(config, local, seed),
-            streams: SecondaryMap::new(),
+            streams: HashMap::default(),
             touched: VecDeque::new(),
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
@@ -147,6 +150,15 @@ impl Client {
     /// Replaces the retry policy.
     pub fn set_retry_policy(&mut self, policy: impl RetryPolicy + 'static) {
         self.dispatcher.set_retry_policy(Arc::new(policy));
+    }
+
+    /// Sets a retry policy for the requests of one protocol, in place of the one for all others.
+    pub fn set_protocol_retry_policy(
+        &mut self,
+        protocol: ProtocolName,
+        policy: impl RetryPolicy + 'static,
+    ) {
+        self.dispatcher.set_protocol_retry_policy(protocol, Arc::new(policy));
     }
 
     /// Gives up a request; the server is told. No event follows for it, unless its outcome was
@@ -195,6 +207,15 @@ impl Client {
     /// Replaces the strategy that chooses among the servers.
     pub fn set_strategy(&mut self, strategy: impl Strategy + 'static) {
         self.dispatcher.set_strategy(Arc::new(strategy));
+    }
+
+    /// Sets a strategy for the nodes of one protocol, in place of the one for all others.
+    pub fn set_protocol_strategy(
+        &mut self,
+        protocol: ProtocolName,
+        strategy: impl Strategy + 'static,
+    ) {
+        self.dispatcher.set_protocol_strategy(protocol, Arc::new(strategy));
     }
 
     /// Says whether there is a connection to a peer.
@@ -278,7 +299,7 @@ impl Client {
                 self.ticked = self.now;
                 self.dispatcher.handle_timeout(now);
                 while let Some(stream) = self.timers.pop_due(self.now) {
-                    if let Some(driven) = self.streams.get_mut(stream) {
+                    if let Some(driven) = self.streams.get_mut(&stream) {
                         driven.timer = None;
                     }
                     self.on_stream(stream, ClientStream::handle_timeout);
@@ -302,19 +323,19 @@ impl Client {
     /// of streams on a connection when there is a better one to the same peer.
     pub fn retire(&mut self, stream: StreamId, now: Timestamp) {
         self.now = self.now.max(now);
-        self.on_stream(stream, ClientStream::retire);
+        self.dispatcher.retire(stream, now);
     }
 
     /// Whether bytes of a stream are wanted.
     #[must_use]
     pub fn wants_read(&self, stream: StreamId) -> bool {
-        self.streams.get(stream).is_some_and(|driven| driven.machine.wants_read())
+        self.streams.get(&stream).is_some_and(|driven| driven.machine.wants_read())
     }
 
     /// Where the next bytes of a large answer can be read to without a copy; report them with
     /// [`StreamEvent::Filled`].
     pub fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
-        self.streams.get_mut(stream)?.machine.space()
+        self.streams.get_mut(&stream)?.machine.space()
     }
 
     /// Accepts no further requests and lets those under way end; [`ClientEvent::Drained`] follows.
@@ -330,9 +351,10 @@ impl Client {
     }
 
     /// One entry for each open stream, as things stand at `now`.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
-        self.dispatcher.connections_info(now)
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
+        self.dispatcher.streams(now)
     }
 
     /// Counters so far.
@@ -350,7 +372,7 @@ impl Client {
     /// Lets something happen to a stream, and the dispatcher know what came of it.
     fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ClientStream, Timestamp)) {
         let now = self.now;
-        let Some(driven) = self.streams.get_mut(stream) else { return };
+        let Some(driven) = self.streams.get_mut(&stream) else { return };
         f(&mut driven.machine, now);
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
@@ -373,7 +395,7 @@ impl Client {
                 continue;
             }
             let overdue = self.touched.iter().copied().find(|stream| {
-                let due = self.streams.get(*stream).and_then(|s| s.machine.next_deadline());
+                let due = self.streams.get(stream).and_then(|s| s.machine.next_deadline());
                 due.is_some_and(|due| due <= self.ticked)
             });
             match overdue {
@@ -397,13 +419,9 @@ impl Client {
             Directive::Abandon { stream } => {
                 self.outputs.push_back(ClientOutput::Abandon(stream));
             }
-            Directive::Start { stream, request, body, deadline } => {
-                self.on_stream(stream, |s, now| s.start(request, body, deadline, now));
+            Directive::Command { stream, command } => {
+                self.on_stream(stream, |machine, now| machine.carry_out(command, now));
             }
-            Directive::Cancel { stream, request } => {
-                self.on_stream(stream, |s, now| s.cancel(request, now));
-            }
-            Directive::Close { stream } => self.on_stream(stream, ClientStream::finish),
             Directive::Dial { dial, peer, protocol } => {
                 self.outputs.push_back(ClientOutput::Dial { dial, peer, protocol });
             }
@@ -418,14 +436,14 @@ impl Client {
     }
 
     fn collect(&mut self, stream: StreamId) {
-        let Some(driven) = self.streams.get_mut(stream) else { return };
+        let Some(driven) = self.streams.get_mut(&stream) else { return };
         driven.touched = false;
         while let Some(op) = driven.machine.poll_op() {
             self.outputs.push_back(ClientOutput::Stream(stream, op));
         }
         if driven.machine.is_ended() {
             self.timers.remove(stream, driven.timer);
-            self.streams.remove(stream);
+            self.streams.remove(&stream);
         } else {
             self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
         }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::ProtocolNameError;
-use crate::wire::FrameError;
 use crate::wire::compress::InflateError;
+use crate::wire::{FrameError, MetadataError};
 
 /// Whether the handler at the other end may have seen a failed request. Ordered: of several tries,
 /// the greatest counts.
@@ -36,6 +36,7 @@ impl fmt::Display for Delivery {
 
 /// How far a request had come when it failed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Phase {
     /// Checked and refused before anything was done for it.
     Send,
@@ -241,13 +242,16 @@ pub enum SendError {
     /// The protocol name is not usable.
     #[error(transparent)]
     Protocol(#[from] ProtocolNameError),
+    /// Metadata or a method that cannot travel.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     /// `max_pending` requests wait for a stream already. Wait for some to end.
     #[error("{limit} requests are waiting for streams already")]
     Overloaded {
         /// The configured limit.
         limit: usize,
     },
-    /// As many streams as `max_streams_per_peer` or `max_total_conns` allows are in use. Close some.
+    /// As many streams as `max_streams_per_peer` or `max_total_streams` allows are in use. Close some.
     #[error("{limit} streams are in use already")]
     TooManyStreams {
         /// The configured limit.

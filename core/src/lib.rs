@@ -140,8 +140,8 @@ pub use client::{Client, ClientInput, ClientOutput};
 pub use config::{ClientConfig, ConfigError, ServerConfig};
 pub use connection::{Liveness, StreamEvent, StreamOp, Verdict};
 pub use endpoint::{
-    CallOptions, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure, ClosestOptions,
-    ConnectionInfo, DialId, Hedge, NodeOutcome, NodeTry, ServerStats,
+    CallOptions, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure, ClosestOptions, DialId,
+    Hedge, NodeOutcome, NodeTry, ServerStats, StreamInfo,
 };
 pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode, StreamError};
 pub use id::{
@@ -150,4 +150,4 @@ pub use id::{
 pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput};
 pub use time::Timestamp;
 pub use wire::compress::{Body, Payload};
-pub use wire::{Format, FrameError};
+pub use wire::{Format, FrameError, Metadata, MetadataError, Method};

@@ -2,13 +2,15 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use slotmap::SlotMap;
 
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
-    Admission, ConnectionInfo, ConnectionKey, RegisterError, ServerStats, StreamTimers,
+    Admission, Lifecycle, Notice, Origin, RateLimit, RateScope, RegisterError, ServerStats,
+    StreamInfo, StreamKey, StreamTimers,
 };
 use crate::error::Status;
 use crate::id::{PeerId, ProtocolName, StreamId};
@@ -29,9 +31,8 @@ pub struct Server {
     timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
     /// Raw streams that are open.
-    raws: BTreeSet<ConnectionKey>,
-    /// When a drain gives up on what is still at work.
-    drain_due: Option<Timestamp>,
+    raws: BTreeSet<StreamKey>,
+    lifecycle: Lifecycle,
     now: Timestamp,
     /// When time was last let pass.
     ticked: Timestamp,
@@ -40,7 +41,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Driven {
     machine: ServerStream,
-    key: ConnectionKey,
+    key: StreamKey,
     peer: PeerId,
     protocol: ProtocolName,
     touched: bool,
@@ -103,10 +104,23 @@ pub struct InboundId {
 }
 
 impl InboundId {
+    /// The name of a request for whoever drives the parts of a server: the driver names the stream, and
+    /// its [`ServerStream`] the call.
+    #[must_use]
+    pub const fn new(stream: StreamId, call: CallId) -> Self {
+        Self { stream, call }
+    }
+
     /// The stream on which it came.
     #[must_use]
     pub const fn stream(self) -> StreamId {
         self.stream
+    }
+
+    /// What its stream calls it.
+    #[must_use]
+    pub const fn call(self) -> CallId {
+        self.call
     }
 }
 
@@ -125,7 +139,7 @@ pub enum ServerOutput {
     /// Do this on a stream.
     Stream(StreamId, StreamOp),
     /// Reset a raw stream: the server stops, and does not wait for it any longer.
-    HangUp(ConnectionKey),
+    HangUp(StreamKey),
     /// Tell the application.
     Event(ServerEvent),
     /// Nothing is left to do until there is input, or until this time, when there may be
@@ -176,7 +190,7 @@ impl Server {
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             raws: BTreeSet::new(),
-            drain_due: None,
+            lifecycle: Lifecycle::default(),
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
         })
@@ -199,16 +213,17 @@ impl Server {
     /// registered, or that comes while the server stops, is told so and closed.
     pub fn accept(
         &mut self,
-        peer: PeerId,
+        origin: impl Into<Origin>,
         protocol: &ProtocolName,
         format: Format,
         now: Timestamp,
     ) -> StreamId {
         self.now = self.now.max(now);
-        let mut machine = ServerStream::new(format, &self.config, self.now);
-        let (key, verdict) = self.admission.open(peer, protocol, format, true, self.now);
+        let mut machine = ServerStream::new(format, &self.config, self.now).without_calls();
+        let origin = origin.into();
+        let (key, verdict) = self.admission.open(origin, protocol, format, true, self.now);
         machine.handle_verdict(verdict, self.now);
-        let protocol = protocol.clone();
+        let (peer, protocol) = (origin.peer, protocol.clone());
         let (touched, timer, ticked) = (true, None, self.ticked);
         let mut driven = Driven { machine, key, peer, protocol, touched, timer, ticked };
         driven.exchange(&mut self.admission, self.now);
@@ -228,8 +243,7 @@ impl Server {
             }
             ServerInput::Timeout => {
                 self.ticked = self.now;
-                if self.drain_due.is_some_and(|due| due <= self.now) {
-                    self.drain_due = None;
+                if self.lifecycle.handle_timeout(self.now) {
                     self.hang_up_raws();
                     let streams: Vec<StreamId> = self.streams.keys().collect();
                     for stream in streams {
@@ -279,6 +293,9 @@ impl Server {
             if let Some(output) = self.outputs.pop_front() {
                 return output;
             }
+            if self.admission.has_stalled() {
+                self.reset_stalled();
+            }
             let Some(stream) = self.touched.pop_front() else { break };
             if let Some(event) = self.next_event(stream) {
                 // Other streams come before its next one.
@@ -287,12 +304,15 @@ impl Server {
             }
             self.collect(stream);
         }
-        if self.admission.is_draining() && self.streams.is_empty() && self.raws.is_empty() {
-            self.drain_due = None;
+        if self.lifecycle.is_stopping() && self.streams.is_empty() && self.raws.is_empty() {
+            self.lifecycle.finish(self.admission.stats().abandoned);
             self.admission.reopen();
             return ServerOutput::Event(ServerEvent::Drained);
         }
-        ServerOutput::Wait(crate::time::earliest(self.timers.next(), self.drain_due))
+        ServerOutput::Wait(crate::time::earliest(
+            self.timers.next(),
+            self.lifecycle.next_deadline(),
+        ))
     }
 
     /// Whether bytes of a stream are wanted now.
@@ -313,11 +333,28 @@ impl Server {
     pub fn drain(&mut self, deadline: Timestamp, now: Timestamp) {
         self.now = self.now.max(now);
         self.admission.drain();
-        self.drain_due = Some(deadline);
+        self.lifecycle.stop(deadline, false, self.admission.stats().abandoned);
         let streams: Vec<StreamId> = self.streams.keys().collect();
         for stream in streams {
             self.on_stream(stream, ServerStream::drain);
         }
+    }
+
+    /// The next thing to know about a peer as a whole. Ask when [`poll_output`](Self::poll_output) has
+    /// nothing more.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.admission.poll_notice()
+    }
+
+    /// For how long a peer is kept out, if it is: see [`Admission::kept_out`].
+    pub fn kept_out(&mut self, origin: impl Into<Origin>, now: Timestamp) -> Option<Duration> {
+        self.now = self.now.max(now);
+        self.admission.kept_out(origin, self.now)
+    }
+
+    /// Limits how much may come in a while: see [`Admission::set_rate_limit`].
+    pub fn set_rate_limit(&mut self, scope: RateScope, limit: RateLimit) {
+        self.admission.set_rate_limit(scope, limit);
     }
 
     /// Whether a protocol is registered and the server is not stopping.
@@ -327,13 +364,14 @@ impl Server {
     }
 
     /// All open streams, in no particular order.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         let now = self.now.max(now);
         let streams = self.streams.values();
         let streams = streams.map(|driven| (driven.key, driven.machine.last_active()));
         let raws = self.raws.iter().map(|key| (*key, Timestamp::ZERO));
-        let info = |(key, active)| self.admission.connection_info(key, active, now);
+        let info = |(key, active)| self.admission.stream_info(key, active, now);
         streams.chain(raws).filter_map(info).collect()
     }
 
@@ -368,6 +406,16 @@ impl Server {
         }
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
+        }
+    }
+
+    /// Gives up streams that hold memory which others lack.
+    fn reset_stalled(&mut self) {
+        for key in self.admission.take_stalled() {
+            let found = self.streams.iter().find(|(_, driven)| driven.key == key);
+            if let Some((stream, _)) = found {
+                self.on_stream(stream, |machine, _| machine.reset());
+            }
         }
     }
 
@@ -426,18 +474,18 @@ impl Server {
     /// reset the stream.
     pub fn accept_raw(
         &mut self,
-        peer: PeerId,
+        origin: impl Into<Origin>,
         protocol: &ProtocolName,
         now: Timestamp,
-    ) -> Result<ConnectionKey, Status> {
+    ) -> Result<StreamKey, Status> {
         self.now = self.now.max(now);
-        let key = self.admission.accept_raw(peer, protocol, self.now)?;
+        let key = self.admission.accept_raw(origin, protocol, self.now)?;
         self.raws.insert(key);
         Ok(key)
     }
 
     /// Says that a raw stream is not used any more. Unknown ones are ignored.
-    pub fn close_raw(&mut self, key: ConnectionKey, now: Timestamp) {
+    pub fn close_raw(&mut self, key: StreamKey, now: Timestamp) {
         self.now = self.now.max(now);
         if self.raws.remove(&key) {
             self.admission.close_raw(key, self.now);
@@ -446,7 +494,7 @@ impl Server {
 
     /// A drain gives up on raw streams.
     fn hang_up_raws(&mut self) {
-        let raws: Vec<ConnectionKey> = self.raws.iter().copied().collect();
+        let raws: Vec<StreamKey> = self.raws.iter().copied().collect();
         for key in raws {
             self.outputs.push_back(ServerOutput::HangUp(key));
             self.close_raw(key, self.now);

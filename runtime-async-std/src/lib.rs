@@ -48,9 +48,11 @@
 //! | runtime | feature | node | in `Cargo.toml` |
 //! |---|---|---|---|
 //! | async-std | `async-std`, on by default | [`Node`] | `pointsub-async-std = "…"` |
-//! | smol | `smol` | `SmolNode` | `{ version = "…", default-features = false, features = ["smol"] }` |
-//! | an executor of your own on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
+//! | smol | `smol` | `SmolNode` | `{ version = "…", default-features = false, features = ["smol", "relay", "dcutr", "autonat"] }` |
+//! | an executor of smol's of your own | `smol` | `NodeBuilder::on(Smol::on(executor))` | likewise |
+//! | any other executor on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
 //!
+//! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns
 //! [`transport_with_security`].
@@ -64,10 +66,12 @@
 //!
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
 
+mod interfaces;
 pub mod tcp;
 
 use std::io;
 
+use futures::stream::BoxStream;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 
@@ -79,16 +83,20 @@ pub type Node = pointsub_swarm::Node<AsyncStd>;
 
 /// The async-std runtime. Its tasks run on the threads that async-std starts for all of a process.
 #[cfg(feature = "async-std")]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct AsyncStd;
 
 #[cfg(feature = "async-std")]
 impl Runtime for AsyncStd {
-    fn spawn(future: futures::future::BoxFuture<'static, ()>) {
+    fn spawn(&self, future: futures::future::BoxFuture<'static, ()>) {
         async_std::task::spawn(future);
     }
 
-    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        interface_changes()
+    }
+
+    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         Ok(transport_with_security(security))
     }
 }
@@ -97,19 +105,49 @@ impl Runtime for AsyncStd {
 #[cfg(feature = "smol")]
 pub type SmolNode = pointsub_swarm::Node<Smol>;
 
-/// The smol runtime. Its tasks run on the global executor, whose number of threads `SMOL_THREADS`
-/// sets; the default is one.
+/// The smol runtime. By default its tasks run on the global executor, whose number of threads
+/// `SMOL_THREADS` sets; without that, there is one. [`Smol::on`] is an executor of your own:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use pointsub_async_std::{NodeBuilder, Smol};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let executor = Arc::new(smol::Executor::new());
+/// let node = NodeBuilder::on(Smol::on(executor.clone()));
+/// let node = smol::block_on(executor.run(node.build()))?;
+/// # drop(node);
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(feature = "smol")]
-#[derive(Debug, Clone, Copy)]
-pub struct Smol;
+#[derive(Debug, Clone, Default)]
+pub struct Smol(Option<std::sync::Arc<smol::Executor<'static>>>);
+
+#[cfg(feature = "smol")]
+impl Smol {
+    /// An executor that the application runs.
+    #[must_use]
+    pub fn on(executor: std::sync::Arc<smol::Executor<'static>>) -> Self {
+        Self(Some(executor))
+    }
+}
 
 #[cfg(feature = "smol")]
 impl Runtime for Smol {
-    fn spawn(future: futures::future::BoxFuture<'static, ()>) {
-        smol::spawn(future).detach();
+    fn spawn(&self, future: futures::future::BoxFuture<'static, ()>) {
+        match &self.0 {
+            Some(executor) => executor.spawn(future).detach(),
+            None => smol::spawn(future).detach(),
+        }
     }
 
-    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        interface_changes()
+    }
+
+    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         Ok(transport_with_security(security))
     }
 }
@@ -131,4 +169,10 @@ pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)
 /// [`Runtime`] is given.
 pub fn transport_with_security(security: &Security) -> Boxed<(PeerId, StreamMuxerBox)> {
     security.establish(tcp::Transport::new())
+}
+
+/// What happens to network interfaces, for a [`Runtime`] of your own on `async-io`.
+#[must_use]
+pub fn interface_changes() -> BoxStream<'static, ()> {
+    interfaces::changes()
 }

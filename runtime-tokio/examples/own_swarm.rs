@@ -1,7 +1,6 @@
 //! PointSub beside other behaviours, in a swarm of the `libp2p` crate.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::upgrade::Version;
@@ -9,9 +8,7 @@ use libp2p::futures::StreamExt;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{Config, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{SwarmBuilder, ping};
-use pointsub_tokio::{
-    Behaviour, ClientConfig, ProtocolName, Request, Runtime, ServerConfig, Tokio,
-};
+use pointsub_tokio::{Behaviour, ClientConfig, ProtocolName, Request, ServerConfig, Tokio};
 
 #[derive(NetworkBehaviour)]
 struct Mine {
@@ -27,7 +24,7 @@ fn swarm() -> Result<Swarm<Mine>, Box<dyn Error>> {
     let builder = builder.with_behaviour(|keypair| {
         let (client, server) = (ClientConfig::default(), ServerConfig::default());
         let local = keypair.public().to_peer_id();
-        let pointsub = Behaviour::new(local, client, server, Arc::new(Tokio::spawn))?;
+        let pointsub = Behaviour::new(local, client, server, Tokio::current())?;
         Ok(Mine { pointsub, ping: ping::Behaviour::default() })
     })?;
     Ok(builder.with_swarm_config(config).build())

@@ -33,11 +33,23 @@
 //! | send it to the closest of several servers | [`Client::send_closest`], [`closest`] |
 //! | do both with one handle | [`PointSub`] |
 //! | have a stream of bytes instead of messages | [`Client::dial`], [`Server::listen`], [`RawStream`] |
-//! | see who is connected and what was counted | [`Server::connections_info`], [`Server::stats`], [`Client::stats`] |
+//! | see who is connected and what was counted | [`Server::streams`], [`Server::stats`], [`Client::stats`] |
 //! | find out what went wrong and whether to try again | [`RequestError`], [`Delivery`] |
 //! | change limits and times | [`ClientConfig`], [`ServerConfig`] |
 //! | add it to a libp2p swarm that you have already | [`Behaviour`], [`transport`] |
 //! | find what a name of the Go library has become | [`migration`] |
+//! | have a timeout, retries or hedging for all requests, or those of a protocol | [`Policy`] |
+//! | run a node on a certain runtime, or with a paused clock | [`Tokio`] |
+//!
+//! | cargo feature | on by default | brings |
+//! |---|---|---|
+//! | `quic` | yes | the transport [`quic`], which every node has too |
+//! | `dns` | yes | names in addresses |
+//! | `relay` | yes | circuit relay v2: being reached through relays, and being one |
+//! | `dcutr` | yes | direct connections in place of those through a relay |
+//! | `autonat` | yes | [`Node::external_addresses`](pointsub_swarm::Node::external_addresses) of a node behind a NAT (AutoNAT v2) |
+//! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
+//! | `axum` | no | axum serves on a [`Listener`] |
 //!
 //! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
 //! them. With feature `axum`, an axum application is served on a [`Listener`].
@@ -45,13 +57,17 @@
 //! This crate only adds tokio to `pointsub-swarm`, which it exports whole.
 
 use std::io;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use libp2p_core::Transport;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
+use tokio::runtime::Handle;
 
 use exclusive::Exclusive;
+#[cfg(feature = "dns")]
 use names::WithoutNames;
 
 pub use pointsub_swarm::*;
@@ -59,7 +75,11 @@ pub use pointsub_swarm::*;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod exclusive;
+mod interfaces;
+mod keep_alive;
+#[cfg(feature = "dns")]
 mod names;
+#[cfg(feature = "quic")]
 pub mod quic;
 
 /// A libp2p node on tokio: TCP with TLS or Noise, and Yamux, QUIC, and DNS names.
@@ -69,21 +89,80 @@ pub mod quic;
 /// messages and slower in bulk.
 pub type Node = pointsub_swarm::Node<Tokio>;
 
-/// The tokio runtime. Its tasks run on the runtime in which a [`Node`] was built.
-#[derive(Debug, Clone, Copy)]
-pub struct Tokio;
+/// A tokio runtime. It needs its I/O and its timers (`enable_all`).
+///
+/// By default it is the one in which a [`Node`] is built. [`Tokio::on`] is a certain one, so that a node
+/// can be built anywhere:
+///
+/// ```
+/// use pointsub_tokio::{NodeBuilder, Tokio};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let node = NodeBuilder::on(Tokio::on(runtime.handle().clone()));
+/// let node = futures::executor::block_on(node.build())?;
+/// # drop(node);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Time is tokio's. Where it is paused (`start_paused`), limits and timers of PointSub follow it. Such a
+/// test should have its nodes [in memory](NodeBuilder::in_memory): tokio does not know when bytes of the
+/// system's sockets are on their way, and lets time pass meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Tokio(Option<Handle>);
+
+impl Tokio {
+    /// The runtime of this handle.
+    #[must_use]
+    pub fn on(runtime: Handle) -> Self {
+        Self(Some(runtime))
+    }
+
+    /// The runtime in which this is called.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(Some(Handle::current()))
+    }
+
+    fn handle(&self) -> Handle {
+        self.0.clone().unwrap_or_else(Handle::current)
+    }
+}
 
 impl Runtime for Tokio {
-    fn spawn(future: BoxFuture<'static, ()>) {
-        tokio::spawn(future);
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        self.handle().spawn(future);
     }
 
-    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        let runtime = self.handle();
+        let _entered = runtime.enter();
+        interfaces::changes()
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        let runtime = self.handle();
+        let _entered = runtime.enter();
+        Box::pin(tokio::time::sleep_until(deadline.into()))
+    }
+
+    fn attach(&mut self) -> bool {
+        self.0 = self.0.take().or_else(|| Handle::try_current().ok());
+        self.0.is_some()
+    }
+
+    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        let runtime = self.handle();
+        let _entered = runtime.enter();
         transport_with_security(security)
-    }
-
-    fn is_running() -> bool {
-        tokio::runtime::Handle::try_current().is_ok()
     }
 }
 
@@ -125,29 +204,27 @@ pub fn transport(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)
 /// If a socket cannot be made.
 pub fn transport_with_security(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     // Names resolve as the system says. If it says nothing, addresses can still be dialled.
-    Ok(match libp2p_dns::tokio::Transport::system(tcp_and_quic(security)?) {
+    #[cfg(feature = "dns")]
+    return Ok(match libp2p_dns::tokio::Transport::system(without_names(security)?) {
         Ok(with_names) => with_names.boxed(),
-        Err(why) => WithoutNames::new(tcp_and_quic(security)?.boxed(), why).boxed(),
-    })
+        Err(why) => WithoutNames::new(without_names(security)?, why).boxed(),
+    });
+    #[cfg(not(feature = "dns"))]
+    without_names(security)
 }
 
-fn tcp_and_quic(
-    security: &Security,
-) -> io::Result<
-    impl Transport<
-        Output = (PeerId, StreamMuxerBox),
-        Dial: Send,
-        ListenerUpgrade: Send,
-        Error: Send + Sync,
-    > + Send
-    + Unpin
-    + 'static,
-> {
+/// TCP, and QUIC if that is compiled in.
+fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
+    let tcp = tcp.map(|stream, _| keep_alive::keep_alive(stream));
     let tcp = security.establish(tcp);
-    let quic = with_driver(quic::Transport::with_security(security)?);
-    Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()))
+    #[cfg(feature = "quic")]
+    let tcp = {
+        let quic = with_driver(quic::Transport::with_security(security)?);
+        tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed()
+    };
+    Ok(tcp)
 }
 
 /// The program in the README, so that it is true.

@@ -5,7 +5,7 @@
 //! ([`Runtime`]).
 //!
 //! ```text
-//!  callers ── Client ──▶ hub: dispatcher ──▶ open ──▶ Behaviour ──▶ swarm
+//!  callers ── Client ──▶ dispatcher ──▶ open ──▶ Behaviour ──▶ swarm
 //!                             ▲   │
 //!                     reports │   │ commands, a batch at a time
 //!                             │   ▼
@@ -59,21 +59,30 @@ mod compress;
 mod connection;
 mod node;
 mod peer;
+mod random;
 mod runtime;
 mod timer;
 mod transport;
 
-pub use api::client::{Call, Client, ClosestCall, ClosestError, Dial, NodeAttempt, NodeInfo};
+pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
+pub use api::calls::{
+    CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, StreamingCall,
+    TrySendError,
+};
+pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
+pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};
 pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
-pub use api::stream_info::ConnectionInfo;
+pub use api::stream_info::StreamInfo;
 pub use node::behaviour::Behaviour;
+pub use node::gate::BehaviourEvent;
 pub use node::{
-    ConnectError, Events, KeyError, Node, NodeBuilder, NodeError, NodeEvent, Path, PeerInfo,
-    Reachability, read_keypair,
+    AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
+    NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability,
+    Shutdown, TransportKind, Tried, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;
@@ -87,19 +96,22 @@ pub use bytes::Bytes;
 pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
+#[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
-pub use pointsub_core::endpoint::{Backoff, LimitPolicy, RegisterError, RetryPolicy};
+pub use pointsub_core::endpoint::{
+    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, RetryPolicy,
+};
 pub use pointsub_core::{
-    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, NodeOutcome, Phase,
-    ProtocolName, ProtocolNameError, RequestError, SendError, ServerConfig, ServerStats, Status,
-    StatusCode,
+    Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,
+    MetadataError, Method, NodeOutcome, Phase, ProtocolName, ProtocolNameError, RequestError,
+    SendError, ServerConfig, ServerStats, Status, StatusCode,
 };
 
 /// How a server is chosen among several: [`Client::send_closest`].
 pub mod closest {
     pub use pointsub_core::endpoint::closest::{
-        AddNodeError, Candidate, Choices, Distance, MAX_NODES, Node, PeakEwma, Point, Strategy,
-        Weighted, XorOrder,
+        AddNodeError, Candidate, Choices, Distance, MAX_NODES, NearFirst, Node, PeakEwma, Point,
+        Rendezvous, Strategy, Weighted, XorOrder,
     };
 }
 

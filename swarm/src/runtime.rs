@@ -1,27 +1,56 @@
 //! What differs between runtimes, and nothing else.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures_timer::Delay;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_identity::PeerId;
 
 use crate::transport::security::Security;
 
-/// Runs a future to its end on a task of its own.
-pub type Executor = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
-
-/// An async runtime: how to run tasks on it, and how to reach other machines with it.
+/// An async runtime, as a value: how to run tasks on it, what time it is there, and how to reach other
+/// machines with it.
+///
+/// A node keeps one, and so does a [`Behaviour`](crate::Behaviour). A runtime has to run tasks. Its time
+/// is that of the system unless it says otherwise, and without a transport it serves nodes
+/// [in memory](crate::NodeBuilder::in_memory) and swarms of your own. [`Executor`] is the shortest one.
+///
+/// With `now` and `sleep_until` of its own, a runtime decides how fast time passes for PointSub: all of
+/// its limits and timers follow these two. Timers inside of libp2p, such as those of ping, keep the
+/// system's time.
 pub trait Runtime: Send + Sync + 'static {
-    /// Runs a future to its end on a task of its own.
-    fn spawn(future: BoxFuture<'static, ()>);
+    /// Runs a future to its end on a task of its own. It is called on any thread.
+    fn spawn(&self, future: BoxFuture<'static, ()>);
 
-    /// Whether tasks can be run here and now. [`NodeBuilder::build`](crate::NodeBuilder::build) fails
-    /// if not. A runtime that runs wherever it is called keeps the default, `true`.
-    fn is_running() -> bool {
+    /// What time it is. It never goes back. Default: the system's monotonic clock.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Ends when [`now`](Self::now) has reached `deadline`. It is polled on tasks of this runtime alone.
+    /// Default: a timer of the system's time, which any executor can poll.
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(Delay::new(deadline.saturating_duration_since(self.now())))
+    }
+
+    /// Called once, where a node is built: a runtime that depends on where it is used finds its place
+    /// here. `false` if there is none, on which [`NodeBuilder::build`](crate::NodeBuilder::build) fails.
+    fn attach(&mut self) -> bool {
         true
+    }
+
+    /// Tells each time that the system reports something new of a network interface. Whoever cannot tell
+    /// keeps the default, which never does: then [`Node::network_changed`](crate::Node::network_changed)
+    /// is for the application to call.
+    fn interface_changes(&self) -> BoxStream<'static, ()> {
+        futures::stream::pending().boxed()
     }
 
     /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:
@@ -29,6 +58,44 @@ pub trait Runtime: Send + Sync + 'static {
     /// gets the connection driver from [`with_driver`](crate::with_driver).
     ///
     /// # Errors
-    /// Any I/O error of setting them up.
-    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>;
+    /// Any I/O error of setting them up. Default: [`io::ErrorKind::Unsupported`].
+    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        let _ = security;
+        let why = "this runtime has no transport: build the node with `in_memory`, or implement \
+                   `Runtime::transport`";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+}
+
+/// The shortest [`Runtime`]: a way to run tasks, and the system's time.
+///
+/// ```
+/// use futures::executor::ThreadPool;
+/// use pointsub_swarm::Executor;
+///
+/// let pool = ThreadPool::new()?;
+/// let executor = Executor::new(move |task| pool.spawn_ok(task));
+/// # let _ = executor;
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Executor(Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>);
+
+impl Executor {
+    /// Runs tasks with `spawn`.
+    pub fn new(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(spawn))
+    }
+}
+
+impl Runtime for Executor {
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        (self.0)(future);
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").finish_non_exhaustive()
+    }
 }

@@ -81,7 +81,7 @@ fn name(name: &str) -> ProtocolName {
     ProtocolName::new(name).expect("a protocol name")
 }
 
-async fn serve<R: Runtime>(arguments: &[&str]) -> Outcome {
+async fn serve<R: Runtime + Default>(arguments: &[&str]) -> Outcome {
     let [listen, relay] = arguments else { return Err("serve RUNTIME LISTEN RELAY".into()) };
     let circuit = relay.parse::<Multiaddr>()?.with(Protocol::P2pCircuit);
     let node = Node::<R>::builder().listen(listen.parse()?).listen(circuit).build().await?;
@@ -95,7 +95,7 @@ async fn serve<R: Runtime>(arguments: &[&str]) -> Outcome {
     pending().await
 }
 
-async fn ask<R: Runtime>(arguments: &[&str]) -> Outcome {
+async fn ask<R: Runtime + Default>(arguments: &[&str]) -> Outcome {
     let [listen, address, expect] = arguments else {
         return Err("ask RUNTIME LISTEN ADDRESS direct|relayed".into());
     };

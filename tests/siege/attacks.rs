@@ -12,8 +12,8 @@ use crate::raw::{NATIVE, PLAIN, REQUEST, RawPeer, native, plain, write};
 use crate::server::Seen;
 
 /// Any attack that nothing ends goes on for so long.
-const LONG: Duration = Duration::from_secs(3);
-const CANCEL: u8 = 4;
+pub(crate) const LONG: Duration = Duration::from_secs(3);
+pub(crate) const CANCEL: u8 = 4;
 /// A kind of frame that is to be ignored.
 const UNKNOWN: u8 = 0x90;
 
@@ -21,17 +21,20 @@ pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) run: fn(RawPeer, PeerId, Multiaddr) -> BoxFuture<'static, ()>,
     /// What the server's counters say of the offender; an error if they should have said more.
-    pub(crate) seen: fn(&Seen, &Seen) -> Result<String, &'static str>,
+    pub(crate) seen: fn(&Seen) -> Result<String, &'static str>,
+    /// It makes sense over QUIC too.
+    pub(crate) is_for_quic: bool,
 }
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "slow-loris",
         run: |peer, target, _| slow_loris(peer, target).boxed(),
-        seen: |before, after| {
-            let reset = after.message_timeouts - before.message_timeouts;
-            cut_off(before, after).map(|_| format!("{reset} streams reset, then cut off"))
+        seen: |seen| {
+            let reset = seen.message_timeouts;
+            cut_off(seen).map(|_| format!("{reset} streams reset, then cut off"))
         },
+        is_for_quic: true,
     },
     Attack {
         name: "flood of headers",
@@ -40,6 +43,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             flood(peer, target, NATIVE, native(UNKNOWN, 0, &fields, &[]).repeat(10)).boxed()
         },
         seen: cut_off,
+        is_for_quic: true,
     },
     Attack {
         name: "flood of empty frames",
@@ -47,86 +51,94 @@ pub(crate) const ATTACKS: &[Attack] = &[
             flood(peer, target, NATIVE, native(UNKNOWN, 0, &[], &[]).repeat(1000)).boxed()
         },
         seen: cut_off,
+        is_for_quic: true,
     },
     Attack {
         name: "flood of empty requests",
         run: |peer, target, _| flood(peer, target, PLAIN, plain(&[]).repeat(1000)).boxed(),
-        seen: |before, after| Ok(format!("{} served", after.ok - before.ok)),
+        seen: |seen| Ok(format!("{} served", seen.ok)),
+        is_for_quic: true,
     },
     Attack {
         name: "flood of cancellations",
         run: |peer, target, _| rapid_reset(peer, target).boxed(),
-        seen: |before, after| {
-            let wasted = after.abandoned - before.abandoned;
-            cut_off(before, after).map(|_| format!("{wasted} handlers stopped, then cut off"))
+        seen: |seen| {
+            let wasted = seen.abandoned;
+            cut_off(seen).map(|_| format!("{wasted} handlers stopped, then cut off"))
         },
+        is_for_quic: true,
     },
     Attack {
         name: "bombs that lie",
         run: |peer, target, _| bombs(peer, target, |_| vec![0x4b; 64]).boxed(),
         seen: refused,
+        is_for_quic: true,
     },
     Attack {
         name: "bombs of the highest ratio",
         run: |peer, target, _| bombs(peer, target, bomb).boxed(),
-        seen: |before, after| Ok(format!("{} served", after.ok - before.ok)),
+        seen: |seen| Ok(format!("{} served", seen.ok)),
+        is_for_quic: true,
     },
     Attack {
         name: "bombs beyond it",
         run: |peer, target, _| bombs(peer, target, |len| deflate(&vec![0; len])).boxed(),
         seen: refused,
+        is_for_quic: true,
     },
     Attack {
         name: "nested bombs",
         run: |peer, target, _| bombs(peer, target, |len| deflate(&bomb(len))).boxed(),
         seen: refused,
+        is_for_quic: true,
     },
     Attack {
         name: "never reads",
         run: |peer, target, _| never_reads(peer, target).boxed(),
-        seen: |before, after| {
-            let reset = after.write_timeouts - before.write_timeouts;
-            if reset > 0 {
-                Ok(format!("{reset} streams reset"))
-            } else {
-                Err("they are still there")
-            }
+        seen: |seen| match seen.write_timeouts + seen.stalled {
+            0 => Err("they are still there"),
+            reset => Ok(format!("{reset} streams reset")),
         },
+        is_for_quic: true,
     },
     Attack {
         name: "10 000 abandoned streams",
         run: |peer, target, _| abandoned_streams(peer, target).boxed(),
-        seen: |before, after| {
-            let opened = after.streams_total - before.streams_total;
-            cut_off(before, after).map(|_| format!("{opened} streams opened, cut off"))
+        seen: |seen| {
+            let opened = seen.streams_total;
+            cut_off(seen).map(|_| format!("{opened} streams opened, cut off"))
         },
+        is_for_quic: true,
     },
     Attack {
         name: "garbage",
         run: |peer, target, _| garbage(peer, target).boxed(),
-        seen: |before, after| {
-            let broken = after.violations - before.violations;
-            cut_off(before, after).map(|_| format!("{broken} streams reset, then cut off"))
+        seen: |seen| {
+            let broken = seen.violations;
+            cut_off(seen).map(|_| format!("{broken} streams reset, then cut off"))
         },
+        is_for_quic: true,
     },
     Attack {
         name: "churn of connections",
         run: |_, _, address| churn(address).boxed(),
-        seen: |_, _| Ok("connections come and go".to_owned()),
+        seen: |_| Ok("connections come and go".to_owned()),
+        is_for_quic: true,
     },
 ];
 
-fn cut_off(before: &Seen, after: &Seen) -> Result<String, &'static str> {
-    if after.cut_off > before.cut_off {
-        Ok("cut off".to_owned())
-    } else {
-        Err("it was not cut off")
+pub(crate) fn cut_off(seen: &Seen) -> Result<String, &'static str> {
+    match seen.cut_off {
+        0 => Err("it was not cut off"),
+        times => Ok(format!("cut off {times} times, {} refused after that", seen.kept_out)),
     }
 }
 
-fn refused(before: &Seen, after: &Seen) -> Result<String, &'static str> {
-    let refused = after.refused - before.refused;
-    if refused > 0 { Ok(format!("{refused} refused")) } else { Err("none was refused") }
+pub(crate) fn refused(seen: &Seen) -> Result<String, &'static str> {
+    match seen.refused {
+        0 => Err("none was refused"),
+        refused => Ok(format!("{refused} refused")),
+    }
 }
 
 /// One byte at a time, on as many streams as there can be.
@@ -145,7 +157,7 @@ async fn slow_loris(peer: RawPeer, target: PeerId) {
 }
 
 /// The same bytes again and again, until the stream ends.
-async fn flood(peer: RawPeer, target: PeerId, name: &'static str, bytes: Vec<u8>) {
+pub(crate) async fn flood(peer: RawPeer, target: PeerId, name: &'static str, bytes: Vec<u8>) {
     let Ok(stream) = peer.open(target, name).await else { return };
     let (mut reader, mut writer) = stream.split();
     let send =
@@ -198,7 +210,7 @@ async fn bombs(peer: RawPeer, target: PeerId, body: fn(usize) -> Vec<u8>) {
 }
 
 /// Shrinks by slightly less than is allowed.
-fn bomb(len: usize) -> Vec<u8> {
+pub(crate) fn bomb(len: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut bytes: Vec<u8> = (0..len / 128)
         .map(|_| {
@@ -210,7 +222,7 @@ fn bomb(len: usize) -> Vec<u8> {
     deflate(&bytes)
 }
 
-fn deflate(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(bytes: &[u8]) -> Vec<u8> {
     miniz_oxide::deflate::compress_to_vec(bytes, 9)
 }
 

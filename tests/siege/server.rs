@@ -4,15 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use pointsub_swarm::{Multiaddr, ProtocolName, Request, ServerConfig};
+use pointsub_swarm::{Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned};
 use pointsub_tokio::Node;
 
 use crate::MIB;
 
-/// Streams of the hostile connection and of the honest one.
-const STREAMS: usize = 257;
 /// Whatever libp2p and the allocator have beside what this library holds.
 const ELSEWHERE: usize = 32 * MIB;
+/// What the connection's muxer keeps of a stream that nobody reads.
+const WINDOW: usize = 256 * 1024;
 
 /// Smaller than the defaults, so that an attack reaches every limit within a few seconds.
 fn config() -> ServerConfig {
@@ -21,7 +21,11 @@ fn config() -> ServerConfig {
         .with_max_memory(32 * MIB)
         .with_max_memory_per_peer(16 * MIB)
         .with_max_memory_per_stream(4 * MIB)
-        .with_max_concurrent_conns(256)
+        .with_max_concurrent_requests(256)
+        .with_max_raw_streams(64)
+        .with_max_streams(400)
+        .with_max_raw_idle(Duration::from_secs(30))
+        .with_max_handler_time(Duration::from_secs(30))
         .with_read_timeout(Duration::from_secs(1))
         .with_write_timeout(Duration::from_secs(1))
 }
@@ -29,46 +33,90 @@ fn config() -> ServerConfig {
 /// The worst case by the formula in the documentation of [`ServerConfig`].
 pub(crate) fn memory_bound() -> usize {
     let config = config();
-    let streams = STREAMS * (80 * 1024 + config.buffer_pool_size());
-    config.max_memory() + streams + config.concurrency_ceiling() * 64 * 1024 + ELSEWHERE
+    let stream = 80 * 1024 + config.buffer_pool_size() + WINDOW;
+    config.max_memory()
+        + config.max_streams() * stream
+        + config.concurrency_ceiling() * 64 * 1024
+        + ELSEWHERE
 }
 
 /// Serves, and answers every line that it reads with its counters.
 pub(crate) async fn serve() {
-    let node = Node::builder().listen(crate::common::loopback()).server_config(config());
-    let node = node.build().await.expect("a node");
-    let name = ProtocolName::new("/echo/1.0.0").expect("a protocol name");
-    let echo = |request: Request| async move { request.body };
-    node.server().register(&name, echo).expect("first");
-    println!("{}", node.addresses().await.remove(0));
+    let quic = "/ip4/127.0.0.1/udp/0/quic-v1".parse().expect("an address");
+    let node = Node::builder().listen(crate::common::loopback()).listen(quic);
+    let node = node.server_config(config()).build().await.expect("a node");
+    let name = |name| ProtocolName::new(name).expect("a protocol name");
+    let server = node.server();
+    server
+        .register(&name("/echo/1.0.0"), |request: Request| async move { request.body })
+        .expect("first");
+    let never = |_: Request| std::future::pending::<String>();
+    server.register(&name("/slow/1.0.0"), never).expect("first");
+    let large = |_: Request| async { vec![7; MIB] };
+    server.register(&name("/large/1.0.0"), Spawned(large)).expect("first");
+    // Its streams are taken and kept for a while, and nothing is read from them.
+    let mut listener = server.listen(&name("/raw/1.0.0")).expect("first");
+    tokio::spawn(async move {
+        while let Some(stream) = listener.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                drop(stream);
+            });
+        }
+    });
+    let addresses = node.addresses().await;
+    let of = |udp: bool| {
+        let is = |one: &&Multiaddr| one.to_string().contains("/udp/") == udp;
+        addresses.iter().find(is).expect("it listens").clone()
+    };
+    println!("{} {}", of(false), of(true));
     for _ in std::io::stdin().lines() {
-        let stats = node.server().stats();
-        let counted = [
-            stats.ok,
-            stats.abandoned,
-            stats.refused,
-            stats.violations,
-            stats.cut_off,
-            stats.message_timeouts,
-            stats.write_timeouts,
-            stats.streams_total,
-        ];
-        println!("{}", counted.map(|count| count.to_string()).join(" "));
+        println!("{}", Seen::of(&server.stats()));
     }
 }
 
-/// Counters of the server.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    pub(crate) ok: u64,
-    pub(crate) abandoned: u64,
-    pub(crate) refused: u64,
-    pub(crate) violations: u64,
-    pub(crate) cut_off: u64,
-    pub(crate) message_timeouts: u64,
-    pub(crate) write_timeouts: u64,
-    pub(crate) streams_total: u64,
+macro_rules! seen {
+    ($($field:ident),* $(,)?) => {
+        /// Counters of the server.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub(crate) struct Seen {
+            $(pub(crate) $field: u64,)*
+        }
+
+        impl Seen {
+            fn of(stats: &ServerStats) -> String {
+                [$(stats.$field),*].map(|count| count.to_string()).join(" ")
+            }
+
+            fn parse(line: &str) -> Self {
+                let mut counts = line.split(' ').map(|n| n.parse().expect("a number"));
+                Self { $($field: counts.next().expect("a number"),)* }
+            }
+
+            /// What has happened since.
+            pub(crate) fn since(self, before: Self) -> Self {
+                Self { $($field: self.$field.saturating_sub(before.$field),)* }
+            }
+        }
+    };
 }
+
+seen!(
+    ok,
+    abandoned,
+    refused,
+    no_place,
+    no_memory,
+    no_stream,
+    kept_out,
+    stalled,
+    started,
+    violations,
+    cut_off,
+    message_timeouts,
+    write_timeouts,
+    streams_total,
+);
 
 /// Ends when dropped.
 pub(crate) struct ServerProcess {
@@ -76,6 +124,7 @@ pub(crate) struct ServerProcess {
     ask: ChildStdin,
     lines: BufReader<ChildStdout>,
     pub(crate) address: Multiaddr,
+    pub(crate) quic: Multiaddr,
 }
 
 impl ServerProcess {
@@ -89,37 +138,15 @@ impl ServerProcess {
             .expect("it starts");
         let ask = child.stdin.take().expect("piped");
         let mut lines = BufReader::new(child.stdout.take().expect("piped"));
-        let address = line(&mut lines).parse().expect("an address");
-        Self { child, ask, lines, address }
+        let addresses = line(&mut lines);
+        let (address, quic) = addresses.split_once(' ').expect("two addresses");
+        let [address, quic] = [address, quic].map(|text| text.parse().expect("an address"));
+        Self { child, ask, lines, address, quic }
     }
 
     pub(crate) fn stats(&mut self) -> Seen {
         writeln!(self.ask, "?").expect("the server runs");
-        let line = line(&mut self.lines);
-        let counts: Vec<u64> = line.split(' ').map(|n| n.parse().expect("a number")).collect();
-        let [
-            ok,
-            abandoned,
-            refused,
-            violations,
-            cut_off,
-            message_timeouts,
-            write_timeouts,
-            streams_total,
-        ] = counts[..]
-        else {
-            panic!("{line}");
-        };
-        Seen {
-            ok,
-            abandoned,
-            refused,
-            violations,
-            cut_off,
-            message_timeouts,
-            write_timeouts,
-            streams_total,
-        }
+        Seen::parse(&line(&mut self.lines))
     }
 
     /// Bytes of memory now.

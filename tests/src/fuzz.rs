@@ -2,6 +2,7 @@
 //! the core does not hold. They live here so that they are compiled, linted, and replayed over
 //! the committed corpora by `cargo test`.
 
+mod calls;
 #[cfg(any(test, feature = "certificate"))]
 mod certificate;
 mod client;
@@ -17,13 +18,15 @@ use pointsub_core::connection::ClientStream;
 use pointsub_core::connection::{ServerStream, ServerStreamEvent};
 use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::{
-    Buffers, Decoder, Flags, Frame, Go12Error, Go12Header, Head, Kind, MAX_HEAD, Outbox, tag,
+    Buffers, Decoder, Flags, Frame, Go12Error, Go12Header, Head, Kind, MAX_HEAD, MAX_PART, Outbox,
+    tag,
 };
 use pointsub_core::{
     Body, ClientConfig, Format, FrameError, Payload, PeerId, ProtocolName, RequestId, ServerConfig,
     StreamEvent, StreamOp, Timestamp,
 };
 
+pub use calls::call_inputs;
 #[cfg(any(test, feature = "certificate"))]
 pub use certificate::certificate;
 pub use client::client_inputs;
@@ -88,8 +91,17 @@ pub(crate) fn header(kind: u8, flags: u8, id: u64, fields: u16, body: u32) -> By
 
 /// The known kind number `number`.
 fn kind(number: u8) -> Kind {
-    const KINDS: [Kind; 6] =
-        [Kind::Settings, Kind::Request, Kind::Response, Kind::Cancel, Kind::Drain, Kind::Data];
+    const KINDS: [Kind; 9] = [
+        Kind::Settings,
+        Kind::Request,
+        Kind::Response,
+        Kind::Cancel,
+        Kind::Drain,
+        Kind::Data,
+        Kind::Accept,
+        Kind::Credit,
+        Kind::Finish,
+    ];
     KINDS[usize::from(number) % KINDS.len()]
 }
 
@@ -247,6 +259,9 @@ pub fn round_trip(data: &[u8]) {
             fits
         });
         frame.len %= LIMIT as u32 + 1;
+        if input.native && kind(frame.kind) == Kind::Data {
+            frame.len %= MAX_PART as u32 + 1;
+        }
         if input.native {
             let (kind, flags) = (kind(frame.kind), Flags(frame.flags));
             outbox.native(kind, flags, frame.id, body(frame.len), |head| {
@@ -391,6 +406,7 @@ mod tests {
         split_invariance
         round_trip
         inflate
+        call_inputs
         client_inputs
         server_inputs
         network_facts

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::coverage::{Coverage, Situation};
 use crate::scenario::{Scenario, shrink, source};
-use crate::sim::{self, Failure, Options};
+use crate::sim::{self, Failure, Options, Seam};
 
 /// Fewer lives than this need not come into every situation.
 pub const ENOUGH: u64 = 2000;
@@ -26,6 +26,8 @@ pub struct Hunt {
     pub seeds: u64,
     /// For how long at most.
     pub within: Option<Duration>,
+    /// How each is lived.
+    pub options: Options,
 }
 
 /// What a hunt came to.
@@ -81,7 +83,7 @@ impl Hunt {
                 break;
             }
             let seed = self.seed.wrapping_add(number);
-            match sim::run(&Scenario::of_seed(seed), Options::default()) {
+            match sim::run(&Scenario::of_seed(seed), self.options) {
                 Ok(life) => {
                     lives += 1;
                     hash = hash.wrapping_add(life.hash ^ seed);
@@ -150,26 +152,30 @@ impl fmt::Display for Hunted {
 /// What there is to say about a seed that breaks a property: the smallest scenario that does the
 /// same, and how to see it again.
 #[must_use]
-pub fn explain(seed: u64, failure: &Failure) -> String {
+pub fn explain(seed: u64, failure: &Failure, options: Options) -> String {
     let Failure { check, message, .. } = failure;
-    let smallest = smallest(&Scenario::of_seed(seed), failure);
+    let smallest = smallest(&Scenario::of_seed(seed), failure, options);
+    let planted = match options.seam {
+        Seam::Planted(plant) => format!(" --plant {}", plant.name()),
+        _ => String::new(),
+    };
     format!(
         "{smallest}\nseed {seed} breaks {check}: {message}\n\
          above: the smallest scenario that does the same, and how it goes\n\
-         again: cargo run --release -p pointsub-tests --bin simulate -- --seeds 1 --seed {seed}\n"
+         again: cargo run --release -p pointsub-tests --bin simulate -- --seeds 1 --seed {seed}{planted}\n"
     )
 }
 
 /// How the smallest scenario goes that fails as this one does, and its source.
 #[must_use]
-pub fn smallest(scenario: &Scenario, failure: &Failure) -> String {
+pub fn smallest(scenario: &Scenario, failure: &Failure, options: Options) -> String {
     sim::keep_panics_quiet();
     let kind = failure.kind();
     let smallest = shrink(scenario, SHRINK, |smaller| {
-        let result = sim::run(smaller, Options::default());
+        let result = sim::run(smaller, options);
         result.is_err_and(|failure| failure.kind() == kind)
     });
-    let timeline = sim::run(&smallest, Options { timeline: true, ..Options::default() });
+    let timeline = sim::run(&smallest, Options { timeline: true, ..options });
     let mut text = String::new();
     if let Err(again) = timeline {
         for note in &again.timeline {

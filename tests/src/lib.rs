@@ -1,8 +1,10 @@
 //! Tests of the core that need more than one of its parts: the simulator and the bodies of the
 //! fuzz targets.
 
+pub mod calls_sim;
 pub mod check;
 pub mod coverage;
+pub mod fleet;
 pub mod fuzz;
 pub mod hunt;
 pub mod network;

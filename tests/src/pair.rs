@@ -39,11 +39,11 @@ impl Pair {
         let client = ClientConfig::default()
             .with_max_in_flight(65_536)
             .with_max_pending(1_048_576)
-            .with_max_idle_conns(100_000)
+            .with_max_idle_streams(100_000)
             .with_compression(false);
         let server = ServerConfig::default()
             .with_max_in_flight(65_536)
-            .with_max_concurrent_conns(1_000_000)
+            .with_max_concurrent_requests(1_000_000)
             .with_compression(false);
         let mut server = Server::new(server).expect("these options agree");
         server.register(&ProtocolName::new(PROTOCOL).expect("a usable name")).expect("the first");

@@ -1,5 +1,6 @@
-//! `FIELD.md`: which test keeps away which fault that users of other libraries met. The page is
-//! written by hand; this checks that it is complete, and that every test which it names exists.
+//! `FIELD.md`: which test keeps away which fault that users of other libraries met, and `ATTACKS.md`:
+//! which test keeps away which kind of attack. The pages are written by hand; this checks that they are
+//! complete, and that every test which they name exists.
 
 use std::fs;
 
@@ -36,6 +37,20 @@ fn has_test(text: &str, name: &str) -> bool {
         let mut lines = lines.take_while(|line| line.starts_with("#["));
         lines.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
     })
+}
+
+/// Every test that `ATTACKS.md` names exists, and there is one in each row.
+#[test]
+fn every_kind_of_attack_has_a_test() {
+    let page = fs::read_to_string(root().join("tests/ATTACKS.md")).expect("the page");
+    for [kind, _, cell] in rows(&page).into_iter().filter(|[kind, ..]| *kind != "kind") {
+        let named = tests(cell);
+        assert!(!named.is_empty(), "{kind}: no test");
+        for (file, test) in named {
+            let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+            assert!(has_test(&text, test), "{kind}: there is no test {test} in {file}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
+use pointsub_core::ServerConfig;
 use pointsub_tests::sources::{self, root};
 
 /// Constants that are limits, and what happens beyond them.
@@ -30,6 +31,30 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/wire/decode.rs", "GROWTH", "a buffer grows no faster, whatever was announced"),
     ("core/src/wire/outbox.rs", "SLICE", "the rest goes with the next write"),
     ("core/src/wire/outbox.rs", "BATCH", "the rest goes with the next write"),
+    ("core/src/wire/call.rs", "MAX_PART", "the stream is reset; a longer message goes in parts"),
+    ("core/src/wire/call.rs", "MIN_PART", "a shorter one breaks the stream"),
+    ("core/src/wire/call.rs", "MAX_ARGUMENT", "the call is refused, or ends"),
+    ("core/src/wire/call.rs", "MAX_CURSOR", "the message is not sent"),
+    ("core/src/wire/call.rs", "MAX_CREDIT", "the stream is reset"),
+    ("core/src/wire/metadata.rs", "MAX_METADATA", "it is not sent; what comes beyond is left out"),
+    (
+        "core/src/wire/metadata.rs",
+        "MAX_NAME",
+        "it is not sent; the request is answered `bad request`",
+    ),
+    (
+        "core/src/connection/calls/credit.rs",
+        "AHEAD",
+        "the rest is granted when half of it has come",
+    ),
+    ("core/src/connection/calls/writing.rs", "TURN", "other calls come first"),
+    ("core/src/connection/client/calls.rs", "FILL", "the rest goes with the next write"),
+    (
+        "core/src/connection/client/calls.rs",
+        "MEMORY",
+        "windows are 8 KiB each, and a message that is longer ends its call",
+    ),
+    ("core/src/connection/server/streaming.rs", "FILL", "the rest goes with the next write"),
     ("core/src/connection/link.rs", "MIN_RATE", "the stream is reset"),
     (
         "core/src/connection/link.rs",
@@ -73,12 +98,24 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/connection/client/waiting.rs", "QUEUED", "there is no more time for more"),
     ("core/src/endpoint/closest/nodes.rs", "MAX_NODES", "adding fails with a typed error"),
     (
-        "core/src/endpoint/closest/nodes.rs",
+        "core/src/endpoint/closest/health.rs",
         "BACKOFF_MAX",
         "a node backs off no longer, and is half-open",
     ),
     ("core/src/endpoint/closest/latency.rs", "MAX_SAMPLE", "longer answers count as this long"),
     ("core/src/endpoint/server/penalty.rs", "FULL", "a peer that has used them up is cut off"),
+    ("core/src/endpoint/server/penalty.rs", "FIRST_BAN", "the peer is let in again"),
+    ("core/src/endpoint/server/penalty.rs", "LONGEST_BAN", "the peer is let in again"),
+    ("core/src/endpoint/server/penalty.rs", "FORGIVEN", "the next time is shorter"),
+    (
+        "core/src/endpoint/server/penalty.rs",
+        "GROUP_FULL",
+        "peers of the network that come later begin with fewer points",
+    ),
+    ("core/src/endpoint/server/budget.rs", "SMALL", "what is kept for such peers is not for it"),
+    ("core/src/endpoint/server/memory.rs", "STILL", "it is reset, if others lack memory"),
+    ("core/src/endpoint/server/rate.rs", "BUCKETS", "they share one limit"),
+    ("core/src/endpoint/server/notice.rs", "WAITING", "further ones are not told"),
     (
         "core/src/endpoint/server/penalty.rs",
         "REMEMBERED",
@@ -107,6 +144,19 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/network/book.rs", "LEARNED_BYTES_OF_PEER", "further ones are not kept"),
     ("core/src/network/book.rs", "LEARNED_BYTES", "further ones are not kept"),
     ("core/src/network/book.rs", "REMEMBERED", "it is forgotten"),
+    ("core/src/network/book.rs", "PROVEN_REMEMBERED", "it is forgotten"),
+    ("core/src/network/crowd.rs", "PER_PEER", "one that is idle makes room"),
+    ("core/src/network/crowd.rs", "ANSWER", "those that do not answer are not closed"),
+    (
+        "core/src/network/dialing.rs",
+        "DIALS",
+        "further ones wait in line until one has succeeded or failed",
+    ),
+    ("core/src/network/dialing.rs", "CROWDED", "each peer has one dial at a time"),
+    ("core/src/network/dialing.rs", "BUSY", "no dial begins for which nobody waits"),
+    ("core/src/network/dialing.rs", "LONGEST_REST", "the address is dialled again"),
+    ("core/src/network/finder.rs", "CANDIDATES", "one that has failed is forgotten for a new one"),
+    ("core/src/network/finder.rs", "LONGEST_PAUSE", "the relay is asked again"),
     ("swarm/src/node/autonat/candidates.rs", "OF_A_PEER", "further ones are not tested"),
     ("swarm/src/node/autonat/candidates.rs", "AT_ONCE", "further ones are not tested"),
     (
@@ -117,8 +167,10 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/autonat/server.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/node/autonat/server.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
     ("core/src/network/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
+    ("swarm/src/api/server/error_log.rs", "LINES", "further errors are counted, and not logged"),
     ("swarm/src/api/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/connection/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/transport/muxer/unread.rs", "UNREAD", "the connection that holds most of it ends"),
     ("swarm/src/transport/muxer/mod.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/transport/muxer/mod.rs", "STREAMS", "the connection ends"),
     ("swarm/src/transport/muxer/mod.rs", "GROWTH", "the sender waits"),
@@ -148,14 +200,10 @@ const FIXED: &[(&str, &str, &str)] = &[
     ),
     (
         "core/src/connection/liveness.rs",
-        "SILENCE",
-        "the peer is asked for a sign of life, if something is due",
-    ),
-    (
-        "core/src/connection/liveness.rs",
-        "ANSWER",
+        "TOLERANCE",
         "the connection is suspect: what is new goes elsewhere",
     ),
+    ("core/src/connection/liveness.rs", "LONGEST_RTT", "longer ones count as this long"),
     ("core/src/connection/liveness.rs", "LONGEST_ANSWER", "the connection is suspect"),
     ("core/src/connection/liveness.rs", "SUSPECT", "the connection is closed"),
     (
@@ -177,7 +225,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/connection/server.rs", "PLAIN_END", "the server does not wait for it any longer"),
     ("swarm/src/node/addresses/ip.rs", "MULTIPLE", "as beyond the limit that is shared"),
     ("swarm/src/node/limits/handshakes.rs", "UNHEARD", "further ones wait until it had"),
-    ("swarm/src/node/limits/mod.rs", "PER_PEER", "the oldest is closed"),
+    ("swarm/src/node/limits/mod.rs", "PER_PEER", "one that is idle is closed"),
     ("swarm/src/node/limits/mod.rs", "PER_PEER_AT_ONCE", "the connection is closed"),
     ("swarm/src/node/limits/mod.rs", "PER_NETWORK", "the connection is closed"),
     ("core/src/network/reservations.rs", "LONGEST_PAUSE", "the relay is asked again"),
@@ -209,6 +257,12 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("runtime-tokio/src/quic/config.rs", "WINDOW", "the sender waits"),
     ("runtime-tokio/src/quic/config.rs", "SEND", "writers wait"),
     ("runtime-tokio/src/quic/config.rs", "IDLE", "the connection is lost"),
+    ("runtime-tokio/src/keep_alive.rs", "UNACKNOWLEDGED", "the connection is lost"),
+    ("runtime-tokio/src/keep_alive.rs", "IDLE", "the peer is asked whether it is there"),
+    ("swarm/src/node/stored/addresses.rs", "LONGEST", "the rest is not looked at"),
+    ("swarm/src/node/stored/addresses.rs", "OF_USE", "it is left out"),
+    ("swarm/src/node/stored/key_file.rs", "LONGEST", "the rest is not looked at"),
+    ("swarm/src/node/event_loop.rs", "SAVING", "the node ends without it"),
     ("runtime-tokio/src/quic/config.rs", "HANDSHAKE", "there is no connection"),
     ("runtime-tokio/src/quic/config.rs", "UNPROVEN", "the peer is asked to come again"),
     ("runtime-tokio/src/quic/config.rs", "WAITING", "the connection is refused"),
@@ -220,108 +274,159 @@ const FIXED: &[(&str, &str, &str)] = &[
 
 /// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
 const NO_LIMITS: &[&str] = &[
-    "SLOWEST",
-    "LONGEST_SILENCE",
-    "LOOK",
-    "HEADER",
-    "LEN",
-    "SYN",
-    "RST",
-    "FIN",
     "ACK",
     "AFTER_LAST_WORDS",
+    "AGAIN",
     "BACKOFF",
     "BACKOFF_BASE",
     "BEST",
     "BUFFER",
+    "BYTES",
     "CANCELLED",
+    "CEILING",
+    "COMPRESSED",
     "COPY",
     "COUNTED",
-    "INSIDE_A_FRAME",
     "DAY",
+    "DRAWS",
     "EACH",
     "EARNED",
     "ENOUGH",
     "ENOUGH_WORK",
+    "ERRORS",
+    "EVERY",
+    "FAILING",
+    "FAILURES",
+    "FAR_EVERY",
     "FEW",
+    "FIN",
     "FIRST_ANSWERS",
+    "FIRST_BUFFER",
     "FIRST_PAUSE",
+    "FIRST_REST",
     "FIRST_WRITE",
     "FRACTION",
+    "FRAME_COST",
+    "FRESH",
     "GIB",
+    "GROUP_REFILL",
     "HALF_LIFE",
+    "HALF_OPEN_EVERY",
     "HALVING",
+    "HEADER",
+    "HEADER_LEN",
     "HEAD_START",
     "HEAD_START_BEFORE_LAST",
-    "HEADER_LEN",
-    "SHORT_LEN",
-    "LONG_LEN",
-    "LONG",
-    "COMPRESSED",
-    "TOGETHER",
-    "TRIAL",
     "HELD",
     "HOUR",
-    // Defaults of options.
     "INITIAL",
-    "MANY",
-    "MAX",
-    "MIN",
-    "WINDOW",
     "INITIAL_PEAK",
     "INLINE_BODY",
     "INLINE_COMPRESS",
-    "KEPT_CALLS",
+    "INSIDE_A_FRAME",
+    "INTERVAL",
     "KEEP_ALIVE",
+    "KEPT",
+    "KEPT_CALLS",
+    "KINDS",
     "LATENCY_FRESH",
+    "LEAST",
+    "LEAST_HEAD_START",
+    "LEAST_WHILE",
+    "LEN",
     "LEVEL",
+    "LEVELS",
+    "LISTENER_KEEP_ALIVE",
+    "LOADED",
+    "LOADED_FOR",
     "LOAD_AGE",
     "LOAD_FRESH",
     "LOAD_STEP",
+    "LONG",
     "LONGEST",
+    "LONGEST_SILENCE",
+    "LONG_LEN",
     "LOOK",
+    "LOOKED_THROUGH",
     "LOOKS",
+    "LOOK_AFTER",
+    "LOOK_AFTER_AT_MOST",
+    "LOOK_FROM",
+    "LOST",
+    "MANY",
+    "MARGIN",
+    "MAX",
     "MAX_LEN",
     "MAX_PLAIN",
+    "MESSAGES",
     "MIB",
     "MILLISECOND",
+    "MIN",
     "MINUTE",
+    "MIN_IDLE",
+    "MIN_SAMPLES",
     "MIN_SIZE",
-    "NO_INTERFACE",
-    "OTHERS",
-    "OVERHEAD",
-    "NO_RELAY",
     "MOST",
+    "MOST_ERRORS",
+    "MOST_PRICED",
     "NATIVE_PREFIX",
     "NEUTRAL",
+    "NEWCOMER",
     "NOBODY",
     "NOISE",
+    "NO_INTERFACE",
+    "NO_RELAY",
     "ONE",
+    "OTHERS",
+    "OVERHEAD",
     "PAIRS",
+    "PATIENCE",
     "PEAK_HALF_LIFE",
+    "PEER",
+    "PEERS",
+    "PER_STEP",
     "PLAIN_THRESHOLD",
     "PROBE",
     "QUEUED_RATE",
     "QUICK",
     "READ",
+    "RESERVE",
     "RESERVED",
     "REST",
     "REST_BASE",
+    "RETRIES",
     "RETRY_AFTER",
     "ROOM",
+    "RST",
+    "RTTS",
     "SAMPLE",
     "SAMPLED_FROM",
+    "SAMPLES",
+    "SAVE",
+    "SECOND",
+    "SETTLE",
     "SHORTEST",
+    "SHORT_LEN",
+    "SILENCES",
     "SIZE",
     "SLOT_BITS",
-    "SLOW",
     "SLOT_MASK",
+    "SLOW",
+    "SLOWEST",
     "SPARE",
+    "STARTING",
     "STEP",
+    "SUBSET",
+    "SUSPECT_TIMES",
+    "SYN",
     "TAG",
     "THRESHOLD",
+    "TOGETHER",
+    "TRIAL",
     "WARM_UP",
     "WHOLE",
+    "WINDOW",
+    "WORTH",
 ];
 
 /// A declaration with the documentation above it, on one line.
@@ -410,24 +515,144 @@ fn readable(value: &str) -> String {
     }
 }
 
+/// What a relay keeps for others, if its application says nothing else.
+fn relay() -> String {
+    let config = pointsub_swarm::RelayConfig::default();
+    let minutes = |duration: std::time::Duration| duration.as_secs() / 60;
+    format!(
+        "\n## A relay's limits\n\n\
+         The defaults of `RelayConfig`, for `relay_server`. Beyond them a relay refuses, and says why.\n\n\
+         | limit | value |\n|---|---|\n\
+         | places in all | {} |\n| places of one peer | {} |\n| how long a place is kept without being renewed | {} min |\n\
+         | connections through the relay at a time | {} |\n| those of one peer | {} |\n\
+         | how long such a connection may last | {} min |\n| what it may carry | {} KiB |\n",
+        config.max_reservations,
+        config.max_reservations_per_peer,
+        minutes(config.reservation_duration),
+        config.max_circuits,
+        config.max_circuits_per_peer,
+        minutes(config.max_circuit_duration),
+        config.max_circuit_bytes / 1024,
+    )
+}
+
+/// What a server holds for its peers at worst, as a sum: what, how it comes about, how much that is for
+/// some options, and the attack that tries it (`tests/siege`).
+const SUMMANDS: [Summand; 4] = [
+    Summand {
+        what: "messages that are incomplete or at work, and answers that are not written",
+        formula: "`max_memory`",
+        bytes: |config| config.max_memory(),
+        attack: "answers that nobody takes",
+    },
+    Summand {
+        what: "what a stream holds before it asks: 64 KiB that were read, 16 KiB of fields, its buffer",
+        formula: "`max_streams × (80 KiB + buffer_pool_size)`",
+        bytes: |config| config.max_streams() * (80 * 1024 + config.buffer_pool_size()),
+        attack: "as many streams as there may be",
+    },
+    Summand {
+        what: "what lies unread in the muxers of all connections, but those of QUIC",
+        formula: "512 MiB for the process",
+        bytes: |_| 512 * 1024 * 1024,
+        attack: "raw streams full of bytes",
+    },
+    Summand {
+        what: "blocks that requests at work were read in, and pin",
+        formula: "`concurrency_ceiling × 64 KiB`",
+        bytes: |config| config.concurrency_ceiling() * 64 * 1024,
+        attack: "many peers with slow requests",
+    },
+];
+
+struct Summand {
+    what: &'static str,
+    formula: &'static str,
+    bytes: fn(&ServerConfig) -> usize,
+    attack: &'static str,
+}
+
+fn worst_case() -> String {
+    let siege = ["attacks", "holders", "strangers"].map(|file| {
+        fs::read_to_string(root().join(format!("tests/siege/{file}.rs"))).expect("a source file")
+    });
+    let (siege, config) = (siege.concat(), ServerConfig::default());
+    let mut text = String::from(
+        "What a server holds for its peers is at most this sum, with the share of one network, peer or \
+         protocol as the options below say. Each part is attacked by a hostile peer of `tests/siege`, \
+         which checks the memory of the process against the sum.\n\n\
+         | what | at most | by default | attack |\n|---|---|---:|---|\n",
+    );
+    let mib = |bytes: usize| format!("{} MiB", bytes / (1024 * 1024));
+    let mut sum = 0;
+    for Summand { what, formula, bytes, attack } in SUMMANDS {
+        assert!(siege.contains(&format!("\"{attack}\"")), "there is no attack {attack}");
+        sum += bytes(&config);
+        let _ok = writeln!(text, "| {what} | {formula} | {} | {attack} |", mib(bytes(&config)));
+    }
+    let _ok = writeln!(text, "| all | | {} | |", mib(sum));
+    text
+}
+
+/// What a limit is about, by where it is.
+const AREAS: [(&str, &[&str]); 8] = [
+    ("Messages on the wire", &["core/src/wire/", "core/src/id.rs"]),
+    (
+        "Streams of requests and answers",
+        &["core/src/connection/client/", "core/src/connection/link.rs"],
+    ),
+    (
+        "The client",
+        &["core/src/endpoint/client/", "core/src/endpoint/closest/", "swarm/src/api/client/"],
+    ),
+    (
+        "The server",
+        &[
+            "core/src/endpoint/server/",
+            "core/src/connection/server/",
+            "swarm/src/api/server/",
+            "swarm/src/connection/server.rs",
+        ],
+    ),
+    ("Connections", &["core/src/connection/", "swarm/src/connection/", "swarm/src/transport/"]),
+    (
+        "Peers and their addresses",
+        &["core/src/network/", "swarm/src/node/addresses/", "swarm/src/node/autonat/"],
+    ),
+    ("The node", &["swarm/src/node/"]),
+    ("TCP and QUIC, on tokio", &["runtime-tokio/src/"]),
+];
+
+const HEAD: &str = "| limit | value | beyond it | where |\n|---|---|---|---|\n";
+
+/// The number of the area that a file belongs to.
+fn area(file: &str) -> usize {
+    let is_there = |(_, places): &(&str, &[&str])| places.iter().any(|at| file.starts_with(at));
+    AREAS.iter().position(is_there).unwrap_or_else(|| panic!("{file} belongs to no area of AREAS"))
+}
+
 fn page() -> String {
     let mut text = String::from(
         "# Limits\n\n\
          Generated from the sources and checked by a test (`tests/tests/limits.rs`): every option \
          with its default and range, and every fixed limit. What happens beyond a limit never \
          harms other peers.\n\n\
-         ## Memory at worst\n\n\
-         A server holds `max_memory + streams × (64 KiB + 16 KiB + buffer_pool_size) + \
-         concurrency_ceiling × 64 KiB` for its peers, and no more than `max_memory_per_peer` of the \
-         first part for one of them; with the defaults 1 GiB, 84 KiB for each stream, and 625 MiB \
-         if 10 000 requests are at work and each pins the block that it was read in. A connection \
-         whose peer stops in the middle holds two buffers of 64 KiB, with Noise four, beside what \
-         libp2p holds; one at rest, none. A thread keeps two of them spare. What lies unread on a connection is up to \
-         128 MiB over QUIC, and 132 MiB over Yamux, if its peer is hostile. Buffers of large bodies that are used \
-         again are up to an eighth larger than these; 32 MiB of them wait for that, while a stream \
-         is open. To compress answers takes some 300 KiB for each core and each thread, however \
-         many wait for it. A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which an \
-         answer arrives. A hostile peer reaches its own part of this, and then is refused.\n",
+         ## Memory at worst\n\n",
+    );
+    text.push_str(&worst_case());
+    text.push_str(
+        "\nTo this come:\n\n\
+         * for a connection whose peer stops in the middle of a record, two buffers of 64 KiB, or four \
+         with Noise, beside what libp2p holds; an idle connection has none, and each thread keeps two;\n\
+         * for a connection with a hostile peer, unread bytes: up to 128 MiB over QUIC, and 132 MiB over \
+         Yamux; over QUIC nothing limits that for all connections together but their number and how many \
+         one network may have;\n\
+         * for a connection over QUIC with a hostile peer, up to 128 MiB of unread bytes;\n\
+         * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
+         buffer that is used again can be an eighth larger than its body;\n\
+         * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
+         A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
+         an answer arrives.\n",
     );
     for (title, file) in [
         ("The server's options", "core/src/config/server.rs"),
@@ -438,9 +663,9 @@ fn page() -> String {
             let _ok = writeln!(text, "| `{name}` | {doc} |");
         }
     }
-    text.push_str(
-        "\n## Fixed limits\n\n| limit | value | beyond it | where |\n|---|---|---|---|\n",
-    );
+    text.push_str(&relay());
+    text.push_str("\n## Fixed limits\n");
+    let mut tables: BTreeMap<usize, String> = BTreeMap::new();
     let mut constants = constants("core/src");
     constants.append(&mut self::constants("swarm/src"));
     constants.append(&mut self::constants("runtime-tokio/src"));
@@ -451,7 +676,11 @@ fn page() -> String {
         };
         assert!(!doc.is_empty(), "{name} in {file} is not documented");
         let (doc, value) = (plain(&doc), readable(&value));
-        let _ok = writeln!(text, "| {doc} | {value} | {beyond} | `{file}` |");
+        let table = tables.entry(area(file)).or_default();
+        let _ok = writeln!(table, "| {doc} | {value} | {beyond} | `{file}` |");
+    }
+    for (area, rows) in tables {
+        let _ok = write!(text, "\n### {}\n\n{HEAD}{rows}", AREAS[area].0);
     }
     constants.retain(|(_, name), _| !NO_LIMITS.contains(&name.as_str()));
     let unknown: Vec<_> = constants.keys().collect();

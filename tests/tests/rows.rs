@@ -32,7 +32,7 @@ const ROWS: &[(&str, &str)] = &[
         "`read_timeout` 30 s: first byte, mid-message and idle limits are apart, each at its own time",
     ),
     ("S2", "`write_timeout` 30 s: who does not read is cut off, and memory stays bounded"),
-    ("S3", "`max_concurrent_conns` 1000: a configured maximum is never exceeded"),
+    ("S3", "`max_concurrent_requests` 1000: a configured maximum is never exceeded"),
     ("S4", "`max_block_size` 32 MiB of the server, checked to be 1 byte to 1 GiB"),
     ("S5", "`buffer_pool_size` 4 KiB: buffers are bounded by bytes in flight, not by streams"),
     (
@@ -55,7 +55,7 @@ const ROWS: &[(&str, &str)] = &[
     ),
     ("S15", "A protocol can be unregistered"),
     ("S16", "A handler that fails or panics harms nobody else, and owns its bytes"),
-    ("S17", "`connections_info`: peer, protocol, last active, idle time, requests, created"),
+    ("S17", "`streams`: peer, protocol, last active, idle time, requests, created"),
     ("S18", "Counters of the server add up at every instant"),
     (
         "S19",
@@ -72,8 +72,8 @@ const ROWS: &[(&str, &str)] = &[
     ),
     ("C5", "`retry_interval` 1 s: exponential with jitter, within a budget, retry-after honoured"),
     ("C6", "`compression` of the client, on by default"),
-    ("C7", "`max_idle_conns` 100 in all and a cap per peer; the last used stream is used first"),
-    ("C8", "`idle_conn_timeout` 5 min, exact, and checked before a stream is used again"),
+    ("C7", "`max_idle_streams` 100 in all and a cap per peer; the last used stream is used first"),
+    ("C8", "`idle_stream_timeout` 5 min, exact, and checked before a stream is used again"),
     ("C9", "Streams are pooled by peer and protocol and used again; the hit ratio is a metric"),
     ("C10", "Streams in all are capped, and nobody starves at the cap"),
     ("C11", "A healthy peer is never waited for"),

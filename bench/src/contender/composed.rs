@@ -1,11 +1,9 @@
 //! This library's behaviour in a swarm of one's own, over the transport of its nodes or libp2p's.
 
-use std::sync::Arc;
-
 use libp2p_core::upgrade::Version;
 use libp2p_identity::Keypair;
 use libp2p_swarm::{NetworkBehaviour, Swarm};
-use pointsub_tokio::{Behaviour, ClientConfig, ProtocolName, Runtime, ServerConfig, Tokio};
+use pointsub_tokio::{Behaviour, ClientConfig, ProtocolName, ServerConfig, Tokio};
 
 use super::pointsub::{Connected, echo};
 use super::{ECHO, Failure, stack};
@@ -84,8 +82,7 @@ fn swarm<B: NetworkBehaviour>(
 ) -> Result<Swarm<B>, Failure> {
     let keypair = Keypair::generate_ed25519();
     let local = keypair.public().to_peer_id();
-    let executor = Arc::new(Tokio::spawn);
-    let behaviour = Behaviour::new(local, client.clone(), server.clone(), executor)?;
+    let behaviour = Behaviour::new(local, client.clone(), server.clone(), Tokio::current())?;
     // As the documentation of `pointsub_tokio::transport` recommends.
     let config = stack::config().with_substream_upgrade_protocol_override(Version::V1Lazy);
     Ok(stack::swarm_over(transport(&keypair)?, wrap(behaviour)?, &keypair, config))

@@ -11,7 +11,7 @@ use pointsub_swarm::{
 use super::{Caller, ECHO, Failure, ROOM};
 
 /// Serves at an address of libp2p's.
-pub(super) async fn serve<R: Runtime>(
+pub(super) async fn serve<R: Runtime + Default>(
     listen: &str,
     config: &ServerConfig,
 ) -> Result<String, Failure> {
@@ -37,7 +37,7 @@ pub(super) fn server(compress: bool) -> ServerConfig {
 /// A server that works on twice as many requests as 10 000 streams have: full to the brim, every
 /// peer has but its fair share.
 pub(super) fn roomy_server() -> ServerConfig {
-    server(false).with_max_concurrent_conns(20_000).with_limit_policy(LimitPolicy::Fixed)
+    server(false).with_max_concurrent_requests(20_000).with_limit_policy(LimitPolicy::Fixed)
 }
 
 /// A client with the default limits.
@@ -53,12 +53,12 @@ pub(super) fn client(compress: bool) -> ClientConfig {
 pub(super) fn roomy_client() -> ClientConfig {
     client(false)
         .with_max_streams_per_peer(ROOM)
-        .with_max_idle_conns_per_peer(ROOM)
-        .with_max_idle_conns(10_000)
+        .with_max_idle_streams_per_peer(ROOM)
+        .with_max_idle_streams(10_000)
 }
 
 /// Connects a node to all those servers.
-pub(super) async fn connect<R: Runtime>(
+pub(super) async fn connect<R: Runtime + Default>(
     addresses: &[&str],
     config: &ClientConfig,
 ) -> Result<Vec<Connected>, Failure> {
@@ -93,7 +93,7 @@ impl Caller for Connected {
     }
 
     fn streams(&self) -> usize {
-        let streams = self.client.connections_info();
+        let streams = self.client.streams();
         streams.iter().filter(|stream| stream.peer == self.peer).count()
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct OnAsyncStd;
 
 impl Runner for OnAsyncStd {
     fn spawn(&self, future: BoxFuture<'static, ()>) {
-        AsyncStd::spawn(future);
+        AsyncStd.spawn(future);
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -25,6 +25,7 @@ pub struct ConfigError {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const GIB: usize = 1024 * 1024 * 1024;
 
@@ -125,6 +126,12 @@ options! {
         /// The longest time for dialling, opening a stream and negotiating its protocol, all
         /// together. Default 5 s; 1 ms to 24 h.
         with_connect_timeout(connect_timeout: Duration) = Duration::from_secs(5), MILLISECOND, DAY;
+        /// How long a peer may be silent although something is due, before its connection is suspect:
+        /// another one is made then, and this one is ended as soon as that is there, or 30 s later. After
+        /// half of the time the peer is asked for a sign of life. Whatever it sends is one, so that a
+        /// busy handler or a slow link is no silence, and a peer that is far away has eight round trips.
+        /// Default 6 s; 1 s to 24 h.
+        with_silence_timeout(silence_timeout: Duration) = Duration::from_secs(6), SECOND, DAY;
         /// How often a request is tried again after a failure that may pass: see
         /// [`RequestError::may_retry`](crate::RequestError::may_retry). Default 3, so 4 tries;
         /// 0 to 100.
@@ -132,10 +139,22 @@ options! {
         /// The longest pause before the first of them. It doubles with each, is at most 30 s, and
         /// half of it is random. Default 1 s; 1 ms to 24 h.
         with_retry_interval(retry_interval: Duration) = Duration::from_secs(1), MILLISECOND, DAY;
+        /// How many further nodes a call to the closest node asks at most after the first, because
+        /// others have failed, over all its rounds. Default 3, so 4 nodes; 0 to 100.
+        with_max_failovers(max_failovers: u32) = 3, 0, 100;
+        /// How many tries after the first there may be, of whatever kind (retries, fail-overs, hedges,
+        /// rounds), in thousandths of first tries: after Finagle's retry budgets and the SRE book. Fifty
+        /// more are there for clients that seldom ask, of which one comes back in ten seconds.
+        /// Default 100, so a tenth; 0 (none at all) to 10 000.
+        with_retry_budget(retry_budget: u32) = 100, 0, 10_000;
+        /// How many of those may be hedges, in thousandths of first tries. None are made within a
+        /// second after a server was busy. Default 50, so a twentieth, as much as "The Tail at Scale"
+        /// found worth its while; 0 to 10 000.
+        with_hedge_budget(hedge_budget: u32) = 50, 0, 10_000;
         /// The largest message in bytes, in both directions, before and after compression.
         /// Default 32 MiB; 1 byte to 1 GiB. Worst-case memory for responses that are arriving: this
         /// times the number of open streams, which is at most `max_streams_per_peer` times the
-        /// number of peers and at most `max_total_conns`.
+        /// number of peers and at most `max_total_streams`.
         with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
         /// Whether requests are compressed where the peer understands it and it pays.
         /// Default `true`.
@@ -143,18 +162,22 @@ options! {
         /// How many idle streams are kept for reuse in all; beyond that, those that are idle for the
         /// longest time are closed. Default 100; 0 to 100 000. Worst-case memory: this times 4 KiB,
         /// beside what libp2p holds for a stream.
-        with_max_idle_conns(max_idle_conns: usize) = 100, 0, 100_000;
+        #[doc(alias = "max_idle_conns")]
+        with_max_idle_streams(max_idle_streams: usize) = 100, 0, 100_000;
         /// How many of those may be streams to the same peer. Default 64, so that a burst of as
         /// many requests to a plain peer finds its streams again; 0 to 240.
-        with_max_idle_conns_per_peer(max_idle_conns_per_peer: usize) = 64, 0, 240;
+        #[doc(alias = "max_idle_conns_per_peer")]
+        with_max_idle_streams_per_peer(max_idle_streams_per_peer: usize) = 64, 0, 240;
         /// How long an idle stream is kept. Default 5 min; 1 ms to 24 h.
-        with_idle_conn_timeout(idle_conn_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
+        #[doc(alias = "idle_conn_timeout")]
+        with_idle_stream_timeout(idle_stream_timeout: Duration) = Duration::from_secs(300), MILLISECOND, DAY;
         /// The most streams open to one peer, over all protocols. Yamux ends a connection with
         /// more than 512 streams of both sides together. Default 128; 1 to 240.
         with_max_streams_per_peer(max_streams_per_peer: usize) = 128, 1, 240;
         /// The most streams open in all. Beyond that, requests wait until a stream ends or one that
         /// is idle has made room. Default 10 000; 1 to 1 000 000.
-        with_max_total_conns(max_total_conns: usize) = 10_000, 1, 1_000_000;
+        #[doc(alias = "max_total_conns")]
+        with_max_total_streams(max_total_streams: usize) = 10_000, 1, 1_000_000;
         /// How many streams to one peer may carry large bodies (above 64 KiB) at the same time, over
         /// all protocols and in either format; others wait.
         /// Default 8; 1 to 240.

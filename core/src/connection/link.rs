@@ -9,8 +9,9 @@ use super::operation::StreamOp;
 use crate::time::{Timestamp, earliest};
 use crate::wire::{Buffers, Decoder, Format, Frame, FrameError, Outbox, Room};
 
-/// The least rate at which a message may arrive, in bytes per second on average, after a first
-/// `read_timeout`: whoever trickles holds memory. A tenth of what a slow mobile connection has.
+/// The least rate at which a message may arrive or leave, in bytes per second on average, after a
+/// first `read_timeout`: a message that trickles holds memory. A slow mobile connection has ten times
+/// as much.
 const MIN_RATE: u64 = 4 * 1024;
 
 /// How long a peer may be silent behind bytes that are a whole message of Go `PointSub` 1.2.
@@ -256,6 +257,11 @@ impl Link {
         self.handed += bytes.len() as u64;
         self.write_due = Some(self.now + self.write_timeout);
         bytes
+    }
+
+    /// Whether a write is about to be handed out, or nothing is to be written.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.write_due.is_none() && self.end == End::Open
     }
 
     /// Whether there are bytes that can be handed out.

@@ -5,6 +5,7 @@
 //! [policy plane](crate::endpoint). A [`Connection`] decides what concerns all streams of a connection:
 //! whether the peer may open another one, and whether its silence means that it is gone.
 
+mod calls;
 mod client;
 mod coalescing;
 mod failure;
@@ -15,13 +16,18 @@ mod server;
 mod streams;
 
 pub use crate::wire::outcome::Answer;
-pub use client::{BULK, ClientStream, Report, Slot, batch_size};
+pub use calls::{
+    Balance, CallEnd, CallError, CallEvent, CallKey, CallLimits, CallMessage, CallOpening,
+    CallStart, CallStop, Calls, Unconfirmed,
+};
+pub use client::{BULK, ClientStream, Report, Slot, StreamCommand, batch_size};
 pub use coalescing::coalesces;
 pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{
-    CallId, Compression, ServerReport, ServerStream, ServerStreamEvent, ServerVerdict, runs_inline,
+    CallAcceptance, CallId, CallTerms, Compression, RequestExtras, ServerReport, ServerStream,
+    ServerStreamEvent, ServerVerdict, runs_inline,
 };
 pub use streams::{Acceptance, Connection, Signs};
 

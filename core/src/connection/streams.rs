@@ -7,14 +7,12 @@ use alloc::vec::Vec;
 use hashbrown::HashSet;
 
 use super::liveness::{Liveness, Verdict};
-use crate::endpoint::ConnectionKey;
+use crate::endpoint::StreamKey;
 use crate::error::StreamError;
 use crate::hash::FixedState;
 use crate::id::StreamId;
 use crate::time::Timestamp;
 
-/// How often a connection is looked at while something is due on it.
-const LOOK: Duration = Duration::from_secs(1);
 /// How many idle streams beyond the limit may be about to end, each to make room for another one.
 const ENDING: usize = 64;
 
@@ -42,7 +40,7 @@ const ENDING: usize = 64;
 pub struct Connection {
     max_inbound: usize,
     /// Streams for requests that the peer opened.
-    inbound: HashSet<ConnectionKey, FixedState>,
+    inbound: HashSet<StreamKey, FixedState>,
     /// Streams for requests that this end opened.
     outbound: HashSet<StreamId, FixedState>,
     /// Streams that this end is opening.
@@ -103,6 +101,18 @@ impl Connection {
         }
     }
 
+    /// How long the peer may be silent before the connection is suspect: see
+    /// [`Liveness::tolerate`](crate::Liveness::tolerate).
+    #[must_use]
+    pub fn tolerate(self, silence: Duration, random: u64) -> Self {
+        Self { liveness: self.liveness.tolerate(silence, random), ..self }
+    }
+
+    /// How long the way to the peer and back is.
+    pub fn measured(&mut self, rtt: Duration) {
+        self.liveness.measured(rtt);
+    }
+
     /// This end begins to open a stream. [`opened`](Self::opened), [`dialled`](Self::dialled) or
     /// [`open_failed`](Self::open_failed) follows.
     pub const fn opening(&mut self) {
@@ -146,17 +156,17 @@ impl Connection {
     }
 
     /// A stream for requests that the peer opened is served, or told that it is refused.
-    pub fn accepted(&mut self, stream: ConnectionKey) {
+    pub fn accepted(&mut self, stream: StreamKey) {
         self.inbound.insert(stream);
     }
 
     /// A stream for requests that the peer opened has ended.
-    pub fn ended(&mut self, stream: ConnectionKey) {
+    pub fn ended(&mut self, stream: StreamKey) {
         self.inbound.remove(&stream);
     }
 
     /// Streams for requests that the peer opened.
-    pub fn inbound(&self) -> impl ExactSizeIterator<Item = ConnectionKey> {
+    pub fn inbound(&self) -> impl ExactSizeIterator<Item = StreamKey> {
         self.inbound.iter().copied()
     }
 
@@ -198,13 +208,18 @@ impl Connection {
     /// Looks for silence.
     pub fn look(&mut self, signs: Signs, now: Timestamp) -> Option<Verdict> {
         let verdict = self.liveness.look(self.is_due(&signs), signs.heard, signs.written, now);
-        self.next_look = self.liveness.is_watched().then(|| now + LOOK);
+        self.next_look = self.liveness.is_watched().then(|| self.liveness.next_look(now));
         verdict
     }
 
     /// Somebody doubts that the peer is there. Returns [`Verdict::Probe`] if it is to be probed.
     pub fn doubt(&mut self, heard: Timestamp, now: Timestamp) -> Option<Verdict> {
         self.liveness.probe(heard, now)
+    }
+
+    /// This process has slept. Otherwise like [`doubt`](Self::doubt).
+    pub fn wake(&mut self, heard: Timestamp, now: Timestamp) -> Option<Verdict> {
+        self.liveness.wake(heard, now)
     }
 
     /// A probe has ended. A peer that does not know the protocol of the probe has answered too.

@@ -16,9 +16,10 @@ pub use client::{
     RetryPolicy,
 };
 pub use server::{
-    Admission, ConnectionKey, Limit, LimitPolicy, RegisterError, Sample, SampleOutcome, ServerStats,
+    Admission, GroupId, Lifecycle, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,
+    RegisterError, Sample, SampleOutcome, ServerStats, Stopped, StreamKey,
 };
-pub use stream_info::ConnectionInfo;
+pub use stream_info::StreamInfo;
 
 pub(crate) use server::{Offence, StreamTimer, busy};
 pub(crate) use timers::StreamTimers;

@@ -6,11 +6,11 @@ use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::Format;
 
-/// One open stream: of a server, one that a peer has opened; of a client, one to a peer. Named
-/// after the Go original's report, where each stream is a connection.
+/// One open stream: of a server, one that a peer has opened; of a client, one to a peer.
+#[doc(alias = "ConnectionInfo")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ConnectionInfo {
+pub struct StreamInfo {
     /// Who is at the other end.
     pub peer: PeerId,
     /// Under which protocol.

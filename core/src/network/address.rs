@@ -16,6 +16,18 @@ pub enum Reach {
     Internet,
 }
 
+/// What carries a connection. Which of them works, and how quickly, differs from network to network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// TCP, with a handshake for encryption of its own.
+    Tcp,
+    /// QUIC over UDP, which some networks do not let through.
+    Quic,
+    /// Anything else.
+    Other,
+}
+
 /// Where a peer can be dialled: bytes that only the driver understands, and what the machine has to
 /// know of them. Cheap to clone.
 ///
@@ -26,13 +38,14 @@ pub struct Address {
     bytes: Arc<[u8]>,
     relayed: bool,
     reach: Option<Reach>,
+    carrier: Carrier,
 }
 
 impl Address {
     /// An address that leads straight to a peer, from an unknown distance.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), relayed: false, reach: None }
+        Self { bytes: bytes.into(), relayed: false, reach: None, carrier: Carrier::Other }
     }
 
     /// Says that it leads through a relay: such addresses are dialled last.
@@ -45,6 +58,12 @@ impl Address {
     #[must_use]
     pub fn within(self, reach: Option<Reach>) -> Self {
         Self { reach, ..self }
+    }
+
+    /// Says what carries a connection there.
+    #[must_use]
+    pub fn over(self, carrier: Carrier) -> Self {
+        Self { carrier, ..self }
     }
 
     /// The bytes that it was made of.
@@ -63,6 +82,12 @@ impl Address {
     #[must_use]
     pub fn reach(&self) -> Option<Reach> {
         self.reach
+    }
+
+    /// What carries a connection there.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
     }
 }
 

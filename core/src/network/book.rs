@@ -7,7 +7,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::Address;
+use super::address::{Address, Carrier};
+use super::carriers::Carriers;
+use super::known::{Known, KnownAddress};
+use super::order::Source;
 use crate::id::PeerId;
 use crate::time::Timestamp;
 
@@ -23,22 +26,8 @@ const LEARNED_BYTES_OF_PEER: usize = 2048;
 const LEARNED_BYTES: usize = 4 * 1024 * 1024;
 /// How long a peer is remembered when its last connection has ended, and what it has said.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-
-/// What is known of an address.
-#[derive(Debug, Clone)]
-struct Known {
-    address: Address,
-    /// How the last dial went; `None` before the first.
-    last: Option<(Outcome, Timestamp)>,
-    /// The peer was reached there.
-    proven: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Connected,
-    Failed,
-}
+/// The same, if it was reached at an address that somebody else than the application has named.
+const PROVEN_REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A peer that has been connected, and what strangers said of it.
 #[derive(Debug, Default)]
@@ -58,8 +47,9 @@ struct Pinned {
 
 /// The addresses of all peers, the most promising first.
 ///
-/// Of those that the application names, 16 are kept per peer, of 16 384 peers. Strangers have tables of
-/// their own, limited by number and by bytes, in which nothing is pushed out before its time.
+/// Of those that the application names, 16 are kept per peer, of 16 384 peers. Others have tables of
+/// their own, limited by number and by bytes. A peer's own word about itself pushes out what strangers
+/// say of it; beyond that, nothing is pushed out before its time.
 #[derive(Debug, Default)]
 pub struct AddressBook {
     pinned: BTreeMap<PeerId, Pinned>,
@@ -70,53 +60,43 @@ pub struct AddressBook {
     learned_bytes: usize,
     /// Those that are not connected, by when they are forgotten.
     ending: BTreeSet<(Timestamp, PeerId)>,
+    carriers: Carriers,
+    /// What has failed before is no reason to wait.
+    forgiven: Timestamp,
 }
 
 impl AddressBook {
     /// Keeps what the application says, whatever others say.
     pub fn pin(&mut self, peer: PeerId, address: Address) {
-        let pinned =
-            self.pinned.entry(peer).or_insert_with(|| Pinned { addresses: Vec::new(), named: 0 });
-        self.named.remove(&pinned.named);
-        self.names += 1;
-        pinned.named = self.names;
-        self.named.insert(self.names, peer);
-        match pinned.addresses.iter_mut().find(|known| known.address == address) {
-            // Whoever names an address again has reason to.
-            Some(known) if known.failed().is_some() => known.last = None,
-            Some(_) => {}
-            None => {
-                if pinned.addresses.len() == ADDRESSES {
-                    let worst =
-                        (0..ADDRESSES).max_by_key(|&i| rank(&pinned.addresses[i], ADDRESSES - i));
-                    pinned.addresses.remove(worst.unwrap_or_default());
-                }
-                pinned.addresses.push(Known::new(address));
-            }
-        }
-        if self.pinned.len() > PINNED_PEERS
-            && let Some((_, oldest)) = self.named.pop_first()
-        {
-            self.pinned.remove(&oldest);
-        }
+        self.keep(peer, Known::new(address, Source::Application));
     }
 
     /// Keeps what a stranger says, if there is room. Returns whether the address is kept now.
     pub fn learn(&mut self, peer: PeerId, address: Address, now: Timestamp) -> bool {
-        let (size, in_all) = (address.as_bytes().len(), self.learned_bytes);
-        let Some(learned) = self.learned(peer, now) else { return false };
-        if learned.addresses.iter().any(|known| known.address == address) {
-            return true;
+        self.learn_from(Known::new(address, Source::Stranger), peer, now)
+    }
+
+    /// Keeps what a peer says of itself, if there is room or a stranger's word makes it. Returns
+    /// whether the address is kept now.
+    pub fn learn_from_peer(&mut self, peer: PeerId, address: Address, now: Timestamp) -> bool {
+        self.learn_from(Known::new(address, Source::Peer), peer, now)
+    }
+
+    /// Keeps what was known in an earlier life of the node, in the order of [`known`](Self::known).
+    /// Returns whether it is kept.
+    pub fn restore(&mut self, peer: PeerId, known: KnownAddress, now: Timestamp) -> bool {
+        let (source, known) = (known.source, Known::restored(known));
+        match source {
+            Source::Application => self.keep(peer, known),
+            Source::Peer | Source::Stranger => {
+                let kept = self.learn_from(known, peer, now);
+                if self.learned.get(&peer).is_some_and(|learned| learned.until.is_some()) {
+                    self.remember(peer, now);
+                }
+                return kept;
+            }
         }
-        let room = learned.addresses.len() < ADDRESSES
-            && learned.bytes + size <= LEARNED_BYTES_OF_PEER
-            && in_all + size <= LEARNED_BYTES;
-        if room {
-            learned.addresses.push(Known::new(address));
-            learned.bytes += size;
-            self.learned_bytes += size;
-        }
-        room
+        true
     }
 
     /// A connection to the peer was made; `address` is what was dialled for it.
@@ -127,39 +107,70 @@ impl AddressBook {
             self.ending.remove(&(until, peer));
         }
         if let Some(address) = address {
-            self.note(&peer, address, (Outcome::Connected, now));
+            self.each(&peer, address, |known| known.succeeded(now));
         }
+    }
+
+    /// A dial of the address that led to the peer took so long.
+    pub fn measured(&mut self, peer: &PeerId, address: &Address, took: Duration) {
+        self.carriers.succeeded(address.carrier(), took);
+        self.each(peer, address, |known| known.measured(took));
     }
 
     /// The last connection to the peer has ended.
     pub fn disconnected(&mut self, peer: PeerId, now: Timestamp) {
-        if let Some(learned) = self.learned.get_mut(&peer) {
-            self.ending.extend(
-                learned.until.is_none().then(|| (*learned.until.insert(now + REMEMBERED), peer)),
-            );
+        if self.learned.get(&peer).is_some_and(|learned| learned.until.is_none()) {
+            self.remember(peer, now);
         }
     }
 
     /// A dial of the address failed. If it is `wrong`, since somebody else is there or nobody, it
     /// is forgotten if a stranger named it and the peer was never reached there.
     pub fn failed(&mut self, peer: &PeerId, address: &Address, wrong: bool, now: Timestamp) {
-        self.note(peer, address, (Outcome::Failed, now));
-        if wrong && let Some(learned) = self.learned.get_mut(peer) {
-            let freed = learned.forget(address);
+        self.carriers.failed(address.carrier(), peer);
+        self.each(peer, address, |known| known.failed(now));
+        if let Some(learned) = self.learned.get_mut(peer) {
+            let freed = learned.forget(address, wrong, now);
             self.learned_bytes -= freed;
         }
     }
 
-    /// The addresses of a peer, the most promising first: where it was reached last, then those that
-    /// were never tried, then those that failed, the longest ago first.
+    /// The network is another one, or this node has slept: what has failed may succeed.
+    pub fn forgive(&mut self, now: Timestamp) {
+        self.forgiven = now;
+        self.carriers.forget();
+    }
+
+    /// The addresses of a peer, the most promising first: where it was reached last, the quickest
+    /// before the slower, then those that were never tried, then those that failed, those that failed
+    /// less often and longest ago first.
     #[must_use]
     pub fn of(&self, peer: &PeerId) -> Vec<Address> {
-        let pinned = self.pinned.get(peer).map_or(&[][..], |pinned| &pinned.addresses);
-        let learned = self.learned.get(peer).map_or(&[][..], |learned| &learned.addresses);
-        let mut all: Vec<&Known> = pinned.iter().collect();
-        all.extend(learned.iter().filter(|new| pinned.iter().all(|k| k.address != new.address)));
-        all.sort_by_key(|known| rank(known, 0));
-        all.into_iter().map(|known| known.address.clone()).collect()
+        self.ranked(peer).into_iter().map(|known| known.address.clone()).collect()
+    }
+
+    /// The same, with all that is known of each.
+    #[must_use]
+    pub fn known(&self, peer: &PeerId) -> Vec<KnownAddress> {
+        self.ranked(peer).into_iter().map(Known::to_public).collect()
+    }
+
+    /// Peers of which addresses are known.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> {
+        let learned = self.learned.iter().filter(|(_, learned)| !learned.addresses.is_empty());
+        let learned = learned.map(|(peer, _)| *peer);
+        let learned = learned.filter(|peer| !self.pinned.contains_key(peer));
+        self.pinned.keys().copied().chain(learned)
+    }
+
+    /// When an address of a peer may be dialled again, how long a dial took, and where, in the order of
+    /// [`of`](Self::of).
+    pub(super) fn to_dial(&self, peer: &PeerId) -> impl Iterator<Item = (Address, Hint)> {
+        let forgiven = self.forgiven;
+        self.ranked(peer).into_iter().map(move |known| {
+            let hint = Hint { failed: known.failed_since(forgiven), took: known.took };
+            (known.address.clone(), hint)
+        })
     }
 
     /// Whether an address of the peer is known, or a connection was there not long ago.
@@ -188,6 +199,68 @@ impl AddressBook {
         }
     }
 
+    /// Which of two carriers is tried first, where nothing else is known: less is better.
+    #[must_use]
+    pub fn rank_of(&self, carrier: Carrier) -> u8 {
+        self.carriers.rank(carrier)
+    }
+
+    fn keep(&mut self, peer: PeerId, new: Known) {
+        let pinned =
+            self.pinned.entry(peer).or_insert_with(|| Pinned { addresses: Vec::new(), named: 0 });
+        self.named.remove(&pinned.named);
+        self.names += 1;
+        pinned.named = self.names;
+        self.named.insert(self.names, peer);
+        match pinned.addresses.iter_mut().find(|known| known.address == new.address) {
+            // Whoever names an address again has reason to.
+            Some(known) => known.forgive(),
+            None => {
+                if pinned.addresses.len() == ADDRESSES {
+                    let worst = (0..ADDRESSES)
+                        .max_by_key(|&i| (pinned.addresses[i].rank(0), ADDRESSES - i));
+                    pinned.addresses.remove(worst.unwrap_or_default());
+                }
+                pinned.addresses.push(new);
+            }
+        }
+        if self.pinned.len() > PINNED_PEERS
+            && let Some((_, oldest)) = self.named.pop_first()
+        {
+            self.pinned.remove(&oldest);
+        }
+    }
+
+    fn learn_from(&mut self, new: Known, peer: PeerId, now: Timestamp) -> bool {
+        let (size, in_all) = (new.address.as_bytes().len(), self.learned_bytes);
+        let Some(learned) = self.learned(peer, now) else { return false };
+        if let Some(known) = learned.addresses.iter_mut().find(|one| one.address == new.address) {
+            known.heard_from(new.source);
+            return true;
+        }
+        if !learned.has_room(size) && new.source == Source::Peer {
+            let freed = learned.make_room();
+            self.learned_bytes -= freed;
+        }
+        let Some(learned) = self.learned.get_mut(&peer) else { return false };
+        let room = learned.has_room(size) && in_all + size <= LEARNED_BYTES;
+        if room {
+            learned.addresses.push(new);
+            learned.bytes += size;
+            self.learned_bytes += size;
+        }
+        room
+    }
+
+    fn ranked(&self, peer: &PeerId) -> Vec<&Known> {
+        let pinned = self.pinned.get(peer).map_or(&[][..], |pinned| &pinned.addresses);
+        let learned = self.learned.get(peer).map_or(&[][..], |learned| &learned.addresses);
+        let mut all: Vec<&Known> = pinned.iter().collect();
+        all.extend(learned.iter().filter(|new| pinned.iter().all(|k| k.address != new.address)));
+        all.sort_by_key(|known| known.rank(self.carriers.rank(known.address.carrier())));
+        all
+    }
+
     fn learned(&mut self, peer: PeerId, now: Timestamp) -> Option<&mut Learned> {
         self.expire(now);
         if !self.learned.contains_key(&peer) {
@@ -202,6 +275,16 @@ impl AddressBook {
         self.learned.get_mut(&peer)
     }
 
+    /// From now on, a peer that is not connected is remembered for as long as it deserves.
+    fn remember(&mut self, peer: PeerId, now: Timestamp) {
+        let Some(learned) = self.learned.get_mut(&peer) else { return };
+        let until = now + learned.remembered();
+        if let Some(before) = learned.until.replace(until) {
+            self.ending.remove(&(before, peer));
+        }
+        self.ending.insert((until, peer));
+    }
+
     fn forget_first(&mut self) -> bool {
         let Some((_, peer)) = self.ending.pop_first() else { return false };
         if let Some(learned) = self.learned.remove(&peer) {
@@ -210,44 +293,49 @@ impl AddressBook {
         true
     }
 
-    fn note(&mut self, peer: &PeerId, address: &Address, last: (Outcome, Timestamp)) {
+    fn each(&mut self, peer: &PeerId, address: &Address, mut note: impl FnMut(&mut Known)) {
         let pinned = self.pinned.get_mut(peer).into_iter().flat_map(|pinned| &mut pinned.addresses);
         let learned = self.learned.get_mut(peer).into_iter().flat_map(|new| &mut new.addresses);
-        for known in pinned.chain(learned).filter(|known| known.address == *address) {
-            known.last = Some(last);
-            known.proven |= last.0 == Outcome::Connected;
-        }
+        pinned.chain(learned).filter(|known| known.address == *address).for_each(&mut note);
     }
 }
 
-impl Known {
-    fn new(address: Address) -> Self {
-        Self { address, last: None, proven: false }
-    }
-
-    fn failed(&self) -> Option<Timestamp> {
-        self.last.and_then(|(how, when)| (how == Outcome::Failed).then_some(when))
-    }
+/// What is known of an address that matters for when it is dialled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hint {
+    /// When it failed last, and how often in a row.
+    pub(super) failed: Option<(Timestamp, u32)>,
+    /// How long a dial took.
+    pub(super) took: Option<Duration>,
 }
 
 impl Learned {
+    fn has_room(&self, size: usize) -> bool {
+        self.addresses.len() < ADDRESSES && self.bytes + size <= LEARNED_BYTES_OF_PEER
+    }
+
+    fn remembered(&self) -> Duration {
+        let proven = self.addresses.iter().any(|known| known.successes > 0);
+        if proven { PROVEN_REMEMBERED } else { REMEMBERED }
+    }
+
+    /// What a stranger said goes, and never what has proved to be true. Returns how many bytes that
+    /// freed.
+    fn make_room(&mut self) -> usize {
+        let goes = |known: &Known| known.source == Source::Stranger && known.successes == 0;
+        let Some(index) = self.addresses.iter().position(goes) else { return 0 };
+        let freed = self.addresses.remove(index).address.as_bytes().len();
+        self.bytes -= freed;
+        freed
+    }
+
     /// Returns how many bytes that freed.
-    fn forget(&mut self, address: &Address) -> usize {
+    fn forget(&mut self, address: &Address, wrong: bool, now: Timestamp) -> usize {
         let before = self.bytes;
-        for gone in
-            self.addresses.extract_if(.., |known| known.address == *address && !known.proven)
-        {
+        let goes = |known: &mut Known| known.address == *address && known.is_hopeless(wrong, now);
+        for gone in self.addresses.extract_if(.., goes) {
             self.bytes -= gone.address.as_bytes().len();
         }
         before - self.bytes
-    }
-}
-
-/// Less is better; of those that were never tried, `otherwise` decides.
-fn rank(known: &Known, otherwise: usize) -> (u8, u64, usize) {
-    match known.last {
-        Some((Outcome::Connected, when)) => (0, u64::MAX - when.as_nanos(), otherwise),
-        None => (1, 0, otherwise),
-        Some((Outcome::Failed, when)) => (2, when.as_nanos(), otherwise),
     }
 }

@@ -10,12 +10,15 @@ use crate::time::Timestamp;
 /// How long a peer may take to give a sign of life.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The same, if a dial that came second has just reached it. Before that, its silence is judged.
-const REACHED: Duration = Duration::from_secs(5);
+const REACHED: Duration = Duration::from_secs(10);
+
+/// A peer that is far away has so many round trips, if that is longer.
+const RTTS: u32 = 4;
 
 /// All who wait for a sign of life.
 #[derive(Debug)]
 pub(super) struct Confirmations<K> {
-    waiting: Vec<Confirmation<K>>,
+    waiting: Vec<(Confirmation<K>, Timestamp)>,
 }
 
 /// One who waits.
@@ -25,7 +28,6 @@ pub(super) struct Confirmation<K> {
     pub(super) connection: K,
     pub(super) connect: Connect,
     pub(super) origin: Origin,
-    until: Timestamp,
 }
 
 /// Where the connection comes from.
@@ -46,39 +48,42 @@ impl<K: Copy + PartialEq> Confirmations<K> {
         Self { waiting: Vec::new() }
     }
 
-    /// Somebody waits whether a peer answers on this connection.
-    pub(super) fn add(
-        &mut self,
-        peer: PeerId,
-        connection: K,
-        connect: Connect,
-        origin: Origin,
-        now: Timestamp,
-    ) {
-        let until = now + if origin == Origin::Reached { REACHED } else { ANSWER };
-        self.waiting.push(Confirmation { peer, connection, connect, origin, until });
+    /// Somebody waits whether a peer answers on a connection, on which that takes `rtt` at least.
+    pub(super) fn add(&mut self, waiting: Confirmation<K>, rtt: Duration, now: Timestamp) {
+        let least = if waiting.origin == Origin::Reached { REACHED } else { ANSWER };
+        self.waiting.push((waiting, now + least.max(rtt * RTTS)));
     }
 
     /// Nobody waits for this any more.
     pub(super) fn abandon(&mut self, connect: super::ConnectId) {
-        self.waiting.retain(|waiting| waiting.connect.id != connect);
+        self.waiting.retain(|(waiting, _)| waiting.connect.id != connect);
     }
 
     /// All is known of this connection.
     pub(super) fn resolve(&mut self, connection: K) -> Vec<Confirmation<K>> {
-        self.waiting.extract_if(.., |waiting| waiting.connection == connection).collect()
+        self.take(|waiting, _| waiting.connection == connection)
     }
 
     /// Those who have waited long enough.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Confirmation<K>> {
-        self.waiting.extract_if(.., |waiting| waiting.until <= now).collect()
+        self.take(|_, until| until <= now)
+    }
+
+    /// This node has slept, and could not hear the peers meanwhile.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        self.waiting.iter_mut().for_each(|(_, until)| *until = (*until).max(now + ANSWER));
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.waiting.iter().map(|waiting| waiting.until).min()
+        self.waiting.iter().map(|(_, until)| *until).min()
     }
 
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    fn take(&mut self, goes: impl Fn(&Confirmation<K>, Timestamp) -> bool) -> Vec<Confirmation<K>> {
+        let gone = self.waiting.extract_if(.., |(waiting, until)| goes(waiting, *until));
+        gone.map(|(waiting, _)| waiting).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::address::{Address, Reach};
 use crate::id::PeerId;
@@ -20,12 +21,15 @@ pub(super) struct Connection<K> {
     pub(super) from: Reach,
     /// What this node dialled for it.
     pub(super) dialled: Option<Address>,
+    /// How long the way to the peer and back is; zero while that is not known.
+    pub(super) rtt: Duration,
 }
 
 impl<K> Connection<K> {
     pub(super) fn new(key: K, relayed: bool, from: Reach, dialled: Option<Address>) -> Self {
         let (suspect, doubtful, retired) = (false, false, false);
-        Self { key, relayed, suspect, doubtful, retired, from, dialled }
+        let rtt = Duration::ZERO;
+        Self { key, relayed, suspect, doubtful, retired, from, dialled, rtt }
     }
 
     /// Whether somebody who wants to be connected may rely on it.
@@ -91,6 +95,10 @@ impl<K: Copy + Ord> Connections<K> {
         self.peers.get_mut(peer).map_or(&mut [], Vec::as_mut_slice)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = (PeerId, K)> {
+        self.owners.iter().map(|(key, peer)| (*peer, *key))
+    }
+
     pub(super) fn owner(&self, key: K) -> Option<PeerId> {
         self.owners.get(&key).copied()
     }
@@ -104,10 +112,10 @@ impl<K: Copy + Ord> Connections<K> {
         all.iter_mut().find(|connection| connection.key == key)
     }
 
-    /// The best of a peer's connections: one that is not suspect before one that is, a direct one
-    /// before a relayed one, one that is not doubtful before one that is; among equals the newest.
+    /// The best of a peer's connections: one that is not suspect before one that is, one that is not
+    /// doubtful before one that is, a direct one before a relayed one; among equals the newest.
     pub(super) fn best(&self, peer: &PeerId) -> Option<&Connection<K>> {
-        let order = |found: &&Connection<K>| (found.suspect, found.relayed, found.doubtful);
+        let order = |found: &&Connection<K>| (found.suspect, found.doubtful, found.relayed);
         self.of(peer).iter().rev().min_by_key(order)
     }
 

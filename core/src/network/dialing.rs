@@ -10,12 +10,25 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::address::Address;
-use super::book::AddressBook;
+use super::book::{AddressBook, Hint};
 use super::failure::{ConnectFailure, DialError, Failure, OpenFailure};
-use super::order::{ConnectId, OpenId, Order, Place, Target};
-use super::race::{AttemptId, Race, Step, Turn};
+use super::order::{Change, ConnectId, OpenId, Order, Place, Target};
+use super::race::{AttemptId, Prospect, Race, Step, Turn};
 use crate::id::PeerId;
+use crate::rng::Rng;
 use crate::time::Timestamp;
+
+/// How many dials there may be at a time, of all peers.
+const DIALS: usize = 256;
+/// When there are so many, each peer has one at a time.
+const CROWDED: usize = 128;
+/// When there are so many, none begins for which nobody waits.
+const BUSY: usize = 64;
+/// How long an address that has failed is left alone, unless somebody asks for it. Doubled with each
+/// failure in a row.
+const FIRST_REST: Duration = Duration::from_millis(100);
+/// The longest of these times.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Somebody who wants to be connected.
 #[derive(Debug)]
@@ -38,6 +51,19 @@ struct Waiting {
     race: Race<Place>,
     waiters: Waiters,
     due: Option<Timestamp>,
+    /// Its place in the line of those that would dial if there were fewer dials.
+    in_line: Option<u64>,
+}
+
+impl Waiting {
+    /// How many dials there may be at most when a further one of this race begins.
+    fn share(&self) -> usize {
+        match self.waiters.is_empty() {
+            true => BUSY,
+            false if self.race.running() > 0 => CROWDED,
+            false => DIALS,
+        }
+    }
 }
 
 /// Those who have waited for a connection.
@@ -47,11 +73,20 @@ pub(super) struct Waiters {
     pub(super) connects: Vec<Connect>,
 }
 
+impl Waiters {
+    fn is_empty(&self) -> bool {
+        self.opens.is_empty() && self.connects.is_empty()
+    }
+}
+
 /// Whose dial this is.
 #[derive(Debug)]
 struct Dial {
     target: Target,
     place: Place,
+    began: Timestamp,
+    /// That it took too long is known already.
+    late: bool,
 }
 
 /// What a failed dial has shown.
@@ -74,12 +109,16 @@ pub(super) struct Dialing {
     /// Each dial until it has succeeded or failed, also when nobody waits for it any more.
     dials: BTreeMap<AttemptId, Dial>,
     next: AttemptId,
+    /// Races that would dial if there were fewer dials, the first in line first.
+    line: BTreeMap<u64, Target>,
+    lined_up: u64,
+    rng: Rng,
 }
 
 type Orders<K> = VecDeque<Order<K>>;
 
 impl Dialing {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration, seed: u64) -> Self {
         Self {
             limit,
             book: AddressBook::default(),
@@ -87,7 +126,18 @@ impl Dialing {
             due: BTreeSet::new(),
             dials: BTreeMap::new(),
             next: AttemptId::default(),
+            line: BTreeMap::new(),
+            lined_up: 0,
+            rng: Rng::new(seed),
         }
+    }
+
+    /// What has failed before is no reason to wait, and those who have slept have time anew.
+    pub(super) fn forgive<K>(&mut self, change: Change, now: Timestamp, orders: &mut Orders<K>) {
+        self.book.forgive(now);
+        self.races.values_mut().for_each(|one| one.race.refresh(change, now));
+        let targets: Vec<Target> = self.races.keys().cloned().collect();
+        targets.into_iter().for_each(|target| self.drive(target, now, orders));
     }
 
     /// How many races run, how many wait for their ends, and how many dials there are.
@@ -145,7 +195,7 @@ impl Dialing {
         orders: &mut Orders<K>,
     ) {
         if let Some(waiting) = self.races.get_mut(&Target::Peer(peer)) {
-            add(&mut waiting.race, address);
+            add(&mut waiting.race, address, Prospect::default());
             self.drive(Target::Peer(peer), now, orders);
         }
     }
@@ -162,8 +212,17 @@ impl Dialing {
     }
 
     /// A dial has led to a connection. Returns the address if it was one to whoever is there.
-    pub(super) fn succeeded(&mut self, attempt: AttemptId) -> Option<Address> {
-        match self.dials.remove(&attempt)?.target {
+    pub(super) fn succeeded(
+        &mut self,
+        attempt: AttemptId,
+        peer: &PeerId,
+        now: Timestamp,
+    ) -> Option<Address> {
+        let Dial { target, place, began, .. } = self.dials.remove(&attempt)?;
+        if let Place::At(address) = &place {
+            self.book.measured(peer, address, now.since(began));
+        }
+        match target {
             Target::Address(address) => Some(address),
             Target::Peer(_) => None,
         }
@@ -174,6 +233,9 @@ impl Dialing {
         let Some(waiting) = self.races.remove(target) else { return Waiters::default() };
         if let Some(due) = waiting.due {
             self.due.remove(&(due, target.clone()));
+        }
+        if let Some(place) = waiting.in_line {
+            self.line.remove(&place);
         }
         waiting.waiters
     }
@@ -193,7 +255,7 @@ impl Dialing {
         orders: &mut Orders<K>,
     ) {
         let target = Target::Peer(peer);
-        if waiters.opens.is_empty() && waiters.connects.is_empty() {
+        if waiters.is_empty() {
             self.stop(&target);
         } else if let Some(waiting) = self.races.get_mut(&target) {
             waiting.waiters = waiters;
@@ -209,30 +271,61 @@ impl Dialing {
         now: Timestamp,
         orders: &mut Orders<K>,
     ) -> Option<Found> {
-        let Dial { target, place } = self.dials.remove(&attempt)?;
-        let waiting = self.races.get_mut(&target)?;
+        let dial = self.dials.remove(&attempt)?;
+        self.note_failure(&dial, why.as_ref(), now);
+        let found = self.fail(attempt, &dial.target, why, orders);
+        // Who stands in line has waited longer.
+        self.move_up(now, orders);
+        if found.is_none() {
+            self.drive(dial.target, now, orders);
+        }
+        found
+    }
+
+    /// What a failure says of the address, whether or not anybody waits for it still.
+    fn note_failure(&mut self, dial: &Dial, why: Option<&DialError>, now: Timestamp) {
+        let (Target::Peer(peer), Place::At(address), Some(why)) = (&dial.target, &dial.place, why)
+        else {
+            return;
+        };
+        match why {
+            // The peer is there, although it was reached elsewhere before.
+            DialError::Surplus(_) => self.book.connected(*peer, Some(address), now),
+            DialError::Denied(_) | DialError::Aborted | DialError::InProgress => {}
+            _ if dial.late => {}
+            why => self.book.failed(peer, address, why.is_wrong(), now),
+        }
+        if let DialError::WrongPeer(other) = why {
+            self.book.learn(*other, address.clone(), now);
+        }
+    }
+
+    fn fail<K>(
+        &mut self,
+        attempt: AttemptId,
+        target: &Target,
+        why: Option<DialError>,
+        orders: &mut Orders<K>,
+    ) -> Option<Found> {
+        let waiting = self.races.get_mut(target)?;
         // Of an attempt that was late or came second, nothing more can be said.
         if !waiting.race.failed(attempt, why.clone()) {
             return None;
         }
-        match (&target, &place, why) {
-            (Target::Address(address), _, Some(DialError::Surplus(peer))) => {
+        match (target, why) {
+            (Target::Address(address), Some(DialError::Surplus(peer))) => {
                 return Some(Found::At(address.clone(), peer));
             }
-            (Target::Peer(_), _, Some(DialError::Surplus(peer))) => {
+            (Target::Peer(_), Some(DialError::Surplus(peer))) => {
                 return Some(Found::Connected(peer));
             }
-            (Target::Address(_), _, Some(DialError::OwnPeer)) => {
-                for connect in self.stop(&target).connects {
+            (Target::Address(_), Some(DialError::OwnPeer)) => {
+                for connect in self.stop(target).connects {
                     orders.push_back(Order::ConnectFailed(connect.id, ConnectFailure::SelfDial));
                 }
             }
-            (Target::Peer(peer), Place::At(address), Some(why)) => {
-                self.book.failed(peer, address, why.is_wrong(), now);
-            }
             _ => {}
         }
-        self.drive(target, now, orders);
         None
     }
 
@@ -253,29 +346,50 @@ impl Dialing {
 
     /// The race that runs, or a new one of all that is known.
     fn race(&mut self, target: &Target) -> &mut Waiting {
-        let (limit, book) = (self.limit, &self.book);
+        let (limit, book, rng) = (self.limit, &self.book, &mut self.rng);
         self.races.entry(target.clone()).or_insert_with(|| {
             let mut race = Race::new(limit);
             if let Target::Peer(peer) = target {
-                book.of(peer).into_iter().for_each(|address| add(&mut race, address));
+                for (address, hint) in book.to_dial(peer) {
+                    add(&mut race, address, prospect(hint, limit, rng));
+                }
                 race.add(Place::Elsewhere, Turn::Last);
             }
-            Waiting { race, waiters: Waiters::default(), due: None }
+            Waiting { race, waiters: Waiters::default(), due: None, in_line: None }
         })
     }
 
     /// Carries out what a race wants.
     fn drive<K>(&mut self, target: Target, now: Timestamp, orders: &mut Orders<K>) {
         let Some(waiting) = self.races.get_mut(&target) else { return };
-        while let Some(step) = waiting.race.poll(now, &mut self.next) {
-            match step {
-                Step::Start(attempt, place) => {
-                    let dial = Dial { target: target.clone(), place: place.clone() };
-                    self.dials.insert(attempt, dial);
-                    orders.push_back(Order::Dial { attempt, target: target.clone(), place });
-                }
-                Step::Lost(failures) => return self.lost(&target, failures, now, orders),
+        loop {
+            waiting.race.hold(self.dials.len() >= waiting.share());
+            let step = waiting.race.poll(now, &mut self.next);
+            for late in waiting.race.take_late() {
+                note_late(&mut self.dials, &mut self.book, late, now);
             }
+            match step {
+                Some(Step::Start(attempt, place)) => {
+                    let (target, began) = (target.clone(), now);
+                    let dial = Dial { target, place: place.clone(), began, late: false };
+                    let target = dial.target.clone();
+                    self.dials.insert(attempt, dial);
+                    orders.push_back(Order::Dial { attempt, target, place });
+                }
+                Some(Step::Lost(failures)) => return self.lost(&target, failures, orders),
+                None => break,
+            }
+        }
+        match (waiting.in_line, waiting.race.wants_to_start(now)) {
+            (None, true) => {
+                self.lined_up += 1;
+                waiting.in_line = Some(self.lined_up);
+                self.line.insert(self.lined_up, target.clone());
+            }
+            (Some(_), false) => {
+                self.line.remove(&waiting.in_line.take().unwrap_or_default());
+            }
+            _ => {}
         }
         let due = waiting.race.next_deadline();
         if let Some(due) = core::mem::replace(&mut waiting.due, due) {
@@ -284,24 +398,22 @@ impl Dialing {
         self.due.extend(due.map(|due| (due, target)));
     }
 
-    /// No address is left.
-    fn lost<K>(
-        &mut self,
-        target: &Target,
-        failures: Vec<Failure>,
-        now: Timestamp,
-        orders: &mut Orders<K>,
-    ) {
-        let Waiters { opens, connects } = self.stop(target);
-        let mut known = false;
-        if let Target::Peer(peer) = target {
-            known = self.book.knows(peer);
-            for Failure { address, why } in &failures {
-                if let (Place::At(address), DialError::TimedOut(_)) = (address, why) {
-                    self.book.failed(peer, address, false, now);
-                }
-            }
+    /// There are fewer dials: whoever stands in line may dial.
+    pub(super) fn move_up<K>(&mut self, now: Timestamp, orders: &mut Orders<K>) {
+        let mut after = 0;
+        while self.dials.len() < DIALS
+            && let Some((place, target)) = self.line.range(after..).next()
+        {
+            let target = target.clone();
+            after = place + 1;
+            self.drive(target, now, orders);
         }
+    }
+
+    /// No address is left.
+    fn lost<K>(&mut self, target: &Target, failures: Vec<Failure>, orders: &mut Orders<K>) {
+        let Waiters { opens, connects } = self.stop(target);
+        let known = matches!(target, Target::Peer(peer) if self.book.knows(peer));
         for connect in connects {
             let why = connect_failure(connect.address, &failures);
             orders.push_back(Order::ConnectFailed(connect.id, why));
@@ -318,9 +430,34 @@ impl Dialing {
     }
 }
 
-fn add(race: &mut Race<Place>, address: Address) {
+fn add(race: &mut Race<Place>, address: Address, prospect: Prospect) {
     let turn = if address.is_relayed() { Turn::Last } else { Turn::InOrder };
-    race.add(Place::At(address), turn);
+    race.add_known(Place::At(address), turn, prospect);
+}
+
+/// An address that has failed rests for a moment, each time another one, so that those who have lost
+/// the same peer do not all come back at once.
+fn prospect(hint: Hint, limit: Duration, rng: &mut Rng) -> Prospect {
+    let rest = |(failed, failures): (Timestamp, u32)| {
+        let doubled = FIRST_REST * 2_u32.pow(failures.saturating_sub(1).min(16));
+        let rest = doubled.min(LONGEST_REST).min(limit / 2);
+        failed + rng.between(rest * 4 / 5, rest * 6 / 5)
+    };
+    Prospect { not_before: hint.failed.map_or(Timestamp::ZERO, rest), took: hint.took }
+}
+
+/// Nobody waits for this dial any more, which goes on.
+fn note_late(
+    dials: &mut BTreeMap<AttemptId, Dial>,
+    book: &mut AddressBook,
+    attempt: AttemptId,
+    now: Timestamp,
+) {
+    let Some(dial) = dials.get_mut(&attempt) else { return };
+    dial.late = true;
+    if let (Target::Peer(peer), Place::At(address)) = (&dial.target, &dial.place) {
+        book.failed(peer, address, false, now);
+    }
 }
 
 /// What is told to somebody who named an address: first of that one, then of the others.

@@ -7,11 +7,16 @@ use core::fmt::Debug;
 use core::time::Duration;
 
 use super::address::{Address, Reach};
+use super::book::AddressBook;
 use super::confirmation::{Confirmation, Confirmations, Origin};
 use super::connections::{Connection, Connections};
+use super::crowd::Crowds;
 use super::dialing::{Connect, Dialing, Found, Waiters};
 use super::failure::ConnectFailure;
-use super::order::{Act, ConnectId, Fact, Goal, NetworkEvent, OpenId, Order, Source, Target, Up};
+use super::known::KnownAddress;
+use super::order::{
+    Act, Change, ConnectId, Fact, Goal, NetworkEvent, OpenId, Order, Source, Target, Up,
+};
 use super::race::AttemptId;
 use crate::connection::Verdict;
 use crate::id::PeerId;
@@ -26,9 +31,10 @@ const LOOKED_AT: usize = 64;
 /// `K` is the driver's own key of a connection. It is never used for another one.
 #[derive(Debug)]
 pub struct Network<K> {
-    connections: Connections<K>,
+    pub(super) connections: Connections<K>,
     dialing: Dialing,
     confirmations: Confirmations<K>,
+    pub(super) crowds: Crowds<K>,
     /// Peers whose connections are looked after although nothing is due on them.
     watched: BTreeSet<PeerId>,
     orders: VecDeque<Order<K>>,
@@ -59,10 +65,17 @@ impl<K: Copy + Ord + Debug> Network<K> {
     /// A machine that knows nobody. Each address that is dialled may take `limit`.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
+        Self::with_seed(limit, 0)
+    }
+
+    /// The same with a seed for the random parts of pauses, which differs from node to node.
+    #[must_use]
+    pub fn with_seed(limit: Duration, seed: u64) -> Self {
         Self {
             connections: Connections::new(),
-            dialing: Dialing::new(limit),
+            dialing: Dialing::new(limit, seed),
             confirmations: Confirmations::new(),
+            crowds: Crowds::new(),
             watched: BTreeSet::new(),
             orders: VecDeque::new(),
             connects: 0,
@@ -109,7 +122,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
     pub fn handle(&mut self, fact: Fact<K>, now: Timestamp) {
         match fact {
             Fact::Named(peer, address, Source::Application) => self.pin(peer, address, now),
-            Fact::Named(peer, address, Source::Stranger) => self.learn(peer, address, now),
+            Fact::Named(peer, address, source) => self.learn(peer, address, source, now),
             Fact::Identified(key, peer, named) => self.identified(key, peer, named, now),
             Fact::ConnectAbandoned(connect) => {
                 self.dialing.abandon_connect(connect);
@@ -127,10 +140,20 @@ impl<K: Copy + Ord + Debug> Network<K> {
                     None => {}
                 }
             }
-            Fact::Crowded(peer) => self.make_room(peer),
+            Fact::Crowded(peer) => self.make_room(peer, now),
+            Fact::Assessed(key, work) => self.assessed(key, work, now),
+            Fact::Measured(key, rtt) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.rtt = rtt;
+                }
+            }
+            Fact::Changed(change) => self.changed(change, now),
             Fact::Tick => {
                 for waiting in self.confirmations.expire(now) {
                     self.unconfirmed(waiting, now);
+                }
+                while let Some(peer) = self.crowds.due(now) {
+                    self.trim(peer, now);
                 }
                 self.dialing.tick(now, &mut self.orders);
             }
@@ -145,7 +168,9 @@ impl<K: Copy + Ord + Debug> Network<K> {
     /// When to tell it [`Fact::Tick`] if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.confirmations.next_deadline().into_iter().chain(self.dialing.next_deadline()).min()
+        let confirmations = self.confirmations.next_deadline().into_iter();
+        let crowds = self.crowds.next_deadline();
+        confirmations.chain(crowds).chain(self.dialing.next_deadline()).min()
     }
 
     /// Whether a connection that is about to come up is kept. It is not if it was dialled by this
@@ -162,6 +187,17 @@ impl<K: Copy + Ord + Debug> Network<K> {
     #[must_use]
     pub fn addresses(&self, peer: &PeerId) -> Vec<Address> {
         self.dialing.book.of(peer)
+    }
+
+    /// All addresses that are known.
+    #[must_use]
+    pub fn book(&self) -> &AddressBook {
+        &self.dialing.book
+    }
+
+    /// What was known of an address in an earlier life of the node. Returns whether it is kept.
+    pub fn restore(&mut self, peer: PeerId, known: KnownAddress, now: Timestamp) -> bool {
+        self.dialing.book.restore(peer, known, now)
     }
 
     /// The peers to which there are connections.
@@ -191,8 +227,13 @@ impl<K: Copy + Ord + Debug> Network<K> {
     }
 
     /// A stranger says that this is an address of a peer, or the peer itself.
-    fn learn(&mut self, peer: PeerId, address: Address, now: Timestamp) {
-        if self.dialing.book.learn(peer, address.clone(), now) {
+    fn learn(&mut self, peer: PeerId, address: Address, source: Source, now: Timestamp) {
+        let book = &mut self.dialing.book;
+        let kept = match source {
+            Source::Peer => book.learn_from_peer(peer, address.clone(), now),
+            Source::Application | Source::Stranger => book.learn(peer, address.clone(), now),
+        };
+        if kept {
             self.dialing.join(peer, address, now, &mut self.orders);
         }
     }
@@ -203,9 +244,21 @@ impl<K: Copy + Ord + Debug> Network<K> {
         let from = self.connections.get(key).map_or(Reach::Internet, |connection| connection.from);
         for address in named.into_iter().take(LOOKED_AT) {
             if address.reach().is_none_or(|reach| reach >= from) {
-                self.learn(peer, address, now);
+                self.learn(peer, address, Source::Peer, now);
             }
         }
+    }
+
+    /// What has failed may succeed, what works may not, and what was waited for has time anew.
+    fn changed(&mut self, change: Change, now: Timestamp) {
+        if change == Change::Woke {
+            self.confirmations.restart(now);
+        }
+        let act = if change == Change::Woke { Act::Recheck } else { Act::Probe };
+        for (peer, key) in self.connections.all() {
+            self.orders.push_back(Order::Connection(peer, key, act));
+        }
+        self.dialing.forgive(change, now, &mut self.orders);
     }
 
     fn watch(&mut self, peer: PeerId) {
@@ -215,7 +268,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
         }
     }
 
-    fn act(&mut self, peer: PeerId, key: K, act: Act) {
+    pub(super) fn act(&mut self, peer: PeerId, key: K, act: Act) {
         self.orders.push_back(Order::Connection(peer, key, act));
     }
 
@@ -229,7 +282,8 @@ impl<K: Copy + Ord + Debug> Network<K> {
 
     /// Asks the peer for a sign of life, for somebody who wants to be connected.
     fn confirm(&mut self, peer: PeerId, key: K, connect: Connect, origin: Origin, now: Timestamp) {
-        self.confirmations.add(peer, key, connect, origin, now);
+        let rtt = self.connections.get(key).map_or(Duration::ZERO, |connection| connection.rtt);
+        self.confirmations.add(Confirmation { peer, connection: key, connect, origin }, rtt, now);
         self.act(peer, key, Act::Probe);
     }
 
@@ -312,22 +366,25 @@ impl<K: Copy + Ord + Debug> Network<K> {
             self.act(peer, key, Act::Watch);
         }
         self.retire_others(peer);
-        self.dialing.book.connected(peer, dialled.as_ref(), now);
         let mut connects = Vec::new();
-        if let Some(address) = attempt.and_then(|attempt| self.dialing.succeeded(attempt)) {
+        let found = attempt.and_then(|attempt| self.dialing.succeeded(attempt, &peer, now));
+        if let Some(address) = found {
             connects = self.dialing.stop(&Target::Address(address.clone())).connects;
             self.pin(peer, address, now);
         }
+        self.dialing.book.connected(peer, dialled.as_ref(), now);
         let waiters = self.dialing.stop(&Target::Peer(peer));
         waiters.opens.into_iter().for_each(|open| self.open_on_best(peer, open, now));
         let origin = if dialled.is_some() { Origin::Dialled } else { Origin::Found };
         for connect in waiters.connects.into_iter().chain(connects) {
             self.confirm(peer, key, connect, origin, now);
         }
+        self.dialing.move_up(now, &mut self.orders);
     }
 
     fn down(&mut self, key: K, why: Option<Arc<str>>, now: Timestamp) {
         let Some((peer, last)) = self.connections.remove(key) else { return };
+        self.crowds.forget(&peer, key);
         if last {
             self.orders.push_back(Order::Event(NetworkEvent::PeerDisconnected(peer)));
             self.dialing.book.disconnected(peer, now);
@@ -357,6 +414,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
                 self.orders.extend(confirmed.map(|one| Order::Connected(one.connect.id, peer)));
                 if doubted {
                     self.use_best(peer);
+                    self.retire_relayed(peer);
                     // What was dialled instead would come second.
                     self.serve(peer, now);
                 }
@@ -400,6 +458,16 @@ impl<K: Copy + Ord + Debug> Network<K> {
         }
     }
 
+    /// A direct connection was doubtful, and one over a relay was used meanwhile.
+    fn retire_relayed(&mut self, peer: PeerId) {
+        let used = |one: &Connection<K>| one.relayed && !one.retired && !one.suspect;
+        if self.connections.best(&peer).is_some_and(|best| !best.relayed)
+            && self.connections.of(&peer).iter().any(used)
+        {
+            self.retire_others(peer);
+        }
+    }
+
     /// The best connection may have become that since another one is worse. Then it is used again.
     fn use_best(&mut self, peer: PeerId) {
         let Some(&Connection { key, suspect: false, retired: true, .. }) =
@@ -410,15 +478,6 @@ impl<K: Copy + Ord + Debug> Network<K> {
         self.act(peer, key, Act::Resume);
         if let Some(best) = self.connections.get_mut(key) {
             best.retired = false;
-        }
-    }
-
-    /// There are too many connections to a peer. One that is suspect makes room before one that is
-    /// not, the oldest of them.
-    fn make_room(&mut self, peer: PeerId) {
-        let oldest = self.connections.of(&peer).iter().min_by_key(|found| !found.suspect);
-        if let Some(&Connection { key, suspect, .. }) = oldest {
-            self.act(peer, key, if suspect { Act::Abort } else { Act::Close });
         }
     }
 }

@@ -91,21 +91,28 @@
 
 mod address;
 mod book;
+mod carriers;
 mod confirmation;
 mod connections;
+mod crowd;
 mod dialing;
 mod failure;
+mod finder;
+mod known;
 mod machine;
 mod order;
 mod race;
 mod reservations;
 
-pub use address::{Address, Reach};
+pub use address::{Address, Carrier, Reach};
 pub use book::AddressBook;
 pub use failure::{ConnectFailure, DialError, Failure, OpenFailure};
+pub use finder::RelayFinder;
+pub use known::KnownAddress;
 pub use machine::{Network, Sizes};
 pub use order::{
-    Act, ConnectId, Fact, Goal, NetworkEvent, OpenId, Order, Place, Source, Target, Up,
+    Act, Change, ConnectId, Fact, Goal, NetworkEvent, OpenId, Order, Place, Source, Target, Up,
+    Work,
 };
-pub use race::{AttemptId, Race, Step, Turn};
+pub use race::{AttemptId, Prospect, Race, Step, Turn};
 pub use reservations::Reservations;

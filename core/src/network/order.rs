@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::address::{Address, Reach};
 use super::failure::{ConnectFailure, DialError, OpenFailure};
@@ -32,8 +33,28 @@ pub enum Goal {
 pub enum Source {
     /// The application of this node. Nobody else pushes out what it says.
     Application,
+    /// The peer itself, on a connection.
+    Peer,
     /// Anybody else.
     Stranger,
+}
+
+/// What a connection is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// A request or a raw stream is under way, in either direction.
+    pub is_busy: bool,
+    /// Streams that are open, idle ones among them.
+    pub streams: usize,
+}
+
+/// Why all that is known of the network may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// This node has slept, or was stopped.
+    Woke,
+    /// It is in another network, or an interface came or went.
+    Network,
 }
 
 /// What has happened. `K` is the driver's key of a connection.
@@ -60,6 +81,12 @@ pub enum Fact<K> {
     DialFailed(AttemptId, Option<DialError>),
     /// There are more connections to the peer than are allowed.
     Crowded(PeerId),
+    /// What a connection is used for, as [`Act::Assess`] has asked.
+    Assessed(K, Work),
+    /// How long the way to the peer and back is, as measured on a connection.
+    Measured(K, Duration),
+    /// Nothing may be as it was.
+    Changed(Change),
     /// Time has passed.
     Tick,
 }
@@ -140,8 +167,12 @@ pub enum Act {
     Resume,
     /// Ask its peer for a sign of life.
     Probe,
+    /// The same; this node has slept, so that whatever was waited for on it has time anew.
+    Recheck,
     /// Look after it although nothing is due.
     Watch,
+    /// Say what it is used for: [`Fact::Assessed`].
+    Assess,
     /// End it in good order.
     Close,
     /// End it at once: its peer is gone.

@@ -115,6 +115,15 @@ impl<L: Copy + PartialEq> Reservations<L> {
         Some(relay.address.clone())
     }
 
+    /// The network is another one: all are due at once that rest.
+    pub fn hurry(&mut self, now: Timestamp) {
+        for relay in &mut self.relays {
+            if let State::Resting(until) = &mut relay.state {
+                *until = (*until).min(now);
+            }
+        }
+    }
+
     /// Whether each relay has answered or failed at least once.
     #[must_use]
     pub fn settled(&self) -> bool {

@@ -10,10 +10,10 @@ use super::go12;
 use super::native::{HEADER_LEN, Header, Kind};
 use super::{Flags, Format, FrameError};
 
-/// Frames up to this size that straddle two reads are put together in one small buffer.
+/// Frames up to this size that arrive in two reads are put together in one small buffer.
 const SMALL: usize = 64 * 1024;
-/// A larger body's buffer grows by this factor, and only when it is full: a peer pays for at
-/// least an eighth of what it makes us allocate.
+/// The factor by which the buffer of a larger body grows, when it is full: a peer has to send at
+/// least an eighth of what it makes this end allocate.
 const GROWTH: usize = 8;
 
 /// Whether there is room for a large body.

@@ -5,19 +5,23 @@
 //! allocating for a length before bytes arrived. [`Outbox`] is the way back.
 
 mod buffers;
+pub(crate) mod call;
 pub mod compress;
 mod decode;
 mod go12;
+mod metadata;
 mod native;
 mod outbox;
 pub(crate) mod outcome;
 
 pub use buffers::{BufferPool, Buffers};
+pub use call::{CallRequest, CallViolation, Credit, MAX_ARGUMENT, MAX_CURSOR, MAX_PART, MIN_PART};
 pub(crate) use decode::Room;
 pub use decode::{Decoder, Frame};
 pub use go12::{Go12Error, Go12Header};
+pub use metadata::{MAX_METADATA, Metadata, MetadataError, Method};
 pub(crate) use native::HeadReader;
-pub use native::{Flags, Head, Header, Kind, Settings, tag};
+pub use native::{Features, Flags, Head, Header, Kind, Settings, tag};
 pub use outbox::Outbox;
 
 use thiserror::Error;
@@ -98,6 +102,9 @@ pub enum FrameError {
     /// request id used before.
     #[error("unexpected frame: {0}")]
     Unexpected(&'static str),
+    /// A frame that its call does not allow.
+    #[error("{0}")]
+    Call(CallViolation),
     /// A whole message of Go `PointSub` 1.2 came, and nothing after it.
     #[error("a message of Go PointSub 1.2, which has no requests: use raw streams with that peer")]
     OtherFormat,

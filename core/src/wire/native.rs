@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::call::MAX_PART;
 use super::{FrameError, MAX_HEAD};
 
 /// Length, kind, flags, field length, id.
@@ -23,8 +24,14 @@ pub enum Kind {
     Cancel = 0x04,
     /// The server takes no requests beyond the id of this frame.
     Drain = 0x05,
-    /// A message of a streaming call.
+    /// A message of a call, or a part of one.
     Data = 0x06,
+    /// A handler has the call, server to client.
+    Accept = 0x07,
+    /// The sender takes so many more bytes and messages of the call.
+    Credit = 0x08,
+    /// The sender sends no more messages in the call.
+    Finish = 0x09,
 }
 
 impl Kind {
@@ -36,6 +43,9 @@ impl Kind {
             0x04 => Self::Cancel,
             0x05 => Self::Drain,
             0x06 => Self::Data,
+            0x07 => Self::Accept,
+            0x08 => Self::Credit,
+            0x09 => Self::Finish,
             _ => return None,
         })
     }
@@ -49,12 +59,12 @@ pub struct Flags(pub u8);
 impl Flags {
     /// The body is compressed; field [`tag::SIZE`] has the original length.
     pub const COMPRESSED: Self = Self(0x01);
-    /// A streaming call: messages follow in [`Kind::Data`] frames.
+    /// The request opens a call: messages follow in [`Kind::Data`] frames.
     pub const STREAM: Self = Self(0x02);
-    /// The body goes on in the next [`Kind::Data`] frame of this id.
+    /// The message goes on in the next [`Kind::Data`] frame of this id.
     pub const MORE: Self = Self(0x04);
-    /// The last message of this direction of a streaming call.
-    pub const END: Self = Self(0x08);
+    /// On a request that opens a call: the client sends no messages in it.
+    pub const SILENT: Self = Self(0x08);
     /// On an answer: the handler surely never saw the request.
     pub const UNPROCESSED: Self = Self(0x40);
 
@@ -64,9 +74,14 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// Bits that must be understood and that this version does not implement.
+    /// Bits that must be understood, and are not on a request or response that belongs to no call.
     pub(crate) const fn unsupported(self) -> bool {
-        self.0 & 0x3f & !Self::COMPRESSED.0 != 0
+        self.has_beyond(Self::COMPRESSED)
+    }
+
+    /// Whether there are bits that must be understood beside `known`.
+    pub(crate) const fn has_beyond(self, known: Self) -> bool {
+        self.0 & 0x3f & !known.0 != 0
     }
 }
 
@@ -108,6 +123,10 @@ impl Header {
             let limit = max_body as u64;
             return Err(FrameError::TooLarge { id, request, announced: body, limit });
         }
+        if body > MAX_PART as u64 && kind == Kind::Data as u8 {
+            let limit = MAX_PART as u64;
+            return Err(FrameError::TooLarge { id, request: false, announced: body, limit });
+        }
         let known = Kind::from_byte(kind);
         if known.is_none() && kind < 0x80 {
             return Err(FrameError::UnknownKind { kind });
@@ -131,14 +150,28 @@ pub mod tag {
     pub const MESSAGE: u8 = 0x05;
     /// `u32`: milliseconds to wait before asking again.
     pub const RETRY_AFTER: u8 = 0x06;
+    /// UTF-8: what is asked for within the protocol.
+    pub const METHOD: u8 = 0x07;
+    /// `u32`: so many more bytes of messages the sender takes.
+    pub const BYTES: u8 = 0x08;
+    /// `u32`: so many more messages the sender takes.
+    pub const MESSAGES: u8 = 0x09;
+    /// `u32`: length of all parts of a message together.
+    pub const LENGTH: u8 = 0x0a;
+    /// The cursor behind which a call goes on.
+    pub const RESUME: u8 = 0x0b;
     /// `u32`: the largest body the sender of SETTINGS accepts.
     pub const MAX_BODY: u8 = 0x11;
     /// `u32`: the most requests in flight on this stream.
     pub const MAX_IN_FLIGHT: u8 = 0x12;
+    /// `u32`: the most calls that have not ended on this stream.
+    pub const MAX_CALLS: u8 = 0x13;
     /// `u16`: the server's load in thousandths of its limit.
     pub const LOAD: u8 = 0x81;
     /// One key and value of metadata.
     pub const META: u8 = 0x82;
+    /// What a call is opened with again to go on behind a message.
+    pub const CURSOR: u8 = 0x83;
     /// `u32`: bits of what else the sender of SETTINGS understands.
     pub const FEATURES: u8 = 0x91;
 }
@@ -184,6 +217,13 @@ impl<'a> Head<'a> {
         if used + 3 + value.len() <= MAX_HEAD {
             self.buf.put_slice(&[tag, (value.len() >> 8) as u8, value.len() as u8]);
             self.buf.put_slice(value);
+        }
+    }
+
+    /// Adds fields that are encoded already, within the same limit.
+    pub(super) fn fields(&mut self, fields: &[u8]) {
+        if self.buf.len() - self.start - HEADER_LEN + fields.len() <= MAX_HEAD {
+            self.buf.put_slice(fields);
         }
     }
 
@@ -265,16 +305,48 @@ pub struct Settings {
     pub max_body: u32,
     /// The most requests in flight on the stream; requests beyond are answered `busy`.
     pub max_in_flight: u32,
+    /// The most calls on the stream that have not ended; calls beyond are answered `busy`.
+    pub max_calls: u32,
+    /// What else the sender understands.
+    pub features: Features,
+}
+
+/// What a peer understands beyond requests, bit by bit (section 2.5).
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Features(pub u32);
+
+impl Features {
+    /// Requests with [`Flags::STREAM`].
+    pub const CALLS: Self = Self(1);
+    /// Requests with [`tag::METHOD`].
+    pub const METHODS: Self = Self(2);
+
+    /// Whether all bits of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 impl Settings {
     /// What is assumed until the peer's settings arrive (section 2.5).
-    pub const ASSUMED: Self = Self { max_body: 32 * 1024 * 1024, max_in_flight: 128 };
+    pub const ASSUMED: Self = Self {
+        max_body: 32 * 1024 * 1024,
+        max_in_flight: 128,
+        max_calls: 128,
+        features: Features(0),
+    };
 
     /// Writes the fields of a settings frame.
     pub(super) fn fields(self, head: &mut Head<'_>) {
         head.u32(tag::MAX_BODY, self.max_body);
         head.u32(tag::MAX_IN_FLIGHT, self.max_in_flight);
+        if self.features.contains(Features::CALLS) {
+            head.u32(tag::MAX_CALLS, self.max_calls);
+        }
+        if self.features != Features::default() {
+            head.u32(tag::FEATURES, self.features.0);
+        }
     }
 
     /// Takes over what a settings frame says. Absent fields stay, unknown ones are ignored.
@@ -288,6 +360,8 @@ impl Settings {
                 tag::MAX_BODY => self.max_body = field.u32()?,
                 // Zero would stop the stream for ever without saying so: DRAIN says so.
                 tag::MAX_IN_FLIGHT => self.max_in_flight = field.u32()?.max(1),
+                tag::MAX_CALLS => self.max_calls = field.u32()?,
+                tag::FEATURES => self.features = Features(field.u32()?),
                 _ => {}
             }
         }

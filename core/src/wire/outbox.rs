@@ -12,12 +12,12 @@ const COPY: usize = 16 * 1024;
 /// A larger body's beginning fills up the write that carries its header.
 const FIRST_WRITE: usize = 16 * 1024;
 
-/// The largest write. More is handed out in slices, uncopied, so that it is seen whether the other
-/// end takes anything: a slow link needs minutes for a large body. Each write costs a turn of the
-/// machine, so that a slice has four frames of the muxer.
+/// The most bytes of one write. A larger body is written in pieces, without a copy, so that it is
+/// seen whether the other end takes anything: a slow link needs minutes for a large body. Each write
+/// costs a turn of the stream, so that a piece has four frames of the muxer.
 const SLICE: usize = 260_000;
 
-/// The largest buffer that is allocated in advance of the frames that go into it.
+/// The largest buffer that is allocated for the frames of one write before there are any.
 const BATCH: usize = 64 * 1024;
 
 /// Frames on their way out, as the fewest and largest writes that order allows, of at most 260 000
@@ -124,6 +124,22 @@ impl Outbox {
         fields(&mut head);
         self.len += head.finish(body.len());
         self.body(body);
+    }
+
+    /// Adds a message of a call, or a part of one: it is copied whatever its length, so that what one
+    /// [`fill`](crate::connection::Calls::fill) adds is one write.
+    pub(crate) fn data(
+        &mut self,
+        flags: Flags,
+        id: u64,
+        body: &[u8],
+        fields: impl FnOnce(&mut Head<'_>),
+    ) {
+        self.make_room(Format::Native.header_len() + body.len());
+        let mut head = Head::new(&mut self.tail, Kind::Data, flags, id);
+        fields(&mut head);
+        self.len += head.finish(body.len()) + body.len();
+        self.tail.extend_from_slice(body);
     }
 
     /// Sees to it that so many bytes can be added without another allocation.

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 
 use super::compress::Payload;
 use crate::error::{Delivery, Status, StatusCode};
-use crate::wire::{Flags, Frame, FrameError, HeadReader, Kind, Outbox, tag};
+use crate::wire::{Flags, Frame, FrameError, HeadReader, Kind, Metadata, Outbox, tag};
 
 /// The longest message that travels with a status.
 const MAX_MESSAGE: usize = 1024;
@@ -22,6 +22,18 @@ pub(crate) fn encode(
     status: &Status,
     delivery: Delivery,
     load: Option<u16>,
+) {
+    encode_with(outbox, id, status, delivery, load, &Metadata::new());
+}
+
+/// The same with metadata.
+pub(crate) fn encode_with(
+    outbox: &mut Outbox,
+    id: u64,
+    status: &Status,
+    delivery: Delivery,
+    load: Option<u16>,
+    metadata: &Metadata,
 ) {
     let flags = match delivery {
         Delivery::NotProcessed => Flags::UNPROCESSED,
@@ -42,6 +54,7 @@ pub(crate) fn encode(
         if let Some(load) = load {
             head.u16(tag::LOAD, load);
         }
+        metadata.write(head);
     });
 }
 

@@ -8,6 +8,7 @@ use crate::support::{
 };
 use bytes::Bytes;
 use pointsub_core::endpoint::Offer;
+use pointsub_core::wire::CallViolation;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
     Cause, ClientConfig, ClientEvent, Delivery, Format, FrameError, Phase, RequestId, Status,
@@ -258,15 +259,23 @@ fn a_second_plain_answer_breaks_the_stream() {
 
 #[test]
 fn frames_of_clients_break_the_stream() {
-    for kind in [2, 4, 6] {
+    for kind in [2, 4] {
         let violation = breaks_it(frame(kind, ID, "").bytes());
         assert!(matches!(violation, FrameError::Unexpected(_)), "{violation}");
     }
 }
 
 #[test]
+fn frames_of_calls_that_were_never_opened_break_the_stream() {
+    for kind in [6, 7, 8, 9] {
+        let violation = breaks_it(frame(kind, ID, "").bytes());
+        assert_eq!(violation, FrameError::Call(CallViolation::NotOpen));
+    }
+}
+
+#[test]
 fn kinds_that_must_be_understood_break_the_stream() {
-    for kind in [0, 7, 0x7f] {
+    for kind in [0, 0x0a, 0x7f] {
         assert_eq!(breaks_it(frame(kind, 0, "").bytes()), FrameError::UnknownKind { kind });
     }
 }

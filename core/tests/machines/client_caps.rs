@@ -24,8 +24,8 @@ fn idle_stream(c: &mut ClientScript, to: u8, protocol: &str, offer: Offer) -> St
 
 /// C7: the cap on idle streams to one peer, over all its protocols.
 #[test]
-fn beyond_max_idle_conns_per_peer_the_oldest_idle_stream_of_the_peer_is_closed() {
-    let (mut c, first) = ClientScript::plain(config().with_max_idle_conns_per_peer(2));
+fn beyond_max_idle_streams_per_peer_the_oldest_idle_stream_of_the_peer_is_closed() {
+    let (mut c, first) = ClientScript::plain(config().with_max_idle_streams_per_peer(2));
     c.at(1);
     idle_stream(&mut c, 2, PROTOCOL, Offer::Both);
     c.at(60);
@@ -56,8 +56,8 @@ fn a_stream_that_should_have_expired_is_not_used() {
 /// C10: beyond the cap on all streams, requests wait until one ends; the peers get their turns
 /// in the order in which they asked.
 #[test]
-fn max_total_conns_holds_over_all_peers() {
-    let mut c = ClientScript::new(config().with_max_total_conns(2));
+fn max_total_streams_holds_over_all_peers() {
+    let mut c = ClientScript::new(config().with_max_total_streams(2));
     let a = c.send_to(1, PROTOCOL, "a");
     let b = c.send_to(2, PROTOCOL, "b");
     let c3 = c.send_to(3, PROTOCOL, "c");
@@ -123,7 +123,7 @@ fn at_the_cap_of_a_peer_no_protocol_starves_another() {
 /// A protocol whose peer has no room does not stand in the way of one for which there will be.
 #[test]
 fn who_waits_for_a_stream_of_its_own_peer_keeps_nobody_waiting() {
-    let config = config().with_max_streams_per_peer(1).with_max_total_conns(2);
+    let config = config().with_max_streams_per_peer(1).with_max_total_streams(2);
     let (mut c, first) = ClientScript::plain(config);
     c.send("a");
     c.expect_sent(first, [plain("a")]);

@@ -2,6 +2,7 @@
 //! dispatcher.
 
 use bytes::Bytes;
+use pointsub_core::connection::StreamCommand;
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -66,13 +67,17 @@ fn a_request_on_a_stream_expires_and_is_cancelled_there() {
     for (begun, delivery) in [(true, Delivery::Unknown), (false, Delivery::NotProcessed)] {
         let (mut d, request, stream) = with_a_request();
         assert!(d.opened(stream, Format::Native, ms(0)));
-        assert!(matches!(d.poll_directive(), Some(Directive::Start { .. })));
+        assert!(matches!(
+            d.poll_directive(),
+            Some(Directive::Command { command: StreamCommand::Start { .. }, .. })
+        ));
         let asked = |of| {
             assert_eq!(of, stream);
             begun
         };
         d.expire(request, asked, due());
-        assert_eq!(d.poll_directive(), Some(Directive::Cancel { stream, request }));
+        let command = StreamCommand::Cancel { request };
+        assert_eq!(d.poll_directive(), Some(Directive::Command { stream, command }));
         let error = expect_failure(&mut d, request);
         assert_eq!((error.cause, error.delivery), (Cause::Deadline, delivery));
     }

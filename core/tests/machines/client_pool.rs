@@ -120,7 +120,7 @@ fn open_streams_are_reported() {
     c.send_to(2, "/other", "b");
     let opening = c.expect_open_to(2, "/other", Offer::Both);
     c.expect_sent(s, [request(id(2, 0), body(10))]);
-    let info = c.client.connections_info(ms(80));
+    let info = c.client.streams(ms(80));
     assert_eq!(info.len(), 1, "a stream being opened is none yet");
     assert_eq!((info[0].peer, info[0].protocol.as_str()), (peer(1), PROTOCOL));
     assert_eq!((info[0].format, info[0].created), (Some(Format::Native), ms(0)));
@@ -132,7 +132,7 @@ fn open_streams_are_reported() {
     c.expect_response(a, "A");
     c.opened(opening, Format::Plain);
     c.expect_sent(opening, [plain("b")]);
-    let info = c.client.connections_info(ms(100));
+    let info = c.client.streams(ms(100));
     assert_eq!(info.len(), 2);
     assert_eq!((info[0].last_active, info[0].in_flight, info[0].memory), (ms(90), 0, 0));
     assert_eq!((info[1].peer, info[1].format, info[1].memory), (peer(2), Some(Format::Plain), 1));
@@ -297,7 +297,7 @@ fn a_plain_stream_carries_9000_requests() {
 
 /// C8: an idle stream is closed at its time, to the nanosecond.
 #[test]
-fn an_idle_stream_is_closed_exactly_at_idle_conn_timeout() {
+fn an_idle_stream_is_closed_exactly_at_idle_stream_timeout() {
     let (mut c, s) = ClientScript::native(without_retries());
     c.at(10_000);
     let a = c.send("a");
@@ -341,8 +341,8 @@ fn a_stream_that_was_never_used_expires_too() {
 
 /// C7: the cap on idle streams in all.
 #[test]
-fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
-    let (mut c, old) = ClientScript::plain(without_retries().with_max_idle_conns(1));
+fn beyond_max_idle_streams_the_oldest_idle_stream_is_closed() {
+    let (mut c, old) = ClientScript::plain(without_retries().with_max_idle_streams(1));
     let b = c.send_to(2, PROTOCOL, "b");
     let new = c.expect_open_to(2, PROTOCOL, Offer::Both);
     c.at(5);
@@ -356,8 +356,8 @@ fn beyond_max_idle_conns_the_oldest_idle_stream_is_closed() {
 }
 
 #[test]
-fn with_max_idle_conns_zero_every_stream_is_closed_after_its_request() {
-    let mut c = ClientScript::new(without_retries().with_max_idle_conns(0));
+fn with_max_idle_streams_zero_every_stream_is_closed_after_its_request() {
+    let mut c = ClientScript::new(without_retries().with_max_idle_streams(0));
     let a = c.send("a");
     let s = c.expect_open(Offer::Both);
     c.opened(s, Format::Plain);

@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
-use crate::support::{ClientScript, drain, failure, id, request, response, settings};
-use pointsub_core::endpoint::Offer;
-use pointsub_core::{Cause, ClientConfig, Delivery, Format, Phase, StatusCode, StreamError};
+use bytes::Bytes;
+
+use crate::support::{
+    ClientScript, PROTOCOL, drain, failure, id, peer, request, response, settings,
+};
+use pointsub_core::endpoint::{Backoff, Offer};
+use pointsub_core::{
+    CallOptions, Cause, ClientConfig, Delivery, Format, Phase, ProtocolName, StatusCode,
+    StreamError,
+};
 
 const BUSY: u8 = 3;
 const APPLICATION: u8 = 1;
@@ -118,7 +125,9 @@ fn a_server_that_names_a_longer_pause_gets_it() {
     let a = c.send("a");
     c.expect_sent(s, [request(id(2, 0), "a")]);
     c.receives(s, [failure(id(2, 0), BUSY).retry_after(9000).unprocessed()]);
-    c.expires_at(9000);
+    // Up to as much again is added, so that not all come back at once.
+    let at = c.until(18_000);
+    assert!((9000..=18_000).contains(&at), "{at}");
     c.expect_sent(s, [request(id(3, 0), "a")]);
     c.receives(s, [response(id(3, 0), "A")]);
     c.expect_response(a, "A");
@@ -229,7 +238,7 @@ fn when_nothing_works_retries_stop() {
     let (mut c, s) = ClientScript::native(config);
     let a = c.send("a");
     let mut at = 0;
-    // Half of a hundred tokens, one for each failure.
+    // Half of a hundred tokens for this peer, one for each failure.
     for n in 2..51 {
         c.expect_sent(s, [request(id(n, 0), "a")]);
         c.receives(s, [failure(id(n, 0), BUSY).unprocessed()]);
@@ -287,10 +296,48 @@ fn a_pause_of_30_s_is_waited_for_if_the_deadline_comes_later() {
         c.expect_sent(s, [request(id(2, 0), "a").timeout(deadline as u32)]);
         c.receives(s, [failure(id(2, 0), BUSY).retry_after(30_000).unprocessed()]);
         if retried {
-            c.expires_at(30_000);
+            assert_eq!(c.until(30_001), 30_000);
             c.expect_sent(s, [request(id(3, 0), "a").timeout(1)]);
         } else {
             assert!(matches!(c.expect_error(a).cause, Cause::Remote(_)));
+        }
+    }
+}
+
+/// C4: a call may say less than the policy does, and not more.
+#[test]
+fn a_call_says_how_often_it_is_tried_again_at_most() {
+    let (mut c, s) = ClientScript::native(config());
+    for (number, most) in [(2, 0), (3, 1)] {
+        let options = CallOptions::default().with_max_retries(most);
+        let sent =
+            c.client.send(&peer(1), PROTOCOL, Bytes::from("a"), options, c.now).expect("accepted");
+        c.expect_sent(s, [request(id(number, 0), "a")]);
+        c.receives(s, [failure(id(number, 0), BUSY).unprocessed()]);
+        if most == 1 {
+            c.until(PAUSES[0]);
+            c.expect_sent(s, [request(id(4, 0), "a")]);
+            c.receives(s, [failure(id(4, 0), BUSY).unprocessed()]);
+        }
+        assert_eq!(c.expect_error(sent).attempts, most + 1);
+    }
+}
+
+/// C4: the policy of a protocol holds for its requests, and the client's for all others.
+#[test]
+fn a_protocol_has_a_retry_policy_of_its_own() {
+    let mut c = ClientScript::new(config());
+    let never = Backoff::new(0, Duration::from_secs(1));
+    c.client.set_protocol_retry_policy(ProtocolName::new("/other").expect("a name"), never);
+    for (to, protocol, tried_again) in [(1, "/other", false), (2, PROTOCOL, true)] {
+        let sent = c.send_to(to, protocol, "a");
+        let s = c.expect_open_to(to, protocol, Offer::Both);
+        c.opened(s, Format::Native);
+        c.expect_sent(s, [c.settings(), request(id(1, 0), "a")]);
+        c.receives(s, [settings(32 << 20, 1024), failure(id(1, 0), BUSY).unprocessed()]);
+        match tried_again {
+            false => assert_eq!(c.expect_error(sent).attempts, 1),
+            true => c.expect_quiet(),
         }
     }
 }

@@ -6,11 +6,11 @@ use crate::support::nodes::{any, asked, expect_answer, farm, order, trail, unrea
 use crate::support::{
     ClientScript, PROTOCOL, READ, cancel, failure, id, ms, peer, plain, request, response,
 };
-use pointsub_core::endpoint::closest::{AddNodeError, Candidate, PeakEwma, Strategy};
+use pointsub_core::endpoint::closest::{AddNodeError, Candidate, PeakEwma, Strategy, Weighted};
 use pointsub_core::endpoint::{Offer, RetryPolicy};
 use pointsub_core::{
-    CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, RequestError, SendError,
-    StatusCode, StreamError,
+    CallOptions, Cause, ClientConfig, Delivery, Format, PeerId, ProtocolName, RequestError,
+    SendError, StatusCode, StreamError,
 };
 
 const APPLICATION: u8 = 1;
@@ -341,11 +341,12 @@ fn nodes_are_judged_by_what_was_seen_of_them() {
     assert_eq!(known(&c, 2).0, Some(false));
 }
 
-/// N4: the default strategy looks at more than the distance: a slow and loaded node loses to a
+/// N4: the weighted strategy looks at more than the distance: a slow and loaded node loses to a
 /// farther one.
 #[test]
-fn the_default_strategy_weighs_latency_load_and_connection() {
+fn the_weighted_strategy_weighs_latency_load_and_connection() {
     let mut c = ClientScript::new(config());
+    c.client.set_strategy(Weighted::default());
     (1..=2).for_each(|n| assert_eq!(c.add_node(n), Ok(true)));
     let nodes = order("a", 2);
     // Nothing is known, so distance decides.
@@ -381,16 +382,19 @@ fn with_two_choices_the_busy_node_is_avoided() {
     }
 }
 
+/// A strategy of the user's own.
+#[derive(Debug)]
+struct Only(PeerId);
+
+impl Strategy for Only {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        u64::from(*candidate.node.peer() != self.0)
+    }
+}
+
 /// N4: a rule of the user's own decides, through the client.
 #[test]
 fn a_strategy_of_the_users_own_decides() {
-    #[derive(Debug)]
-    struct Only(PeerId);
-    impl Strategy for Only {
-        fn cost(&self, candidate: &Candidate<'_>) -> u64 {
-            u64::from(*candidate.node.peer() != self.0)
-        }
-    }
     for n in 1..=3 {
         let mut c = farm(config(), 3);
         c.client.set_strategy(Only(peer(n)));
@@ -399,6 +403,19 @@ fn a_strategy_of_the_users_own_decides() {
         c.receives(s, [response(id(1, 0), "A")]);
         expect_answer(c.expect_closest(call), n, "A");
     }
+}
+
+/// N4: a protocol may have a strategy of its own.
+#[test]
+fn the_strategy_of_a_protocol_comes_before_the_clients() {
+    let mut c = farm(config(), 2);
+    let only = |n| Only(peer(n));
+    c.client.set_strategy(only(1));
+    c.client.set_protocol_strategy(ProtocolName::new(PROTOCOL).expect("a name"), only(2));
+    let call = c.send_closest("a", any());
+    let s = asked(&mut c, 2, "a");
+    c.receives(s, [response(id(1, 0), "A")]);
+    expect_answer(c.expect_closest(call), 2, "A");
 }
 
 /// Nodes that were removed while they were asked leave nothing behind in those added later.

@@ -94,33 +94,28 @@ fn a_failure_for_good_ends_a_hedged_call() {
     c.receives(first, [failure(id(1, 0), 6)]);
 }
 
-/// N5: hedges are no first tries, and so they need the budget for those, to which every failure
-/// of a node is charged.
+/// N5: hedges are no first tries, and so they need the budget for those, and one of their own.
 #[test]
 fn without_budget_there_are_no_hedges() {
-    let mut c = farm(config(), 2);
-    // Half of a hundred tokens, one for each failure.
-    let mut failures = 0;
-    while failures < 50 {
-        let call = c.send_closest("a", any());
-        let mut asked = 0;
-        while c.client.stats().in_flight > 0 {
-            let (open, _) = c.expect_open_either(&[1, 2]);
-            c.open_fails(open, unreachable());
-            asked += 1;
+    let none = [config().with_hedge_budget(0), config().with_retry_budget(0)];
+    for (config, hedges) in none.into_iter().map(|none| (none, 0)).chain([(config(), 1)]) {
+        let mut c = farm(config, 2);
+        let call = c.send_closest("a", hedged(20));
+        let nodes = order("a", 2);
+        let s = asked(&mut c, nodes[0], "a");
+        if hedges > 0 {
+            c.expires_at(20);
+        } else {
+            c.at(21);
         }
-        failures += asked;
-        c.expect_closest(call).expect_err("nobody answers");
+        let second = (hedges > 0).then(|| asked(&mut c, nodes[1], "a"));
+        c.receives(s, [response(id(1, 0), "A")]);
+        expect_answer(c.expect_closest(call), nodes[0], "A");
+        if let Some(second) = second {
+            c.expect_sent(second, [cancel(id(1, 0))]);
+        }
+        assert_eq!(c.stats().hedges, hedges);
     }
-    // Nobody rests for more than 15 minutes.
-    c.at(16 * 60 * 1000);
-    let call = c.send_closest("a", hedged(20));
-    let first = order("a", 2)[0];
-    let s = asked(&mut c, first, "a");
-    c.at(16 * 60 * 1000 + 1000);
-    c.receives(s, [response(id(1, 0), "A")]);
-    expect_answer(c.expect_closest(call), first, "A");
-    assert_eq!(c.stats().hedges, 0);
 }
 
 #[test]

@@ -200,10 +200,11 @@ fn the_parts_of_the_score_at_their_extremes() {
         .map(|millis| weighted.latency_part(Some(Duration::from_millis(millis))));
     assert_eq!(parts, [10_000, 9_900, 5_000, 2_500, 0, 0]);
     assert_eq!(weighted.latency_part(None), 5_000);
-    let extreme = Weighted { half_latency: Duration::ZERO, ..weighted };
+    let mut extreme = weighted;
+    extreme.half_latency = Duration::ZERO;
     let latencies = [Duration::ZERO, Duration::MAX].map(|l| extreme.latency_part(Some(l)));
     assert_eq!(latencies, [10_000, 0]);
-    let extreme = Weighted { half_latency: Duration::MAX, ..weighted };
+    extreme.half_latency = Duration::MAX;
     assert_eq!(extreme.latency_part(Some(Duration::MAX)), 5_000);
     let loads = [None, Some(0), Some(250), Some(1000), Some(u16::MAX)];
     assert_eq!(loads.map(Weighted::load_part), [5_000, 10_000, 7_500, 0, 0]);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use pointsub_core::connection::{Acceptance, Connection, Signs, coalesces};
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{Format, StreamError, StreamId, Timestamp, Verdict};
 use slotmap::{Key, SlotMap};
 
@@ -47,7 +47,7 @@ fn watch(connection: &mut Connection, signs: Signs, until: u64) -> Vec<(u64, Ver
 
 #[test]
 fn a_peer_may_open_streams_up_to_a_limit_and_idle_ones_make_room_for_some_more() {
-    let (mut connection, streams) = (connection(), keys::<ConnectionKey>(MOST + ENDING));
+    let (mut connection, streams) = (connection(), keys::<StreamKey>(MOST + ENDING));
     for (open, stream) in streams.iter().enumerate() {
         let expected = if open < MOST { Acceptance::Accept } else { Acceptance::MakeRoom };
         assert_eq!(connection.admit(0), expected, "{open} are open");

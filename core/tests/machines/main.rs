@@ -2,6 +2,9 @@
 //! it is built quickly.
 
 mod buffers;
+mod calls;
+mod calls_hostile;
+mod calls_streams;
 mod client;
 mod client_answers;
 mod client_batches;
@@ -31,17 +34,21 @@ mod frames;
 mod go12;
 mod limit;
 mod liveness;
+mod queue_delay;
 mod raw;
 mod server;
+mod server_batches;
 mod server_config;
 mod server_connections;
+mod server_deadlines;
 mod server_drain;
+mod server_lifecycle;
 mod server_limits;
 mod server_memory;
-mod server_patience;
+mod server_origins;
+mod server_penalty;
 mod server_placement;
 mod server_places;
-mod server_portions;
 mod server_refusals;
 mod server_schedules;
 mod server_seam;

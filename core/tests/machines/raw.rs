@@ -50,7 +50,7 @@ fn a_raw_stream_is_dialled_counted_and_hung_up() {
     let mut c = ClientScript::new(config());
     let raw = dialed(&mut c, 1);
     assert_eq!((c.stats().raw_streams, c.stats().streams, c.stats().opens), (1, 0, 1));
-    let info = c.client.connections_info(ms(5));
+    let info = c.client.streams(ms(5));
     assert_eq!((info[0].peer, info[0].protocol.as_str(), info[0].format), (peer(1), "/raw", None));
     c.client.hang_up(raw, c.now);
     assert_eq!(c.stats().raw_streams, 0);
@@ -130,7 +130,7 @@ fn the_cap_of_a_peer_holds_for_raw_streams() {
 
 #[test]
 fn the_cap_of_all_streams_holds_for_raw_streams() {
-    let mut c = ClientScript::new(config().with_max_total_conns(1));
+    let mut c = ClientScript::new(config().with_max_total_streams(1));
     let raw = dialed(&mut c, 1);
     let refused = c.client.dial(&peer(2), "/raw", None, c.now);
     assert_eq!(refused, Err(SendError::TooManyStreams { limit: 1 }));
@@ -168,14 +168,14 @@ fn close_ends_raw_streams_and_drain_waits_for_them() {
 /// S21: a raw stream takes a place, and gives it back when it is closed. It is no request.
 #[test]
 fn a_raw_stream_takes_a_place_and_gives_it_back() {
-    let config = ServerConfig::default().with_max_raw_streams(1).with_max_concurrent_conns(1);
+    let config = ServerConfig::default().with_max_raw_streams(1).with_max_concurrent_requests(1);
     let mut s = ServerScript::new(config);
     s.server.register(&name("/raw")).expect("first");
     let raw = s.server.accept_raw(peer(1), &name("/raw"), s.now).expect("a place");
     let stats = s.stats();
     assert_eq!((stats.raw_streams, stats.streams), (1, 1));
     assert_eq!((stats.in_flight, stats.load), (0, 0));
-    assert_eq!(s.server.connections_info(s.now)[0].format, None);
+    assert_eq!(s.server.streams(s.now)[0].format, None);
     let refused = s.server.accept_raw(peer(1), &name("/raw"), s.now).expect_err("no place");
     assert_eq!(refused.code, StatusCode::Busy);
     assert_eq!((s.stats().busy, s.stats().streams), (1, 1));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    KIB, PROTOCOL, ServerScript, body, cancel, failure, ms, plain, request, response, settings,
+    KIB, PROTOCOL, ServerScript, body, cancel, failure, ms, plain, request, response,
+    server_settings, settings,
 };
 use bytes::Bytes;
 use pointsub_core::endpoint::RegisterError;
@@ -19,7 +20,7 @@ fn config() -> ServerConfig {
 fn a_native_stream_begins_with_settings_before_anything_comes() {
     let mut s = ServerScript::new(config().with_max_block_size(77).with_max_in_flight(3));
     let stream = s.accept(Format::Native);
-    s.expect_write(stream, [settings(77, 3)]);
+    s.expect_write(stream, [server_settings(77, 3, 1024)]);
 }
 
 #[test]

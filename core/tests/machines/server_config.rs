@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{MIB, ServerScript, drain, failure, plain, request, settings};
-use pointsub_core::endpoint::LimitPolicy;
+use crate::support::{MIB, ServerScript, drain, failure, plain, request, server_settings};
+use pointsub_core::endpoint::{Limit, LimitPolicy};
 use pointsub_core::{Format, Server, ServerConfig};
 
 const MS: Duration = Duration::from_millis(1);
@@ -27,10 +27,10 @@ fn every_option_has_its_default() {
     assert_eq!(c.read_timeout(), Duration::from_secs(30));
     assert_eq!(c.write_timeout(), Duration::from_secs(30));
     assert_eq!(c.cleanup_interval(), Duration::from_secs(300));
-    assert_eq!(c.max_concurrent_conns(), 1000);
-    assert_eq!(c.min_concurrent_conns(), 100);
+    assert_eq!(c.max_concurrent_requests(), 1000);
+    assert_eq!(c.min_concurrent_requests(), 64);
     assert_eq!(c.concurrency_ceiling(), 10_000);
-    assert_eq!(c.limit_policy(), LimitPolicy::LoadFactor { max_load: 800 });
+    assert_eq!(c.limit_policy(), LimitPolicy::QueueDelay { queue: 8 });
     assert_eq!(c.limit_window(), Duration::from_secs(1));
     assert_eq!(c.max_block_size(), 32 * MIB);
     assert_eq!(c.buffer_pool_size(), 4096);
@@ -50,15 +50,20 @@ fn every_option_has_its_default() {
 fn limits_of_concurrency_follow_each_other() {
     let limits = |c: ServerConfig| {
         assert_eq!(c.validate(), Ok(()));
-        (c.min_concurrent_conns(), c.max_concurrent_conns(), c.concurrency_ceiling())
+        (c.min_concurrent_requests(), c.max_concurrent_requests(), c.concurrency_ceiling())
     };
-    assert_eq!(limits(config().with_max_concurrent_conns(50)), (50, 50, 50));
-    assert_eq!(limits(config().with_max_concurrent_conns(5000)), (100, 5000, 5000));
-    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (100, 1000, 20_000));
-    assert_eq!(limits(config().with_concurrency_ceiling(70)), (70, 70, 70));
-    assert_eq!(limits(config().with_min_concurrent_conns(3)), (3, 1000, 10_000));
+    assert_eq!(limits(config().with_max_concurrent_requests(50)), (50, 50, 50));
+    assert_eq!(limits(config().with_max_concurrent_requests(3)), (3, 3, 3));
+    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (64, 1000, 20_000));
+    assert_eq!(limits(config().with_concurrency_ceiling(20)), (20, 20, 20));
+    assert_eq!(limits(config().with_min_concurrent_requests(3)), (3, 1000, 10_000));
+    let seed = || config().with_limit_policy(LimitPolicy::LOAD_FACTOR);
+    assert_eq!(limits(seed()), (100, 1000, 10_000));
+    assert_eq!(limits(seed().with_max_concurrent_requests(50)), (50, 50, 50));
+    assert_eq!(limits(seed().with_max_concurrent_requests(5000)), (100, 5000, 5000));
+    assert_eq!(limits(seed().with_concurrency_ceiling(70)), (70, 70, 70));
     assert_eq!(limits(config().with_limit_policy(LimitPolicy::Fixed)), (100, 1000, 1000));
-    let all = config().with_min_concurrent_conns(3).with_max_concurrent_conns(7);
+    let all = config().with_min_concurrent_requests(3).with_max_concurrent_requests(7);
     assert_eq!(limits(all.with_concurrency_ceiling(9)), (3, 7, 9));
 }
 
@@ -88,7 +93,7 @@ fn every_range_is_exact() {
     for size in [1, 1024 * MIB] {
         assert_eq!(config().with_max_block_size(size).validate(), Ok(()));
     }
-    let most = config().with_max_concurrent_conns(1_000_000).with_buffer_pool_size(MIB);
+    let most = config().with_max_concurrent_requests(1_000_000).with_buffer_pool_size(MIB);
     assert_eq!(most.with_max_in_flight(65_536).validate(), Ok(()));
     let refused = [
         (
@@ -123,15 +128,15 @@ fn every_range_is_exact() {
             "limit_window is 3601s, allowed is 1ms to 3600s",
         ),
         (
-            config().with_max_concurrent_conns(0),
-            "max_concurrent_conns is 0, allowed is 1 to 1000000",
+            config().with_max_concurrent_requests(0),
+            "max_concurrent_requests is 0, allowed is 1 to 1000000",
         ),
         (
-            config().with_min_concurrent_conns(1001),
-            "min_concurrent_conns is 1001, allowed is 1 to 1000",
+            config().with_min_concurrent_requests(1001),
+            "min_concurrent_requests is 1001, allowed is 1 to 1000",
         ),
         (
-            config().with_max_concurrent_conns(20).with_concurrency_ceiling(19),
+            config().with_max_concurrent_requests(20).with_concurrency_ceiling(19),
             "concurrency_ceiling is 19, allowed is 20 to 1000000",
         ),
         (
@@ -157,31 +162,38 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 18] = [
+const SHOWN: [(&str, &str, &str); 22] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
     ("max_block_size", CONFIG, "options_of_single_streams_do_something"),
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
+    ("max_calls", STREAMS, "a_stream_takes_as_many_calls_as_it_may"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),
     ("max_streams_per_connection", E2E_LIMITS, "a_native_stream_too_many_is_drained"),
     ("max_raw_streams", PLACES, "raw_streams_share_a_limit_of_their_own"),
+    ("max_streams", ORIGINS, "streams_of_all_kinds_share_a_limit"),
+    ("max_handler_time", ADMISSION, "a_handler_ends_after_the_longest_time"),
+    ("max_raw_idle", ADMISSION, "a_raw_stream_that_is_idle_for_too_long_ends"),
     ("limit_window", LIMITS, "policy_and_window_are_the_configured_ones"),
     ("limit_policy", LIMITS, "policy_and_window_are_the_configured_ones"),
-    ("max_concurrent_conns", LIMITS, "a_configured_limit_is_a_ceiling"),
-    ("min_concurrent_conns", LIMITS, "a_full_server_lets_less_in"),
+    ("max_concurrent_requests", LIMITS, "a_configured_limit_is_a_ceiling"),
+    ("min_concurrent_requests", LIMITS, "a_full_server_lets_less_in"),
     ("concurrency_ceiling", LIMITS, "a_configured_limit_is_a_ceiling"),
     ("max_memory", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_peer", MEMORY, "each_peer_has_a_budget_and_all_have_one"),
     ("max_memory_per_stream", MEMORY, "a_large_request_that_does_not_fit_is_refused_on_sight"),
 ];
+const STREAMS: &str = include_str!("calls_streams.rs");
 const CONFIG: &str = include_str!("server_config.rs");
 const BUFFERS: &str = include_str!("buffers.rs");
 const LIMITS: &str = include_str!("server_limits.rs");
 const PLACES: &str = include_str!("server_places.rs");
 const MEMORY: &str = include_str!("server_memory.rs");
+const ORIGINS: &str = include_str!("server_origins.rs");
+const ADMISSION: &str = include_str!("../../../tests/tests/e2e/admission.rs");
 const HANDLERS: &str = include_str!("../../../tests/tests/e2e/handlers.rs");
 const BODIES: &str = include_str!("../../../tests/tests/e2e/bodies.rs");
 const E2E_LIMITS: &str = include_str!("../../../tests/tests/e2e/limits.rs");
@@ -233,7 +245,7 @@ fn options_of_single_streams_do_something() {
     // max_block_size and max_in_flight: what is announced, and what is refused.
     let mut s = ServerScript::new(config().with_max_block_size(5).with_max_in_flight(1));
     let stream = s.accept(Format::Native);
-    s.expect_sent(stream, [settings(5, 1)]);
+    s.expect_sent(stream, [server_settings(5, 1, 1024)]);
     s.receives(stream, [request(1, "12345"), request(2, "")]);
     s.expect_request("12345");
     let message = "more requests on one stream than were agreed on";
@@ -241,4 +253,33 @@ fn options_of_single_streams_do_something() {
     s.receives(stream, [request(3, "123456")]);
     let too_large = failure(3, 4).message("6 bytes, the limit is 5").unprocessed();
     s.expect_sent(stream, [too_large, drain(3)]);
+}
+
+#[test]
+fn what_is_out_of_range_of_a_limit_is_named() {
+    let loads = |max_load| (LimitPolicy::LoadFactor { max_load }, 1000, 100, 10_000);
+    let aimd = |backoff| (LimitPolicy::Aimd { backoff }, 1000, 100, 10_000);
+    let gradient =
+        |tolerance, smoothing| (LimitPolicy::Gradient { tolerance, smoothing }, 1000, 100, 10_000);
+    for ((policy, initial, min, max), text) in [
+        ((LimitPolicy::Fixed, 1, 1, 1_000_001), "max is 1000001, allowed is 1 to 1000000"),
+        ((LimitPolicy::Fixed, 1, 0, 5), "min is 0, allowed is 1 to 5"),
+        ((LimitPolicy::Fixed, 1, 6, 5), "min is 6, allowed is 1 to 5"),
+        ((LimitPolicy::Fixed, 99, 100, 200), "initial is 99, allowed is 100 to 200"),
+        ((LimitPolicy::Fixed, 201, 100, 200), "initial is 201, allowed is 100 to 200"),
+        (loads(0), "max_load is 0, allowed is 1 to 1000"),
+        (loads(1001), "max_load is 1001, allowed is 1 to 1000"),
+        (aimd(499), "backoff is 499, allowed is 500 to 999"),
+        (aimd(1000), "backoff is 1000, allowed is 500 to 999"),
+        (gradient(999, 200), "tolerance is 999, allowed is 1000 to 10000"),
+        (gradient(1500, 0), "smoothing is 0, allowed is 1 to 1000"),
+    ] {
+        let error = Limit::new(policy, initial, min, max).expect_err("out of range");
+        assert_eq!(error.to_string(), text);
+    }
+    let error = Limit::new(LimitPolicy::Fixed, 1000, 100, 10_000)
+        .expect("in range")
+        .with_window(Duration::ZERO);
+    let text = error.expect_err("out of range").to_string();
+    assert_eq!(text, "window is 0ns, allowed is 1ms to 3600s");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use pointsub_core::connection::{CallId, ServerStreamEvent};
 use pointsub_core::endpoint::Admission;
 use pointsub_core::{
-    ConnectionInfo, Format, ProtocolName, ServerConfig, StreamEvent, StreamId, StreamOp,
+    Format, ProtocolName, ServerConfig, StreamEvent, StreamId, StreamInfo, StreamOp,
 };
 
 fn config() -> ServerConfig {
@@ -19,8 +19,8 @@ fn config() -> ServerConfig {
 
 /// The one stream there is.
 #[track_caller]
-fn only(s: &ServerScript) -> ConnectionInfo {
-    let mut infos = s.server.connections_info(s.now);
+fn only(s: &ServerScript) -> StreamInfo {
+    let mut infos = s.server.streams(s.now);
     assert_eq!(infos.len(), 1, "{infos:?}");
     infos.remove(0)
 }
@@ -49,7 +49,7 @@ fn a_stream_is_reported_with_all_that_is_known_of_it() {
     let calls = s.take_requests();
     s.respond(calls[1], "y");
     s.expect_sent(one, [response(2, "y")]);
-    let mut infos = s.server.connections_info(s.now);
+    let mut infos = s.server.streams(s.now);
     infos.sort_by_key(|info| info.created);
     let [first, second] = &infos[..] else { panic!("{infos:?}") };
     assert_eq!((first.peer, first.protocol.as_str()), (peer(1), PROTOCOL));
@@ -112,7 +112,7 @@ fn bytes_of_a_large_body_are_activity() {
 fn info_at_the_end(s: &mut ServerScript, stream: StreamId) -> usize {
     s.flush(stream);
     s.stats();
-    s.server.connections_info(s.now).len()
+    s.server.streams(s.now).len()
 }
 
 /// S17, S10: A stream is reported until it is closed, and not longer; with its last stream
@@ -223,6 +223,8 @@ fn the_longest_idle_stream_makes_room() {
     let here = here.into_iter().chain([late, early]);
     assert_eq!(admission.make_room(here.clone()), Some(early), "idle for the longest time");
     assert_eq!(admission.make_room(here.clone()), Some(late), "the other one ends already");
+    // One that has not heard that it is to end reports that it is idle.
+    streams[5].stream.handle(StreamEvent::Written, &mut admission, ms(3));
     assert_eq!(admission.make_room(here), None);
     assert_eq!(admission.stats().displaced, 2);
 }

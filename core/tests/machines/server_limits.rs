@@ -12,7 +12,7 @@ use pointsub_core::{
 const SECOND: u64 = 1000;
 
 fn config() -> ServerConfig {
-    ServerConfig::default()
+    ServerConfig::default().with_limit_policy(LimitPolicy::LOAD_FACTOR)
 }
 
 /// Lets requests `ids` in; none is answered.
@@ -63,7 +63,7 @@ fn a_server_with_little_to_do_lets_more_in() {
 /// and the load is more than the whole meanwhile.
 #[test]
 fn a_full_server_lets_less_in() {
-    let config = config().with_max_concurrent_conns(10).with_min_concurrent_conns(8);
+    let config = config().with_max_concurrent_requests(10).with_min_concurrent_requests(8);
     let (mut s, stream) = ServerScript::native(config);
     let at_work = work(&mut s, stream, 1..11);
     assert_eq!((s.stats().limit, s.stats().load), (10, 1000));
@@ -86,7 +86,7 @@ fn a_full_server_lets_less_in() {
 /// ceiling lets it grow so far and no further.
 #[test]
 fn a_configured_limit_is_a_ceiling() {
-    let limit = config().with_max_concurrent_conns(10);
+    let limit = config().with_max_concurrent_requests(10);
     for (config, ceiling) in [(limit.clone(), 10), (limit.with_concurrency_ceiling(12), 12)] {
         let (mut s, stream) = ServerScript::native(config);
         for second in 0..10 {
@@ -142,8 +142,8 @@ fn only_what_the_server_failed_at_counts_as_dropped() {
 /// S6: the gradient sees how long handlers take, from admission to their end.
 #[test]
 fn latency_that_rises_makes_the_limit_fall() {
-    let config = config().with_limit_policy(LimitPolicy::GRADIENT).with_max_concurrent_conns(20);
-    let config = config.with_min_concurrent_conns(1);
+    let config = config().with_limit_policy(LimitPolicy::GRADIENT).with_max_concurrent_requests(20);
+    let config = config.with_min_concurrent_requests(1);
     let (mut s, stream) = ServerScript::native(config);
     for (window, millis) in [(0, 10), (1, 10), (2, 10), (3, 900)] {
         s.at(window * 2 * SECOND);
@@ -182,7 +182,7 @@ fn policy_and_window_are_the_configured_ones() {
 /// alone; there is room again as soon as there is.
 #[test]
 fn busy_is_counted_and_passes() {
-    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_conns(2));
+    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_requests(2));
     let at_work = work(&mut s, stream, 1..3);
     for id in 3..103 {
         s.receives(stream, [request(id, "x")]);
@@ -200,7 +200,7 @@ fn busy_is_counted_and_passes() {
 /// S8: A plain stream can only be closed; that counts as busy too.
 #[test]
 fn a_busy_server_closes_a_plain_stream_and_counts_it() {
-    let (mut s, one) = ServerScript::plain(config().with_max_concurrent_conns(1));
+    let (mut s, one) = ServerScript::plain(config().with_max_concurrent_requests(1));
     let two = s.accept(Format::Plain);
     s.receives(one, [plain("a")]);
     s.expect_request("a");
@@ -231,7 +231,7 @@ fn answer_at_once(server: &mut Server, stream: StreamId) -> u64 {
 /// neither refused nor taken for load.
 #[test]
 fn requests_are_let_in_one_at_a_time() {
-    let config = config().with_max_concurrent_conns(1);
+    let config = config().with_max_concurrent_requests(1);
     let mut server = Server::new(config).expect("valid");
     let protocol = pointsub_core::ProtocolName::new(PROTOCOL).expect("a name");
     server.register(&protocol).expect("the first");
@@ -303,7 +303,7 @@ fn every_end_of_a_handler_gives_its_place_back() {
         },
     ];
     for (number, end) in ends.into_iter().enumerate() {
-        let (mut s, stream) = ServerScript::native(config().with_max_concurrent_conns(1));
+        let (mut s, stream) = ServerScript::native(config().with_max_concurrent_requests(1));
         let asked = request(1, "a");
         let asked = if number == 4 { asked.timeout(500) } else { asked };
         s.receives(stream, [asked]);
@@ -327,7 +327,7 @@ fn every_end_of_a_handler_gives_its_place_back() {
 /// twentieth of the limit or ten seconds have passed.
 #[test]
 fn load_is_told_when_it_is_news() {
-    let config = config().with_limit_policy(LimitPolicy::Fixed).with_max_concurrent_conns(100);
+    let config = config().with_limit_policy(LimitPolicy::Fixed).with_max_concurrent_requests(100);
     let (mut s, stream) = ServerScript::native(config);
     let at_work = work(&mut s, stream, 1..61);
     let answer = |s: &mut ServerScript, nth: usize| {
@@ -355,7 +355,7 @@ fn load_is_told_when_it_is_news() {
 /// for it.
 #[test]
 fn load_is_the_last_field_of_an_answer() {
-    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_conns(1));
+    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_requests(1));
     s.receives(stream, [request(1, "a"), request(2, "b")]);
     let a = s.expect_request("a");
     let busy = failure(2, 3).retry_after(100).load(1000).unprocessed();
@@ -373,7 +373,7 @@ fn load_is_the_last_field_of_an_answer() {
 /// A drain that cuts off gives the places back too, and they are free in the next life.
 #[test]
 fn a_drain_that_cuts_off_gives_places_back() {
-    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_conns(1));
+    let (mut s, stream) = ServerScript::native(config().with_max_concurrent_requests(1));
     let call = work(&mut s, stream, 1..2)[0];
     s.drain(100);
     s.expect_sent(stream, [drain(1)]);

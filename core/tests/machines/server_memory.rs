@@ -43,7 +43,7 @@ fn noise(len: usize) -> Bytes {
 fn what_is_held_is_counted_to_the_byte() {
     let mut s = ServerScript::new(config());
     let stream = s.accept(Format::Native);
-    assert_eq!(memory(&mut s), 30, "settings that wait to be written");
+    assert_eq!(memory(&mut s), 44, "settings that wait to be written");
     s.expect_sent(stream, [s.settings()]);
     assert_eq!(memory(&mut s), 0);
     let asked = request(1, body(500)).bytes();

@@ -186,7 +186,7 @@ fn handlers_that_do_not_stop_keep_nobody_out() {
 fn limits(limit: usize, ceiling: usize) -> ServerConfig {
     ServerConfig::default()
         .with_limit_policy(LimitPolicy::Fixed)
-        .with_max_concurrent_conns(limit)
+        .with_max_concurrent_requests(limit)
         .with_concurrency_ceiling(ceiling)
 }
 
@@ -198,34 +198,40 @@ fn asks(s: &mut ServerScript, stream: StreamId, id: u64) -> Option<InboundId> {
     call
 }
 
-/// S13: whoever has nothing at work gets a first place beyond the limit, and so does a protocol,
-/// up to the ceiling and no further.
+/// S13: whoever has nothing at work gets a first place beyond the limit, and so does a protocol, while
+/// fewer have one than the limit, and up to the ceiling.
 #[test]
-fn first_places_go_beyond_the_limit_up_to_the_ceiling() {
-    let mut s = ServerScript::new(limits(4, 8));
-    s.register("/other");
-    let loud: Vec<_> = (1..5).map(|n| s.native_from(n, PROTOCOL)).collect();
-    for stream in &loud {
-        asks(&mut s, *stream, 1).expect("within the limit");
+fn first_places_go_beyond_the_limit_while_fewer_have_one() {
+    for (ceiling, peers) in [(10, 4), (5, 3)] {
+        let mut s = ServerScript::new(limits(4, ceiling));
+        s.register("/other");
+        let loud = s.native_from(1, PROTOCOL);
+        for id in 1..=3 {
+            asks(&mut s, loud, id).expect("within the limit");
+        }
+        assert_eq!(asks(&mut s, loud, 4), None, "the last place is for somebody else");
+        for n in 2..peers {
+            let stream = s.native_from(n, PROTOCOL);
+            asks(&mut s, stream, 1).expect("the first of its peer");
+        }
+        let other = s.native_from(1, "/other");
+        asks(&mut s, other, 1).expect("the first of its protocol");
+        if peers == 4 {
+            let last = s.native_from(4, PROTOCOL);
+            asks(&mut s, last, 1).expect("fewer than the limit have one");
+        }
+        let late = s.native_from(5, PROTOCOL);
+        s.receives(late, [request(1, "x")]);
+        s.expect_sent(late, [failure(1, 3).retry_after(100).unprocessed()]);
     }
-    assert_eq!(asks(&mut s, loud[0], 2), None, "no second place beyond the limit");
-    let other = s.native_from(1, "/other");
-    asks(&mut s, other, 1).expect("the first of its protocol");
-    for n in 5..8 {
-        let stream = s.native_from(n, PROTOCOL);
-        asks(&mut s, stream, 1).expect("the first of its peer");
-    }
-    assert_eq!((s.stats().in_flight, s.stats().limit), (8, 4));
-    let late = s.native_from(8, PROTOCOL);
-    s.receives(late, [request(1, "x")]);
-    s.expect_sent(late, [failure(1, 3).retry_after(100).unprocessed()]);
 }
 
 /// S13: while one has more than an equal share of a limit that has shrunk, others get theirs beyond
 /// it.
 #[test]
 fn an_equal_share_is_not_lost_to_who_has_more() {
-    let mut s = ServerScript::new(ServerConfig::default());
+    let config = ServerConfig::default().with_limit_policy(LimitPolicy::LOAD_FACTOR);
+    let mut s = ServerScript::new(config);
     let (loud, quiet) = (s.native_from(1, PROTOCOL), s.native_from(2, PROTOCOL));
     for id in 1..=1000 {
         let _busy = asks(&mut s, loud, id);
@@ -312,17 +318,17 @@ struct Held {
 }
 
 /// S13: whatever peers ask, cancel and keep in whatever order: nobody without anything at work is
-/// refused while the ceiling has room, no more than the ceiling is let in, and beyond the limit only
+/// refused while fewer than the limit have something and the ceiling has room, no more than the ceiling is let in, and beyond the limit only
 /// who has less than an equal part of it.
 #[test]
-fn in_any_schedule_who_has_nothing_is_let_in_below_the_ceiling() {
+fn in_any_schedule_who_has_nothing_is_let_in_while_others_have_more() {
     for seed in 1..=200_u64 {
         let mut random = crate::server_schedules::Random::new(seed);
         let (limit, window) = (1 + random.below(20), 1 + random.below(50) as u64);
         let ceiling = limit + random.below(20);
         let config = limits(limit, ceiling)
             .with_limit_policy(RULES[random.below(4)])
-            .with_min_concurrent_conns(1 + random.below(limit))
+            .with_min_concurrent_requests(1 + random.below(limit))
             .with_limit_window(std::time::Duration::from_millis(window));
         let mut s = ServerScript::new(config);
         let protocols = [PROTOCOL, "/other"];
@@ -366,11 +372,18 @@ fn in_any_schedule_who_has_nothing_is_let_in_below_the_ceiling() {
                     let stats = s.stats();
                     let seen = format!("seed {seed}: {of_peer}, {of_protocol}, {stats:?}");
                     assert!(stats.in_flight <= ceiling as u64, "{seen}");
-                    let first = of_peer == 0 || of_protocol == 0;
+                    let busy = |name: &dyn Fn(&Held) -> usize| -> u64 {
+                        let at_work = all.iter().filter(|held| !held.at_work.is_empty());
+                        at_work.map(name).collect::<std::collections::BTreeSet<_>>().len() as u64
+                    };
+                    let (peers, of) = (busy(&|h| h.peer.into()), busy(&|h| h.protocol));
+                    let first =
+                        of_peer == 0 && peers < stats.limit || of_protocol == 0 && of < stats.limit;
                     let room = before.in_flight < ceiling as u64;
                     assert!(call.is_some() || !(first && room), "refused a first place, {seen}");
                     let beyond = stats.in_flight - stats.stopping > stats.limit;
                     let lacks = 2 * of_peer.min(of_protocol) < stats.limit as usize;
+                    let lacks = lacks || of_peer.min(of_protocol) == 0;
                     assert!(call.is_none() || !beyond || first || lacks, "too much, {seen}");
                     all[nth].next_id += 1;
                     all[nth].at_work.extend(call.map(|call| (id, call)));

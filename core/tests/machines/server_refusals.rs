@@ -1,9 +1,17 @@
 //! The server: requests that it refuses, and peers that break the format.
 
-use crate::support::{ServerScript, Wire, cancel, drain, failure, frame, plain, request, response};
+use crate::support::{
+    PROTOCOL, ServerScript, Wire, cancel, drain, failure, frame, peer, plain, request, response,
+    server_settings,
+};
 use bytes::Bytes;
+use pointsub_core::connection::ServerStream;
+use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::compress::InflateError;
-use pointsub_core::{Format, ServerConfig, ServerEvent};
+use pointsub_core::{
+    Format, ProtocolName, ServerConfig, ServerEvent, Status, StatusCode, StreamEvent, StreamOp,
+    Timestamp,
+};
 
 fn config() -> ServerConfig {
     ServerConfig::default()
@@ -38,8 +46,8 @@ fn breaks_it(bytes: impl Into<Bytes>) {
 
 /// S8: above the limit, a request is answered busy, with the time to wait.
 #[test]
-fn beyond_max_concurrent_conns_requests_are_answered_busy() {
-    let (mut s, one) = ServerScript::native(config().with_max_concurrent_conns(1));
+fn beyond_max_concurrent_requests_requests_are_answered_busy() {
+    let (mut s, one) = ServerScript::native(config().with_max_concurrent_requests(1));
     let two = s.accept_native();
     s.receives(one, [request(1, "a")]);
     let a = s.expect_request("a");
@@ -54,7 +62,7 @@ fn beyond_max_concurrent_conns_requests_are_answered_busy() {
 
 #[test]
 fn a_busy_plain_server_closes_the_stream_without_a_frame() {
-    let (mut s, one) = ServerScript::plain(config().with_max_concurrent_conns(1));
+    let (mut s, one) = ServerScript::plain(config().with_max_concurrent_requests(1));
     let two = s.accept(Format::Plain);
     s.receives(one, [plain("a")]);
     s.expect_request("a");
@@ -91,7 +99,7 @@ fn flags_that_must_be_understood_are_unimplemented() {
 
 #[test]
 fn fields_that_must_be_understood_are_unimplemented() {
-    for tag in [0x03, 0x07, 0x11, 0x7f] {
+    for tag in [0x03, 0x07, 0x08, 0x11, 0x7f] {
         refused(config(), request(1, "a").field(tag, b"x"), failure(1, 9).unprocessed());
     }
 }
@@ -121,8 +129,15 @@ fn kinds_that_must_be_understood_break_the_stream() {
 
 #[test]
 fn frames_of_servers_break_the_stream() {
-    for kind in [3, 5, 6] {
+    for kind in [3, 5, 7] {
         breaks_it(frame(kind, 7, "").bytes());
+    }
+}
+
+#[test]
+fn frames_of_calls_that_were_never_opened_break_the_stream() {
+    for kind in [6, 8, 9] {
+        breaks_it(frame(kind, 8, "").bytes());
     }
 }
 
@@ -236,4 +251,45 @@ fn a_request_that_lies_about_its_length_is_found_out_when_it_is_inflated() {
     s.receives(stream, [request(1, deflated).compressed(51)]);
     let ServerEvent::Request { payload, .. } = s.expect_event() else { panic!("no request") };
     assert_eq!(payload.into_bytes(), Err(InflateError::Length { announced: 51, actual: 50 }));
+}
+
+/// O1: a stream that is denied answers its first request with what the rule says, small or large, and
+/// then ends: nothing is looked at behind the DRAIN.
+#[test]
+fn a_denied_stream_answers_once_and_ends() {
+    let status = Status::new(StatusCode::PermissionDenied, "members only");
+    for len in [1, 200 * 1024] {
+        let (config, now) = (ServerConfig::default(), Timestamp::ZERO);
+        let mut admission = Admission::new(&config);
+        let name = ProtocolName::new(PROTOCOL).expect("a usable name");
+        admission.register(&name).expect("the first");
+        let mut stream =
+            ServerStream::new(Format::Native, &config, now).with_denial(status.clone());
+        let (key, verdict) = admission.open(peer(1), &name, Format::Native, true, now);
+        stream.handle_verdict(verdict, now);
+        let asks = [request(1, vec![7; len]), request(2, vec![7; len])].map(|wire| wire.bytes());
+        stream.handle(StreamEvent::Received(asks.concat().into()), now);
+        let mut written = Vec::new();
+        for _ in 0..20 {
+            assert_eq!(stream.poll_event(now), None);
+            while let Some(op) = stream.poll_op() {
+                if let StreamOp::Write(bytes) = op {
+                    written.extend_from_slice(&bytes);
+                    stream.handle(StreamEvent::Written, now);
+                }
+            }
+            if let Some(report) = stream.take_report() {
+                stream.handle_verdict(admission.handle(key, report, now), now);
+            }
+        }
+        let (told, _) = crate::support::wire::without_load(&written);
+        let denied = failure(1, 13).message("members only").unprocessed().bytes();
+        let (max_body, max_in_flight) = (config.max_block_size(), config.max_in_flight() as u32);
+        let settings = server_settings(max_body, max_in_flight, config.max_calls() as u32).bytes();
+        assert_eq!(told, [settings, denied, drain(1).bytes()].concat(), "{len} bytes");
+        assert!(stream.is_ended());
+        admission.close(key, stream.close(now), now);
+        let stats = admission.stats();
+        assert_eq!((stats.denied, stats.refused, stats.started, stats.memory), (1, 1, 0, 0));
+    }
 }

@@ -68,7 +68,7 @@ fn server(rng: &mut Random) -> (Server, u64) {
     let memory = stream + rng.below(3 * BLOCK);
     let config = ServerConfig::default()
         .with_max_block_size(BLOCK)
-        .with_max_concurrent_conns(1 + rng.below(12))
+        .with_max_concurrent_requests(1 + rng.below(12))
         .with_max_in_flight(1 + rng.below(6))
         .with_limit_policy(policies[rng.below(4)])
         .with_limit_window(Duration::from_millis(1 + rng.below(100) as u64))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pointsub_core::connection::{
     CallId, ServerReport, ServerStream, ServerStreamEvent, ServerVerdict,
 };
-use pointsub_core::endpoint::{Admission, ConnectionKey};
+use pointsub_core::endpoint::{Admission, StreamKey};
 use pointsub_core::wire::{Decoder, Kind};
 use pointsub_core::{
     Format, ProtocolName, ServerConfig, Status, StatusCode, StreamError, StreamEvent, StreamOp,
@@ -30,7 +30,7 @@ enum Message {
 /// A stream, and what is under way between it and admission control.
 struct Stream {
     machine: ServerStream,
-    key: Option<ConnectionKey>,
+    key: Option<StreamKey>,
     messages: VecDeque<Message>,
     verdicts: VecDeque<ServerVerdict>,
     unread: Vec<u8>,
@@ -68,7 +68,7 @@ impl World {
         let memory = stream + rng.below(3 * BLOCK);
         let config = ServerConfig::default()
             .with_max_block_size(BLOCK)
-            .with_max_concurrent_conns(1 + rng.below(12))
+            .with_max_concurrent_requests(1 + rng.below(12))
             .with_max_in_flight(1 + rng.below(6))
             .with_read_timeout(Duration::from_millis(50))
             .with_write_timeout(Duration::from_millis(50))
@@ -289,7 +289,7 @@ impl World {
         let stats = self.admission.stats();
         let ended = stats.ok + stats.failed + stats.abandoned;
         assert_eq!(stats.started, ended + stats.in_flight, "{stats:?}");
-        let streams = self.admission.connections_info(self.now);
+        let streams = self.admission.streams(self.now);
         let memory: usize = streams.iter().map(|stream| stream.memory).sum();
         let in_flight: usize = streams.iter().map(|stream| stream.in_flight).sum();
         assert_eq!((stats.memory, stats.in_flight), (memory as u64, in_flight as u64), "{stats:?}");

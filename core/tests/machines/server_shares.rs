@@ -10,7 +10,7 @@ const QUIET: &str = "/quiet";
 fn server(limit: usize) -> ServerScript {
     let config = ServerConfig::default()
         .with_limit_policy(LimitPolicy::Fixed)
-        .with_max_concurrent_conns(limit)
+        .with_max_concurrent_requests(limit)
         .with_max_in_flight(65_536);
     let mut s = ServerScript::new(config);
     s.register(QUIET);

@@ -4,7 +4,7 @@ use crate::support::Attached;
 use bytes::Bytes;
 use pointsub_core::connection::{ClientStream, Report, ServerStreamEvent};
 use pointsub_core::endpoint::Admission;
-use pointsub_core::wire::{Decoder, Flags, Frame, Kind, Outbox, Settings, tag};
+use pointsub_core::wire::{Decoder, Features, Flags, Frame, Kind, Outbox, Settings, tag};
 use pointsub_core::{
     Body, ClientConfig, Format, FrameError, PeerId, ProtocolName, RequestId, ServerConfig,
     StreamEvent, StreamOp, Timestamp,
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 const WIRE: &str = include_str!("../../../WIRE.md");
 /// As many as `WIRE.md` has: a block that is not recognised must not go unnoticed.
-const VECTORS: usize = 95;
+const VECTORS: usize = 109;
 const LIMIT: usize = 32 * 1024 * 1024;
 /// Frames up to this size are split at every position.
 const SPLIT_EVERYWHERE: usize = 1024;
@@ -104,6 +104,9 @@ impl Meaning {
                 ("kind", "cancel") => meaning.kind = Some(Kind::Cancel),
                 ("kind", "drain") => meaning.kind = Some(Kind::Drain),
                 ("kind", "data") => meaning.kind = Some(Kind::Data),
+                ("kind", "accept") => meaning.kind = Some(Kind::Accept),
+                ("kind", "credit") => meaning.kind = Some(Kind::Credit),
+                ("kind", "finish") => meaning.kind = Some(Kind::Finish),
                 ("kind", unknown) => assert_eq!(hex(unknown).len(), 1),
                 ("flags", flags) => meaning.flags = hex(flags)[0],
                 ("id", id) => meaning.id = id.parse().expect("a number"),
@@ -254,7 +257,7 @@ fn the_decoder_refuses_what_it_must_as_soon_as_it_can() {
             assert!(as_stated, "{name}: {result:?}");
         }
     }
-    assert_eq!(seen, 15);
+    assert_eq!(seen, 16);
 }
 
 fn server_stream() -> (Attached, Admission) {
@@ -300,7 +303,7 @@ fn the_readers_of_fields_refuse_what_they_must() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 20);
+    assert_eq!(seen, 25);
 }
 
 #[test]
@@ -375,9 +378,14 @@ fn settings_are_read_as_stated() {
         settings.update(&frames[0].head).expect(name);
         let stated = if name.contains("low tag") { 1 } else { 1024 };
         assert_eq!(settings.max_in_flight, stated, "{name}");
+        if name.contains("calls and methods") {
+            assert!(settings.features.contains(Features::CALLS), "{name}");
+            assert!(settings.features.contains(Features::METHODS), "{name}");
+            assert_eq!(settings.max_calls, 1000, "{name}");
+        }
     }
     let mut outbox = Outbox::default();
-    outbox.settings(Settings { max_body: 33_554_432, max_in_flight: 1024 });
+    outbox.settings(Settings { max_in_flight: 1024, ..Settings::ASSUMED });
     let first = vectors().into_iter().find(|v| v.name().starts_with("settings")).expect("one");
     assert_eq!(written(&mut outbox), first.bytes());
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use pointsub_core::network::{Address, AddressBook};
+use pointsub_core::network::{Address, AddressBook, Carrier, Source};
 use pointsub_core::{PeerId, Timestamp};
 
 /// Addresses kept of a peer, of each source.
@@ -140,4 +140,111 @@ fn a_wrong_address_is_forgotten_if_a_stranger_named_it() {
     book.connected(peer, Some(&address(2)), at(3));
     book.failed(&peer, &address(2), true, at(4));
     assert_eq!(book.of(&peer), [0, 2].map(address), "the peer was there, and may come back");
+}
+
+#[test]
+fn a_peers_own_word_pushes_out_that_of_strangers() {
+    let (mut book, peer) = (AddressBook::default(), id(0));
+    assert!((0..ADDRESSES).all(|port| book.learn(peer, address(port), at(0))));
+    book.connected(peer, Some(&address(0)), at(1));
+    assert!(book.learn_from_peer(peer, address(100), at(2)));
+    assert!(book.learn_from_peer(peer, address(2), at(2)), "it says the same");
+    let sources = |source| book.known(&peer).iter().filter(|one| one.source == source).count();
+    assert_eq!((sources(Source::Peer), sources(Source::Stranger)), (2, 14));
+    let kept = book.of(&peer);
+    assert!(kept.contains(&address(0)), "the peer was reached there");
+    assert!(!kept.contains(&address(1)) && kept.contains(&address(2)));
+    let (_, _, bytes) = book.sizes();
+    assert_eq!(bytes, kept.iter().map(|address| address.as_bytes().len()).sum());
+}
+
+#[test]
+fn what_has_proved_to_be_true_is_kept_longer() {
+    let (mut book, peer) = (AddressBook::default(), id(0));
+    book.connected(peer, None, at(0));
+    book.learn(peer, address(1), at(0));
+    book.connected(peer, Some(&address(1)), at(0));
+    book.disconnected(peer, at(10));
+    book.expire(at(10) + REMEMBERED * 24 * 6);
+    assert_eq!(book.of(&peer), [address(1)]);
+    book.expire(at(10) + REMEMBERED * 24 * 7);
+    assert!(!book.knows(&peer));
+}
+
+#[test]
+fn an_address_that_fails_for_a_day_is_forgotten() {
+    let (mut book, peer) = (AddressBook::default(), id(0));
+    book.learn(peer, address(1), at(0));
+    book.connected(peer, Some(&address(1)), at(0));
+    let day = 24 * 3600;
+    (0..8).for_each(|n| book.failed(&peer, &address(1), true, at(n)));
+    assert_eq!(book.of(&peer), [address(1)]);
+    book.failed(&peer, &address(1), true, at(day + 1));
+    assert_eq!(book.of(&peer), []);
+}
+
+#[test]
+fn a_quick_address_comes_before_a_slow_one() {
+    let (mut book, peer) = (AddressBook::default(), id(0));
+    (0..3).for_each(|port| book.pin(peer, address(port)));
+    for (port, millis) in [(0, 15), (1, 300), (2, 18)] {
+        book.connected(peer, Some(&address(port)), at(u64::from(port)));
+        book.measured(&peer, &address(port), Duration::from_millis(millis));
+    }
+    assert_eq!(book.of(&peer), [2, 0, 1].map(address), "of those about as quick, the last one");
+}
+
+fn over(carrier: Carrier, n: u16) -> Address {
+    address(n).over(carrier)
+}
+
+#[test]
+fn of_two_carriers_the_quicker_one_comes_first() {
+    let mut book = AddressBook::default();
+    let new = id(100);
+    book.pin(new, over(Carrier::Quic, 0));
+    book.pin(new, over(Carrier::Tcp, 1));
+    for n in 0..4 {
+        for (carrier, millis) in [(Carrier::Quic, 100), (Carrier::Tcp, 40)] {
+            assert_eq!(book.of(&new)[0], address(0), "as they were named, before it is measured");
+            book.measured(&id(n), &over(carrier, 9), Duration::from_millis(millis));
+        }
+    }
+    assert_eq!(book.of(&new), [1, 0].map(address));
+    book.forgive(at(1));
+    assert_eq!(book.of(&new), [0, 1].map(address), "in another network it may be different");
+}
+
+#[test]
+fn a_carrier_that_never_gets_through_comes_last() {
+    let mut book = AddressBook::default();
+    let new = id(100);
+    book.pin(new, over(Carrier::Quic, 0));
+    book.pin(new, over(Carrier::Tcp, 1));
+    (0..40).for_each(|_| book.failed(&id(0), &over(Carrier::Quic, 9), false, at(0)));
+    assert_eq!(book.of(&new), [0, 1].map(address), "it may be the peer");
+    (1..3).for_each(|n| book.failed(&id(n), &over(Carrier::Quic, 9), false, at(0)));
+    assert_eq!(book.of(&new), [1, 0].map(address));
+    book.measured(&id(3), &over(Carrier::Quic, 9), Duration::from_millis(9));
+    assert_eq!(book.of(&new), [0, 1].map(address));
+}
+
+#[test]
+fn a_book_that_is_restored_ranks_the_same() {
+    let (mut book, peer) = (AddressBook::default(), id(0));
+    (0..6).for_each(|port| book.pin(peer, address(port)));
+    assert!((6..9).all(|port| book.learn_from_peer(peer, address(port), at(0))));
+    for (port, when) in [(4, 10), (2, 20), (7, 30)] {
+        book.connected(peer, Some(&address(port)), at(when));
+    }
+    book.measured(&peer, &address(2), Duration::from_millis(700));
+    book.failed(&peer, &address(5), true, at(40));
+    book.failed(&peer, &address(8), false, at(41));
+    let mut restored = AddressBook::default();
+    for known in book.known(&peer) {
+        assert!(restored.restore(peer, known, at(0)));
+    }
+    assert_eq!(restored.of(&peer), book.of(&peer));
+    assert_eq!(restored.known(&peer), book.known(&peer));
+    assert_eq!(restored.peers().collect::<Vec<_>>(), [peer]);
 }

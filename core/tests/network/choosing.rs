@@ -106,6 +106,22 @@ fn a_doubtful_connection_is_not_used_beside_another_of_its_kind() {
 }
 
 #[test]
+fn a_direct_connection_that_is_doubtful_is_not_used_beside_a_relayed_one_that_lives() {
+    let mut s = Script::new();
+    s.up(inbound(1, 1));
+    s.connect_at(1, address(1));
+    s.at(1000);
+    s.up(relayed(2, 1));
+    s.acts();
+    s.open(1);
+    assert_eq!(s.acts(), ["open 0 on 2, relayed"]);
+    s.judge(1, Verdict::Answered);
+    assert_eq!(s.acts()[..2], ["retire 2", "probe 2"]);
+    s.open(1);
+    assert_eq!(s.acts(), ["open 1 on 1"]);
+}
+
+#[test]
 fn a_suspect_that_recovers_serves_all_who_wait() {
     let mut s = Script::new();
     s.name(1, address(1), Source::Application);
@@ -135,22 +151,6 @@ fn a_peer_that_comes_back_replaces_its_corpse() {
     assert_eq!(s.acts(), ["retire 1", "dial 0: peer 1 elsewhere"]);
     s.up(inbound(2, 1));
     assert_eq!(s.acts(), ["abort 1"]);
-}
-
-#[test]
-fn of_too_many_connections_a_suspect_one_goes_before_the_oldest() {
-    let mut s = Script::new();
-    (1..=3).for_each(|key| s.up(relayed(key, 1)));
-    s.acts();
-    s.tell(Fact::Crowded(peer(1)));
-    assert_eq!(s.orders(), ["close 1"]);
-    s.down(1);
-    s.judge(3, Verdict::Suspect);
-    s.acts();
-    s.tell(Fact::Crowded(peer(1)));
-    assert_eq!(s.orders(), ["abort 3"]);
-    s.tell(Fact::Crowded(peer(2)));
-    assert_eq!(s.orders(), NOTHING);
 }
 
 #[test]

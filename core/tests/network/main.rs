@@ -2,9 +2,13 @@
 
 mod addresses;
 mod book;
+mod budget;
+mod changes;
 mod choosing;
 mod confirming;
+mod crowds;
 mod dialing;
+mod finder;
 mod race;
 mod reservations;
 mod script;

@@ -90,3 +90,18 @@ fn a_relay_that_cannot_be_asked_rests_too() {
     wanted.asked(&address, None, at(1), u64::MAX);
     assert_eq!(wanted.next_deadline(), Some(at(3)));
 }
+
+#[test]
+fn in_another_network_all_are_asked_at_once() {
+    let mut wanted = wanting();
+    wanted.want(relay(2), 1);
+    wanted.up(1, at(0));
+    (0..6).for_each(|n| {
+        wanted.down(n * 10, at(100 * u64::from(n)), u64::MAX);
+        ask(&mut wanted, n * 10 + 10, at(100 * u64::from(n) + 60));
+    });
+    wanted.down(60, at(1000), u64::MAX);
+    assert_eq!(wanted.due(at(1001)), None);
+    wanted.hurry(at(1001));
+    assert_eq!(wanted.due(at(1001)), Some(relay(1)), "and not the one that keeps a place");
+}

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use pointsub_core::network::{
     Act, Address, ConnectId, DialError, Fact, Goal, Network, NetworkEvent, OpenId, Order, Place,
-    Reach, Source, Target, Up,
+    Reach, Source, Target, Up, Work,
 };
 use pointsub_core::network::{AttemptId, ConnectFailure, OpenFailure};
 use pointsub_core::{PeerId, Timestamp, Verdict};
@@ -74,6 +74,18 @@ impl Script {
         self.tell(Fact::Tick);
     }
 
+    /// Time passes, and nobody looks.
+    pub(crate) fn sleep(&mut self, millis: u64) {
+        self.millis = millis;
+    }
+
+    /// A stream to a peer of another kind, of which no address is known.
+    pub(crate) fn open_far(&mut self, p: u8) {
+        let far = PeerId::from_bytes(&[1, 36, p]).expect("a peer id");
+        let id = self.net.open(far, self.now());
+        self.opens.push(id);
+    }
+
     pub(crate) fn tell(&mut self, fact: Fact<u32>) {
         let now = self.now();
         self.net.handle(fact, now);
@@ -129,6 +141,19 @@ impl Script {
     /// Dial number `n` fails.
     pub(crate) fn fail(&mut self, n: usize, why: Option<DialError>) {
         self.tell(Fact::DialFailed(self.attempts[n], why));
+    }
+
+    /// A connection says what it is used for.
+    pub(crate) fn assess(&mut self, connection: u32, is_busy: bool, streams: usize) {
+        self.tell(Fact::Assessed(connection, Work { is_busy, streams }));
+    }
+
+    /// The two dials that follow each other when a peer has one address fail.
+    pub(crate) fn fail_all(&mut self, nth: usize, why: Option<DialError>) {
+        self.fail(2 * nth, why);
+        self.acts();
+        self.fail(2 * nth + 1, None);
+        self.acts();
     }
 
     pub(crate) fn abandon_connect(&mut self, n: usize) {

@@ -20,12 +20,14 @@ const WINDOW: u32 = 512 * 1024;
 /// How much may be on its way to the peer of a QUIC connection, on all its streams together.
 const SEND: u64 = 4 * 1024 * 1024;
 /// How long a QUIC connection lives on without a sign of the peer. The peer's own time counts if that
-/// is shorter, and three probe timeouts if these are longer, as they are on a slow way.
-const IDLE: Duration = Duration::from_secs(4);
-/// How long nothing is sent before the peer is asked for a sign. A peer that vanishes is noticed after
-/// this and [`IDLE`] together. Three quarters of the latter remain for asking again, which goes on with
-/// pauses that begin at a little more than the round trip and double: four times over 200 ms.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// is shorter, and three probe timeouts if these are longer, as they are on a slow way. A peer that owes
+/// something is asked long before by the connection itself, so this is for one that owes nothing.
+const IDLE: Duration = Duration::from_secs(15);
+/// How long nothing is heard before whoever has dialled asks the peer for a sign, which is asked again
+/// and again until [`IDLE`] has passed. It keeps the way through a NAT open, too.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The same for the other end, which asks only if the one that has dialled does not.
+const LISTENER_KEEP_ALIVE: Duration = Duration::from_secs(7);
 /// How long a handshake of QUIC may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How many handshakes of others may be under way at a QUIC listener before further ones have to prove
@@ -36,8 +38,8 @@ const WAITING: usize = 1024;
 /// What each of them may send meanwhile.
 const EARLY: u64 = 16 * 1024;
 
-/// Handlers of a client that was killed do not run for longer.
-const _: () = assert!(IDLE.as_millis() + KEEP_ALIVE.as_millis() <= 5_000);
+/// Each end asks twice at least.
+const _: () = assert!(2 * LISTENER_KEEP_ALIVE.as_millis() < IDLE.as_millis());
 
 /// What the connections of one node are made with.
 #[derive(Clone)]
@@ -49,16 +51,18 @@ pub(super) struct Config {
     pub(super) handshake: Duration,
     /// See [`UNPROVEN`].
     pub(super) unproven: usize,
-    transport: Arc<TransportConfig>,
+    /// Of connections that are dialled.
+    dialler: Arc<TransportConfig>,
 }
 
 impl Config {
     pub(super) fn new(security: &Security) -> io::Result<Self> {
-        let transport = Arc::new(transport());
+        let [dialler, listener] =
+            [KEEP_ALIVE, LISTENER_KEEP_ALIVE].map(|pause| Arc::new(transport(pause)));
         let tls = QuicServerConfig::try_from(security.tls_server()).map_err(io::Error::other)?;
         let mut server = ServerConfig::with_crypto(Arc::new(tls));
         server
-            .transport_config(transport.clone())
+            .transport_config(listener)
             // The swarm would have to learn of new addresses.
             .migration(false)
             .max_incoming(WAITING)
@@ -74,7 +78,7 @@ impl Config {
             server,
             handshake: HANDSHAKE,
             unproven: UNPROVEN,
-            transport,
+            dialler,
         })
     }
 
@@ -87,7 +91,7 @@ impl Config {
         let tls = self.security.tls_client(dialect, expected)?;
         let tls = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
         let mut client = ClientConfig::new(Arc::new(tls));
-        client.transport_config(self.transport.clone());
+        client.transport_config(self.dialler.clone());
         Ok(client)
     }
 
@@ -103,7 +107,7 @@ impl Config {
     }
 }
 
-fn transport() -> TransportConfig {
+fn transport(keep_alive: Duration) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
@@ -115,7 +119,7 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(STREAMS * WINDOW))
         .send_window(SEND)
         .max_idle_timeout(Some(VarInt::from_u32(IDLE.as_millis() as u32).into()))
-        .keep_alive_interval(Some(KEEP_ALIVE))
+        .keep_alive_interval(Some(keep_alive))
         // Tells anybody on the way how long it is.
         .allow_spin(false);
     transport

@@ -52,8 +52,8 @@ pub use self::stream::Stream;
 ///   learn who dials. From the port of a listener if `PortUse::Reuse` asks for it and there is one.
 /// * Punches holes: a dial whose role is that of a listener sends noise from a listener's port until
 ///   the peer has connected to it.
-/// * Keeps connections alive, and gives them up when there was no sign of the peer for some 4 s, or
-///   3 probe timeouts if that is longer.
+/// * Keeps connections alive, from the end that has dialled and each 5 s, and gives them up when there
+///   was no sign of the peer for 15 s, or 3 probe timeouts if that is longer.
 /// * Takes 256 streams at a time of a peer, and 512 KiB on each beyond what was read: 128 MiB for one
 ///   connection at worst. A stream that is not read keeps nothing from the others.
 pub struct Transport {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use pointsub_core::ProtocolName;
 
-use super::client::NodeAttempt;
+use super::failover::NodeAttempt;
 use super::server::error::{BoxError, HandlerError};
 
 /// A request as its handler gets it.

@@ -1,6 +1,9 @@
 //! What applications hold: the handles of client and server, and raw streams.
 
+pub(crate) mod admission;
+pub(crate) mod calls;
 pub(crate) mod client;
+pub(crate) mod failover;
 pub mod go12;
 pub(crate) mod message;
 pub(crate) mod pointsub;

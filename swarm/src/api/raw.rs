@@ -1,24 +1,21 @@
 //! Raw duplex streams: bytes in a format of the application's, between two peers.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures::FutureExt;
 use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
-use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
-use pointsub_core::endpoint::ConnectionKey;
-use pointsub_core::{DialId, ProtocolName};
+use pointsub_core::ProtocolName;
 
-use super::client::shared::ClientHub;
-use super::server::shared::ServerHub;
+use crate::clock::{Clock, Wait};
 
 /// A raw stream between two peers, the counterpart of Go's `net.Conn`: made by
 /// [`Client::dial`](crate::Client::dial) on one side and
@@ -36,12 +33,11 @@ use super::server::shared::ServerHub;
 pub struct RawStream {
     // Dropped first: only then is the place free.
     io: Stream,
-    #[expect(dead_code, reason = "dropping it is its use")]
     place: Place,
     local: PeerId,
     peer: PeerId,
     protocol: ProtocolName,
-    line: Arc<Line>,
+    cancel: Arc<CancelHandle>,
     read_deadline: Deadline,
     write_deadline: Deadline,
 }
@@ -53,10 +49,10 @@ impl RawStream {
         local: PeerId,
         peer: PeerId,
         protocol: ProtocolName,
-        line: Arc<Line>,
+        cancel: Arc<CancelHandle>,
     ) -> Self {
         let (read_deadline, write_deadline) = (Deadline::default(), Deadline::default());
-        Self { io, place, local, peer, protocol, line, read_deadline, write_deadline }
+        Self { io, place, local, peer, protocol, cancel, read_deadline, write_deadline }
     }
 
     /// This end's peer id.
@@ -95,8 +91,8 @@ impl RawStream {
     }
 
     fn may_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.line.check(&self.line.writer, cx)?;
-        self.write_deadline.check(cx)
+        self.cancel.check(&self.cancel.writer, cx)?;
+        self.write_deadline.check(&self.place.clock, cx)
     }
 }
 
@@ -106,9 +102,12 @@ impl AsyncRead for RawStream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.line.check(&self.line.reader, cx)?;
-        self.read_deadline.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        self.cancel.check(&self.cancel.reader, cx)?;
+        let this = &mut *self;
+        this.read_deadline.check(&this.place.clock, cx)?;
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        this.cancel.note(read.is_ready());
+        read
     }
 }
 
@@ -119,7 +118,9 @@ impl AsyncWrite for RawStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.may_write(cx)?;
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.cancel.note(written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -144,13 +145,17 @@ impl fmt::Debug for RawStream {
 
 /// How a stream's owner hears that the node ends it.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct CancelHandle {
     hung_up: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// Bytes came or went since somebody last looked.
+    moved: AtomicBool,
+    /// How often nothing had moved, one time after the other.
+    idle: AtomicU32,
 }
 
-impl Line {
+impl CancelHandle {
     /// Ends the stream: whoever reads or writes is told.
     pub(crate) fn hang_up(&self) {
         self.hung_up.store(true, Ordering::SeqCst);
@@ -158,28 +163,57 @@ impl Line {
         self.writer.wake();
     }
 
+    /// Notes whether bytes came or went.
+    fn note(&self, moved: bool) {
+        if moved {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How often the stream was found idle, one time after the other, with this time.
+    pub(crate) fn looked_idle(&self) -> u32 {
+        if self.moved.swap(false, Ordering::Relaxed) {
+            self.idle.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        self.idle.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
         waker.register(cx.waker());
         if self.hung_up.load(Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this node has stopped"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "this node has ended the stream",
+            ));
         }
         Ok(())
     }
 }
 
 /// What a stream takes up. Dropping it gives that back.
-pub(crate) enum Place {
-    /// Also on its connection, for as long as this share of it lives.
-    Dialled(Arc<ClientHub>, DialId, #[expect(dead_code, reason = "counts")] Arc<()>),
-    /// Likewise.
-    Accepted(Arc<ServerHub>, ConnectionKey, #[expect(dead_code, reason = "counts")] Arc<()>),
+pub(crate) struct Place {
+    clock: Clock,
+    release: Option<Box<dyn FnOnce() + Send>>,
+    /// Of its connection, where the stream counts for as long as this is held.
+    #[expect(dead_code, reason = "counts")]
+    share: Arc<()>,
+}
+
+impl Place {
+    pub(crate) fn new(
+        clock: Clock,
+        share: Arc<()>,
+        release: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        Self { clock, release: Some(Box::new(release)), share }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        match self {
-            Self::Dialled(hub, dial, _) => hub.hang_up(*dial),
-            Self::Accepted(hub, key, _) => hub.close_raw(*key),
+        if let Some(release) = self.release.take() {
+            release();
         }
     }
 }
@@ -189,7 +223,7 @@ impl Drop for Place {
 struct Deadline {
     at: Option<Instant>,
     /// Made at the first wait.
-    timer: Option<Delay>,
+    timer: Option<Wait>,
 }
 
 impl Deadline {
@@ -197,11 +231,10 @@ impl Deadline {
         *self = Self { at, timer: None };
     }
 
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(at) = self.at else { return Ok(()) };
-        let left = at.saturating_duration_since(Instant::now());
-        let timer = self.timer.get_or_insert_with(|| Delay::new(left));
-        if left.is_zero() || Pin::new(timer).poll(cx).is_ready() {
+    fn check(&mut self, clock: &Clock, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(at) = self.at.map(|at| clock.timestamp(at)) else { return Ok(()) };
+        let timer = self.timer.get_or_insert_with(|| clock.wait_until(at));
+        if at <= clock.now() || timer.poll_unpin(cx).is_ready() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed"));
         }
         Ok(())

@@ -8,11 +8,11 @@ use pointsub_core::{Format, ProtocolName};
 use crate::clock::Clock;
 use crate::peer;
 
-/// One open stream: of a server, one that a peer has opened; of a client, one to a peer. Named
-/// after the Go original's report, where each stream is a connection.
+/// One open stream: of a server, one that a peer has opened; of a client, one to a peer.
+#[doc(alias = "ConnectionInfo")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ConnectionInfo {
+pub struct StreamInfo {
     /// Who is at the other end.
     pub peer: PeerId,
     /// Under which protocol.
@@ -34,8 +34,8 @@ pub struct ConnectionInfo {
     pub memory: usize,
 }
 
-impl ConnectionInfo {
-    pub(crate) fn new(info: pointsub_core::ConnectionInfo, clock: Clock) -> Self {
+impl StreamInfo {
+    pub(crate) fn new(info: pointsub_core::StreamInfo, clock: &Clock) -> Self {
         Self {
             peer: peer::to_libp2p(&info.peer),
             protocol: info.protocol,

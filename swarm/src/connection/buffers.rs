@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use pointsub_core::wire::{BufferPool, Buffers};
 
-/// What pooled buffers may take: one message of the default `max_block_size`, or many small ones.
+/// How many bytes the buffers of large bodies take that wait to be used again: one message of the
+/// default `max_block_size`, or many smaller ones.
 const POOLED: usize = 32 * 1024 * 1024;
 
 /// Those of all streams that are open now: when the last one closes, they go too.

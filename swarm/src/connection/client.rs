@@ -5,47 +5,80 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use libp2p_swarm::Stream;
-use pointsub_core::connection::ClientStream;
+use pointsub_core::connection::{ClientStream, StreamCommand};
 use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
 
+use super::calls::StreamCalls;
+use super::negotiation::Speaks;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
-use crate::api::client::mailbox::Command;
-use crate::api::client::shared::ClientHub;
+use crate::api::client::shared::ClientShared;
+use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::timer::Timer;
 
 /// A stream, its wire machine, and the way to the dispatcher.
 #[derive(Debug)]
 pub(crate) struct ClientDriver {
     id: StreamId,
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     machine: ClientStream,
     io: StreamIo,
     timer: Timer,
-    commands: Vec<Command>,
+    commands: Vec<StreamCommand>,
     coalescing: Coalescing,
     format: Format,
+    /// Its calls, once there was one.
+    calls: Option<Box<StreamCalls>>,
+}
+
+/// The stream that a ticket is for is there, and this was agreed on. Returns what is to run in the task of
+/// its connection. A raw stream holds its `share` of the connection.
+pub(crate) fn opened(
+    mut ticket: OpenTicket,
+    shared: &Arc<ClientShared>,
+    io: Stream,
+    speaks: Speaks,
+    coalescing: Coalescing,
+    share: Arc<()>,
+) -> Option<ClientDriver> {
+    match (ticket.wanted, speaks) {
+        (Wanted::Pooled(id), Speaks::Messages(format)) => {
+            ticket.answered();
+            let machine = shared.opened(id, format, ticket.connection, ticket.relayed)?;
+            Some(ClientDriver::new(id, shared.clone(), machine, io, format, coalescing))
+        }
+        (Wanted::Raw(dial), Speaks::Raw) => {
+            ticket.answered();
+            shared.dialed(dial, io, &ticket.peer, &ticket.protocol, share);
+            None
+        }
+        _ => {
+            ticket.fail(StreamError::Unsupported);
+            None
+        }
+    }
 }
 
 impl ClientDriver {
-    pub(crate) fn new(
+    fn new(
         id: StreamId,
-        hub: Arc<ClientHub>,
+        shared: Arc<ClientShared>,
         machine: ClientStream,
         stream: Stream,
         format: Format,
         coalescing: Coalescing,
     ) -> Self {
-        let timer = Timer::new(hub.clock);
+        let timer = Timer::new(shared.clock.clone());
         Self {
             id,
-            hub,
+            shared,
             machine,
             io: StreamIo::new(stream),
             timer,
             commands: Vec::new(),
             coalescing,
             format,
+            calls: None,
         }
     }
 
@@ -54,31 +87,60 @@ impl ClientDriver {
     }
 
     fn handle(&mut self, event: StreamEvent) {
-        self.machine.handle(event, self.hub.clock.now());
+        self.machine.handle(event, self.shared.clock.now());
+        self.deliver_calls();
+    }
+
+    /// Tells the owners of calls what has happened.
+    fn deliver_calls(&mut self) {
+        if let Some(calls) = &mut self.calls {
+            // A client has no handlers.
+            let _none = calls.deliver(&mut self.machine);
+        }
+    }
+
+    /// Does what the owners of calls want.
+    fn move_calls(&mut self, cx: &Context<'_>) {
+        let Some(calls) = &mut self.calls else { return };
+        let now = self.shared.clock.now();
+        for channel in calls.touched(cx) {
+            let (wishes, Some(key)) = (channel.take_wishes(), channel.key()) else { continue };
+            if StreamCalls::carry_out(&mut self.machine, key, wishes, now) {
+                self.machine.cancel_call(key, now);
+                calls.forget(key);
+            }
+        }
+        self.deliver_calls();
     }
 
     fn carry_out(&mut self) {
-        let now = self.hub.clock.now();
+        let now = self.shared.clock.now();
         for command in self.commands.drain(..) {
-            match command {
-                Command::Start { request, body, deadline } => {
-                    self.machine.start(request, body, deadline, now);
+            let call = match &command {
+                StreamCommand::Start { request, .. } => self.shared.openings.get(*request),
+                _ => None,
+            };
+            match (call, command) {
+                (Some((opening, channel)), StreamCommand::Start { request, .. }) => {
+                    if let Some(key) = self.machine.open(request, opening, now) {
+                        self.calls.get_or_insert_default().insert(key, channel);
+                    }
                 }
-                Command::Cancel { request } => self.machine.cancel(request, now),
-                Command::Close => self.machine.finish(now),
-                Command::Retire => self.machine.retire(now),
+                (_, command) => self.machine.carry_out(command, now),
             }
         }
     }
 
     /// Reports until neither a report nor a command that it led to is left.
     fn report(&mut self) -> bool {
+        self.deliver_calls();
         let mut any = false;
         while self.machine.has_report() {
             any = true;
-            let now = self.hub.clock.now();
-            self.hub.report(self.id, &mut self.machine, &mut self.commands, now);
+            let now = self.shared.clock.now();
+            self.shared.report(self.id, &mut self.machine, &mut self.commands, now);
             self.carry_out();
+            self.deliver_calls();
         }
         any
     }
@@ -103,9 +165,10 @@ impl ClientDriver {
         let in_flight = this.machine.in_flight();
         let mut left = false;
         if !this.coalescing.defers(this.format, in_flight, cx) {
-            left = this.hub.take_commands(this.id, in_flight, &mut this.commands, cx);
+            left = this.shared.take_commands(this.id, in_flight, &mut this.commands, cx);
             this.carry_out();
         }
+        this.move_calls(cx);
         let mut reads = 0;
         loop {
             match this.io.poll_write(&mut this.machine, cx) {
@@ -146,7 +209,8 @@ impl ClientDriver {
             if !this.timer.poll_due(this.machine.next_deadline(), cx) {
                 return Poll::Pending;
             }
-            this.machine.handle_timeout(this.hub.clock.now());
+            this.machine.handle_timeout(this.shared.clock.now());
+            this.deliver_calls();
         }
         this.report();
         Poll::Ready(())

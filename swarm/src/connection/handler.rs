@@ -15,18 +15,22 @@ use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
 use pointsub_core::connection::{Acceptance, Connection, Signs, Stage};
+use pointsub_core::endpoint::Origin;
+use pointsub_core::network::Work;
 use pointsub_core::{StreamError, Verdict};
 
 use super::activity::Activity;
+use super::client;
 use super::negotiation::{Names, Speaks, WireName};
 use super::probe;
 use super::remote::Remote;
 use super::server::ServerDriver;
 use super::stream_io::io_failure;
 use super::streams::{Ended, Streams};
-use crate::api::client::shared::ClientHub;
+use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::OpenTicket;
-use crate::api::server::shared::ServerHub;
+use crate::api::server::shared::ServerShared;
+use crate::random::random;
 use crate::timer::Timer;
 
 /// How long a peer may take to negotiate a stream that it opens.
@@ -41,8 +45,10 @@ const PROBE: Duration = Duration::from_secs(60);
 /// [connection driver](super::driver) is that task. [`Connection`] decides; this carries out.
 pub struct Handler {
     peer: PeerId,
-    client: Arc<ClientHub>,
-    server: Arc<ServerHub>,
+    /// Whom admission control takes the peer for.
+    origin: Origin,
+    client: Arc<ClientShared>,
+    server: Arc<ServerShared>,
     listen: Names,
     /// Streams that are to be opened. The swarm has not been asked yet.
     opens: VecDeque<OpenTicket>,
@@ -56,6 +62,8 @@ pub struct Handler {
     /// When to look at the connection again.
     timer: Timer,
     verdicts: VecDeque<Verdict>,
+    /// The behaviour has asked what the connection is used for.
+    to_assess: bool,
     remote: Remote,
 }
 
@@ -72,8 +80,14 @@ pub enum ToHandler {
     Resume,
     /// Probe the peer.
     Probe,
+    /// The same, and wait for everything anew: this process has slept.
+    Recheck,
     /// Notice its silence although nothing is due on the connection.
     Watch,
+    /// Say what the connection is used for.
+    Assess,
+    /// The way to the peer and back takes so long.
+    Measured(Duration),
     /// The connection is dead: end it without waiting for anything.
     Abort,
 }
@@ -87,30 +101,39 @@ pub enum Open {
     Probe,
 }
 
-/// What a connection tells the behaviour about its peer's silence.
+/// What a connection tells the behaviour.
 #[derive(Debug)]
-pub struct Judged(pub(crate) Verdict);
+pub enum FromHandler {
+    /// What it says of its peer's silence.
+    Judged(Verdict),
+    /// What it is used for.
+    Assessed(Work),
+}
 
 impl Handler {
     pub(crate) fn new(
-        peer: PeerId,
-        client: Arc<ClientHub>,
-        server: Arc<ServerHub>,
+        (peer, origin): (PeerId, Origin),
+        client: Arc<ClientShared>,
+        server: Arc<ServerShared>,
         activity: Arc<Activity>,
     ) -> Self {
         let listen = Names(server.names());
         let max_streams = server.config.max_streams_per_connection();
+        let silence = client.config.silence_timeout();
+        let connection = Connection::new(max_streams, client.clock.now());
         Self {
             peer,
+            origin,
             listen,
             opens: VecDeque::new(),
-            streams: Streams::new(activity.clone(), server.executor.clone()),
-            connection: Connection::new(max_streams, client.clock.now()),
+            streams: Streams::new(activity.clone(), server.clock.clone()),
+            connection: connection.tolerate(silence, random()),
             inbound_raw: Arc::new(()),
             outbound_raw: Arc::new(()),
             activity,
-            timer: Timer::new(client.clock),
+            timer: Timer::new(client.clock.clone()),
             verdicts: VecDeque::new(),
+            to_assess: false,
             remote: Remote::default(),
             client,
             server,
@@ -124,6 +147,15 @@ impl Handler {
             requests_due: self.streams.is_due(),
             raw_streams: shares(&self.inbound_raw) + shares(&self.outbound_raw),
         }
+    }
+
+    /// What the connection is used for.
+    fn work(&self) -> Work {
+        let raw_streams = shares(&self.inbound_raw) + shares(&self.outbound_raw);
+        let streams = self.connection.inbound().len() + self.connection.outbound().len();
+        let is_busy = self.connection.is_due(&self.signs())
+            || self.server.is_at_work(self.connection.inbound());
+        Work { is_busy, streams: streams + raw_streams }
     }
 
     /// Watches for silence while something is due.
@@ -172,7 +204,9 @@ impl Handler {
             return ticket.fail(StreamError::Unsupported);
         }
         let (coalescing, share) = (self.streams.coalescing(), self.outbound_raw.clone());
-        let Some(driver) = ticket.succeed(stream, name.speaks, coalescing, share) else {
+        let Some(driver) =
+            client::opened(ticket, &self.client, stream, name.speaks, coalescing, share)
+        else {
             return self.connection.dialled();
         };
         let id = driver.id();
@@ -184,18 +218,18 @@ impl Handler {
 
     /// The peer has opened a stream.
     fn accept(&mut self, stream: Stream, name: &WireName) {
-        let has_room = self.has_room();
+        let (has_room, whose) = (self.has_room(), (self.peer, self.origin));
         match name.speaks {
             Speaks::Messages(format) => {
-                let (hub, protocol) = (self.server.clone(), name.protocol.clone());
-                let driver = ServerDriver::new(hub, self.peer, protocol, format, stream, has_room);
+                let (shared, protocol) = (self.server.clone(), name.protocol.clone());
+                let driver = ServerDriver::new(shared, whose, protocol, format, stream, has_room);
                 let key = driver.key();
                 self.connection.accepted(key);
                 self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
             }
             Speaks::Raw if has_room => {
                 let share = self.inbound_raw.clone();
-                self.server.accept_raw(stream, self.peer, &name.protocol, share);
+                self.server.accept_raw(stream, whose, &name.protocol, share);
             }
             // Dropped, which resets the stream: there is no other way to refuse it.
             Speaks::Raw | Speaks::Ping | Speaks::Nothing | Speaks::Mark => {}
@@ -233,7 +267,7 @@ impl std::fmt::Debug for Handler {
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = ToHandler;
-    type ToBehaviour = Judged;
+    type ToBehaviour = FromHandler;
     type InboundProtocol = Names;
     type OutboundProtocol = Names;
     type InboundOpenInfo = ();
@@ -257,6 +291,10 @@ impl ConnectionHandler for Handler {
         self.streams.poll(cx);
         self.note_ended();
         self.poll_liveness(cx);
+        if std::mem::take(&mut self.to_assess) {
+            let event = FromHandler::Assessed(self.work());
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
+        }
         match self.verdicts.pop_front() {
             None => Poll::Pending,
             Some(Verdict::Probe) => {
@@ -264,7 +302,10 @@ impl ConnectionHandler for Handler {
                 let protocol = protocol.with_timeout(PROBE);
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
             }
-            Some(verdict) => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Judged(verdict))),
+            Some(verdict) => {
+                let event = FromHandler::Judged(verdict);
+                Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event))
+            }
         }
     }
 
@@ -279,7 +320,14 @@ impl ConnectionHandler for Handler {
                 let verdict = self.connection.doubt(heard, self.client.clock.now());
                 self.verdicts.extend(verdict);
             }
+            ToHandler::Recheck => {
+                let heard = self.activity.heard();
+                let verdict = self.connection.wake(heard, self.client.clock.now());
+                self.verdicts.extend(verdict);
+            }
             ToHandler::Watch => self.connection.keep(),
+            ToHandler::Assess => self.to_assess = true,
+            ToHandler::Measured(rtt) => self.connection.measured(rtt),
             ToHandler::Abort => self.streams.abort(),
         }
     }

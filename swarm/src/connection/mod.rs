@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod buffers;
+mod calls;
 pub(crate) mod client;
 pub(crate) mod driver;
 pub(crate) mod handler;

@@ -15,36 +15,43 @@ use libp2p_swarm::Stream;
 use pointsub_core::connection::{
     CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
 };
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
     Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
 
+use super::calls::StreamCalls;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use crate::api::calls::CallHandler;
+use crate::api::calls::channel::Channel;
+use crate::api::calls::server::{self as api, WINDOW};
 use crate::api::message::Request;
+use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
-use crate::api::server::semaphore::{Turn, Turns};
-use crate::api::server::shared::{Accepted, Command, Lane, ServerHub};
+use crate::api::server::semaphore::{Permit, Permits};
+use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
 
-/// How long a plain peer may take to end its side of a stream when the server stops.
+/// How long a peer on the plain format may take to end its side of a stream when the server stops.
 const PLAIN_END: Duration = Duration::from_secs(1);
 
 /// A handler at work, with the answer it will give.
-type Work = BoxFuture<'static, Result<Body, Status>>;
+type Work = BoxFuture<'static, Answer>;
 
 /// A stream, its wire machine, and the handlers at work for it.
 pub(crate) struct ServerDriver {
-    hub: Arc<ServerHub>,
-    lane: Arc<Lane>,
+    shared: Arc<ServerShared>,
+    mailbox: Arc<Mailbox>,
     peer: PeerId,
     protocol: ProtocolName,
     handler: Option<Arc<dyn Handler>>,
     machine: ServerStream,
     /// The stream's name at admission control.
-    key: ConnectionKey,
+    key: StreamKey,
+    /// For large bodies.
+    permits: Arc<Permits>,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -56,29 +63,36 @@ pub(crate) struct ServerDriver {
     stopping: bool,
     /// It does not wait any longer.
     cut_off: bool,
+    /// Who handles calls, if the protocol has calls.
+    call_handler: Option<Arc<dyn CallHandler>>,
+    /// Its calls, once there was one.
+    calls: Option<Box<StreamCalls>>,
 }
 
 impl ServerDriver {
     /// Serves a stream. One beyond the cap, or for a protocol that is gone, is told so.
     pub(crate) fn new(
-        hub: Arc<ServerHub>,
-        peer: PeerId,
+        shared: Arc<ServerShared>,
+        (peer, origin): (PeerId, Origin),
         protocol: ProtocolName,
         format: Format,
         stream: Stream,
         has_room: bool,
     ) -> Self {
-        let Accepted { machine, key, handler, lane } =
-            hub.accept(&peer, &protocol, format, has_room);
-        let timer = Timer::new(hub.clock);
+        let Accepted { machine, key, handler, mailbox } =
+            shared.accept((&peer, origin), &protocol, format, has_room);
+        let timer = Timer::new(shared.clock.clone());
+        let call_handler = handler.as_ref().and_then(|handler| handler.calls());
+        let permits = shared.semaphore.of_stream(origin);
         Self {
-            hub,
-            lane,
+            shared,
+            mailbox,
             peer,
             protocol,
             handler,
             machine,
             key,
+            permits,
             io: StreamIo::new(stream),
             timer,
             news: None,
@@ -86,11 +100,13 @@ impl ServerDriver {
             spawned: HashMap::new(),
             stopping: false,
             cut_off: false,
+            call_handler,
+            calls: None,
         }
     }
 
     /// The stream's name at admission control.
-    pub(crate) fn key(&self) -> ConnectionKey {
+    pub(crate) fn key(&self) -> StreamKey {
         self.key
     }
 
@@ -101,9 +117,15 @@ impl ServerDriver {
     /// follow each other, and to give it back before their answers are written.
     fn serve(&mut self, cx: &mut Context<'_>) {
         loop {
-            let now = self.hub.clock.now();
+            let now = self.shared.clock.now();
             self.tell(now);
-            let Some(event) = self.next_event(now) else { break };
+            let Some(event) = self.next_event(now) else {
+                // What has come may have been for calls.
+                if self.move_calls(now, cx) {
+                    continue;
+                }
+                break;
+            };
             match event {
                 ServerStreamEvent::Request { call, payload, deadline } => {
                     if let Some(answer) = self.begin(call, payload, deadline, now, cx) {
@@ -122,6 +144,70 @@ impl ServerDriver {
         }
     }
 
+    /// Does what handlers of calls want, and tells them what has happened. Whether there was anything.
+    fn move_calls(&mut self, now: Timestamp, cx: &Context<'_>) -> bool {
+        let Some(calls) = &mut self.calls else { return false };
+        let touched = calls.touched(cx);
+        for channel in &touched {
+            calls.apply(&mut self.machine, channel, now);
+        }
+        let (any, stopped) = calls.deliver(&mut self.machine);
+        for call in stopped {
+            match self.spawned.get(&call) {
+                Some(handler) => handler.abort(),
+                None => self.commands.push(Command::Abandoned { call }),
+            }
+        }
+        any || !touched.is_empty()
+    }
+
+    /// Begins to handle a call.
+    fn begin_call(
+        &mut self,
+        handler: &Arc<dyn CallHandler>,
+        call: CallId,
+        argument: Payload,
+        remaining: Option<Duration>,
+    ) -> Option<Answer> {
+        let Some(extras) = self.machine.take_extras(call) else {
+            let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
+            return Some(Err(status.into()));
+        };
+        let len = argument.len();
+        let argument = match argument.into_bytes() {
+            Ok(argument) => argument,
+            Err(error) => {
+                let status = Status::new(StatusCode::BadRequest, error.to_string());
+                return Some(Err(Failure::Malformed { len, status }));
+            }
+        };
+        let terms = extras.call.clone();
+        let channel = Channel::new(WINDOW);
+        channel.grant(terms.credit, terms.silent);
+        self.calls.get_or_insert_default().begin(call, &channel, terms);
+        let who = (self.peer, self.protocol.clone());
+        let log = self.shared.error_log.clone();
+        let work = api::begin(handler, who, argument, extras, remaining, &channel, log);
+        self.spawn(call, work);
+        None
+    }
+
+    /// Runs a handler in a task of its own.
+    fn spawn(&mut self, call: CallId, work: Work) {
+        let (work, abort) = abortable(work);
+        self.spawned.insert(call, abort);
+        let mut duty = Duty { mailbox: self.mailbox.clone(), call, done: false };
+        self.shared.clock.spawn(
+            async move {
+                if let Ok(answer) = work.await {
+                    duty.done = true;
+                    duty.mailbox.push(Command::Respond { call, answer });
+                }
+            }
+            .boxed(),
+        );
+    }
+
     /// What the machine wants of a handler next.
     fn next_event(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
         loop {
@@ -137,15 +223,21 @@ impl ServerDriver {
     /// may want something else now.
     fn report(&mut self) -> bool {
         let Some(report) = self.machine.take_report() else { return false };
-        let (asks, now) = (report.asks(), self.hub.clock.now());
-        let verdict = self.hub.state.lock().admission.handle(self.key, report, now);
+        let (asks, now) = (report.asks(), self.shared.clock.now());
+        let mut state = self.shared.state.lock();
+        let verdict = state.admission.handle(self.key, report, now);
+        let has_news = state.admission.has_news();
+        drop(state);
+        if has_news {
+            self.shared.attend();
+        }
         let cut_off = verdict.is_cut_off();
         self.machine.handle_verdict(verdict, now);
         asks || cut_off
     }
 
     fn time_passes(&mut self) {
-        let now = self.hub.clock.now();
+        let now = self.shared.clock.now();
         self.machine.handle_timeout(now);
         if let Some(reason) = self.machine.misunderstood() {
             tracing::info!(peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
@@ -161,11 +253,32 @@ impl ServerDriver {
             match command {
                 Command::Respond { call, answer } => {
                     self.spawned.remove(&call);
-                    self.machine.respond(call, answer, now);
+                    let answer = match answer {
+                        Err(Failure::Malformed { len, status }) => {
+                            self.machine.malformed(call, len, status, now);
+                            continue;
+                        }
+                        Err(Failure::Status(status)) => Err(status),
+                        Ok(body) => Ok(body),
+                    };
+                    let answer = match &mut self.calls {
+                        Some(calls) => calls.finish(&mut self.machine, call, answer, now),
+                        None => Some(answer),
+                    };
+                    if let Some(answer) = answer {
+                        self.machine.respond(call, answer, now);
+                    }
                 }
                 Command::Abandoned { call } => {
                     self.spawned.remove(&call);
-                    self.machine.abandoned(call, now);
+                    let failed = Err(Status::new(StatusCode::Internal, ""));
+                    let failed = match &mut self.calls {
+                        Some(calls) => calls.finish(&mut self.machine, call, failed, now),
+                        None => Some(failed),
+                    };
+                    if failed.is_some() {
+                        self.machine.abandoned(call, now);
+                    }
                 }
                 Command::Drain { stop: false } => self.machine.drain(now),
                 Command::Drain { stop: true } => {
@@ -173,8 +286,8 @@ impl ServerDriver {
                     self.stopping = true;
                     // A plain peer need not end its side.
                     let native = self.machine.compresses();
-                    let limit = if native { self.hub.config.write_timeout() } else { PLAIN_END };
-                    self.io.confirm_within(limit);
+                    let limit = if native { self.shared.config.write_timeout() } else { PLAIN_END };
+                    self.io.confirm_within(limit, self.shared.clock.clone());
                 }
                 Command::Reset => {
                     self.machine.reset();
@@ -192,33 +305,26 @@ impl ServerDriver {
         deadline: Option<Timestamp>,
         now: Timestamp,
         cx: &mut Context<'_>,
-    ) -> Option<Result<Body, Status>> {
+    ) -> Option<Answer> {
         let Some(handler) = self.handler.clone() else {
-            return Some(Err(Status::new(StatusCode::NotFound, "")));
+            return Some(Err(Status::new(StatusCode::NotFound, "").into()));
         };
+        if let Some(handler) = self.call_handler.clone() {
+            let remaining = deadline.map(|deadline| deadline.since(now));
+            return self.begin_call(&handler, call, payload, remaining);
+        }
         let inline = !handler.spawned() && runs_inline(&payload);
-        let compress = self.hub.config.compression() && self.machine.compresses();
+        let compress = self.shared.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining };
-        let (turns, texts) = (self.hub.turns.clone(), self.hub.config.error_texts());
-        let mut work = work(turns, handler, request, payload, texts, compress);
+        let (permits, log) = (self.permits.clone(), self.shared.error_log.clone());
+        let mut work = work(permits, handler, request, payload, log, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
-        let (work, abort) = abortable(work);
-        self.spawned.insert(call, abort);
-        let mut duty = Duty { lane: self.lane.clone(), call, done: false };
-        (self.hub.executor)(
-            async move {
-                if let Ok(answer) = work.await {
-                    duty.done = true;
-                    duty.lane.push(Command::Respond { call, answer });
-                }
-            }
-            .boxed(),
-        );
+        self.spawn(call, work);
         None
     }
 }
@@ -226,53 +332,56 @@ impl ServerDriver {
 /// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
 /// panic.
 fn work(
-    turns: Arc<Turns>,
+    permits: Arc<Permits>,
     handler: Arc<dyn Handler>,
     mut request: Request,
     payload: Payload,
-    texts: bool,
+    log: Arc<ErrorLog>,
     compresses: bool,
 ) -> Work {
     let work = async move {
-        request.body = inflate(&turns, payload)
-            .await
-            .map_err(|error| Status::new(StatusCode::BadRequest, error.to_string()))?;
+        let len = payload.len();
+        request.body = inflate(&permits, payload).await.map_err(|error| {
+            let status = Status::new(StatusCode::BadRequest, error.to_string());
+            Failure::Malformed { len, status }
+        })?;
         let (peer, protocol) = (request.peer, request.protocol.clone());
         let reply = handler.handle(request).await;
-        let response = reply.map_err(|error| error.tell(texts, &peer, &protocol))?.into_body();
+        let response = reply.map_err(|error| error.tell(&log, &peer, &protocol))?.into_body();
         match Compression::of(&response, compresses) {
             Compression::None => return Ok(Body::uncompressed(response)),
             Compression::Inline => {}
             // Whoever polls to see if work is light learns that it is not.
             Compression::Spawned => compress::give_way().await,
         }
-        Ok(deflate(&turns, response).await)
+        Ok(deflate(&permits, response).await)
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
-        caught.unwrap_or_else(|_| Err(Status::new(StatusCode::Internal, "the handler panicked")))
+        let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
+        caught.unwrap_or_else(|_| Err(panicked()))
     }
     .boxed()
 }
 
-async fn inflate(turns: &Arc<Turns>, payload: Payload) -> Result<Bytes, InflateError> {
-    let _turn = if payload.is_compressed() { turn(turns, payload.len()).await } else { None };
+async fn inflate(permits: &Permits, payload: Payload) -> Result<Bytes, InflateError> {
+    let _permit = if payload.is_compressed() { permit(permits, payload.len()).await } else { None };
     compress::inflate(payload).await
 }
 
-async fn deflate(turns: &Arc<Turns>, response: Bytes) -> Body {
-    let _turn = turn(turns, response.len()).await;
+async fn deflate(permits: &Permits, response: Bytes) -> Body {
+    let _permit = permit(permits, response.len()).await;
     compress::deflate(response).await
 }
 
 /// What is done in one step needs none.
-async fn turn(turns: &Arc<Turns>, len: usize) -> Option<Turn> {
-    if len > ONE_STEP { Some(turns.next().await) } else { None }
+async fn permit(permits: &Permits, len: usize) -> Option<Permit> {
+    if len > ONE_STEP { Some(permits.next().await) } else { None }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.
 struct Duty {
-    lane: Arc<Lane>,
+    mailbox: Arc<Mailbox>,
     call: CallId,
     done: bool,
 }
@@ -280,7 +389,7 @@ struct Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         if !self.done {
-            self.lane.push(Command::Abandoned { call: self.call });
+            self.mailbox.push(Command::Abandoned { call: self.call });
         }
     }
 }
@@ -303,7 +412,7 @@ impl ServerDriver {
         let this = self;
         let mut reads = 0;
         loop {
-            this.lane.take(&mut this.commands, cx);
+            this.mailbox.take(&mut this.commands, cx);
             this.serve(cx);
             if this.cut_off && this.machine.is_ended() {
                 break;
@@ -356,9 +465,12 @@ impl Drop for ServerDriver {
     /// The stream is gone: nobody waits for the handlers that are still at work for it.
     fn drop(&mut self) {
         self.spawned.values().for_each(AbortHandle::abort);
+        if let Some(calls) = &mut self.calls {
+            calls.lose();
+        }
         let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
-        let report = self.machine.close(self.hub.clock.now());
-        self.hub.close(self.key, report, unconfirmed);
+        let report = self.machine.close(self.shared.clock.now());
+        self.shared.close(self.key, report, unconfirmed);
     }
 }
 

@@ -8,21 +8,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{AsyncRead, AsyncWrite};
-use futures_timer::Delay;
+use futures::{AsyncRead, AsyncWrite, FutureExt};
 use libp2p_core::upgrade::NegotiationError;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{IoFailure, Stage};
 use pointsub_core::{StreamError, StreamEvent, StreamOp};
 
+use crate::clock::{Clock, Sleep};
 use crate::transport::muxer::NotAccepted;
 
-/// One read takes at most this much.
+/// How many bytes one read of a stream takes at most.
 const BLOCK: usize = 64 * 1024;
 /// A block with less space than this is replaced.
 const ROOM: usize = 4 * 1024;
 
-/// How often one stream may read before others on the connection get their turn.
+/// How often one stream reads before other streams of its connection do.
 pub(crate) const READS_PER_POLL: u32 = 64;
 
 thread_local! {
@@ -46,9 +46,9 @@ pub(crate) struct StreamIo {
     unflushed: bool,
     finishing: bool,
     /// How long to wait for the peer to end the stream too, once this end has.
-    confirm: Option<Duration>,
+    confirm: Option<(Duration, Clock)>,
     /// That is being waited for, until then.
-    confirming: Option<Delay>,
+    confirming: Option<Sleep>,
     /// Writing has failed. What the peer sent before that can still be read.
     write_error: Option<StreamError>,
 }
@@ -77,8 +77,8 @@ impl StreamIo {
 
     /// From now on, the stream has ended when the peer has ended it too, or after `limit`. Only the
     /// peer's end says that it has got everything.
-    pub(crate) fn confirm_within(&mut self, limit: Duration) {
-        self.confirm = Some(limit);
+    pub(crate) fn confirm_within(&mut self, limit: Duration, clock: Clock) {
+        self.confirm = Some((limit, clock));
     }
 
     /// Whether the last bytes are still being written.
@@ -183,16 +183,16 @@ impl StreamIo {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.confirming.is_none() {
             let closed = ready!(Pin::new(&mut self.stream).poll_close(cx));
-            let Some(limit) = self.confirm.filter(|_| closed.is_ok()) else {
+            let Some((limit, clock)) = self.confirm.take().filter(|_| closed.is_ok()) else {
                 self.finishing = closed.is_err();
                 return Poll::Ready(());
             };
-            self.confirming = Some(Delay::new(limit));
+            self.confirming = Some(clock.sleep(limit));
         }
         let Some(limit) = &mut self.confirming else { return Poll::Ready(()) };
         let mut nowhere = [0; 1024];
         for _ in 0..READS_PER_POLL {
-            if Pin::new(&mut *limit).poll(cx).is_ready() {
+            if limit.poll_unpin(cx).is_ready() {
                 return Poll::Ready(());
             }
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut nowhere)) {

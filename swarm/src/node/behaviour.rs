@@ -1,9 +1,10 @@
 //! The behaviour: tells the network machine of the core what happens in the swarm, and carries out
 //! what it orders. It decides nothing itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use libp2p_core::transport::PortUse;
 use libp2p_core::{Endpoint, Multiaddr};
@@ -14,32 +15,36 @@ use libp2p_swarm::{
     THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use pointsub_core::network::{
-    Act, Address, Fact, Goal, Network, NetworkEvent, OpenId, Order, Source, Up,
+    Act, Address, Change, Fact, Goal, KnownAddress, Network, NetworkEvent, OpenId, Order, Source,
+    Up,
 };
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 
 use super::addresses::ip::seen_from;
 use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
+use super::gate::{BehaviourEvent, Gate, Step, origin};
+use super::stored::addresses::{Stored, text};
 use crate::api::client::Client;
-use crate::api::client::shared::{ClientHub, OpenCommand};
+use crate::api::client::shared::{ClientShared, OpenCommand};
 use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::api::pointsub::PointSub;
 use crate::api::server::Server;
-use crate::api::server::shared::ServerHub;
+use crate::api::server::shared::ServerShared;
 use crate::clock::Clock;
 use crate::connection::activity::Activity;
-use crate::connection::handler::{Handler, Judged, ToHandler};
+use crate::connection::handler::{FromHandler, Handler, ToHandler};
 use crate::connection::negotiation::{Names, WireName};
 use crate::peer;
-use crate::runtime::Executor;
+use crate::random::random;
+use crate::runtime::Runtime;
 use crate::timer::Timer;
 
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
 /// keep the [`client`](Self::client) and [`server`](Self::server) handles, and poll the swarm.
 pub struct Behaviour {
-    client: Arc<ClientHub>,
-    server: Arc<ServerHub>,
+    client: Arc<ClientShared>,
+    server: Arc<ServerShared>,
     clock: Clock,
     /// Wakes for the deadlines of calls.
     timer: Timer,
@@ -53,12 +58,17 @@ pub struct Behaviour {
     /// Streams that wait for a connection.
     tickets: HashMap<OpenId, OpenTicket>,
     listening: Arc<[WireName]>,
-    events: VecDeque<ToSwarm<std::convert::Infallible, ToHandler>>,
+    /// Connections that are being ended since their peers are silent.
+    aborted: HashSet<ConnectionId>,
+    /// The connection that has ended last, if it was one of these.
+    ended_silent: Option<ConnectionId>,
+    gate: Gate,
+    pub(super) events: VecDeque<ToSwarm<BehaviourEvent, ToHandler>>,
 }
 
 impl Behaviour {
-    /// A behaviour for the peer `local`. The driver of each connection runs on `executor`, and so do
-    /// handlers that do not end at once.
+    /// A behaviour for the peer `local`. The driver of each connection runs on `runtime`, and so do
+    /// handlers that do not end at once. An [`Executor`](crate::Executor) is one.
     ///
     /// # Errors
     /// [`ConfigError`] if an option is outside its range.
@@ -66,24 +76,36 @@ impl Behaviour {
         local: PeerId,
         client: ClientConfig,
         server: ServerConfig,
-        executor: Executor,
+        runtime: impl Runtime,
+    ) -> Result<Self, ConfigError> {
+        Self::on(local, client, server, Clock::new(Arc::new(runtime)))
+    }
+
+    /// The same on the runtime of a clock.
+    pub(super) fn on(
+        local: PeerId,
+        client: ClientConfig,
+        server: ServerConfig,
+        clock: Clock,
     ) -> Result<Self, ConfigError> {
         client.validate()?;
         server.validate()?;
-        let clock = Clock::start();
-        let network = Network::new(client.connect_timeout());
-        let server = ServerHub::new(server, local, clock, executor);
+        let network = Network::with_seed(client.connect_timeout(), random());
+        let server = ServerShared::new(server, local, clock.clone());
         Ok(Self {
-            client: ClientHub::new(client, local, clock),
+            client: ClientShared::new(client, local, clock.clone()),
             listening: server.names(),
             server,
-            clock,
-            timer: Timer::new(clock),
+            timer: Timer::new(clock.clone()),
             network,
-            network_timer: Timer::new(clock),
+            network_timer: Timer::new(clock.clone()),
+            clock,
             attempts: Attempts::default(),
             connects: Connects::default(),
             tickets: HashMap::new(),
+            aborted: HashSet::new(),
+            ended_silent: None,
+            gate: Gate::default(),
             events: VecDeque::new(),
         })
     }
@@ -140,12 +162,49 @@ impl Behaviour {
         self.carry_out();
     }
 
+    /// The way to a peer and back takes so long.
+    pub(crate) fn measured(&mut self, id: ConnectionId, peer: PeerId, rtt: Duration) {
+        self.events.push_back(notify(peer, id, ToHandler::Measured(rtt)));
+        self.tell(Fact::Measured(id, rtt));
+    }
+
+    /// The network is another one, or the machine has slept: see
+    /// [`Node::network_changed`](crate::Node::network_changed). A node notices by itself.
+    pub fn network_changed(&mut self) {
+        self.changed(Change::Network);
+    }
+
+    /// All connections may be dead, and all addresses that have failed may lead somewhere.
+    pub(crate) fn changed(&mut self, change: Change) {
+        self.tell(Fact::Changed(change));
+    }
+
     /// There are too many connections to a peer.
     pub(crate) fn make_room(&mut self, peer: PeerId) {
         self.tell(Fact::Crowded(peer::to_core(&peer)));
     }
 
-    fn named(&mut self, peer: PeerId, address: &Multiaddr, source: Source) {
+    /// The addresses that are known of a peer, the most promising first.
+    pub(crate) fn known(&self, peer: PeerId) -> Vec<KnownAddress> {
+        self.network.book().known(&peer::to_core(&peer))
+    }
+
+    /// All that is worth keeping of addresses.
+    pub(crate) fn addresses_as_text(&self) -> String {
+        text(self.network.book(), self.clock.now())
+    }
+
+    /// What was kept of an address.
+    pub(crate) fn restore(&mut self, (peer, known): Stored) {
+        self.network.restore(peer, known, self.clock.now());
+    }
+
+    /// Whether a connection that has just ended was ended here since its peer was silent.
+    pub(crate) fn was_silent(&self, id: ConnectionId) -> bool {
+        self.ended_silent == Some(id)
+    }
+
+    pub(crate) fn named(&mut self, peer: PeerId, address: &Multiaddr, source: Source) {
         if let Some(address) = of_peer(&peer, address) {
             self.tell(Fact::Named(peer::to_core(&peer), address, source));
         }
@@ -204,16 +263,36 @@ impl Behaviour {
             }
             Act::Resume => ToHandler::Resume,
             Act::Probe => ToHandler::Probe,
+            Act::Recheck => ToHandler::Recheck,
             Act::Watch => ToHandler::Watch,
+            Act::Assess => ToHandler::Assess,
             Act::Close => return self.events.push_back(close(peer, id)),
             Act::Abort => {
                 tracing::debug!(%peer, ?id, "ending a connection whose peer is silent");
-                // Its pump drops it without a word. Where there is none, libp2p has to close it.
+                self.aborted.insert(id);
+                // Its driver drops it without a word. Where there is none, libp2p has to close it.
                 self.events.push_back(notify(peer, id, ToHandler::Abort));
                 return self.events.push_back(close(peer, id));
             }
         };
         self.events.push_back(notify(peer, id, event));
+    }
+
+    /// Ends connections that may not stay. Those of whoever is kept out end at once: in good order, they
+    /// could take longer than that.
+    fn look_at_connections(&mut self) {
+        for step in self.gate.look(&self.server) {
+            match step {
+                Step::Close(peer, id) => self.events.push_back(close(peer, id)),
+                Step::KeepOut(peer, event) => {
+                    for id in self.network.connections(&peer::to_core(&peer)) {
+                        self.events.push_back(notify(peer, id, ToHandler::Abort));
+                        self.events.push_back(close(peer, id));
+                    }
+                    self.events.push_back(ToSwarm::GenerateEvent(event));
+                }
+            }
+        }
     }
 
     /// Whoever chooses among servers looks at this.
@@ -227,9 +306,10 @@ impl Behaviour {
     }
 
     /// What runs the streams of a new connection.
-    fn handler(&self, peer: PeerId) -> Handler {
-        let activity = Arc::new(Activity::new(self.clock));
-        Handler::new(peer, self.client.clone(), self.server.clone(), activity)
+    fn handler(&self, peer: PeerId, address: &Multiaddr) -> Handler {
+        let activity = Arc::new(Activity::new(self.clock.clone()));
+        let whose = (peer, origin(&peer, address));
+        Handler::new(whose, self.client.clone(), self.server.clone(), activity)
     }
 
     /// The names that peers are told, two for each protocol.
@@ -270,29 +350,37 @@ fn notify(
     peer_id: PeerId,
     connection: ConnectionId,
     event: ToHandler,
-) -> ToSwarm<std::convert::Infallible, ToHandler> {
+) -> ToSwarm<BehaviourEvent, ToHandler> {
     ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event }
 }
 
-fn close(
-    peer_id: PeerId,
-    connection: ConnectionId,
-) -> ToSwarm<std::convert::Infallible, ToHandler> {
+fn close(peer_id: PeerId, connection: ConnectionId) -> ToSwarm<BehaviourEvent, ToHandler> {
     ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
 }
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
-    type ToSwarm = std::convert::Infallible;
+    type ToSwarm = BehaviourEvent;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.server.admit_address(remote).map_err(ConnectionDenied::new)
+    }
 
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        let admitted = self.server.admit_peer(&peer, remote, origin(&peer, remote));
+        admitted.map_err(ConnectionDenied::new)?;
+        Ok(self.handler(peer, remote))
     }
 
     fn handle_pending_outbound_connection(
@@ -322,7 +410,7 @@ impl NetworkBehaviour for Behaviour {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let attempt = self.attempts.get(connection);
         match self.network.keeps(attempt, &peer::to_core(&peer), &multiaddr::to_core(address)) {
-            true => Ok(self.handler(peer)),
+            true => Ok(self.handler(peer, address)),
             false => Err(ConnectionDenied::new(Surplus(peer))),
         }
     }
@@ -335,6 +423,7 @@ impl NetworkBehaviour for Behaviour {
                 endpoint,
                 ..
             }) => {
+                self.gate.connected(connection_id, peer_id, endpoint);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
                 let attempt = self.attempts.end(connection_id).map(|(attempt, _)| attempt);
                 self.tell(Fact::Up(Up {
@@ -349,6 +438,8 @@ impl NetworkBehaviour for Behaviour {
                 }));
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, cause, .. }) => {
+                self.ended_silent = self.aborted.remove(&connection_id).then_some(connection_id);
+                self.gate.closed(connection_id);
                 let why = cause.map(|error| reason::root(error).into());
                 self.tell(Fact::Down(connection_id, why));
             }
@@ -368,9 +459,12 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _: PeerId,
         connection: ConnectionId,
-        Judged(verdict): THandlerOutEvent<Self>,
+        event: THandlerOutEvent<Self>,
     ) {
-        self.tell(Fact::Judged(connection, verdict));
+        self.tell(match event {
+            FromHandler::Judged(verdict) => Fact::Judged(connection, verdict),
+            FromHandler::Assessed(work) => Fact::Assessed(connection, work),
+        });
     }
 
     fn poll(
@@ -378,6 +472,7 @@ impl NetworkBehaviour for Behaviour {
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         self.server.register_swarm(cx.waker());
+        self.look_at_connections();
         self.announce();
         // Before the client looks at its deadlines: who waits hears of these, and not of a dial that
         // has failed since.

@@ -4,38 +4,45 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc;
-use libp2p_core::muxing::StreamMuxerBox;
-use libp2p_core::transport::{Boxed, MemoryTransport};
+use futures::StreamExt;
+use futures::channel::{mpsc, oneshot};
+use libp2p_core::transport::MemoryTransport;
 use libp2p_core::{Multiaddr, Transport, upgrade};
-use libp2p_identity::{Keypair, PeerId};
-use libp2p_relay as relay;
+use libp2p_identity::Keypair;
 use libp2p_swarm::{Config as SwarmConfig, Swarm};
-use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
+use pointsub_core::{ClientConfig, ConfigError, ProtocolName, ServerConfig};
 use thiserror::Error;
 
 use super::behaviour::Behaviour;
-use super::event_loop::{Life, Parts};
+#[cfg(feature = "relay")]
+use super::circuits::Relaying;
+use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
-use super::policy::Policies;
+use super::options::Keeping;
+use super::rules::Rules;
+use super::stored::key_file::KeyFileError;
+use super::watch::Watch;
 use super::{Inner, Node};
+#[cfg(feature = "relay")]
 use crate::RelayConfig;
+use crate::api::client::Policy;
+use crate::clock::Clock;
 use crate::runtime::Runtime;
 use crate::transport::security::{Dialects, Security};
 
-/// How long a connection without streams is kept.
+/// How long a connection without streams is kept, by default.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
-/// How many inbound streams of one connection may negotiate at a time; libp2p drops those beyond.
+/// How many inbound streams of one connection may be in the middle of negotiating their protocol.
 const NEGOTIATING: usize = 512;
-/// How many peers may be in the middle of a handshake with us at a time.
+/// How many connections of others may be in the middle of their handshake.
 const HANDSHAKES: usize = 256;
-/// How long a handshake that another peer begins may take, by default.
+/// How long the handshake of a connection that another peer begins may take, by default.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How many connections others may have to us, by default.
+/// How many connections others may have to a node, by default.
 const INCOMING: u32 = 10_000;
-/// How many calls to a node (connect, addresses) wait for its task.
+/// How many calls to a node, such as `connect` or `addresses`, wait for its task.
 const COMMANDS: usize = 64;
 /// Collects what a [`Node`] starts with.
 #[derive(Debug)]
@@ -46,14 +53,18 @@ pub struct NodeBuilder<R> {
     external: Vec<Multiaddr>,
     client: ClientConfig,
     server: ServerConfig,
+    #[cfg(feature = "relay")]
     relay: Option<RelayConfig>,
     max_incoming: u32,
     idle_connection_timeout: Duration,
     handshake_timeout: Duration,
     dialects: Dialects,
     in_memory: bool,
-    pub(super) policies: Policies,
-    runtime: PhantomData<fn() -> R>,
+    /// In the order in which they were given; of all protocols, or of one.
+    pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
+    pub(super) keeping: Keeping,
+    pub(super) rules: Rules,
+    runtime: R,
 }
 
 /// Why a node did not start.
@@ -65,7 +76,10 @@ pub enum NodeError {
     Config(#[from] ConfigError),
     /// A transport could not be set up.
     #[error("cannot set up the transport: {0}")]
-    Transport(#[from] std::io::Error),
+    Transport(std::io::Error),
+    /// The file with the node's identity cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A node runs on the runtime in which it is built, and there is none here.
     #[error("a node has to be built inside of its runtime, and none is running here")]
     NoRuntime,
@@ -88,27 +102,39 @@ pub enum NodeError {
     Shutdown,
 }
 
+// By hand: what is printed with the error must not be its source as well.
+impl From<std::io::Error> for NodeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Transport(error)
+    }
+}
+
 impl<R: Runtime> NodeBuilder<R> {
-    pub(super) fn new() -> Self {
+    /// Begins to build a node on this runtime. Without further calls it has a fresh identity and listens
+    /// nowhere.
+    pub fn on(runtime: R) -> Self {
         Self {
             keypair: None,
             listen: Vec::new(),
             external: Vec::new(),
             client: ClientConfig::default(),
             server: ServerConfig::default(),
+            #[cfg(feature = "relay")]
             relay: None,
             max_incoming: INCOMING,
             idle_connection_timeout: IDLE_CONNECTION,
             handshake_timeout: HANDSHAKE,
             dialects: Dialects::default(),
             in_memory: false,
-            policies: Policies::default(),
-            runtime: PhantomData,
+            policies: Vec::new(),
+            keeping: Keeping::default(),
+            rules: Rules::default(),
+            runtime,
         }
     }
 
     /// The node's identity. Default: a fresh Ed25519 key, so a new peer id at each start. A key that
-    /// is kept in a file is read with [`read_keypair`](crate::read_keypair).
+    /// is kept in a file is for [`key_file`](Self::key_file).
     pub fn keypair(mut self, keypair: Keypair) -> Self {
         self.keypair = Some(keypair);
         self
@@ -141,6 +167,7 @@ impl<R: Runtime> NodeBuilder<R> {
 
     /// Relays connections between peers that cannot reach each other (circuit relay v2), within
     /// these limits.
+    #[cfg(feature = "relay")]
     pub fn relay_server(mut self, config: RelayConfig) -> Self {
         self.relay = Some(config);
         self
@@ -177,7 +204,7 @@ impl<R: Runtime> NodeBuilder<R> {
 
     /// How long a connection without streams is kept, counted by each end for itself. Default 60 s.
     /// Streams that wait for further requests count, so that the client's
-    /// [`idle_conn_timeout`](ClientConfig::with_idle_conn_timeout) comes first.
+    /// [`idle_stream_timeout`](ClientConfig::with_idle_stream_timeout) comes first.
     pub fn idle_connection_timeout(mut self, timeout: Duration) -> Self {
         self.idle_connection_timeout = timeout;
         self
@@ -190,7 +217,7 @@ impl<R: Runtime> NodeBuilder<R> {
     /// ```
     /// use pointsub_swarm::{Node, ProtocolName, Request, Runtime};
     ///
-    /// async fn test<R: Runtime>() -> Result<(), Box<dyn std::error::Error>> {
+    /// async fn test<R: Runtime + Default>() -> Result<(), Box<dyn std::error::Error>> {
     ///     const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
     ///     let server = Node::<R>::builder().in_memory().listen("/memory/0".parse()?).build().await?;
     ///     server.server().register(&ECHO, |request: Request| async { request.body })?;
@@ -227,51 +254,74 @@ impl<R: Runtime> NodeBuilder<R> {
         Box::pin(self.start()).await
     }
 
-    async fn start(self) -> Result<Node<R>, NodeError> {
-        if !R::is_running() {
+    async fn start(mut self) -> Result<Node<R>, NodeError> {
+        if !self.runtime.attach() {
             return Err(NodeError::NoRuntime);
         }
-        let keypair = self.keypair.unwrap_or_else(Keypair::generate_ed25519);
+        let runtime = Arc::new(self.runtime);
+        let clock = Clock::new(runtime.clone());
+        let keypair = self.keeping.keypair(self.keypair)?;
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
-        let executor: crate::Executor = Arc::new(|future| R::spawn(future));
-        let pointsub = Behaviour::new(peer, self.client, self.server, executor)?;
+        let pointsub = Behaviour::on(peer, self.client, self.server, clock.clone())?;
         let (client, server) = (pointsub.client(), pointsub.server());
-        self.policies.apply(&client);
+        for (protocol, policy) in self.policies {
+            client.set_policy(protocol, policy);
+        }
+        self.rules.apply(&server);
         let limits = Limits::new(self.max_incoming as usize);
-        let (circuits, parts) = Parts::new(&keypair, pointsub, self.relay, limits);
-        let config = SwarmConfig::with_executor(R::spawn)
+        let tasks = clock.clone();
+        let config = SwarmConfig::with_executor(move |task| tasks.spawn(task))
             .with_idle_connection_timeout(self.idle_connection_timeout)
             .with_max_negotiating_inbound_streams(NEGOTIATING)
             // A sole proposal goes out with the first request, without waiting for the answer.
             .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
-        let security = Security::with_dialects(&keypair, self.dialects)?;
+        let security = Security::with_dialects(&keypair, self.dialects)?.with_clock(clock.clone());
         let direct = match self.in_memory {
             true => security.establish(MemoryTransport::default()),
-            false => R::transport(&security)?,
+            false => runtime.transport(&security)?,
         };
-        let transport = with_circuits(circuits, direct, &security);
+        #[cfg(feature = "relay")]
+        let (relaying, direct) = Relaying::new(peer, self.relay, direct, &security);
+        let parts = NodeBehaviour::new(
+            &keypair,
+            pointsub,
+            #[cfg(feature = "relay")]
+            relaying,
+            limits,
+            #[cfg(feature = "autonat")]
+            clock.clone(),
+        );
         let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
-        let transport = Handshakes::new(transport, HANDSHAKES, inbound, outbound).boxed();
+        let transport =
+            Handshakes::new(direct, HANDSHAKES, inbound, outbound, clock.clone()).boxed();
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let listeners = Listeners::default();
-        let mut life = Box::new(Life::new(swarm, inbox, listeners.clone()));
-        life.listen(self.listen).await?;
-        R::spawn(Box::pin(life.run()));
-        let inner = Inner { peer, client, server, commands, listeners, connect_timeout };
+        let interfaces = match self.in_memory {
+            true => futures::stream::pending().boxed(),
+            false => runtime.interface_changes(),
+        };
+        let watch = Watch::new(clock.clone(), interfaces);
+        let (events, keeping) = (listeners.clone(), self.keeping);
+        let event_loop = EventLoop::new(swarm, inbox, events, clock.clone(), watch, keeping);
+        let mut event_loop = Box::new(event_loop);
+        event_loop.load_addresses();
+        // On a task of the runtime: the caller may be elsewhere.
+        let (begun, listening) = oneshot::channel();
+        let listen = self.listen;
+        clock.spawn(Box::pin(async move {
+            let listens = event_loop.listen(listen).await;
+            let is_up = listens.is_ok();
+            if begun.send(listens).is_ok() && is_up {
+                event_loop.run().await;
+            }
+        }));
+        listening.await.unwrap_or(Err(NodeError::NoRuntime))?;
+        let inner = Inner { peer, client, server, commands, listeners, connect_timeout, clock };
         Ok(Node { inner: Arc::new(inner), runtime: PhantomData })
     }
-}
-
-type Muxed = Boxed<(PeerId, StreamMuxerBox)>;
-
-/// Direct connections, and those that go through a relay, which are encrypted from end to end like all
-/// others.
-fn with_circuits(circuits: relay::client::Transport, direct: Muxed, security: &Security) -> Muxed {
-    let both = security.establish(circuits).or_transport(direct);
-    both.map(|either, _| either.into_inner()).boxed()
 }

@@ -1,39 +1,96 @@
 //! What the handle of a node asks of its event loop.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::PeerId;
+use pointsub_core::network::Change;
 
 use super::addresses::multiaddr::{self, is_relayed};
 use super::dialing::{Connect, reason};
-use super::event_loop::{Life, cannot_listen, peer_of, relay_of};
-use super::events::PeerInfo;
+use super::event_loop::{EventLoop, cannot_listen, peer_of, relay_of};
 use super::listening::Waiting;
+use super::peers::{PeerConnection, PeerInfo};
+use super::steering::{AddressSource, PeerAddress};
 use super::{ConnectError, NodeError};
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Connect { address: Multiaddr, done: oneshot::Sender<Result<PeerId, ConnectError>> },
-    Disconnect { peer: PeerId, done: oneshot::Sender<bool> },
-    AddAddress { peer: PeerId, address: Multiaddr, done: oneshot::Sender<()> },
-    Listen { address: Multiaddr, done: Waiting },
-    Unlisten { address: Multiaddr, done: oneshot::Sender<bool> },
-    Addresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    ExternalAddresses { done: oneshot::Sender<Vec<Multiaddr>> },
-    Peers { done: oneshot::Sender<Vec<PeerInfo>> },
-    Shutdown { within: Duration, done: oneshot::Sender<()> },
+    Connect {
+        address: Multiaddr,
+        done: oneshot::Sender<Result<PeerId, ConnectError>>,
+    },
+    Disconnect {
+        peer: PeerId,
+        done: oneshot::Sender<bool>,
+    },
+    AddAddress {
+        peer: PeerId,
+        address: Multiaddr,
+        source: AddressSource,
+        done: oneshot::Sender<()>,
+    },
+    KnownAddresses {
+        peer: PeerId,
+        done: oneshot::Sender<Vec<PeerAddress>>,
+    },
+    SaveAddresses {
+        path: PathBuf,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    Connections {
+        done: oneshot::Sender<Vec<PeerConnection>>,
+    },
+    NetworkChanged {
+        done: oneshot::Sender<()>,
+    },
+    Listen {
+        address: Multiaddr,
+        done: Waiting,
+    },
+    Unlisten {
+        address: Multiaddr,
+        done: oneshot::Sender<bool>,
+    },
+    Addresses {
+        done: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    ExternalAddresses {
+        done: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    Peers {
+        done: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    /// Answered with the number of connections that had to be cut.
+    Shutdown {
+        within: Duration,
+        done: oneshot::Sender<usize>,
+    },
 }
 
-impl Life {
+impl EventLoop {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect { address, done } => self.connect(address, done),
             Command::Disconnect { peer, done } => self.disconnect(peer, done),
-            Command::AddAddress { peer, address, done } => {
-                self.swarm.behaviour_mut().pointsub.add_address(peer, address);
+            Command::AddAddress { peer, address, source, done } => {
+                self.swarm.behaviour_mut().pointsub.named(peer, &address, source.into());
+                let _gone = done.send(());
+            }
+            Command::KnownAddresses { peer, done } => {
+                let known = self.swarm.behaviour().pointsub.known(peer);
+                let _gone = done.send(known.into_iter().map(PeerAddress::from).collect());
+            }
+            Command::SaveAddresses { path, done } => self.save_addresses(path, Some(done)),
+            Command::Connections { done } => {
+                let _gone = done.send(self.peers.connections());
+            }
+            Command::NetworkChanged { done } => {
+                self.on_change(Change::Network);
                 let _gone = done.send(());
             }
             Command::Listen { address, done } => {

@@ -1,126 +1,144 @@
 //! The swarm of a node, and the task that polls it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::path::PathBuf;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
 use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
-use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::ListenerId;
-use libp2p_dcutr as dcutr;
 use libp2p_identify as identify;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
-use libp2p_relay as relay;
-use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
-use multistream_select::NegotiationError;
 use pointsub_core::Timestamp;
-use pointsub_core::network::Reservations;
+use pointsub_core::network::{Change, RelayFinder, Reservations};
 
 use super::NodeError;
 use super::addresses::announced::excess;
 use super::addresses::multiaddr::{self, is_relayed};
+#[cfg(feature = "autonat")]
 use super::autonat;
 use super::behaviour::Behaviour;
+#[cfg(feature = "relay")]
+use super::circuits::{Relaying, RelayingEvent, is_no_relay};
 use super::command::{Command, with_peer};
 use super::dialing::reason::root;
-use super::events::{Listeners, NodeEvent, Peers, Reachability, Teller};
+use super::events::{Listeners, NodeEvent, Reachability, Teller};
+use super::gate::BehaviourEvent;
 use super::limits::{Limits, TooMany};
 use super::listening::Listening;
-use crate::RelayConfig;
-use crate::clock::Clock;
+use super::options::Keeping;
+use super::peers::Peers;
+use super::watch::Watch;
+use crate::clock::{Clock, Sleep};
+use crate::random::random;
 use crate::timer::Timer;
 
+/// How often the addresses of peers are written to a file.
+const SAVE: Duration = Duration::from_secs(300);
+/// How long a shutdown waits for that.
+pub(super) const SAVING: Duration = Duration::from_secs(5);
+const SILENT: &str = "the peer gave no sign of life";
 /// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
 pub(super) const LISTENING: Duration = Duration::from_secs(10);
 const NO_INTERFACE: &str = "no network interface has such an address";
+#[cfg(feature = "relay")]
 const NO_RELAY: &str = "the peer there does not relay";
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
-pub(super) struct Parts {
+pub(super) struct NodeBehaviour {
     /// First, so that nothing else is asked about a connection that its limits refuse.
     limits: Limits,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
-    relayed: relay::client::Behaviour,
-    relay: Toggle<relay::Behaviour>,
-    dcutr: dcutr::Behaviour,
+    #[cfg(feature = "relay")]
+    relaying: Relaying,
+    #[cfg(feature = "autonat")]
     reachable: autonat::Client,
+    #[cfg(feature = "autonat")]
     dial_back: autonat::Server,
     pub(super) pointsub: Behaviour,
 }
 
-impl Parts {
-    /// All that a node is made of, and the transport that leads through relays.
+impl NodeBehaviour {
+    /// All that a node is made of.
     pub(super) fn new(
         keypair: &Keypair,
         pointsub: Behaviour,
-        relay: Option<RelayConfig>,
+        #[cfg(feature = "relay")] relaying: Relaying,
         limits: Limits,
-    ) -> (relay::client::Transport, Self) {
+        #[cfg(feature = "autonat")] clock: Clock,
+    ) -> Self {
         let key = keypair.public();
-        let peer = key.to_peer_id();
-        let (circuits, relayed) = relay::client::new(peer);
         // What peers say of their addresses is kept by the book of addresses, and nowhere else.
         let identify = identify::Config::new("/pointsub/1".into(), key).with_cache_size(0);
-        let parts = Self {
+        Self {
             limits,
             identify: identify::Behaviour::new(identify.with_push_listen_addr_updates(true)),
             ping: ping::Behaviour::default(),
-            relayed,
-            relay: relay.map(|config| relay::Behaviour::new(peer, config)).into(),
-            dcutr: dcutr::Behaviour::new(peer),
-            reachable: autonat::Client::default(),
-            dial_back: autonat::Server::default(),
+            #[cfg(feature = "relay")]
+            relaying,
+            #[cfg(feature = "autonat")]
+            reachable: autonat::Client::new(clock.clone()),
+            #[cfg(feature = "autonat")]
+            dial_back: autonat::Server::new(clock),
             pointsub,
-        };
-        (circuits, parts)
+        }
     }
 }
 
 /// The task that polls the swarm for as long as the node lives.
-pub(super) struct Life {
-    pub(super) swarm: Swarm<Parts>,
+pub(super) struct EventLoop {
+    pub(super) swarm: Swarm<NodeBehaviour>,
     inbox: mpsc::Receiver<Command>,
     pub(super) peers: Peers,
     pub(super) listening: Listening,
     pub(super) reservations: Reservations<ListenerId>,
+    /// Relays that nobody has named.
+    pub(super) finder: RelayFinder<ListenerId>,
+    watch: Watch,
+    pub(super) address_book: Option<PathBuf>,
+    save: Sleep,
     reachability: Reachability,
     /// Who waits until the last connection to a peer has ended.
     pub(super) disconnecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
-    teller: Teller,
-    clock: Clock,
+    pub(super) teller: Teller,
+    pub(super) clock: Clock,
     timer: Timer,
     /// What is announced was found too long.
     warned: bool,
 }
 
-impl Life {
+impl EventLoop {
     pub(super) fn new(
-        swarm: Swarm<Parts>,
+        swarm: Swarm<NodeBehaviour>,
         inbox: mpsc::Receiver<Command>,
         listeners: Listeners,
+        clock: Clock,
+        watch: Watch,
+        keeping: Keeping,
     ) -> Self {
-        let clock = Clock::start();
         Self {
             swarm,
             inbox,
             peers: Peers::default(),
             listening: Listening::default(),
             reservations: Reservations::new(),
+            finder: RelayFinder::new(keeping.auto_relay, clock.now()),
+            watch,
+            address_book: keeping.address_book,
+            save: clock.sleep(SAVE),
             reachability: Reachability::Unknown,
             disconnecting: HashMap::new(),
             teller: Teller::new(listeners),
+            timer: Timer::new(clock.clone()),
             clock,
-            timer: Timer::new(clock),
             warned: false,
         }
     }
@@ -137,7 +155,7 @@ impl Life {
                 waiting.insert(id, address);
             }
         }
-        let mut limit = Delay::new(LISTENING).fuse();
+        let mut limit = self.clock.sleep(LISTENING).fuse();
         while !(waiting.is_empty() && self.reservations.settled()) {
             let event = futures::select! {
                 event = self.swarm.select_next_some() => event,
@@ -150,6 +168,7 @@ impl Life {
                         let reason = reason.as_ref().err().map_or_else(String::new, |e| root(e));
                         return Err(cannot_listen(address, reason));
                     }
+                    #[cfg(feature = "relay")]
                     if reason.as_ref().is_err_and(is_no_relay)
                         && let Some(relay) = self.reservations.address(*listener_id)
                     {
@@ -201,16 +220,30 @@ impl Life {
 
     pub(super) async fn run(mut self) {
         loop {
+            let due = self.next_deadline();
             futures::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
-                () = wait(self.reservations.next_deadline(), &mut self.timer).fuse() => {
+                () = wait(due, &mut self.timer).fuse() => {
                     self.ask_relays();
+                    self.find_relays();
+                }
+                change = self.watch.next().fuse() => {
+                    if let Some(change) = change {
+                        self.on_change(change);
+                    }
+                }
+                () = (&mut self.save).fuse() => {
+                    self.save = self.clock.sleep(SAVE);
+                    if let Some(path) = self.address_book.clone() {
+                        self.save_addresses(path, None);
+                    }
                 }
                 command = self.inbox.next() => match command {
                     Some(Command::Shutdown { within, done }) => {
-                        self.close_all(within).await;
+                        self.save_at_last().await;
+                        let cut = self.close_all(within).await;
                         drop(self);
-                        let _gone = done.send(());
+                        let _gone = done.send(cut);
                         return;
                     }
                     Some(command) => self.on_command(command),
@@ -220,14 +253,15 @@ impl Life {
         }
     }
 
-    /// Closes every connection, and waits until their peers have got everything.
-    async fn close_all(&mut self, within: Duration) {
+    /// Closes every connection, and waits until their peers have got everything. Returns how many have
+    /// not in time.
+    async fn close_all(&mut self, within: Duration) -> usize {
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // An error says that it is gone already.
             let _gone = self.swarm.disconnect_peer_id(peer);
         }
-        let mut limit = Delay::new(within).fuse();
+        let mut limit = self.clock.sleep(within).fuse();
         while self.swarm.connected_peers().next().is_some() {
             futures::select! {
                 event = self.swarm.select_next_some() => {
@@ -235,34 +269,75 @@ impl Life {
                         self.swarm.close_connection(connection_id);
                     }
                 }
-                () = limit => return,
+                () = limit => break,
             }
         }
+        self.swarm.network_info().connection_counters().num_established() as usize
     }
 
-    fn on_event(&mut self, event: SwarmEvent<PartsEvent>) {
+    fn on_event(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                let now = Instant::now();
+                let now = self.clock.instant(self.clock.now());
                 let event = self.peers.connected(peer_id, connection_id, &endpoint, now);
                 event.into_iter().for_each(|event| self.teller.tell(event));
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
-                let reason = || cause.as_ref().map(|error| root(error));
+                let silent = self.swarm.behaviour().pointsub.was_silent(connection_id);
+                let reason = || match silent {
+                    true => Some(SILENT.to_owned()),
+                    false => cause.as_ref().map(|error| root(error)),
+                };
                 let event = self.peers.closed(peer_id, connection_id, reason);
                 self.on_closed(event);
             }
-            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received {
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,
                 info,
             })) => {
+                #[cfg(feature = "autonat")]
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 pointsub.identified(connection_id, peer_id, &info.listen_addrs);
+                self.on_identified(peer_id, info);
             }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result: Ok(rtt),
+            })) => {
+                self.swarm.behaviour_mut().pointsub.measured(connection, peer, rtt);
+                let event = self.peers.measured(peer, connection, rtt);
+                event.into_iter().for_each(|event| self.teller.tell(event));
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Pointsub(event)) => {
+                let BehaviourEvent::PeerKeptOut { peer, time, times } = event;
+                self.teller.tell(NodeEvent::PeerKeptOut { peer, time, times });
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
+                self.swarm.behaviour_mut().pointsub.make_room(peer);
+            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Identify(identify::Event::Sent {
+                ..
+            })) => {
+                self.check_announced();
+            }
+            // With the relay's limits, which explain how such connections end.
+            #[cfg(feature = "relay")]
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Relaying(RelayingEvent::Client(event))) => {
+                tracing::debug!(?event);
+            }
+            SwarmEvent::Behaviour(event) => tracing::trace!(?event),
+            event => self.on_address(event),
+        }
+    }
+
+    /// An address of this node is there, or has gone.
+    fn on_address(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
+        match event {
             SwarmEvent::NewListenAddr { listener_id, address } => {
-                self.reservations.up(listener_id, self.clock.now());
+                self.on_reserved(listener_id);
                 if let Some(waiting) = self.listening.up(listener_id, &address) {
                     let _gone = waiting.send(Ok(with_peer(&address, *self.swarm.local_peer_id())));
                 }
@@ -284,23 +359,12 @@ impl Life {
                 self.teller.tell(NodeEvent::ExternalAddressEnded { address });
                 self.check_reachable();
             }
-            SwarmEvent::Behaviour(PartsEvent::Limits(TooMany { peer })) => {
-                self.swarm.behaviour_mut().pointsub.make_room(peer);
-            }
-            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Sent { .. })) => {
-                self.check_announced();
-            }
-            // With the relay's limits, which explain how such connections end.
-            SwarmEvent::Behaviour(PartsEvent::Relayed(event)) => {
-                tracing::debug!(?event);
-            }
-            SwarmEvent::Behaviour(event) => tracing::trace!(?event),
             _ => {}
         }
     }
 }
 
-impl Life {
+impl EventLoop {
     /// The path to a peer is another one, or has ended.
     fn on_closed(&mut self, event: Option<NodeEvent>) {
         let Some(event) = event else { return };
@@ -316,11 +380,7 @@ impl Life {
         for address in addresses {
             self.teller.tell(NodeEvent::ListeningEnded { address });
         }
-        let lost = self.reservations.down(id, self.clock.now(), random());
-        if let Some(relay) = lost {
-            let relay = multiaddr::to_libp2p(&relay);
-            tracing::info!(%relay, reason, "no place at the relay, which is asked again");
-        }
+        self.on_reservation_lost(id, &reason);
         if let Some((asked, Some(waiting))) = self.listening.closed(id) {
             let _gone = waiting.send(Err(cannot_listen(asked, reason)));
         }
@@ -332,26 +392,21 @@ impl Life {
             self.reachability = reachability;
             self.teller.tell(NodeEvent::Reachability(reachability));
         }
+        self.release_relays(reachability == Reachability::Direct);
+    }
+
+    /// All connections may be dead.
+    pub(super) fn on_change(&mut self, change: Change) {
+        tracing::debug!(?change, "all connections are tried");
+        self.swarm.behaviour_mut().pointsub.changed(change);
+        self.reservations.hurry(self.clock.now());
+        self.teller.tell(NodeEvent::NetworkChanged);
     }
 }
 
 /// Waits until a relay is due to be asked.
 async fn wait(due: Option<Timestamp>, timer: &mut Timer) {
     poll_fn(|cx| if timer.poll_due(due, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// Whether listening at a relay ended because the peer there is none. The protocol is proposed lazily,
-/// so that a refusal may show as late as in the answer.
-fn is_no_relay(error: &io::Error) -> bool {
-    let why = root(error);
-    why == relay::outbound::hop::ReserveError::Unsupported.to_string()
-        || why == NegotiationError::Failed.to_string()
-}
-
-/// A number that differs from node to node, so that those that a relay has lost do not all come back
-/// at once.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 pub(super) fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {

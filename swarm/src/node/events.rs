@@ -1,19 +1,20 @@
 //! What a node tells its application of peers and addresses.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use futures::Stream;
 use futures::task::AtomicWaker;
-use libp2p_core::{ConnectedPoint, Multiaddr};
+use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
-use libp2p_swarm::ConnectionId;
 use parking_lot::Mutex;
 
-/// How many events wait for one who does not take them. The oldest is dropped for a further one.
+use super::peers::{Path, TransportKind};
+
+/// How many events wait for a stream of `Node::events` that nobody reads.
 const WAITING: usize = 1024;
 
 /// Something that has happened to a node: [`Node::events`](crate::Node::events).
@@ -26,6 +27,12 @@ pub enum NodeEvent {
         peer: PeerId,
         /// What the connection goes through.
         path: Path,
+        /// What carries it.
+        transport: TransportKind,
+        /// Where the peer is.
+        address: Multiaddr,
+        /// Whether this node has dialled it there, and not the other way round.
+        dialled: bool,
     },
     /// The path to a peer is another one: a direct connection came up beside a relayed one, or the last
     /// direct one has ended.
@@ -39,8 +46,57 @@ pub enum NodeEvent {
     PeerDisconnected {
         /// The peer.
         peer: PeerId,
-        /// What the transport says; `None` if either end has closed it in good order.
+        /// What the transport says, or that the peer was silent; `None` if either end has closed it in
+        /// good order.
         reason: Option<String>,
+    },
+    /// A peer has told what it is and does.
+    Identified {
+        /// The peer.
+        peer: PeerId,
+        /// The names of the protocols that it serves, those of libp2p among them. There may be several
+        /// for one of ours.
+        protocols: Vec<String>,
+        /// Its program, as it says.
+        agent: String,
+        /// Where it sees this node.
+        observed: Multiaddr,
+    },
+    /// How long the way to a peer and back takes was measured for the first time, or is half or twice
+    /// of what was told last.
+    RoundTrip {
+        /// The peer.
+        peer: PeerId,
+        /// How long it takes.
+        rtt: Duration,
+    },
+    /// A relay keeps a place for this node.
+    RelayReserved {
+        /// The relay.
+        relay: PeerId,
+        /// Whether the application has named it; otherwise it was found.
+        named: bool,
+    },
+    /// A relay keeps no place for this node any more, or did not when it was asked. One that the
+    /// application has named is asked again.
+    RelayLost {
+        /// The relay.
+        relay: PeerId,
+        /// What the transport says.
+        reason: String,
+    },
+    /// The node is in another network, an interface came or went, or it has slept: all connections are
+    /// tried, and what has failed may be dialled again.
+    NetworkChanged,
+    /// A peer has cost more than it may. Its connections are closed, and none of it are let in for that
+    /// long.
+    PeerKeptOut {
+        /// The peer.
+        peer: PeerId,
+        /// For how long. It is twice as long each time.
+        time: Duration,
+        /// Which time it is, of those within the last minutes.
+        times: u32,
     },
     /// The node listens at an address.
     Listening {
@@ -71,16 +127,6 @@ pub enum NodeEvent {
     },
 }
 
-/// What a connection goes through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Path {
-    /// From one machine to the other.
-    Direct,
-    /// Through a relay, within its limits.
-    Relayed,
-}
-
 /// Whether others can reach a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -102,112 +148,6 @@ impl Reachability {
         };
         let rank = |one: &Self| *one as u8;
         external.map(of).max_by_key(rank).unwrap_or_default()
-    }
-}
-
-/// A peer to which there is a connection: [`Node::peers`](crate::Node::peers).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerInfo {
-    /// The peer.
-    pub peer: PeerId,
-    /// The best path there is to it.
-    pub path: Path,
-    /// Where it is, on that path.
-    pub address: Multiaddr,
-    /// Whether this node has dialled it there, and not the other way round.
-    pub dialled: bool,
-    /// How many connections there are to it.
-    pub connections: usize,
-    /// Since when there has been a connection to it.
-    pub since: Instant,
-}
-
-/// The connections of a node, as far as they lead to events.
-#[derive(Debug, Default)]
-pub(super) struct Peers(HashMap<PeerId, Connected>);
-
-#[derive(Debug)]
-struct Connected {
-    since: Instant,
-    connections: Vec<Connection>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    id: ConnectionId,
-    path: Path,
-    address: Multiaddr,
-    dialled: bool,
-}
-
-impl Connected {
-    /// The newest of those on the best path.
-    fn best(&self) -> Option<&Connection> {
-        let direct = self.connections.iter().rfind(|one| one.path == Path::Direct);
-        direct.or(self.connections.last())
-    }
-
-    fn path(&self) -> Option<Path> {
-        self.best().map(|best| best.path)
-    }
-}
-
-impl Peers {
-    /// There is a further connection.
-    pub(super) fn connected(
-        &mut self,
-        peer: PeerId,
-        id: ConnectionId,
-        endpoint: &ConnectedPoint,
-        now: Instant,
-    ) -> Option<NodeEvent> {
-        let path = if endpoint.is_relayed() { Path::Relayed } else { Path::Direct };
-        let (address, dialled) = (endpoint.get_remote_address().clone(), endpoint.is_dialer());
-        let first = || Connected { since: now, connections: Vec::new() };
-        let connected = self.0.entry(peer).or_insert_with(first);
-        let before = connected.path();
-        connected.connections.push(Connection { id, path, address, dialled });
-        match (before, connected.path()?) {
-            (None, path) => Some(NodeEvent::PeerConnected { peer, path }),
-            (Some(before), path) if before != path => Some(NodeEvent::PathChanged { peer, path }),
-            _ => None,
-        }
-    }
-
-    /// A connection has ended.
-    pub(super) fn closed(
-        &mut self,
-        peer: PeerId,
-        id: ConnectionId,
-        reason: impl FnOnce() -> Option<String>,
-    ) -> Option<NodeEvent> {
-        let connected = self.0.get_mut(&peer)?;
-        let before = connected.path();
-        connected.connections.retain(|one| one.id != id);
-        match connected.path() {
-            None => {
-                self.0.remove(&peer);
-                Some(NodeEvent::PeerDisconnected { peer, reason: reason() })
-            }
-            Some(path) if before != Some(path) => Some(NodeEvent::PathChanged { peer, path }),
-            Some(_) => None,
-        }
-    }
-
-    pub(super) fn infos(&self) -> Vec<PeerInfo> {
-        let info = |(peer, connected): (&PeerId, &Connected)| {
-            let best = connected.best()?;
-            Some(PeerInfo {
-                peer: *peer,
-                path: best.path,
-                address: best.address.clone(),
-                dialled: best.dialled,
-                connections: connected.connections.len(),
-                since: connected.since,
-            })
-        };
-        self.0.iter().filter_map(info).collect()
     }
 }
 
@@ -320,41 +260,8 @@ impl Drop for Teller {
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, StreamExt};
-    use libp2p_core::Endpoint;
-    use libp2p_core::transport::PortUse;
 
     use super::*;
-
-    fn dialled(address: &str) -> ConnectedPoint {
-        let address = address.parse().expect("an address");
-        let (role_override, port_use) = (Endpoint::Dialer, PortUse::Reuse);
-        ConnectedPoint::Dialer { address, role_override, port_use }
-    }
-
-    #[test]
-    fn a_peer_has_the_best_path_of_its_connections() {
-        let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
-        let ids = [0, 1, 2].map(ConnectionId::new_unchecked);
-        let relayed = dialled(&format!("/memory/1/p2p/{}/p2p-circuit", PeerId::random()));
-        let direct = dialled("/memory/2");
-        let path = Path::Relayed;
-        let event = peers.connected(peer, ids[0], &relayed, now);
-        assert_eq!(event, Some(NodeEvent::PeerConnected { peer, path }));
-        assert_eq!(peers.connected(peer, ids[1], &relayed, now), None);
-        let event = peers.connected(peer, ids[2], &direct, now);
-        assert_eq!(event, Some(NodeEvent::PathChanged { peer, path: Path::Direct }));
-        let info = &peers.infos()[0];
-        assert_eq!((info.path, info.connections), (Path::Direct, 3));
-        assert_eq!(
-            peers.closed(peer, ids[2], || None),
-            Some(NodeEvent::PathChanged { peer, path })
-        );
-        assert_eq!(peers.closed(peer, ids[0], || None), None);
-        let reason = Some("reset".to_owned());
-        let event = peers.closed(peer, ids[1], || reason.clone());
-        assert_eq!(event, Some(NodeEvent::PeerDisconnected { peer, reason }));
-        assert!(peers.infos().is_empty());
-    }
 
     #[test]
     fn who_does_not_listen_in_time_is_told_how_much_was_missed() {

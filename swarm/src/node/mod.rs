@@ -1,44 +1,61 @@
 //! A ready-made libp2p node for programs that have no swarm of their own.
 
 pub(crate) mod addresses;
+#[cfg(feature = "autonat")]
 mod autonat;
 pub(crate) mod behaviour;
 mod builder;
+mod call;
+#[cfg(feature = "relay")]
+mod circuits;
 mod command;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
+pub(crate) mod gate;
 mod key;
 mod limits;
 mod listening;
+mod options;
+mod peers;
 mod policy;
+mod relaying;
+mod rules;
+mod steering;
+mod stored;
+mod watch;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
-use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
 use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
+pub use call::NodeCall;
 use command::Command;
 use events::Listeners;
-pub use events::{Events, NodeEvent, Path, PeerInfo, Reachability};
+pub use events::{Events, NodeEvent, Reachability};
 pub use key::{KeyError, read_keypair};
 pub(crate) use limits::handshakes::heard;
+pub use peers::{Path, PeerConnection, PeerInfo, TransportKind};
+pub use pointsub_core::network::DialError;
+pub use steering::{AddressSource, PeerAddress};
+pub use stored::key_file::KeyFileError;
 
 use crate::api::client::Client;
 use crate::api::pointsub::PointSub;
 use crate::api::server::{Server, Stopped};
+use crate::clock::Clock;
 use crate::runtime::Runtime;
 
-/// What connections get at least to close in good order.
+/// How long connections get at least to close in good order when a node shuts down.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// An identity, transports, a server and a client, running on the runtime `R`.
@@ -72,6 +89,7 @@ struct Inner {
     commands: mpsc::Sender<Command>,
     listeners: Listeners,
     connect_timeout: Duration,
+    clock: Clock,
 }
 
 /// Why a connection was not made.
@@ -88,6 +106,9 @@ pub enum ConnectError {
         address: Multiaddr,
         /// What the transport says of the address, and a line for each other one that was tried.
         reason: String,
+        /// Each address that was tried, and why it did not lead to the peer. Empty if the peer was there,
+        /// and ended the connection at once.
+        tried: Vec<Tried>,
     },
     /// No connection within `connect_timeout`.
     #[error("no connection to {address} within {after:?}")]
@@ -100,6 +121,16 @@ pub enum ConnectError {
     /// The node was shut down.
     #[error("the node was shut down")]
     Shutdown,
+}
+
+/// An address that did not lead to a peer: [`ConnectError::Unreachable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tried {
+    /// The address; `None` if it is not known which one it was.
+    pub address: Option<Multiaddr>,
+    /// Why it did not.
+    pub why: DialError,
 }
 
 impl ConnectError {
@@ -116,10 +147,34 @@ impl ConnectError {
     }
 }
 
+/// How a [`Node::shutdown`] went: what it could not bring to a good end. All zero if nothing was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// What the server did not bring to its end within the grace.
+    pub server: Stopped,
+    /// Requests of this node's own client that had no answer yet, and have failed.
+    pub failed: u64,
+    /// Connections that did not close in good order in time, and were cut. What their peers had not read
+    /// is lost.
+    pub cut_connections: usize,
+}
+
+impl Shutdown {
+    /// Whether everything came to its end: no request failed, and every peer took what was written.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl<R: Runtime> Node<R> {
-    /// Begins to build a node. Without further calls it has a fresh identity and listens nowhere.
-    pub fn builder() -> NodeBuilder<R> {
-        NodeBuilder::new()
+    /// Begins to build a node on the default of its runtime. [`NodeBuilder::on`] takes another one.
+    pub fn builder() -> NodeBuilder<R>
+    where
+        R: Default,
+    {
+        NodeBuilder::on(R::default())
     }
 
     /// The name under which other peers reach this node.
@@ -148,16 +203,15 @@ impl<R: Runtime> Node<R> {
 
     /// The addresses at which this node listens, each with its peer id: what another node needs
     /// for [`connect`](Self::connect). Empty after a shutdown.
-    pub async fn addresses(&self) -> Vec<Multiaddr> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Addresses { done }).await;
-        answer.await.unwrap_or_default()
+    pub fn addresses(&self) -> NodeCall<Vec<Multiaddr>> {
+        self.ask(|done| Command::Addresses { done })
     }
 
     /// The first of [`addresses`](Self::addresses); `None` if the node listens nowhere, or was shut
     /// down.
-    pub async fn address(&self) -> Option<Multiaddr> {
-        self.addresses().await.into_iter().next()
+    pub fn address(&self) -> NodeCall<Option<Multiaddr>> {
+        let addresses = self.addresses();
+        NodeCall::new(async move { addresses.await.into_iter().next() })
     }
 
     /// The addresses at which others reach this node, each with its peer id: those given to
@@ -165,10 +219,8 @@ impl<R: Runtime> Node<R> {
     /// it, and those at which a peer that it had connected to could dial it back (AutoNAT v2; the
     /// test comes some 5 s after the first connection, and once per address). Without a direct one
     /// among them, the node is not known to be reachable. Empty after a shutdown.
-    pub async fn external_addresses(&self) -> Vec<Multiaddr> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::ExternalAddresses { done }).await;
-        answer.await.unwrap_or_default()
+    pub fn external_addresses(&self) -> NodeCall<Vec<Multiaddr>> {
+        self.ask(|done| Command::ExternalAddresses { done })
     }
 
     /// Connects to a peer at an address and returns the peer's id. The address is remembered for
@@ -181,29 +233,28 @@ impl<R: Runtime> Node<R> {
     ///
     /// # Errors
     /// [`ConnectError`]
-    pub async fn connect(&self, address: Multiaddr) -> Result<PeerId, ConnectError> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Connect { address: address.clone(), done }).await;
-        let after = self.inner.connect_timeout;
-        match select(answer, Delay::new(after)).await {
-            Either::Left((answer, _)) => answer.unwrap_or(Err(ConnectError::Shutdown)),
-            Either::Right(_) => Err(ConnectError::TimedOut { address, after }),
-        }
+    pub fn connect(&self, address: Multiaddr) -> NodeCall<Result<PeerId, ConnectError>> {
+        let inner = self.inner.clone();
+        NodeCall::new(async move {
+            let (done, answer) = oneshot::channel();
+            inner.command(Command::Connect { address: address.clone(), done }).await;
+            let after = inner.connect_timeout;
+            match select(answer, inner.clock.wait(after)).await {
+                Either::Left((answer, _)) => answer.unwrap_or(Err(ConnectError::Shutdown)),
+                Either::Right(_) => Err(ConnectError::TimedOut { address, after }),
+            }
+        })
     }
 
     /// Closes all connections to a peer, and waits until they have ended. Returns `false` if there is
     /// none. The peer may connect again, and so does this node when something is sent to it.
-    pub async fn disconnect(&self, peer: PeerId) -> bool {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Disconnect { peer, done }).await;
-        answer.await.unwrap_or_default()
+    pub fn disconnect(&self, peer: PeerId) -> NodeCall<bool> {
+        self.ask(move |done| Command::Disconnect { peer, done })
     }
 
     /// The peers to which there is a connection, in no particular order. Empty after a shutdown.
-    pub async fn peers(&self) -> Vec<PeerInfo> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Peers { done }).await;
-        answer.await.unwrap_or_default()
+    pub fn peers(&self) -> NodeCall<Vec<PeerInfo>> {
+        self.ask(|done| Command::Peers { done })
     }
 
     /// What happens from now on to peers, connections and addresses. The stream ends with the node. Who
@@ -235,54 +286,69 @@ impl<R: Runtime> Node<R> {
     /// # Errors
     /// [`NodeError::Listen`] and [`NodeError::AddressInUse`] as for
     /// [`NodeBuilder::listen`]; [`NodeError::Shutdown`].
-    pub async fn listen(&self, address: Multiaddr) -> Result<Multiaddr, NodeError> {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Listen { address: address.clone(), done }).await;
-        match select(answer, Delay::new(event_loop::LISTENING)).await {
-            Either::Left((answer, _)) => answer.unwrap_or(Err(NodeError::Shutdown)),
-            Either::Right(_) => {
-                self.unlisten(address.clone()).await;
-                let reason = format!("no address within {:?}", event_loop::LISTENING);
-                Err(NodeError::Listen { address, reason })
+    pub fn listen(&self, address: Multiaddr) -> NodeCall<Result<Multiaddr, NodeError>> {
+        let inner = self.inner.clone();
+        NodeCall::new(async move {
+            let (done, answer) = oneshot::channel();
+            inner.command(Command::Listen { address: address.clone(), done }).await;
+            match select(answer, inner.clock.wait(event_loop::LISTENING)).await {
+                Either::Left((answer, _)) => answer.unwrap_or(Err(NodeError::Shutdown)),
+                Either::Right(_) => {
+                    let (done, _) = oneshot::channel();
+                    inner.command(Command::Unlisten { address: address.clone(), done }).await;
+                    let reason = format!("no address within {:?}", event_loop::LISTENING);
+                    Err(NodeError::Listen { address, reason })
+                }
             }
-        }
+        })
     }
 
     /// Does not listen any more at an address, named as it was to [`listen`](Self::listen) or as
     /// [`addresses`](Self::addresses) has it. All addresses that came of the same call go with it.
     /// Connections stay. Returns `false` if this node does not listen there.
-    pub async fn unlisten(&self, address: Multiaddr) -> bool {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::Unlisten { address, done }).await;
-        answer.await.unwrap_or_default()
+    pub fn unlisten(&self, address: Multiaddr) -> NodeCall<bool> {
+        self.ask(move |done| Command::Unlisten { address, done })
     }
 
     /// Remembers an address of a peer, with or without `/p2p/…` at its end, for when a request has to
     /// go there. At most 16 are kept of each peer; nothing that others say pushes them out.
-    pub async fn add_address(&self, peer: PeerId, address: Multiaddr) {
-        let (done, answer) = oneshot::channel();
-        self.inner.command(Command::AddAddress { peer, address, done }).await;
-        let _gone = answer.await;
+    pub fn add_address(&self, peer: PeerId, address: Multiaddr) -> NodeCall<()> {
+        let source = AddressSource::Application;
+        self.ask(move |done| Command::AddAddress { peer, address, source, done })
     }
 
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits
     /// for, and closes all connections. What was answered, written to raw streams and closed there
-    /// is delivered first, as far as `grace` allows; peers get a second at least to take it. What was
-    /// not is said.
+    /// is delivered first, as far as `grace` allows; peers get a second at least to take it. The
+    /// [`Shutdown`] says what was not.
     ///
     /// All clones of the node are closed by it.
-    pub fn shutdown(&self, grace: Duration) -> impl Future<Output = Stopped> + Send + use<R> {
+    pub fn shutdown(&self, grace: Duration) -> NodeCall<Shutdown> {
         let inner = self.inner.clone();
-        async move {
-            let began = Instant::now();
-            let stopped = inner.server.end(grace).await;
+        NodeCall::new(async move {
+            let began = inner.clock.now();
+            let server = inner.server.end(grace).await;
+            let failed = inner.client.stats().in_flight;
             inner.client.close().await;
-            let left = grace.saturating_sub(began.elapsed()).max(CLOSING);
+            let left = grace.saturating_sub(inner.clock.now().since(began)).max(CLOSING);
             let (done, answer) = oneshot::channel();
             inner.command(Command::Shutdown { within: left, done }).await;
-            let _gone = answer.await;
-            stopped
-        }
+            let cut_connections = answer.await.unwrap_or_default();
+            Shutdown { server, failed, cut_connections }
+        })
+    }
+
+    /// Asks the event loop. A node that has ended answers with what is empty.
+    fn ask<T: Default + Send + 'static>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command + Send + 'static,
+    ) -> NodeCall<T> {
+        let inner = self.inner.clone();
+        NodeCall::new(async move {
+            let (done, answer) = oneshot::channel();
+            inner.command(command(done)).await;
+            answer.await.unwrap_or_default()
+        })
     }
 }
 

@@ -1,63 +1,63 @@
-//! Rules of the application's own, which are set when a client is made.
+//! Policies of the application's own, which are set when a client is made.
 
-use std::sync::Arc;
-
+use pointsub_core::ProtocolName;
 use pointsub_core::endpoint::RetryPolicy;
 use pointsub_core::endpoint::closest::Strategy;
 
 use super::behaviour::Behaviour;
 use super::builder::NodeBuilder;
-use crate::api::client::Client;
+use crate::api::client::Policy;
 use crate::runtime::Runtime;
 
-/// Rules of a client, if they are not the defaults.
-#[derive(Debug, Default)]
-pub(super) struct Policies {
-    retry: Option<Arc<dyn RetryPolicy>>,
-    strategy: Option<Arc<dyn Strategy>>,
-}
-
-impl Policies {
-    pub(super) fn apply(self, client: &Client) {
-        if let Some(policy) = self.retry {
-            client.set_retry_policy(policy);
-        }
-        if let Some(strategy) = self.strategy {
-            client.set_strategy(strategy);
-        }
-    }
-}
-
 impl<R: Runtime> NodeBuilder<R> {
-    /// The policy that decides whether and when a failed request is tried again. Default:
-    /// [`Backoff`](crate::Backoff), with the options of the client's configuration. It may use the
-    /// client: no lock is held while it is asked.
-    pub fn retry_policy(mut self, policy: impl RetryPolicy + 'static) -> Self {
-        self.policies.retry = Some(Arc::new(policy));
+    /// What holds for the requests of the client: timeout, retries, hedging, the choice of servers. What
+    /// a later call does not say stays as it is.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policies.push((None, policy));
         self
     }
 
-    /// The strategy that chooses among the servers of [`send_closest`](Client::send_closest). Default:
-    /// [`Weighted`](crate::closest::Weighted). It may use the client: no lock is held while it is asked.
-    pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
-        self.policies.strategy = Some(Arc::new(strategy));
+    /// The same for the requests of one protocol, before what [`policy`](Self::policy) says.
+    pub fn protocol_policy(mut self, protocol: ProtocolName, policy: Policy) -> Self {
+        self.policies.push((Some(protocol), policy));
         self
+    }
+
+    /// The same as [`policy`](Self::policy) with [`Policy::retry`].
+    pub fn retry_policy(self, policy: impl RetryPolicy + 'static) -> Self {
+        self.policy(Policy::new().retry(policy))
+    }
+
+    /// The same as [`policy`](Self::policy) with [`Policy::strategy`].
+    pub fn strategy(self, strategy: impl Strategy + 'static) -> Self {
+        self.policy(Policy::new().strategy(strategy))
     }
 }
 
 impl Behaviour {
-    /// The policy that decides whether and when a failed request is tried again: see
-    /// [`NodeBuilder::retry_policy`].
+    /// What holds for the requests of the client: see [`NodeBuilder::policy`].
     #[must_use]
-    pub fn with_retry_policy(self, policy: impl RetryPolicy + 'static) -> Self {
-        self.client().set_retry_policy(Arc::new(policy));
+    pub fn with_policy(self, policy: Policy) -> Self {
+        self.client().set_policy(None, policy);
         self
     }
 
-    /// The strategy that chooses among servers: see [`NodeBuilder::strategy`].
+    /// What holds for the requests of one protocol: see [`NodeBuilder::protocol_policy`].
+    #[must_use]
+    pub fn with_protocol_policy(self, protocol: ProtocolName, policy: Policy) -> Self {
+        self.client().set_policy(Some(protocol), policy);
+        self
+    }
+
+    /// The same as [`with_policy`](Self::with_policy) with [`Policy::retry`].
+    #[must_use]
+    pub fn with_retry_policy(self, policy: impl RetryPolicy + 'static) -> Self {
+        self.with_policy(Policy::new().retry(policy))
+    }
+
+    /// The same as [`with_policy`](Self::with_policy) with [`Policy::strategy`].
     #[must_use]
     pub fn with_strategy(self, strategy: impl Strategy + 'static) -> Self {
-        self.client().set_strategy(Arc::new(strategy));
-        self
+        self.with_policy(Policy::new().strategy(strategy))
     }
 }

@@ -72,7 +72,7 @@ mod tests {
         let keypair = Keypair::generate_ed25519();
         let local = keypair.public().to_peer_id();
         let spawned = spawned.clone();
-        let executor: Executor = Arc::new(move |future| {
+        let executor = Executor::new(move |future| {
             spawned.fetch_add(1, Ordering::SeqCst);
             thread::spawn(|| block_on(future));
         });

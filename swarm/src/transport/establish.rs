@@ -174,10 +174,10 @@ async fn connect<C>(
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let clock = Clock::start();
+    let (clock, began) = security.clock();
     let (name, bytes) = negotiate(bytes, Mode::Client, Security::NAMES).await?;
     let (peer, dialect, bytes) = security.connect(bytes, name, dialect).await?;
-    Ok((peer, dialect, share(bytes, Mode::Client, clock).await?))
+    Ok((peer, dialect, share(bytes, Mode::Client, clock, began).await?))
 }
 
 /// Makes a connection of bytes that the peer dialled.
@@ -189,23 +189,28 @@ async fn accept<C>(
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let clock = Clock::start();
+    let (clock, began) = security.clock();
     let (name, bytes) = negotiate(bytes, Mode::Server, Security::NAMES).await?;
     heard();
     let accepted = security.accept(bytes, name).await;
     let (peer, dialect, bytes) = accepted.inspect_err(|why| security.refused(remote, why))?;
     security.accepted(remote, peer, dialect);
-    Ok((peer, share(bytes, Mode::Server, clock).await?))
+    Ok((peer, share(bytes, Mode::Server, clock, began).await?))
 }
 
-/// Gives a connection streams. The clock was started with the handshake.
-async fn share<C>(bytes: Secured<C>, mode: Mode, clock: Clock) -> io::Result<StreamMuxerBox>
+/// Gives streams to a connection whose handshake has begun then.
+async fn share<C>(
+    bytes: Secured<C>,
+    mode: Mode,
+    clock: Clock,
+    began: Timestamp,
+) -> io::Result<StreamMuxerBox>
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let rtt = rtt_class(clock.now().since(Timestamp::ZERO));
+    let rtt = rtt_class(clock.now().since(began));
     let (_, bytes) = negotiate(bytes, mode, [YAMUX]).await?;
-    Ok(MuxerProxy::wrap(StreamMuxerBox::new(Muxer::new(bytes, mode, rtt))))
+    Ok(MuxerProxy::wrap(StreamMuxerBox::new(Muxer::new(bytes, mode, rtt, clock))))
 }
 
 /// Agrees with the peer on one of several protocols.

@@ -116,7 +116,7 @@ async fn keeps_streams(peer: &Peer) {
     }
     assert_eq!(node.client().stats().opens, opens);
     assert_eq!(peer.accepted("echo", node.peer_id()).await, opens);
-    let streams = node.client().connections_info();
+    let streams = node.client().streams();
     assert!(streams.iter().all(|stream| stream.format == Some(Format::Plain)), "{streams:?}");
 }
 

@@ -75,9 +75,9 @@ impl Check for Deadlines {
         }
         self.turn += 1;
         if self.turn.is_multiple_of(8) {
-            for info in world.client.connections_info(world.now) {
+            for info in world.client.streams(world.now) {
                 // One that is about to be gone may still have to write something.
-                let most = world.config.idle_conn_timeout() + world.config.write_timeout();
+                let most = world.config.idle_stream_timeout() + world.config.write_timeout();
                 let stays = info.format.is_some() && info.in_flight == 0 && info.idle > most;
                 ensure!(!stays, "a stream is idle for {:?}", info.idle);
             }

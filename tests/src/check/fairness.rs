@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use pointsub_core::ConnectionInfo;
+use pointsub_core::StreamInfo;
 
 use super::{Check, ensure};
 use crate::sim::{Event, PROTOCOLS, World};
@@ -22,9 +22,9 @@ impl Check for Fairness {
         let Event::Admitted { peer, from, protocol } = event else { return Ok(()) };
         let peer = &world.peers[*peer];
         let Some(server) = &peer.server else { return Ok(()) };
-        let (stats, streams) = (server.stats(), server.connections_info(world.now));
+        let (stats, streams) = (server.stats(), server.streams(world.now));
         // Without the one that was let in.
-        let others = |of: &dyn Fn(&&ConnectionInfo) -> bool| {
+        let others = |of: &dyn Fn(&&StreamInfo) -> bool| {
             streams.iter().filter(of).map(|stream| stream.in_flight).sum::<usize>() as u64 - 1
         };
         let of_peer = others(&|stream| stream.peer == *from);

@@ -48,7 +48,7 @@ impl Check for Limits {
         for peer in &world.peers {
             let Some(server) = &peer.server else { continue };
             let (stats, config) = (server.stats(), &peer.config);
-            let range = config.min_concurrent_conns()..=config.concurrency_ceiling();
+            let range = config.min_concurrent_requests()..=config.concurrency_ceiling();
             ensure!(range.contains(&(stats.limit as usize)), "the limit is {}", stats.limit);
             for info in &peer.streams {
                 let most = match info.format {

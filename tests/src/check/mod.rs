@@ -4,6 +4,7 @@
 mod answers;
 mod at_most_once;
 mod calm;
+mod connections;
 mod counters;
 mod deadlines;
 mod delivery;
@@ -70,6 +71,7 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Check>> {
         Box::new(counters::Counters::default()),
         Box::new(selection::Selected::new(scenario)),
         Box::new(fairness::Fairness),
+        Box::new(connections::Connections),
         Box::new(quiescence::Quiescence),
     ]
 }

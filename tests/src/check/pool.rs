@@ -80,11 +80,11 @@ impl Check for Pool {
     fn step(&mut self, world: &World) -> Result<(), String> {
         let (config, stats) = (&world.config, world.client.stats());
         let (streams, raws) = (stats.streams as usize, stats.raw_streams as usize);
-        ensure!(streams <= config.max_total_conns(), "{streams} streams in all");
+        ensure!(streams <= config.max_total_streams(), "{streams} streams in all");
         // A raw stream does not wait for the one that makes room for it.
-        ensure!(raws <= config.max_total_conns(), "{raws} raw streams in all");
+        ensure!(raws <= config.max_total_streams(), "{raws} raw streams in all");
         let idle = stats.idle_streams as usize;
-        ensure!(idle <= config.max_idle_conns(), "{idle} idle streams");
+        ensure!(idle <= config.max_idle_streams(), "{idle} idle streams");
         let most = world.peers.len() * config.max_streams_per_peer();
         ensure!(streams <= most, "{streams} streams to {} peers", world.peers.len());
         // The rest costs more.
@@ -93,7 +93,7 @@ impl Check for Pool {
             return Ok(());
         }
         let mut peers: BTreeMap<PeerId, usize> = BTreeMap::new();
-        for info in world.client.connections_info(world.client_now()) {
+        for info in world.client.streams(world.client_now()) {
             let Some(format) = info.format else { continue };
             let peer = peers.entry(info.peer).or_default();
             *peer += 1;

@@ -45,7 +45,7 @@ impl Check for Quiescence {
         ensure!((client.streams, client.waiting) == (0, 0), "left over: {client:?}");
         ensure!((client.raw_streams, client.in_flight) == (0, 0), "left over: {client:?}");
         ensure!((client.peers, client.routes) == (0, 0), "left over: {client:?}");
-        let (held, info) = (world.client.buffered(), world.client.connections_info(world.now));
+        let (held, info) = (world.client.buffered(), world.client.streams(world.now));
         ensure!(held == 0 && info.is_empty(), "the client still holds {held} bytes");
         for protocol in PROTOCOLS {
             for node in world.client.server_nodes(protocol) {

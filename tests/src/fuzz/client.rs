@@ -124,7 +124,7 @@ struct World {
 fn config() -> ClientConfig {
     ClientConfig::default()
         .with_max_block_size(LIMIT)
-        .with_max_idle_conns(2)
+        .with_max_idle_streams(2)
         .with_max_streams_per_peer(3)
         .with_max_bulk_streams(1)
         .with_max_in_flight(4)

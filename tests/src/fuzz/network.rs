@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use pointsub_core::network::{
-    Act, Address, AttemptId, DialError, Fact, Goal, Network, Order, Reach, Source, Up,
+    Act, Address, AttemptId, Change, DialError, Fact, Goal, Network, Order, Reach, Source, Up, Work,
 };
 use pointsub_core::{Timestamp, Verdict};
 
@@ -24,6 +24,9 @@ enum Step {
     DialFailed { attempt: u8, why: u8 },
     Watched { peer: u8 },
     Crowded { peer: u8 },
+    Assessed { connection: u8, busy: bool, streams: u8 },
+    Measured { connection: u8, millis: u16 },
+    Changed { woke: bool },
     Wait { millis: u16 },
     Back { millis: u16 },
 }
@@ -135,6 +138,15 @@ impl World {
                 ),
                 None => Fact::Tick,
             },
+            Step::Assessed { connection, busy, streams } => {
+                Fact::Assessed(connection, Work { is_busy: busy, streams: streams.into() })
+            }
+            Step::Measured { connection, millis } => {
+                Fact::Measured(connection, Duration::from_millis(millis.into()))
+            }
+            Step::Changed { woke } => {
+                Fact::Changed(if woke { Change::Woke } else { Change::Network })
+            }
             Step::Watched { peer: p } => Fact::Watched(peer(p % 8)),
             Step::Crowded { peer: p } => Fact::Crowded(peer(p % 8)),
             Step::Down { connection } => {

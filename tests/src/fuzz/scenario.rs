@@ -10,7 +10,7 @@ use crate::sim::{self, Options};
 pub fn scenario(data: &[u8]) {
     let Ok(scenario) = Scenario::generate(&mut Unstructured::new(data)) else { return };
     if let Err(failure) = sim::run(&scenario, Options::default()) {
-        let smallest = smallest(&scenario, &failure);
+        let smallest = smallest(&scenario, &failure, Options::default());
         // Whoever makes scenarios smaller keeps panics quiet.
         eprintln!("{smallest}");
         panic!("breaks {}: {}", failure.check, failure.message);

@@ -131,7 +131,7 @@ const MAX_CONCURRENT: usize = 4;
 fn config() -> ServerConfig {
     ServerConfig::default()
         .with_max_block_size(LIMIT)
-        .with_max_concurrent_conns(MAX_CONCURRENT)
+        .with_max_concurrent_requests(MAX_CONCURRENT)
         .with_max_in_flight(3)
         .with_max_memory(4 * LIMIT)
         .with_max_memory_per_peer(3 * LIMIT)
@@ -462,7 +462,7 @@ impl World {
         assert_eq!(stats.in_flight, self.at_work.len() as u64);
         assert!(self.at_work.len() <= MAX_CONCURRENT, "more than allowed");
         assert!(stats.busy <= stats.refused, "busy without being refused");
-        let streams = self.server.connections_info(self.now);
+        let streams = self.server.streams(self.now);
         assert_eq!(stats.streams, streams.len() as u64);
         let in_flight: usize = streams.iter().map(|stream| stream.in_flight).sum();
         assert_eq!(stats.in_flight, in_flight as u64);

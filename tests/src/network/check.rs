@@ -6,13 +6,17 @@ use std::time::Duration;
 use pointsub_core::Timestamp;
 use pointsub_core::network::{Act, ConnectId, NetworkEvent, OpenId, Order, Target};
 
-use super::world::World;
+use super::world::{Conn, World};
 
 /// How long a connection may be used on which something is due and nothing comes: 24 s of silence, if
-/// its peer has answered probes before and nothing else came, 3 s for the answer, and the looks.
-const DETECTED: Duration = Duration::from_secs(30);
+/// its peer has answered probes before and nothing else came, 8 s for the answer at most, and the looks.
+const DETECTED: Duration = Duration::from_secs(35);
 /// How long a connect may take, whatever happens.
 const OUTCOME: Duration = Duration::from_secs(90);
+/// How long it may take to connect to a peer that is where the application says, whatever else is known.
+const REACHED: Duration = Duration::from_secs(20);
+/// How many dials there may be, those among them that nobody waits for any more.
+const DIALS: usize = 256;
 /// Whoever is told to be connected has a peer that was heard of within this time.
 const HEARD: Duration = Duration::from_secs(3);
 /// How many addresses of a peer are tried at a time.
@@ -23,6 +27,8 @@ const AT_A_TIME: usize = 8;
 pub(super) struct Checker {
     pub(super) connects: BTreeMap<ConnectId, (Timestamp, Option<usize>)>,
     pub(super) opens: BTreeMap<OpenId, (Timestamp, usize)>,
+    /// How long it took at most until there was a connection for a stream.
+    pub(super) longest_wait: Duration,
     online: BTreeMap<usize, bool>,
 }
 
@@ -30,13 +36,20 @@ impl Checker {
     /// The machine orders this.
     pub(super) fn order(&mut self, order: &Order<u32>, world: &World) -> Result<(), String> {
         match order {
-            Order::Dial { target, .. } => at_a_time(target, world),
+            Order::Dial { target, .. } => {
+                if world.dials.len() >= DIALS {
+                    return Err(format!("more than {DIALS} dials at a time"));
+                }
+                at_a_time(target, world)
+            }
             Order::Connection(_, key, act) => self.act(*key, *act, world),
             Order::Connected(id, peer) => {
-                let (since, _) = self.connects.remove(id).ok_or("a second outcome of a connect")?;
-                in_time(since, world)?;
+                let (since, must) =
+                    self.connects.remove(id).ok_or("a second outcome of a connect")?;
+                in_time(since, if must.is_some() { REACHED } else { OUTCOME }, world)?;
                 let peer = world.number(peer);
-                let heard = world.of(peer).any(|one| world.now.since(one.heard) <= HEARD);
+                let heard = |since: Timestamp| world.now.since(since.max(world.woke)) <= HEARD;
+                let heard = world.of(peer).any(|one| heard(one.heard));
                 heard
                     .then_some(())
                     .ok_or(format!("connected to peer {peer}, which was not heard of"))
@@ -44,7 +57,7 @@ impl Checker {
             Order::ConnectFailed(id, why) => {
                 let (since, must) =
                     self.connects.remove(id).ok_or("a second outcome of a connect")?;
-                in_time(since, world)?;
+                in_time(since, OUTCOME, world)?;
                 match must {
                     Some(peer) => Err(format!("peer {peer} can be reached, but: {why:?}")),
                     None => Ok(()),
@@ -52,7 +65,7 @@ impl Checker {
             }
             Order::OpenFailed(id, why) => {
                 let (_, peer) = self.opens.remove(id).ok_or("a second outcome of an open")?;
-                match world.is_healed() {
+                match world.is_healed() && peer < world.peers() {
                     true => Err(format!("peer {peer} can be reached, but: {why:?}")),
                     false => Ok(()),
                 }
@@ -75,8 +88,16 @@ impl Checker {
 
     fn act(&mut self, key: u32, act: Act, world: &World) -> Result<(), String> {
         let one = world.connections.get(&key).ok_or(format!("{act:?} on {key}, which is gone"))?;
-        let Act::Open { open, relayed } = act else { return Ok(()) };
-        self.opens.remove(&open).ok_or("a second outcome of an open")?;
+        let (open, relayed) = match act {
+            Act::Open { open, relayed } => (open, relayed),
+            Act::Close => return spares_work(key, world),
+            Act::Abort if world.moves(key) && !one.suspect => {
+                return Err(format!("connection {key} is ended although its peer is there"));
+            }
+            _ => return Ok(()),
+        };
+        let (since, _) = self.opens.remove(&open).ok_or("a second outcome of an open")?;
+        self.longest_wait = self.longest_wait.max(world.now.since(since));
         if relayed != one.relayed {
             return Err(format!("connection {key} is taken for a relayed one or a direct one"));
         }
@@ -86,7 +107,8 @@ impl Checker {
         if one.silent_since.is_some_and(|since| world.now.since(since) > DETECTED) {
             return Err(format!("a stream on connection {key}, which is long dead"));
         }
-        let better = world.of(one.peer).any(|other| !other.relayed && !other.suspect);
+        let alive = |other: &&Conn| !other.suspect && !world.is_doubtful(other);
+        let better = world.of(one.peer).filter(alive).any(|other| !other.relayed);
         if one.relayed && better {
             return Err(format!("a stream on {key}, which is relayed, beside a direct one"));
         }
@@ -94,6 +116,12 @@ impl Checker {
             return Err(format!("a stream on {key}, which is dead, and the peer was just reached"));
         }
         Ok(())
+    }
+
+    /// This node has slept: nobody has waited meanwhile.
+    pub(super) fn sleep(&mut self, gap: Duration) {
+        self.connects.values_mut().for_each(|(since, _)| *since = *since + gap);
+        self.opens.values_mut().for_each(|(since, _)| *since = *since + gap);
     }
 
     /// Nothing more is going to happen.
@@ -104,9 +132,13 @@ impl Checker {
         if let Some((id, _)) = self.opens.first_key_value() {
             return Err(format!("no outcome: {id:?}"));
         }
+        world.relays.end()?;
         let sizes = world.net.sizes();
         if (sizes.races, sizes.waiting, sizes.dials) != (0, 0, 0) {
             return Err(format!("something is left over: {sizes:?}"));
+        }
+        if let Some((key, _)) = world.connections.iter().find(|(_, one)| one.suspect) {
+            return Err(format!("connection {key} is suspect, and was never ended"));
         }
         if sizes.connections != world.connections.len() {
             return Err(format!("{} connections, not {sizes:?}", world.connections.len()));
@@ -126,9 +158,17 @@ impl Checker {
     }
 }
 
-fn in_time(since: Timestamp, world: &World) -> Result<(), String> {
+fn in_time(since: Timestamp, limit: Duration, world: &World) -> Result<(), String> {
     let took = world.now.since(since);
-    (took <= OUTCOME).then_some(()).ok_or(format!("a connect took {took:?}"))
+    (took <= limit).then_some(()).ok_or(format!("a connect took {took:?}"))
+}
+
+/// Of too many connections, none that is at work goes, whatever others there are.
+fn spares_work(key: u32, world: &World) -> Result<(), String> {
+    let one = &world.connections[&key];
+    // It may have got work since it was asked.
+    let busy = one.due > 0 && one.assessed_busy;
+    (!busy).then_some(()).ok_or(format!("connection {key} has to make room, and is at work"))
 }
 
 /// Beside those whom somebody asks for now, so many addresses of a peer are dialled at a time.

@@ -1,20 +1,28 @@
 //! The simulator of the network plane: one [`Network`](pointsub_core::network::Network) in a world of
 //! peers with several addresses, in virtual time. Links freeze, break without a word and slow down;
-//! peers start anew at other addresses; other peers, or nobody, are at addresses that were named. A
-//! while after all has healed, each peer has to be reached.
+//! peers start anew at other addresses; other peers, or nobody, are at addresses that were named. Relays
+//! refuse places and lose them. The node sleeps, comes into other networks, and wants to reach more peers
+//! at once than it may. A while after all has healed, each peer has to be reached, and each relay that is
+//! wanted has given a place. On each connection the machine of a
+//! [`Connection`](pointsub_core::connection::Connection) opens and retires streams and looks for silence.
 //!
 //! Equal seeds give equal traces.
 
 mod check;
+mod day;
 mod plan;
+mod planted;
 mod situation;
 mod world;
 
+pub use day::{Day, days};
+pub use planted::Planted;
 pub use situation::Situation;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -39,11 +47,47 @@ pub struct Life {
     pub broken: Option<String>,
 }
 
+/// A fault that is planted: the driver mistakes an order of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// A stream is opened on a connection that is retired.
+    RetiredChosen,
+}
+
+impl FromStr for Plant {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "retired-chosen" => Ok(Self::RetiredChosen),
+            _ => Err(format!("no fault is called {name}; there is retired-chosen")),
+        }
+    }
+}
+
 /// Lives the life of a seed.
 #[must_use]
 pub fn live(seed: u64, timeline: bool) -> Life {
-    let mut world = World::new(seed, Plan::of_seed(seed));
+    live_with(seed, timeline, None)
+}
+
+/// The same with a fault of a policy's.
+#[must_use]
+pub fn live_planted(seed: u64, planted: Planted) -> Life {
+    let mut world = World::new(seed, Plan::of_seed(seed), None);
+    world.planted = Some(planted);
+    lived(world)
+}
+
+/// The same with a planted fault.
+#[must_use]
+pub fn live_with(seed: u64, timeline: bool, plant: Option<Plant>) -> Life {
+    let mut world = World::new(seed, Plan::of_seed(seed), plant);
     world.timeline = timeline.then(Vec::new);
+    lived(world)
+}
+
+fn lived(mut world: World) -> Life {
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let broken = lived.unwrap_or_else(|_| Err("the machine panics".to_owned())).err();
     Life {
@@ -52,6 +96,12 @@ pub fn live(seed: u64, timeline: bool) -> Life {
         timeline: world.timeline.unwrap_or_default(),
         broken,
     }
+}
+
+/// The first seed of so many in whose life a planted fault is found, and how it shows.
+#[must_use]
+pub fn find(planted: Planted, seeds: u64) -> Option<(u64, String)> {
+    (0..seeds).find_map(|seed| Some((seed, live_planted(seed, planted).broken?)))
 }
 
 /// What many lives came to.
@@ -73,7 +123,7 @@ pub struct Lives {
 
 /// Lives the lives of so many seeds from the first on, on all cores.
 #[must_use]
-pub fn live_all(first: u64, seeds: u64) -> Lives {
+pub fn live_all(first: u64, seeds: u64, plant: Option<Plant>) -> Lives {
     let began = Instant::now();
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Lives::default()));
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -86,7 +136,7 @@ pub fn live_all(first: u64, seeds: u64) -> Lives {
                         break;
                     }
                     let seed = first.wrapping_add(number);
-                    let life = live(seed, false);
+                    let life = live_with(seed, false, plant);
                     sum.lock().expect("nobody panics with it").add(seed, life);
                 }
             });

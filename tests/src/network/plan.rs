@@ -91,8 +91,37 @@ pub(super) enum Op {
         at: usize,
         answer: Answer,
     },
+    /// The application wants a place at a peer, as at a relay.
+    WantRelay {
+        peer: usize,
+    },
+    ForgetRelay {
+        peer: usize,
+    },
+    /// The peer gives nobody a place, or does again.
+    Refuse {
+        peer: usize,
+        refuses: bool,
+    },
     Crowd {
         peer: usize,
+    },
+    /// This node sleeps. Its clock may have stood still meanwhile.
+    Sleep {
+        seconds: u64,
+        clock_stands: bool,
+    },
+    /// This node is in another network: nothing that it has goes on.
+    Roam,
+    /// Connections on which nothing has moved for a while lead nowhere any more.
+    Forget,
+    /// Facts are told with times that run backwards, or no longer.
+    Skew {
+        on: bool,
+    },
+    /// The application wants to reach many peers that are not there.
+    Flood {
+        peers: usize,
     },
 }
 
@@ -100,6 +129,7 @@ pub(super) enum Op {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) peers: usize,
+    /// The last one leads nowhere.
     pub(super) places: Vec<Place>,
     /// Where the driver itself knows each peer to be.
     pub(super) elsewhere: Vec<Option<usize>>,
@@ -139,6 +169,8 @@ impl Plan {
             let when = rng.micros(SPAN);
             ops.extend(op(&mut rng, kinds, peers, places.len()).map(|op| (when, op)));
         }
+        let (rtt, frozen) = (Duration::from_millis(50), false);
+        places.push(Place { answer: Answer::Never, relayed: false, rtt, frozen });
         let heal = Duration::from_micros(u64::from(SPAN)) + rng.micros(2_000_000);
         Self { peers, places, elsewhere, homes, ops, heal }
     }
@@ -160,7 +192,7 @@ fn place(rng: &mut Rng, peer: usize) -> Place {
 /// One thing that happens, if its kind does.
 fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
     let (peer, at) = (rng.below(peers as u64) as usize, rng.below(places as u64) as usize);
-    let kind = rng.below(20);
+    let kind = rng.below(28);
     if kind > 6 && kinds >> kind & 1 == 0 {
         return None;
     }
@@ -180,6 +212,15 @@ fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
         16 => Op::Cut { peer, loud: rng.chance(50) },
         17 => Op::Restart { peer, at, loud: rng.chance(40) },
         18 => Op::Change { at, answer: place(rng, peer).answer },
-        _ => Op::Crowd { peer },
+        19 => Op::Crowd { peer },
+        20 => Op::Sleep { seconds: rng.below(3601), clock_stands: rng.chance(50) },
+        21 => Op::Roam,
+        22 => Op::Forget,
+        23 => Op::Skew { on: rng.chance(50) },
+        24 => Op::Flood { peers: rng.below(200) as usize },
+        25 => Op::WantRelay { peer },
+        26 if rng.chance(30) => Op::ForgetRelay { peer },
+        26 => Op::WantRelay { peer },
+        _ => Op::Refuse { peer, refuses: rng.chance(60) },
     })
 }

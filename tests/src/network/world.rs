@@ -1,20 +1,29 @@
-//! The world around one network machine: places that can be dialled, peers that come and go, and the
-//! connections to them, each watched by a real [`Liveness`].
+//! The world around one network machine: places that can be dialled, peers that come and go, the
+//! connections to them, each with the machine of a [`Connection`], and relays.
 
+mod connection;
+mod distant;
 mod happening;
 mod links;
+mod relays;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pointsub_core::connection::Connection;
 use pointsub_core::network::{
-    Act, Address, AttemptId, ConnectId, DialError, Fact, Goal, Network, OpenId, Order, Place as At,
-    Reach, Source, Target, Up,
+    Act, Address, AttemptId, Change, ConnectId, DialError, Fact, Goal, Network, OpenId, Order,
+    Place as At, Reach, Source, Target, Up, Work,
 };
-use pointsub_core::{Liveness, PeerId, Timestamp, Verdict};
+use pointsub_core::{PeerId, StreamId, Timestamp, Verdict};
+use slotmap::SlotMap;
 
+use self::relays::Relays;
+use super::Plant;
 use super::check::Checker;
+use super::day::Day;
 use super::plan::{Answer, Op, Place, Plan};
+use super::planted::Planted;
 use super::situation::Situation;
 use crate::sim::Rng;
 
@@ -24,13 +33,20 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 const TRANSPORT: Duration = Duration::from_secs(10);
 /// How long after all has healed each peer has to be reached.
 const SETTLED: Duration = Duration::from_secs(45);
-/// How often a connection is looked at, and a stream or probe that gets no answer.
-const LOOK: Duration = Duration::from_secs(1);
+/// Whoever gives no sign of life for so long is not counted on.
+const DOUBT: Duration = Duration::from_secs(1);
+/// How often it is tried again to get an answer on a stream, or to a probe.
 const RETRY: Duration = Duration::from_millis(200);
 /// After this, whoever waits on a stream gives up.
 const REQUEST: Duration = Duration::from_secs(10);
-/// All is over by then.
-const END: Duration = Duration::from_secs(180);
+/// So long after all has healed, all is over.
+const END: Duration = Duration::from_secs(138);
+/// By how much the clock runs backwards at most.
+const SKEW: u32 = 500_000;
+/// Peers that are not there have numbers from here on.
+const ABSENT: usize = 10;
+/// How many peers have numbers.
+const NUMBERS: usize = 256;
 
 /// A connection as the machine knows it.
 #[derive(Debug)]
@@ -40,19 +56,26 @@ pub(super) struct Conn {
     pub(super) heard: Timestamp,
     pub(super) suspect: bool,
     pub(super) retired: bool,
-    pub(super) watched: bool,
+    /// It has said last that it is at work.
+    pub(super) assessed_busy: bool,
+    /// Since when its peer owes a sign of life that somebody waits for.
+    asked: Option<Timestamp>,
+    /// When it heard last that this node has slept.
+    rechecked: Timestamp,
     /// Since when something is due and no byte moves.
     pub(super) silent_since: Option<Timestamp>,
     at: usize,
     generation: u64,
     broken: bool,
-    liveness: Liveness,
-    due: usize,
-    looking: bool,
+    machine: Connection,
+    /// Requests that have no answer.
+    pub(super) due: usize,
+    /// When its machine is asked next what the silence means.
+    look_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
-struct Dial {
+pub(super) struct Dial {
     target: Option<usize>,
     at: Option<usize>,
     began: Timestamp,
@@ -67,7 +90,14 @@ enum Event {
     Act(u32, Act),
     Look(u32),
     Probe(u32, Timestamp),
-    Stream(u32, Timestamp),
+    /// A stream was opened, at this time.
+    Opened(u32, Timestamp),
+    /// A request was sent on a stream, at this time.
+    Stream(u32, StreamId, Timestamp),
+    /// A relay may be due to be asked.
+    Relays,
+    /// A relay was asked for a place, at this time.
+    Reserve(u32, u32, Timestamp),
     Heal,
     Settled,
     MustWork(usize),
@@ -85,6 +115,18 @@ pub(super) struct World {
     pub(super) situations: BTreeSet<Situation>,
     pub(super) timeline: Option<Vec<String>>,
     pub(super) hash: u64,
+    pub(super) planted: Option<Planted>,
+    /// When this node has slept last.
+    pub(super) woke: Timestamp,
+    /// When it has slept last so that everybody can see it in the clock.
+    pub(super) jumped: Timestamp,
+    pub(super) dials: BTreeMap<AttemptId, Dial>,
+    /// What becomes of requests, if somebody wants to know.
+    pub(super) day: Option<Day>,
+    /// What must not have happened.
+    broken: Option<String>,
+    end: Timestamp,
+    skewed: bool,
     plan: Plan,
     rng: Rng,
     queue: BTreeMap<(Timestamp, u64), Event>,
@@ -92,19 +134,21 @@ pub(super) struct World {
     places: Vec<Place>,
     generations: Vec<u64>,
     frozen: Vec<bool>,
-    dials: BTreeMap<AttemptId, Dial>,
     /// Dials and what was asked for since a peer's race may have begun.
     races: Vec<(Timestamp, usize)>,
     next_connection: u32,
     healed: bool,
     checker: Checker,
+    streams: SlotMap<StreamId, ()>,
+    pub(super) relays: Relays,
+    plant: Option<Plant>,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+    pub(super) fn new(seed: u64, plan: Plan, plant: Option<Plant>) -> Self {
         let peers = plan.peers;
         let mut world = Self {
-            net: Network::new(LIMIT),
+            net: Network::with_seed(LIMIT, seed),
             now: Timestamp::ZERO,
             connections: BTreeMap::new(),
             pinned: vec![BTreeSet::new(); peers],
@@ -112,17 +156,27 @@ impl World {
             situations: BTreeSet::new(),
             timeline: None,
             hash: 0,
+            planted: None,
+            woke: Timestamp::ZERO,
+            jumped: Timestamp::ZERO,
+            dials: BTreeMap::new(),
+            broken: None,
+            end: Timestamp::ZERO + plan.heal + END,
+            day: None,
+            skewed: false,
             rng: Rng::of(seed, &[0x776f_726c]),
             queue: BTreeMap::new(),
             events: 0,
             places: plan.places.clone(),
             generations: vec![0; peers],
             frozen: vec![false; peers],
-            dials: BTreeMap::new(),
-            races: vec![(Timestamp::ZERO, 0); peers],
+            races: vec![(Timestamp::ZERO, 0); NUMBERS],
             next_connection: 0,
             healed: false,
             checker: Checker::default(),
+            streams: SlotMap::with_key(),
+            relays: Relays::new(peers),
+            plant,
             plan,
         };
         for (after, op) in world.plan.ops.clone() {
@@ -134,23 +188,33 @@ impl World {
 
     /// Lives until nothing is left to happen.
     pub(super) fn live(&mut self) -> Result<(), String> {
-        let end = Timestamp::ZERO + END;
         while let Some(((now, _), event)) = self.queue.pop_first()
-            && now <= end
+            && now <= self.end
         {
             self.now = now;
             self.happen(event)?;
             self.carry_out()?;
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
             if self.events.is_multiple_of(8) {
                 self.checker.step(self)?;
             }
         }
         self.checker.step(self)?;
+        if let Some(day) = &mut self.day {
+            day.longest = self.checker.longest_wait;
+        }
         self.checker.end(self)
     }
 
     pub(super) fn is_healed(&self) -> bool {
         self.healed && self.must_work.len() == self.plan.peers
+    }
+
+    /// How many peers there are.
+    pub(super) fn peers(&self) -> usize {
+        self.plan.peers
     }
 
     pub(super) fn id(&self, peer: usize) -> PeerId {
@@ -168,6 +232,13 @@ impl World {
 
     pub(super) fn of(&self, peer: usize) -> impl Iterator<Item = &Conn> {
         self.connections.values().filter(move |one| one.peer == peer)
+    }
+
+    /// Whether somebody waits in vain for a sign of life on a connection.
+    pub(super) fn is_doubtful(&self, one: &Conn) -> bool {
+        // By a clock that runs backwards it has waited long enough earlier.
+        let early = Duration::from_micros(if self.skewed { SKEW.into() } else { 0 });
+        one.asked.is_some_and(|asked| self.now.since(asked) >= DOUBT - early)
     }
 
     /// Whether bytes move on a connection.
@@ -217,12 +288,16 @@ impl World {
 
     fn tell(&mut self, fact: Fact<u32>) {
         self.note(format_args!("fact   {fact:?}"));
-        self.net.handle(fact, self.now);
+        let fact = self.planted.map_or(fact.clone(), |planted| planted.fact(fact));
+        let back = if self.skewed { self.rng.micros(SKEW) } else { Duration::ZERO };
+        let nanos = self.now.as_nanos().saturating_sub(back.as_nanos() as u64);
+        self.net.handle(fact, Timestamp::from_nanos(nanos));
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Op(op) => self.op(op),
+            Event::Tick if self.planted == Some(Planted::StopClock) => {}
             Event::Tick => {
                 self.net.handle(Fact::Tick, self.now);
                 if self.net.next_deadline().is_some_and(|next| next <= self.now) {
@@ -232,13 +307,16 @@ impl World {
             Event::Fact(fact) => self.fact(fact),
             Event::Dialled(attempt) => self.dialled(attempt),
             Event::Act(key, act) => self.act(key, act),
-            Event::Look(key) => self.look(key, true),
+            Event::Look(key) => self.look(key),
             Event::Probe(key, since) => self.probe(key, since),
-            Event::Stream(key, since) => self.stream(key, since),
+            Event::Opened(key, since) => self.opened(key, since),
+            Event::Stream(key, stream, since) => self.stream(key, stream, since),
+            Event::Relays => self.ask_relays()?,
+            Event::Reserve(listener, key, since) => self.reserve(listener, key, since),
             Event::Heal => self.heal(),
             Event::Settled => {
                 for peer in 0..self.plan.peers {
-                    self.connect(Goal::Peer(self.id(peer), None), Some(peer));
+                    let _must = self.connect(Goal::Peer(self.id(peer), None), Some(peer));
                 }
             }
             Event::MustWork(peer) => {
@@ -251,19 +329,15 @@ impl World {
 
     fn carry_out(&mut self) -> Result<(), String> {
         while let Some(order) = self.net.poll_order() {
-            self.note(format_args!("order  {order:?}"));
-            let mut checker = std::mem::take(&mut self.checker);
-            let must = match &order {
-                Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
-                _ => None,
-            };
-            let checked = checker.order(&order, self);
-            self.checker = checker;
-            checked?;
-            if let Some(peer) = must {
-                self.after(Duration::ZERO, Event::MustWork(peer));
+            let order = self.deliver(order);
+            match self.planted {
+                None => self.check_and_obey(order)?,
+                Some(planted) => {
+                    for order in planted.order(order, self) {
+                        self.check_and_obey(order)?;
+                    }
+                }
             }
-            self.obey(order);
         }
         if let Some(due) = self.net.next_deadline() {
             let late = due.since(self.now) + self.rng.micros(1000);
@@ -279,7 +353,38 @@ impl World {
         Ok(())
     }
 
+    fn check_and_obey(&mut self, order: Order<u32>) -> Result<(), String> {
+        self.note(format_args!("order  {order:?}"));
+        let mut checker = std::mem::take(&mut self.checker);
+        let must = match &order {
+            Order::Connected(id, _) => checker.connects.get(id).and_then(|(_, must)| *must),
+            _ => None,
+        };
+        let checked = checker.order(&order, self);
+        self.checker = checker;
+        checked?;
+        if let Some(peer) = must {
+            self.after(Duration::ZERO, Event::MustWork(peer));
+        }
+        self.obey(order);
+        Ok(())
+    }
+
+    /// An order on its way to the driver, which may mistake it: a planted fault.
+    fn deliver(&self, order: Order<u32>) -> Order<u32> {
+        let Order::Connection(peer, key, act @ Act::Open { .. }) = order else { return order };
+        let number = self.number(&peer);
+        let retired = self.connections.iter().find(|(_, one)| one.peer == number && one.retired);
+        match (self.plant, retired) {
+            (Some(Plant::RetiredChosen), Some((retired, _))) => {
+                Order::Connection(peer, *retired, act)
+            }
+            _ => Order::Connection(peer, key, act),
+        }
+    }
+
     fn obey(&mut self, order: Order<u32>) {
+        self.hear_of_relays(&order);
         match order {
             Order::Dial { attempt, target, place } => {
                 let target = match target {
@@ -288,37 +393,50 @@ impl World {
                 };
                 let at = match place {
                     At::At(address) => Some(usize::from(address.as_bytes()[0])),
-                    At::Elsewhere => target.and_then(|peer| self.plan.elsewhere[peer]),
+                    At::Elsewhere => target.and_then(|peer| *self.plan.elsewhere.get(peer)?),
                 };
                 let began = self.now;
-                self.dials.insert(attempt, Dial { target, at, began });
+                self.begin(attempt, Dial { target, at, began });
                 let takes = at.map_or(Duration::ZERO, |at| self.places[at].rtt * 2);
                 self.after(takes, Event::Dialled(attempt));
             }
             Order::Connection(_, key, act) => {
+                let doubtful = self.is_doubtful(&self.connections[&key]);
                 let one = self.connections.get_mut(&key).expect("it was checked");
                 match act {
                     Act::Retire => one.retired = true,
                     Act::Resume => one.retired = false,
+                    Act::Probe => one.asked = one.asked.or(Some(self.now)),
+                    // Sleep is no sign of life: who was in doubt before is in doubt still.
+                    Act::Recheck if !doubtful => one.asked = Some(self.now),
                     _ => {}
                 }
                 self.soon(Event::Act(key, act));
             }
             Order::ConnectFailed(..) => drop(self.situations.insert(Situation::ConnectFailed)),
-            Order::OpenFailed(..) => drop(self.situations.insert(Situation::OpenFailed)),
+            Order::OpenFailed(_, why) => {
+                self.situations.insert(Situation::OpenFailed);
+                if let Some(day) = &mut self.day {
+                    day.fail_open(&why);
+                }
+            }
             Order::Connected(..) | Order::Event(_) => {}
         }
     }
 
-    fn connect(&mut self, goal: Goal, must: Option<usize>) {
+    fn connect(&mut self, goal: Goal, must: Option<usize>) -> ConnectId {
         self.note(format_args!("connect {goal:?}"));
         let id = self.net.connect(goal, self.now);
         self.checker.connects.insert(id, (self.now, must));
+        id
     }
 
     fn open(&mut self, peer: usize) -> OpenId {
         self.note(format_args!("open   peer {peer}"));
         let open = self.net.open(self.id(peer), self.now);
+        if let Some(day) = &mut self.day {
+            day.requests += 1;
+        }
         self.checker.opens.insert(open, (self.now, peer));
         open
     }

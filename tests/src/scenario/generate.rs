@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 
-use super::plan::{ClientPlan, Kind, LIMIT, LinkPlan, PeerPlan, Policy, ServerPlan, Strategy};
+use super::plan::{ClientPlan, FEW, Kind, LIMIT, LinkPlan, PeerPlan, Policy, ServerPlan, Strategy};
 use super::{Fault, Op, Refusal, Scenario, Way};
 use crate::sim::Rng;
 
@@ -10,8 +10,10 @@ use crate::sim::Rng;
 const BYTES: usize = 4096;
 /// Microseconds in which applications want something.
 const SPAN: u32 = 3_000_000;
+/// Requests that come at once, at most.
+const CROWD: u32 = 200;
 const OPS: usize = 13;
-const FAULTS: usize = 9;
+const FAULTS: usize = 10;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -35,14 +37,23 @@ impl Scenario {
     pub fn generate(u: &mut Unstructured<'_>) -> Result<Self> {
         let seed = u.arbitrary()?;
         let batched = u.ratio(1, 4)?;
-        let client = client(u)?;
+        // Whether many requests are sent at once, to streams and handlers that take them.
+        let crowds = u.ratio(1, 8)?;
+        let mut client = client(u)?;
         let kinds = kinds(u)?;
         let mut peers = Vec::new();
         for _ in 0..u.int_in_range(1..=4)? {
             peers.push(peer(u, kinds)?);
         }
+        if crowds {
+            (client.max_in_flight, client.max_pending) = (CROWD, 2 * CROWD);
+            for peer in &mut peers {
+                peer.server.max_in_flight = CROWD;
+                peer.work = 0;
+            }
+        }
         let heal = u.int_in_range(0..=2 * SPAN)?;
-        let ops = ops(u)?;
+        let ops = ops(u, crowds)?;
         let faults = if u.ratio(3, 4)? { faults(u, heal)? } else { Vec::new() };
         let calm = u.ratio(1, 8)?;
         let mut scenario = Self { seed, batched, client, peers, ops, faults, heal };
@@ -71,6 +82,11 @@ impl Scenario {
         self.ops.retain(|(_, op)| !matches!(op, Op::Stop { .. } | Op::Unregister { .. }));
         self.ops.retain(|(_, op)| !matches!(op, Op::Retire { .. } | Op::Intrude { .. }));
         self.ops.retain(|(_, op)| !matches!(op, Op::Drain | Op::Close));
+        for (_, op) in &mut self.ops {
+            if let Op::Send { count, .. } = op {
+                *count = (*count).min(FEW);
+            }
+        }
         debug_assert!(self.is_calm());
     }
 }
@@ -158,7 +174,7 @@ fn peer(u: &mut Unstructured<'_>, kinds: &[Kind]) -> Result<PeerPlan> {
     })
 }
 
-fn ops(u: &mut Unstructured<'_>) -> Result<Vec<(u32, Op)>> {
+fn ops(u: &mut Unstructured<'_>, crowds: bool) -> Result<Vec<(u32, Op)>> {
     // Requests are always there.
     let on = u.arbitrary::<u16>()? | 1;
     let busy = u.int_in_range(0..=100)?;
@@ -186,7 +202,15 @@ fn ops(u: &mut Unstructured<'_>) -> Result<Vec<(u32, Op)>> {
         } else {
             switched(u, on, OPS)?
         };
-        ops.push((at, op(u, which, small, hasty, fickle)?));
+        let mut op = op(u, which, small, hasty, fickle)?;
+        if crowds
+            && let Op::Send { count, len, .. } = &mut op
+            && u.ratio(1, 3)?
+        {
+            *count = u.int_in_range(50..=CROWD as u8)?;
+            *len = (*len).min(200);
+        }
+        ops.push((at, op));
     }
     ops.sort_by_key(|(at, _)| *at);
     Ok(ops)
@@ -199,7 +223,7 @@ fn op(u: &mut Unstructured<'_>, which: usize, small: u8, hasty: bool, fickle: bo
         0 => Op::Send {
             peer,
             protocol,
-            count: if u.ratio(1, 4)? { u.int_in_range(1..=12)? } else { 1 },
+            count: if u.ratio(1, 4)? { u.int_in_range(1..=FEW)? } else { 1 },
             len: len(u, small)?,
             // It takes long.
             compress: u.ratio(1, 4)?,
@@ -295,9 +319,10 @@ fn fault(u: &mut Unstructured<'_>, which: usize) -> Result<Fault> {
         }
         6 => Fault::SlowOpens { peer, by_ms: u.int_in_range(1..=2000)?, for_ms },
         7 => Fault::SlowHandlers { peer, by_ms: u.int_in_range(1..=2000)?, for_ms },
-        _ => {
+        8 => {
             let peer = if u.arbitrary()? { Some(peer) } else { None };
             Fault::ClockStall { peer, for_ms }
         }
+        _ => Fault::Cut { peer },
     })
 }

@@ -233,6 +233,11 @@ pub enum Fault {
         /// What is back speaks another format.
         changed: bool,
     },
+    /// The connection to a peer breaks, with every stream on it.
+    Cut {
+        /// Which peer.
+        peer: u8,
+    },
     /// No stream to a peer can be opened.
     Refuse {
         /// Which peer.
@@ -277,7 +282,8 @@ impl Scenario {
         let harmless = |(_, op): &(u32, Op)| {
             use Op::{AddNode, ClearNodes, Closest, Dial, Online, RemoveNode, Send};
             let nodes = matches!(op, AddNode { .. } | RemoveNode { .. } | ClearNodes { .. });
-            nodes || matches!(op, Send { .. } | Closest { .. } | Dial { .. } | Online { .. })
+            let few = matches!(op, Send { count, .. } if *count <= plan::FEW);
+            nodes || few || matches!(op, Closest { .. } | Dial { .. } | Online { .. })
         };
         let patient = |peer: &PeerPlan| {
             let ServerPlan { read_timeout, write_timeout, .. } = peer.server;

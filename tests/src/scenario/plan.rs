@@ -8,6 +8,9 @@ use pointsub_core::{ClientConfig, ServerConfig};
 /// The largest body that a client takes or sends; servers may take less.
 pub const LIMIT: u32 = 100_000;
 
+/// So many requests at once make no crowd, in which each waits for those before it.
+pub(super) const FEW: u8 = 12;
+
 /// The options of the client that differ between lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPlan {
@@ -171,12 +174,12 @@ impl ClientPlan {
             .with_read_timeout(ms(self.read_timeout))
             .with_write_timeout(ms(self.write_timeout))
             .with_connect_timeout(ms(self.connect_timeout))
-            .with_idle_conn_timeout(ms(self.idle_timeout))
-            .with_max_idle_conns(self.max_idle as usize)
-            .with_max_idle_conns_per_peer(self.max_idle_per_peer.min(240) as usize)
+            .with_idle_stream_timeout(ms(self.idle_timeout))
+            .with_max_idle_streams(self.max_idle as usize)
+            .with_max_idle_streams_per_peer(self.max_idle_per_peer.min(240) as usize)
             .with_max_in_flight(self.max_in_flight.clamp(1, 65_536) as usize)
             .with_max_streams_per_peer(self.max_streams_per_peer.clamp(1, 240) as usize)
-            .with_max_total_conns(self.max_total.max(1) as usize)
+            .with_max_total_streams(self.max_total.max(1) as usize)
             .with_max_bulk_streams(self.max_bulk.clamp(1, 240) as usize)
             .with_max_pending(self.max_pending.max(1) as usize)
             .with_max_retries(self.max_retries.min(100))
@@ -198,8 +201,8 @@ impl ServerPlan {
         let per_peer = block.max(self.memory_per_peer as usize);
         let concurrent = self.max_concurrent.clamp(1, 10_000);
         ServerConfig::default()
-            .with_max_concurrent_conns(concurrent as usize)
-            .with_min_concurrent_conns(self.min_concurrent.clamp(1, concurrent) as usize)
+            .with_max_concurrent_requests(concurrent as usize)
+            .with_min_concurrent_requests(self.min_concurrent.clamp(1, concurrent) as usize)
             .with_concurrency_ceiling((concurrent + self.headroom.min(10_000)) as usize)
             .with_limit_window(ms(self.limit_window))
             .with_max_in_flight(self.max_in_flight.clamp(1, 65_536) as usize)

@@ -100,6 +100,7 @@ impl World {
             Op::Unregister { peer, protocol, for_ms } => {
                 let peer = self.peer(peer);
                 self.peers[peer].unregistered = true;
+                self.peers[peer].ever_unregistered = true;
                 if let Some(server) = &mut self.peers[peer].server {
                     server.unregister(protocol_of(protocol));
                 }
@@ -111,18 +112,7 @@ impl World {
                 );
                 self.after(millis(for_ms), Due::Register(peer, usize::from(protocol) % 2));
             }
-            Op::Retire { peer } => {
-                let (peer, now) = (self.peer(peer), self.client_now());
-                let streams: Vec<_> =
-                    self.links.values().filter(|link| link.peer == peer).collect();
-                let streams: Vec<_> =
-                    streams.into_iter().filter_map(|link| link.at_client()).collect();
-                self.note(Who::Client, "retires its streams to peer {a}", peer as u64, 0);
-                for stream in streams {
-                    self.hit(Situation::Retired);
-                    self.client.retire(stream, now);
-                }
-            }
+            Op::Retire { peer } => self.retire(self.peer(peer)),
             Op::Intrude { peer, native, frames, script } => {
                 self.begin_intrusion(peer, native, frames, script);
             }

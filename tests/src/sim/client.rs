@@ -7,12 +7,13 @@ use pointsub_core::endpoint::Dispatcher;
 use pointsub_core::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use pointsub_core::{
     Body, CallOptions, Client, ClientConfig, ClientInput, ClientOutput, ClientStats, ClosestId,
-    ClosestOptions, ConnectionInfo, DialId, PeerId, ProtocolName, RequestId, SendError, StreamId,
+    ClosestOptions, DialId, PeerId, ProtocolName, RequestId, SendError, StreamId, StreamInfo,
     Timestamp,
 };
 
-use super::Rng;
-use super::seam_client::{Caller, Parts, SEAM, Seam};
+use super::seam::client::Caller;
+use super::seam::{Parts, Seam};
+use crate::coverage::Situation;
 
 /// The client of a life.
 #[derive(Debug)]
@@ -33,13 +34,10 @@ impl SimClient {
     pub fn new(config: ClientConfig, local: PeerId, seed: u64, seam: Seam) -> Self {
         let whole = Client::new(config.clone(), Some(local), seed);
         let whole = whole.expect("options within their ranges");
-        let fault = match seam {
-            Seam::Never => return Self::Whole(whole.into()),
-            Seam::BySeed if Rng::of(seed, &[SEAM]).chance(50) => return Self::Whole(whole.into()),
-            Seam::BySeed => None,
-            Seam::Faulty(fault) => Some(fault),
-        };
-        Self::Parts(Parts::new(config, local, seed, fault).into())
+        match seam.of_client(seed) {
+            None => Self::Whole(whole.into()),
+            Some(faults) => Self::Parts(Parts::new(config, local, seed, faults).into()),
+        }
     }
 
     /// Whether messages are under way between its parts.
@@ -178,10 +176,7 @@ impl SimClient {
     pub(super) fn retire(&mut self, stream: StreamId, now: Timestamp) {
         match self {
             Self::Whole(client) => client.retire(stream, now),
-            Self::Parts(parts) => {
-                parts.advance(now);
-                parts.retire(stream);
-            }
+            Self::Parts(parts) => Self::dispatcher(parts, now).retire(stream, now),
         }
     }
 
@@ -206,10 +201,25 @@ impl SimClient {
         }
     }
 
+    /// What is under way between the parts arrives by then, whoever is told the time.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if let Self::Parts(parts) = self {
+            parts.advance(now);
+        }
+    }
+
     pub(super) fn poll_output(&mut self) -> ClientOutput {
         match self {
             Self::Whole(client) => client.poll_output(),
             Self::Parts(parts) => parts.poll_output(),
+        }
+    }
+
+    /// Situations that its seam came into since this was last asked.
+    pub(super) fn take_met(&mut self) -> Vec<Situation> {
+        match self {
+            Self::Whole(_) => Vec::new(),
+            Self::Parts(parts) => std::mem::take(&mut parts.met),
         }
     }
 
@@ -238,10 +248,10 @@ impl SimClient {
 
     /// One entry for each open stream.
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         match self {
-            Self::Whole(client) => client.connections_info(now),
-            Self::Parts(parts) => parts.dispatcher.connections_info(now),
+            Self::Whole(client) => client.streams(now),
+            Self::Parts(parts) => parts.dispatcher.streams(now),
         }
     }
 

@@ -71,6 +71,7 @@ impl World {
                     self.schedule(until, Due::Restart(peer));
                 }
             }
+            Fault::Cut { peer } => self.cut_connection(self.peer(peer)),
             Fault::Refuse { peer, how, for_ms } => {
                 let (peer, until) = (self.peer(peer), self.until(for_ms));
                 self.note(Who::Peer(peer), "takes no streams for a while", how as u64, 0);
@@ -157,6 +158,7 @@ impl World {
             };
             self.hit(Situation::FormatForgotten);
         }
+        self.lose_connections(peer);
         let raws: Vec<DialId> =
             self.raws.iter().filter(|(_, raw)| raw.is_at(peer)).map(|(dial, _)| *dial).collect();
         raws.into_iter().for_each(|dial| self.end_raw(dial));

@@ -72,6 +72,8 @@ pub struct Link {
     pub peer: usize,
     /// Who opened it.
     pub opener: Opener,
+    /// On which connection, if it is the client's.
+    pub conn: Option<usize>,
     /// Under which protocol.
     pub protocol: ProtocolName,
     /// In which format.
@@ -86,6 +88,8 @@ pub struct Link {
     pub reset_after: Option<u32>,
     /// It has broken; the ends are about to hear of it.
     pub broken: bool,
+    /// Handlers that ended since the server last wrote.
+    pub(super) answers: u32,
 }
 
 impl Link {
@@ -104,6 +108,12 @@ impl Link {
             Side::Client => !self.to_server.closed,
             Side::Server => !self.to_client.closed,
         }
+    }
+
+    /// Whether nobody has taken it yet.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        matches!(self.end, End::Opening)
     }
 
     /// What the client calls it.

@@ -7,14 +7,17 @@
 mod byzantine;
 mod calls;
 mod client;
+mod connections;
 mod event;
 mod faults;
 mod intruder;
 mod link;
 mod note;
+mod opening;
 mod peer;
 mod raws;
-mod seam_client;
+mod seam;
+mod server;
 mod serving;
 mod single_shot;
 mod streams;
@@ -22,13 +25,15 @@ mod world;
 
 pub use calls::{Asked, Sent, answer_to};
 pub use client::SimClient;
+pub use connections::Conn;
 pub use event::{Event, Known};
 pub use intruder::Intruder;
 pub use link::{End, Link, Opener, Pipe, Side};
 pub use note::{Note, Who};
 pub use peer::{Clock, PROTOCOLS, Peer, Work};
 pub use raws::RawLink;
-pub use seam_client::{Seam, SeamFault};
+pub use seam::{Parts, Plant, Seam, ServerParts};
+pub use server::SimServer;
 pub use world::World;
 
 use std::cell::RefCell;
@@ -95,8 +100,8 @@ pub struct Options {
     pub extra_ticks: bool,
     /// Keep what happened as text.
     pub timeline: bool,
-    /// How the client is composed.
-    pub client_seam: Seam,
+    /// How the client and the servers are composed.
+    pub seam: Seam,
 }
 
 /// What came of a life.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pointsub_core::{
-    ConnectionInfo, InboundId, PeerId, ProtocolName, Server, ServerConfig, StreamId, Timestamp,
+    InboundId, PeerId, ProtocolName, ServerConfig, StreamId, StreamInfo, Timestamp,
 };
 
 use super::link::Side;
+use super::seam::Seam;
+use super::server::SimServer;
 use crate::scenario::{Kind, PeerPlan, Refusal};
 
 /// The protocols that every peer serves.
@@ -71,15 +73,22 @@ pub struct Peer {
     /// What it is.
     pub kind: Kind,
     /// Its server, if it is one of ours.
-    pub server: Option<Box<Server>>,
+    pub server: Option<SimServer>,
     /// The streams that its server says it has, as they were after the last step.
-    pub streams: Vec<ConnectionInfo>,
+    pub streams: Vec<StreamInfo>,
     /// It has crashed and is not back.
     pub down: bool,
     /// It was asked to stop.
     pub(super) stopping: bool,
     /// A protocol of its was unregistered in this life.
     pub unregistered: bool,
+    /// A protocol of its was unregistered in any life.
+    pub ever_unregistered: bool,
+    /// How its server is composed, in which number of life.
+    seam: Seam,
+    seed: u64,
+    number: usize,
+    lives: u64,
     /// What its handlers are at.
     pub at_work: BTreeMap<InboundId, Work>,
     /// Streams by the server's name for them.
@@ -97,7 +106,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(number: usize, plan: &PeerPlan) -> Self {
+    pub(super) fn new(number: usize, plan: &PeerPlan, seam: Seam, seed: u64) -> Self {
         let mut peer = Self {
             id: peer_id(number),
             plan: plan.clone(),
@@ -108,6 +117,11 @@ impl Peer {
             down: false,
             stopping: false,
             unregistered: false,
+            ever_unregistered: false,
+            seam,
+            seed,
+            number,
+            lives: 0,
             at_work: BTreeMap::new(),
             links: BTreeMap::new(),
             opened: 0,
@@ -130,10 +144,9 @@ impl Peer {
         self.at_work.clear();
         self.links.clear();
         self.excused = 0;
-        self.server = self.kind.is_machine().then(|| {
-            let server = Server::new(self.config.clone());
-            Box::new(server.expect("options within their ranges"))
-        });
+        self.lives += 1;
+        let server = || SimServer::new(&self.config, self.seam, self.seed, self.number, self.lives);
+        self.server = self.kind.is_machine().then(server);
         for protocol in PROTOCOLS {
             self.register(protocol);
         }
@@ -143,7 +156,7 @@ impl Peer {
     pub(super) fn register(&mut self, protocol: &str) {
         if let Some(server) = &mut self.server {
             let protocol = ProtocolName::new(protocol).expect("a usable name");
-            let _ = server.register(&protocol);
+            server.register(&protocol);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{
     ClientInput, Delivery, DialId, PeerId, ProtocolName, RequestError, StreamError, Timestamp,
 };
@@ -21,7 +21,7 @@ pub struct RawLink {
     /// Who was dialled, once the client has said so.
     to: Option<(PeerId, ProtocolName)>,
     /// The peer's number and the server's name for it, once it is open.
-    at_server: Option<(usize, ConnectionKey)>,
+    at_server: Option<(usize, StreamKey)>,
     open: bool,
 }
 
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// A server does not wait any longer.
-    pub(super) fn server_hangs_up(&mut self, number: usize, key: ConnectionKey) {
+    pub(super) fn server_hangs_up(&mut self, number: usize, key: StreamKey) {
         let at = Some((number, key));
         let dial = self.raws.iter().find(|(_, link)| link.at_server == at).map(|(dial, _)| *dial);
         if let Some(dial) = dial {

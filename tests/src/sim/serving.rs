@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use pointsub_core::connection::{Compression, runs_inline};
 use pointsub_core::{
     Body, Format, InboundId, PeerId, ProtocolName, ServerEvent, ServerOutput, Status, StatusCode,
     Timestamp,
@@ -13,14 +14,28 @@ use super::event::Event;
 use super::link::{End, Side};
 use super::note::Who;
 use super::peer::{CLIENT, PROTOCOLS, Work, peer_id};
+use super::server::{SimOutput, SimServer};
 use super::world::{Due, World};
 use crate::coverage::Situation;
 
 impl World {
     /// Lets a server do what it wants done now; returns when it wants to be called again.
     pub(super) fn settle_server(&mut self, number: usize) -> Option<Timestamp> {
+        let now = self.peer_now(number);
+        self.peers[number].server.as_mut()?.advance(now);
         loop {
             let output = self.peers[number].server.as_mut()?.poll_output();
+            let output = match output {
+                SimOutput::Server(output) => output,
+                SimOutput::Admitted { peer: from, protocol } => {
+                    self.emit(&Event::Admitted { peer: number, from, protocol: &protocol });
+                    continue;
+                }
+                seen => {
+                    self.see_seam(number, seen);
+                    continue;
+                }
+            };
             match output {
                 ServerOutput::Stream(stream, op) => {
                     match self.peers[number].links.get(&stream).copied() {
@@ -35,6 +50,32 @@ impl World {
         }
     }
 
+    /// What the parts of a server show of the seam between them.
+    fn see_seam(&mut self, number: usize, seen: SimOutput) {
+        match seen {
+            SimOutput::Renewed { last } => {
+                self.hit(Situation::PlaceRenewed);
+                if last {
+                    self.hit(Situation::RenewalsUsedUp);
+                }
+            }
+            SimOutput::Closed { stream, asking, at_work } => {
+                self.ended_on(number, stream);
+                if asking {
+                    self.hit(Situation::ClosedWhileAsking);
+                }
+                if asking && self.peers[number].stopping {
+                    self.hit(Situation::StopWhileAsking);
+                }
+                if at_work > 0 {
+                    self.hit(Situation::HandlersStopped);
+                }
+            }
+            SimOutput::Stopped(request) => _ = self.peers[number].at_work.remove(&request),
+            SimOutput::Server(_) | SimOutput::Admitted { .. } => {}
+        }
+    }
+
     /// A peer takes a stream.
     pub(super) fn accept(
         &mut self,
@@ -43,13 +84,20 @@ impl World {
         protocol: &ProtocolName,
         format: Format,
     ) {
-        let Some(peer) = self.links.get(&link).map(|link| link.peer) else { return };
+        let Some((peer, conn)) = self.links.get(&link).map(|link| (link.peer, link.conn)) else {
+            return;
+        };
         let now = self.peer_now(peer);
+        let conn = conn.filter(|_| self.limits_streams(peer));
+        let room = conn.is_none_or(|conn| self.has_room(conn));
         let honest = self.peers[peer].kind.is_honest();
         let end = match &mut self.peers[peer].server {
             Some(server) => {
-                let stream = server.accept(from, protocol, format, now);
+                let stream = server.accept(from, protocol, format, room, now);
                 self.peers[peer].links.insert(stream, link);
+                if let Some(conn) = conn {
+                    self.accepted_on(conn, stream, room);
+                }
                 End::Machine(stream)
             }
             None if honest => End::SingleShot { request: Vec::new(), complete: false },
@@ -63,9 +111,11 @@ impl World {
     fn on_server_event(&mut self, number: usize, event: ServerEvent) {
         match event {
             ServerEvent::Request { request, peer, protocol, payload, .. } => {
-                let compressed = payload.is_compressed();
+                let (compressed, inline) = (payload.is_compressed(), runs_inline(&payload));
                 let body = payload.into_bytes();
-                self.emit(&Event::Admitted { peer: number, from: peer, protocol: &protocol });
+                if !self.peers[number].server.as_ref().is_some_and(SimServer::has_seam) {
+                    self.emit(&Event::Admitted { peer: number, from: peer, protocol: &protocol });
+                }
                 let Ok(body) = body else {
                     // Only a stranger compresses wrongly.
                     if peer == peer_id(CLIENT) {
@@ -85,7 +135,12 @@ impl World {
                 let work = Work { number: ours, body, stopping: false };
                 self.peers[number].at_work.insert(request, work);
                 let pause = self.work(number, key, sightings);
-                self.after(pause, Due::Handled(number, request));
+                if pause.is_zero() && inline {
+                    self.hit(Situation::HandledInPlace);
+                    self.handled(number, request);
+                } else {
+                    self.after(pause, Due::Handled(number, request));
+                }
             }
             ServerEvent::Abandon { request } => {
                 let mut draw = self.draw(&[8, number as u64, self.now.as_nanos()]);
@@ -170,7 +225,13 @@ impl World {
         } else {
             let answer = answer_to(peer, &body);
             let compress = self.draw(&[5, number_in(&body), body.len() as u64]).chance(25);
-            Ok(if compress { Body::compressed(answer) } else { Body::uncompressed(answer) })
+            Ok(match Compression::of(&answer, compress) {
+                Compression::None => Body::uncompressed(answer),
+                Compression::Inline | Compression::Spawned => {
+                    self.hit(Situation::AnswerCompressed);
+                    Body::compressed(answer)
+                }
+            })
         };
         self.note(Who::Peer(peer), "is done with request {a}", number.unwrap_or(u64::MAX), 0);
         self.respond(peer, request, answer);
@@ -179,6 +240,10 @@ impl World {
     fn respond(&mut self, peer: usize, request: InboundId, answer: Result<Body, Status>) {
         self.peers[peer].at_work.remove(&request);
         let now = self.peer_now(peer);
+        let link = self.peers[peer].links.get(&request.stream());
+        if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
+            link.answers += 1;
+        }
         if let Some(server) = &mut self.peers[peer].server {
             server.respond(request, answer, now);
         }

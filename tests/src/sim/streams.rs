@@ -1,34 +1,32 @@
-//! Streams between the client and its peers: opened, written, read, ended.
+//! Streams between the client and its peers: written, read, ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_core::endpoint::Offer;
+use pointsub_core::connection::{IoFailure, Stage};
 use pointsub_core::{
-    ClientInput, ClientOutput, Format, PeerId, ProtocolName, ServerInput, StreamError, StreamEvent,
-    StreamId, StreamOp, Timestamp,
+    ClientInput, ClientOutput, ServerInput, StreamError, StreamEvent, StreamOp, Timestamp,
 };
 
 use super::Rng;
 use super::event::Event;
-use super::link::{End, Link, Opener, Pipe, Side};
+use super::link::{End, Opener, Pipe, Side};
 use super::note::Who;
-use super::peer::{CLIENT, peer_id};
 use super::world::{Due, World};
 use crate::coverage::Situation;
-use crate::scenario::Refusal;
 
 /// A write arrives in so many pieces at most: more only cost time.
 const PIECES: usize = 12;
 
 pub(super) fn lost(why: &str) -> StreamError {
-    StreamError::Lost(Arc::from(why))
+    IoFailure::Broken.into_error(Stage::Open, Arc::from(why))
 }
 
 impl World {
     /// Lets the client do what it wants done now; returns when it wants to be called again.
     pub(super) fn settle_client(&mut self) -> Option<Timestamp> {
+        self.client.advance(self.client_now());
         loop {
             match self.client.poll_output() {
                 ClientOutput::Open { stream, peer, protocol, offer } => {
@@ -53,114 +51,14 @@ impl World {
                     None => self.emit(&Event::Stray(&op)),
                 },
                 ClientOutput::Event(event) => self.on_client_event(event),
-                ClientOutput::Wait(deadline) => return deadline,
+                ClientOutput::Wait(deadline) => {
+                    for situation in self.client.take_met() {
+                        self.hit(situation);
+                    }
+                    return deadline;
+                }
             }
         }
-    }
-
-    /// A stream that a peer accepts, or will.
-    pub(super) fn new_link(
-        &mut self,
-        peer: usize,
-        opener: Opener,
-        protocol: ProtocolName,
-        format: Format,
-    ) -> u32 {
-        let number = self.next_link;
-        self.next_link += 1;
-        let nth = self.peers[peer].opened;
-        self.peers[peer].opened += 1;
-        let rng = |side: u64| Rng::of(self.scenario.seed, &[peer as u64, nth, side]);
-        let (to_server, to_client) = (Pipe::new(rng(1)), Pipe::new(rng(2)));
-        let link = Link {
-            peer,
-            opener,
-            protocol,
-            format,
-            end: End::Opening,
-            to_server,
-            to_client,
-            reset_after: None,
-            broken: false,
-        };
-        self.links.insert(number, link);
-        number
-    }
-
-    fn open(&mut self, stream: StreamId, to: PeerId, protocol: ProtocolName, offer: Offer) {
-        let peer = self.number_of(&to);
-        let native = self.peers[peer].kind.is_native();
-        let format = match offer {
-            Offer::Both if native => Format::Native,
-            Offer::Both => Format::Plain,
-            Offer::Only(format) => {
-                self.hit(Situation::OffersOne);
-                format
-            }
-        };
-        let link = self.new_link(peer, Opener::Client(stream), protocol, format);
-        if self.by_client.insert(stream, link).is_some() {
-            self.emit(&Event::Confused("a stream is opened twice"));
-        }
-        self.note(Who::Client, "opens stream {a} to peer {b}", link.into(), peer as u64);
-        self.emit(&Event::Opening { link });
-        let mut pause = self.delay(link, Side::Server);
-        if let Some((by, until)) = self.peers[peer].slow_opens
-            && self.now < until
-        {
-            pause += Duration::from_millis(by.into());
-        }
-        self.after(pause, Due::Opened(link));
-    }
-
-    /// How long something takes in one direction.
-    fn delay(&mut self, number: u32, to: Side) -> Duration {
-        let Some(link) = self.links.get_mut(&number) else { return Duration::ZERO };
-        let plan = &self.peers[link.peer].plan.link;
-        let (latency, jitter) = (plan.latency, plan.jitter);
-        Duration::from_micros(latency.into()) + link.pipe(to).rng.micros(jitter)
-    }
-
-    /// A stream has come to its peer.
-    pub(super) fn opened(&mut self, number: u32) {
-        let Some(link) = self.links.get(&number) else { return };
-        let Some(stream) = link.at_client() else { return };
-        let (peer, protocol, format) = (link.peer, link.protocol.clone(), link.format);
-        let at = &self.peers[peer];
-        let blocked = at.blocked_until(Side::Server).max(at.blocked_until(Side::Client));
-        if self.now < blocked {
-            return self.schedule(blocked, Due::Opened(number));
-        }
-        let refusal = match at.refuses {
-            Some((how, until)) if self.now < until => Some((how, until)),
-            _ if at.down => Some((Refusal::Unreachable, self.now)),
-            _ if format == Format::Native && !at.kind.is_native() => {
-                Some((Refusal::Unsupported, self.now))
-            }
-            _ => None,
-        };
-        let error = match refusal {
-            None => None,
-            Some((Refusal::Silence, until)) => return self.schedule(until, Due::Opened(number)),
-            Some((Refusal::Unreachable, _)) => Some(StreamError::Unreachable("refused".into())),
-            Some((Refusal::Unsupported, _)) => Some(StreamError::Unsupported),
-            Some((Refusal::Lost, _)) => Some(lost("the connection broke")),
-        };
-        if let Some(error) = error {
-            self.note(Who::Peer(peer), "does not take stream {a}", number.into(), 0);
-            return self.fail_open(number, error);
-        }
-        self.note(Who::Peer(peer), "takes stream {a}", number.into(), 0);
-        self.accept(number, peer_id(CLIENT), &protocol, format);
-        self.emit(&Event::Opened { link: number, format });
-        self.client.handle_input(ClientInput::Opened(stream, format), self.client_now());
-    }
-
-    pub(super) fn fail_open(&mut self, number: u32, error: StreamError) {
-        let Some(stream) = self.links.get(&number).and_then(Link::at_client) else { return };
-        self.forget(number);
-        self.emit(&Event::Gone { link: number });
-        self.client.handle_input(ClientInput::OpenFailed(stream, error), self.client_now());
     }
 
     /// A machine wants something done on a stream; what it writes goes to `to`.
@@ -173,6 +71,12 @@ impl World {
         match op {
             StreamOp::Write(bytes) => {
                 let len = bytes.len() as u64;
+                if to == Side::Client
+                    && let Some(link) = self.links.get_mut(&number)
+                    && std::mem::take(&mut link.answers) > 1
+                {
+                    self.hit(Situation::AnswersTogether);
+                }
                 self.note(from, "writes {b} bytes on stream {a}", number.into(), len);
                 self.write(number, to, bytes);
             }
@@ -185,6 +89,7 @@ impl World {
                 pipe.last = pipe.last.max(self.now + pause);
                 pipe.end = Some(pipe.last);
                 let arrives = pipe.last;
+                self.client_ended(number, to);
                 self.schedule(arrives, Due::Arrive(number, to));
                 self.drop_unheard(number, to.other());
             }
@@ -194,10 +99,19 @@ impl World {
                 let Some(link) = self.links.get_mut(&number) else { return };
                 link.broken = true;
                 link.pipe(to).closed = true;
+                self.client_ended(number, to);
                 self.paused.remove(&(number, Side::Client));
                 self.paused.remove(&(number, Side::Server));
                 self.after(pause, Due::Broken(number, to));
             }
+        }
+    }
+
+    /// One end has done its last operation; whether that was the client's.
+    fn client_ended(&mut self, number: u32, to: Side) {
+        let Some(link) = self.links.get(&number).filter(|_| to == Side::Server) else { return };
+        if let (Some(conn), Some(stream)) = (link.conn, link.at_client()) {
+            self.conns[conn].closed(stream);
         }
     }
 
@@ -346,6 +260,7 @@ impl World {
 
     pub(super) fn forget(&mut self, number: u32) {
         let Some(link) = self.links.remove(&number) else { return };
+        self.closed_on(&link);
         if let Some(stream) = link.at_client() {
             self.by_client.remove(&stream);
         }
@@ -458,7 +373,14 @@ impl World {
         }
         let Some(link) = self.links.get(&number) else { return };
         if link.has_reader(side) || !matches!(side, Side::Client) {
-            self.tell(number, side, StreamEvent::Failed(lost("reset by the peer")));
+            // Some transports cannot tell a reset from other ends.
+            let told = self.draw(&[17, number.into()]).chance(50);
+            let failure = if told { IoFailure::Reset } else { IoFailure::Broken };
+            let error = failure.into_error(Stage::Open, "reset by the peer".into());
+            if error == StreamError::Reset && side == Side::Client {
+                self.hit(Situation::ResetTold);
+            }
+            self.tell(number, side, StreamEvent::Failed(error));
         }
         self.emit(&Event::Gone { link: number });
         self.forget(number);
@@ -467,8 +389,10 @@ impl World {
     /// A stream breaks: both ends hear of it at once.
     pub(super) fn break_link(&mut self, number: u32, why: &str) {
         let Some(link) = self.links.get(&number) else { return };
-        if matches!(link.end, End::Opening) {
-            return self.fail_open(number, lost(why));
+        if link.is_opening() {
+            self.hit(Situation::NotAccepted);
+            let error = IoFailure::NotAccepted.into_error(Stage::Negotiating, why.into());
+            return self.fail_open(number, error);
         }
         self.note(Who::Net, "breaks stream {a}", number.into(), 0);
         for side in [Side::Client, Side::Server] {

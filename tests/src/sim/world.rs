@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::endpoint::closest::{PeakEwma, Weighted, XorOrder};
 use pointsub_core::{
     ClientConfig, ClientInput, DialId, InboundId, ServerInput, StreamId, Timestamp,
@@ -11,6 +12,7 @@ use pointsub_core::{
 
 use super::calls::{Asked, Sent};
 use super::client::SimClient;
+use super::connections::Conn;
 use super::event::Event;
 use super::link::{Link, Side};
 use super::note::{Note, Who};
@@ -45,6 +47,7 @@ pub(super) enum Due {
     HangUp(DialId),
     Register(usize, usize),
     Restart(usize),
+    Resume(usize),
     /// Only so that the loop looks at how things stand.
     Look,
 }
@@ -71,6 +74,14 @@ pub struct World {
     pub(super) by_client: BTreeMap<StreamId, u32>,
     /// Directions in which bytes have arrived that nobody wanted to read.
     pub(super) paused: BTreeSet<(u32, Side)>,
+    /// Connections so far.
+    pub conns: Vec<Conn>,
+    /// The connection to each peer that takes what is new.
+    pub(super) current: Vec<Option<usize>>,
+    /// On which connection a server has a stream, and under which name.
+    pub(super) inbound: BTreeMap<(usize, StreamId), (usize, StreamKey)>,
+    /// Nothing is to go wrong.
+    pub(super) calm: bool,
     /// Raw streams.
     pub raws: BTreeMap<DialId, RawLink>,
     queue: BinaryHeap<Reverse<(Timestamp, u64, Due)>>,
@@ -108,14 +119,15 @@ impl World {
     #[must_use]
     pub fn new(scenario: Scenario, options: Options) -> Self {
         let config = scenario.client.config();
-        let (id, seam) = (peer_id(CLIENT), options.client_seam);
+        let (id, seam) = (peer_id(CLIENT), options.seam);
         let mut client = SimClient::new(config.clone(), id, scenario.seed, seam);
         match scenario.client.strategy {
             Strategy::Xor => client.set_strategy(XorOrder),
             Strategy::Peak => client.set_strategy(PeakEwma),
             Strategy::Score => client.set_strategy(Weighted::default()),
         }
-        let peers = scenario.peers.iter().enumerate().map(|(n, plan)| Peer::new(n, plan)).collect();
+        let peer = |(n, plan)| Peer::new(n, plan, options.seam, scenario.seed);
+        let peers = scenario.peers.iter().enumerate().map(peer).collect();
         Self {
             options,
             now: START,
@@ -127,6 +139,10 @@ impl World {
             next_link: 0,
             by_client: BTreeMap::new(),
             paused: BTreeSet::new(),
+            conns: Vec::new(),
+            current: vec![None; scenario.peers.len()],
+            inbound: BTreeMap::new(),
+            calm: scenario.is_calm(),
             raws: BTreeMap::new(),
             queue: BinaryHeap::new(),
             seq: 0,
@@ -263,8 +279,7 @@ impl World {
 
     fn step(&mut self) {
         for peer in &mut self.peers {
-            peer.streams =
-                peer.server.as_ref().map_or_else(Vec::new, |s| s.connections_info(self.now));
+            peer.streams = peer.server.as_ref().map_or_else(Vec::new, |s| s.streams(self.now));
         }
         let mut checks = std::mem::take(&mut self.checks);
         for check in &mut checks {
@@ -346,6 +361,7 @@ impl World {
                 self.peers[peer].register(protocol);
             }
             Due::Restart(peer) => self.restart(peer),
+            Due::Resume(conn) => self.resume_connection(conn),
             Due::Look => {}
         }
     }
@@ -402,11 +418,13 @@ impl World {
     /// Situations that the counters tell of.
     fn count_situations(&mut self) {
         let stats = self.client.stats();
+        // Ten further tries are there from the beginning, and a tenth of one for each first try.
+        let further = stats.retries + stats.failovers + stats.hedges;
         let mut told = vec![
             (Situation::Reuse, stats.reused > 0),
             (Situation::HedgeSent, stats.hedges > 0),
             (Situation::Failover, stats.failovers > 0),
-            (Situation::BudgetExhausted, 10 * stats.retries + 20 >= 499 + stats.ok),
+            (Situation::BudgetExhausted, 11 * further + 20 >= 500 + stats.started),
         ];
         for peer in &self.peers {
             let Some(server) = &peer.server else { continue };
@@ -418,7 +436,10 @@ impl World {
                 (Situation::WriteLate, stats.write_timeouts > 0),
                 (Situation::IntruderViolated, stats.violations > 0),
                 (Situation::IntruderCutOff, stats.cut_off > 0),
-                (Situation::LimitMoved, stats.limit != peer.config.max_concurrent_conns() as u64),
+                (
+                    Situation::LimitMoved,
+                    stats.limit != peer.config.max_concurrent_requests() as u64,
+                ),
                 (Situation::BothFormats, peer.kind == Kind::Native && peer.opened > 20),
             ]);
         }

@@ -10,7 +10,9 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{join, join_all};
 
-use pointsub_swarm::{Cause, ClientConfig, ConnectError, Keypair, Multiaddr, PeerId, ServerConfig};
+use pointsub_swarm::{
+    Cause, ClientConfig, ConnectError, DialError, Keypair, Multiaddr, PeerId, ServerConfig,
+};
 
 use crate::common::*;
 
@@ -205,8 +207,13 @@ fn an_error_names_each_address_and_its_reason() {
         let other = format!("another peer answers, {}: {taken}", stranger.peer_id());
         assert_eq!(lines[1..], [other.as_str()]);
         let error = node.connect(refuses.clone()).await.expect_err("nobody listens");
-        let ConnectError::Unreachable { address, reason } = error else { panic!("{error:?}") };
+        let ConnectError::Unreachable { address, reason, tried } = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(address, refuses);
+        assert_eq!(tried.len(), 1);
+        assert_eq!(tried[0].address.as_ref(), Some(&refuses));
+        assert!(matches!(tried[0].why, DialError::Transport(_)), "{tried:?}");
         assert!(reason.starts_with("Connection refused") && !reason.contains(':'), "{reason}");
     });
 }

@@ -269,7 +269,24 @@ fn neither_end_keeps_a_body_when_it_has_been_sent() {
             assert_eq!(answer.expect("an answer").len(), len);
             is_body_gone.await.expect("told, not lost");
             is_answer_gone.await.expect("told, not lost");
-            assert_eq!(client.client().connections_info().len(), 1, "the stream is still there");
+            assert_eq!(client.client().streams().len(), 1, "the stream is still there");
+        }
+    });
+}
+
+/// An answer that is longer than its caller wants is not inflated, and the stream goes on.
+#[test]
+fn an_answer_longer_than_is_wanted_fails_the_call() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let node = client_of(&server, once()).await;
+        let (client, peer) = (node.client(), server.peer_id());
+        for body in [text(MIB, 1), noise(1001, 2)] {
+            let asked = client.send(peer, &echo_name(), body.clone()).max_answer(1000).await;
+            let error = asked.expect_err("it is longer");
+            assert!(matches!(error.cause, Cause::Body(_)), "{error}");
+            let asked = client.send(peer, &echo_name(), body.clone()).max_answer(body.len()).await;
+            assert_eq!(asked.expect("it is as long").len(), body.len());
         }
     });
 }

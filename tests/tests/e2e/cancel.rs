@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures_timer::Delay;
-use pointsub_swarm::{Cause, ClientConfig, Request, ServerConfig, StatusCode};
+use pointsub_swarm::{Cause, ClientConfig, Policy, Request, ServerConfig, StatusCode};
 
 use crate::common::*;
 
@@ -198,6 +198,38 @@ fn a_handler_slower_than_the_read_timeout_is_waited_for_until_the_callers_deadli
         let call = client.send(server.peer_id(), &echo, "slow").timeout(Duration::from_secs(50));
         assert_eq!(call.await.expect("an answer"), "slow");
         assert_eq!((alive.dropped(), alive.now()), (1, 0), "it ran once");
+    });
+}
+
+/// A protocol whose handlers take long needs no patience of others, nor of its callers.
+#[test]
+fn a_protocol_may_have_a_longest_answer_time_of_its_own() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let limit = Duration::from_millis(100);
+        let (slow, silent) = (name("/slow"), name("/silent"));
+        let handler = move |request: Request| async move {
+            Delay::new(5 * limit).await;
+            request.body
+        };
+        server.server().register(&slow, handler).expect("first");
+        let alive = Alive::default();
+        let hangs = alive.clone();
+        server.server().register(&silent, move |_| hang(hangs.clone())).expect("first");
+        let config = once().with_read_timeout(limit);
+        let within = |limit| Policy::new().timeout(limit);
+        let node = Node::builder().client_config(config);
+        let node = node.protocol_policy(slow.clone(), within(500 * limit));
+        let node = node.protocol_policy(silent.clone(), within(3 * limit));
+        let node = node.build().await.expect("a node");
+        let peer = connect(&node, &server).await;
+        let client = node.client();
+        assert_eq!(client.send(peer, &slow, "?").await.expect("an answer"), "?");
+        // Either end may be the first to notice.
+        let error = client.send(peer, &silent, "?").await.expect_err("it hangs");
+        assert!(error.is_timeout() && error.cause != Cause::TimedOut(limit), "{error:?}");
+        let own = client.send(peer, &silent, "?").timeout(2 * limit).await;
+        assert!(own.expect_err("it hangs").is_timeout(), "an option of the call's own");
     });
 }
 

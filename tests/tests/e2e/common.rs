@@ -20,7 +20,7 @@ use pointsub_swarm::{
     Response, Runtime, Security, ServerConfig, Status,
 };
 
-use crate::support::{Rt, block_on};
+use crate::support::{Rt, block_on, rt};
 
 pub(crate) type Node = pointsub_swarm::Node<Rt>;
 
@@ -51,7 +51,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send {
     let (done, output) = oneshot::channel();
-    Rt::spawn(async move { drop(done.send(future.await)) }.boxed());
+    rt().spawn(async move { drop(done.send(future.await)) }.boxed());
     output.map(|output| output.expect("a spawned task panicked"))
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn loopback() -> Multiaddr {
 /// What a node with this key reaches others with.
 pub(crate) fn transport(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
     let security = Security::new(keypair).expect("the key can sign");
-    Rt::transport(&security).expect("a transport")
+    rt().transport(&security).expect("a transport")
 }
 
 /// A node that listens.

@@ -12,7 +12,7 @@ use pointsub_swarm::{Behaviour, Multiaddr, PeerId, Request, Runtime, Server, Ser
 
 use crate::common::*;
 use crate::raw::{NATIVE, PLAIN};
-use crate::support::Rt;
+use crate::support::rt;
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -35,8 +35,7 @@ impl Composed {
     async fn start() -> Self {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
-        let executor: pointsub_swarm::Executor = std::sync::Arc::new(Rt::spawn);
-        let pointsub = Behaviour::new(peer, once(), ServerConfig::default(), executor)
+        let pointsub = Behaviour::new(peer, once(), ServerConfig::default(), rt())
             .expect("defaults are valid");
         let (client, server) = (pointsub.client(), pointsub.server());
         let identify = identify::Config::new("/mine/1".into(), keypair.public());
@@ -45,8 +44,8 @@ impl Composed {
             pointsub,
             identify: identify::Behaviour::new(identify),
         };
-        let config =
-            Config::with_executor(Rt::spawn).with_idle_connection_timeout(Duration::from_secs(600));
+        let config = Config::with_executor(|task| rt().spawn(task))
+            .with_idle_connection_timeout(Duration::from_secs(600));
         let transport = transport(&keypair);
         let mut swarm = Swarm::new(transport, mine, peer, config);
         swarm.listen_on(loopback()).expect("loopback can be listened on");
@@ -68,7 +67,7 @@ impl Composed {
                 }
             }
         };
-        Rt::spawn(life.boxed());
+        rt().spawn(life.boxed());
         Self { peer, address, client, server, events, dial }
     }
 

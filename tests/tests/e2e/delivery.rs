@@ -47,7 +47,7 @@ async fn answered_while_it_ends(len: usize, proxied: bool) {
     drop(opener);
     let answer = call.await.expect("the handler has answered within the grace");
     assert!(answer == body, "{} of {len} bytes came", answer.len());
-    assert_eq!(end.await, Stopped::default());
+    assert!(end.await.is_clean());
 }
 
 /// Today's figures were 2 to 4 of 20 lost.

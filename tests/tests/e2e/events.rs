@@ -27,7 +27,7 @@ fn a_node_tells_who_connects_and_who_goes() {
         connect(&node, &server).await;
         let me = node.peer_id();
         let connected = |event| match event {
-            NodeEvent::PeerConnected { peer, path } => Some((peer, path)),
+            NodeEvent::PeerConnected { peer, path, .. } => Some((peer, path)),
             _ => None,
         };
         assert_eq!(next(&mut events, connected).await, (me, Path::Direct));

@@ -250,7 +250,7 @@ fn a_request_to_a_raw_listener_does_not_make_the_peer_a_plain_one() {
             (status.code, error.delivery),
             (StatusCode::Application(404), Delivery::Processed)
         );
-        let formats: Vec<_> = client.connections_info().iter().map(|info| info.format).collect();
+        let formats: Vec<_> = client.streams().iter().map(|info| info.format).collect();
         assert_eq!(formats, [Some(Format::Native)]);
     });
 }

@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -18,12 +17,12 @@ use libp2p_core::transport::Boxed;
 use libp2p_identity::Keypair;
 use libp2p_swarm::{Config, Swarm};
 use pointsub_swarm::{
-    Behaviour, Cause, Client, Delivery, PeerId, RequestError, Response, Runtime, Security,
-    ServerConfig,
+    Behaviour, Cause, Client, Delivery, Executor, PeerId, RequestError, Response, Runtime,
+    Security, ServerConfig,
 };
 
 use crate::common::*;
-use crate::support::Rt;
+use crate::support::rt;
 
 const SOON: Duration = Duration::from_millis(100);
 /// No deadline is nearly as late, unless nobody keeps it.
@@ -41,7 +40,7 @@ impl Own {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
         let (spawn, spawned) = mpsc::unbounded();
-        let executor = Arc::new(move |task| _ = spawn.unbounded_send(task));
+        let executor = Executor::new(move |task| _ = spawn.unbounded_send(task));
         let behaviour = Behaviour::new(peer, once(), ServerConfig::default(), executor);
         let behaviour = behaviour.expect("defaults are valid");
         let client = behaviour.client();
@@ -150,11 +149,12 @@ fn what_a_swarm_that_stands_still_has_not_sent_was_not_processed() {
 static BLOCKED: AtomicBool = AtomicBool::new(false);
 
 /// The runtime under test, whose tasks do nothing while it is blocked.
+#[derive(Default)]
 struct Blocking;
 
 impl Runtime for Blocking {
-    fn spawn(mut future: BoxFuture<'static, ()>) {
-        Rt::spawn(Box::pin(poll_fn(move |cx| {
+    fn spawn(&self, mut future: BoxFuture<'static, ()>) {
+        rt().spawn(Box::pin(poll_fn(move |cx| {
             if BLOCKED.load(Ordering::SeqCst) {
                 return Poll::Pending;
             }
@@ -162,8 +162,8 @@ impl Runtime for Blocking {
         })));
     }
 
-    fn transport(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        Rt::transport(security)
+    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        rt().transport(security)
     }
 }
 

@@ -221,7 +221,7 @@ fn a_server_stops_although_a_peer_never_reads_its_answers() {
 #[test]
 fn requests_at_work_on_a_broken_stream_free_their_places() {
     run(async {
-        let server = start(ServerConfig::default().with_max_concurrent_conns(2), once());
+        let server = start(ServerConfig::default().with_max_concurrent_requests(2), once());
         let server = server.await;
         let alive = Alive::default();
         let at_work = alive.clone();

@@ -24,7 +24,7 @@ fn check_server(stats: ServerStats) {
 #[test]
 fn a_server_at_its_limit_says_busy_and_when_to_ask_again() {
     run(async {
-        let config = ServerConfig::default().with_max_concurrent_conns(1);
+        let config = ServerConfig::default().with_max_concurrent_requests(1);
         let server = start(config, once()).await;
         let (opener, gate) = Gate::new();
         server.server().register(&echo_name(), echo_behind(gate)).expect("first");

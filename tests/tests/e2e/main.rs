@@ -5,8 +5,10 @@
 //! include the other modules with `#[path]`.
 
 mod addresses;
+mod admission;
 mod bodies;
 mod breaks;
+mod calls;
 mod cancel;
 mod closest;
 mod common;
@@ -38,6 +40,7 @@ mod security;
 mod serving;
 mod silence;
 mod slow_links;
+mod steering;
 mod stopping;
 mod streams;
 mod support;

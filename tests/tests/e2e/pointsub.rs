@@ -73,11 +73,13 @@ fn the_server_stops_and_starts_while_the_client_works() {
 fn many_nodes_ask_each_other_at_once() {
     const NODES: usize = 6;
     const CALLS: usize = 30;
+    // All handshakes happen at once, on one machine that may have other work.
+    let config = once().with_connect_timeout(Duration::from_secs(60));
     run(async {
         let mut nodes = Vec::new();
         let handled = Arc::new(AtomicUsize::new(0));
         for _ in 0..NODES {
-            let node = start(ServerConfig::default(), once()).await;
+            let node = start(ServerConfig::default(), config.clone()).await;
             let handled = handled.clone();
             let handler = move |request: pointsub_swarm::Request| {
                 handled.fetch_add(1, Ordering::SeqCst);

@@ -213,7 +213,7 @@ fn a_listener_is_not_taken_for_a_handler_nor_the_other_way_round() {
         assert_eq!(error.cause, Cause::Unsupported);
         // And nothing was learned that is wrong.
         check_echo(&node, peer, "x").await;
-        let formats = client.connections_info().into_iter().map(|info| info.format);
+        let formats = client.streams().into_iter().map(|info| info.format);
         assert!(formats.clone().all(|format| format == Some(Format::Native)), "{formats:?}");
     });
 }

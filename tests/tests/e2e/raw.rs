@@ -29,7 +29,7 @@ use libp2p_swarm::{
 use pointsub_swarm::{Runtime, Security};
 
 use crate::common::loopback;
-use crate::support::Rt;
+use crate::support::rt;
 
 /// The names of `echo` on the wire.
 pub(crate) const PLAIN: &str = "/echo/1.0.0";
@@ -77,11 +77,11 @@ impl RawPeer {
             connections: HashMap::new(),
             events: VecDeque::new(),
         };
-        let config = Config::with_executor(Rt::spawn)
+        let config = Config::with_executor(|task| rt().spawn(task))
             .with_idle_connection_timeout(Duration::from_secs(600))
             .with_max_negotiating_inbound_streams(512);
         let security = Security::new(&keypair).expect("the key can sign");
-        let transport = Rt::transport(&security).expect("a transport");
+        let transport = rt().transport(&security).expect("a transport");
         let mut swarm = Swarm::new(transport, behaviour, id, config);
         swarm.listen_on(loopback()).expect("loopback can be listened on");
         let address = loop {
@@ -90,7 +90,7 @@ impl RawPeer {
             }
         };
         let (commands, inbox) = mpsc::unbounded();
-        Rt::spawn(live(swarm, inbox).boxed());
+        rt().spawn(live(swarm, inbox).boxed());
         Self { id, address, commands }
     }
 
@@ -246,7 +246,7 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: stream,
                 ..
-            }) => Rt::spawn((self.serve)(stream)),
+            }) => rt().spawn((self.serve)(stream)),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
                 info: done,

@@ -19,7 +19,7 @@ fn quick() -> ClientConfig {
 #[test]
 fn a_busy_server_is_asked_again_until_it_has_room() {
     run(async {
-        let server = start(ServerConfig::default().with_max_concurrent_conns(1), once()).await;
+        let server = start(ServerConfig::default().with_max_concurrent_requests(1), once()).await;
         let (opener, gate) = Gate::new();
         server.server().register(&echo_name(), echo_behind(gate)).expect("first");
         let node = client_of(&server, quick().with_max_retries(100)).await;
@@ -117,7 +117,7 @@ fn a_policy_of_ones_own_decides() {
         }
     }
     run(async {
-        let server = start(ServerConfig::default().with_max_concurrent_conns(1), once()).await;
+        let server = start(ServerConfig::default().with_max_concurrent_requests(1), once()).await;
         let (_opener, gate) = Gate::new();
         server.server().register(&echo_name(), echo_behind(gate)).expect("first");
         let asked = Arc::new(AtomicU64::new(0));
@@ -142,7 +142,7 @@ fn a_policy_may_use_the_client() {
         fn pause(&self, _: &RequestError, retries: u32, _: u64) -> Option<Duration> {
             let client = self.0.get().expect("set before it is used");
             assert_eq!(client.stats().in_flight, 1);
-            assert!(client.connections_info().is_empty());
+            assert!(client.streams().is_empty());
             (retries < 2).then_some(Duration::from_millis(1))
         }
     }

@@ -1,6 +1,5 @@
 //! Peers that encrypt connections in one way alone, each of which a node understands.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc;
@@ -14,10 +13,10 @@ use libp2p_core::upgrade::{
 use libp2p_core::{Multiaddr, Transport};
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::{Config, DialError, Swarm, SwarmEvent};
-use pointsub_swarm::{Behaviour, Client, ConnectError, Executor, Runtime, ServerConfig};
+use pointsub_swarm::{Behaviour, Client, ConnectError, Runtime, ServerConfig};
 
 use crate::common::*;
-use crate::support::{Rt, tcp};
+use crate::support::{rt, tcp};
 
 /// TCP with one way to encrypt and the Yamux of libp2p.
 type Over = fn(&Keypair) -> Boxed<(PeerId, StreamMuxerBox)>;
@@ -89,13 +88,12 @@ impl Peer {
     async fn start(over: Over) -> Self {
         let keypair = Keypair::generate_ed25519();
         let id = keypair.public().to_peer_id();
-        let executor: Executor = Arc::new(Rt::spawn);
-        let behaviour = Behaviour::new(id, once(), ServerConfig::default(), executor)
-            .expect("defaults are valid");
+        let behaviour =
+            Behaviour::new(id, once(), ServerConfig::default(), rt()).expect("defaults are valid");
         behaviour.server().register(&echo_name(), echo).expect("first");
         let client = behaviour.client();
-        let config =
-            Config::with_executor(Rt::spawn).with_idle_connection_timeout(Duration::from_secs(600));
+        let config = Config::with_executor(|task| rt().spawn(task))
+            .with_idle_connection_timeout(Duration::from_secs(600));
         let mut swarm = Swarm::new(over(&keypair), behaviour, id, config);
         swarm.listen_on(loopback()).expect("loopback can be listened on");
         let address = loop {
@@ -125,7 +123,7 @@ impl Peer {
                 drop(tell.unbounded_send(outcome));
             }
         };
-        Rt::spawn(life.boxed());
+        rt().spawn(life.boxed());
         Self { id, address, client, dial, dialled }
     }
 

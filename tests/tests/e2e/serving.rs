@@ -28,7 +28,7 @@ fn patient() -> ClientConfig {
 #[test]
 fn a_client_that_was_told_to_come_back_is_answered_in_the_end() {
     run(async {
-        let server = start(ServerConfig::default().with_max_concurrent_conns(1), once()).await;
+        let server = start(ServerConfig::default().with_max_concurrent_requests(1), once()).await;
         let (opener, gate) = Gate::new();
         server.server().register(&echo_name(), echo_behind(gate)).expect("first");
         let (hasty, patient) =
@@ -60,7 +60,7 @@ fn a_flooded_protocol_does_not_starve_a_quiet_one() {
     run(async {
         let config = ServerConfig::default()
             .with_limit_policy(LimitPolicy::Fixed)
-            .with_max_concurrent_conns(90);
+            .with_max_concurrent_requests(90);
         let server = start(config, once()).await;
         let flooded = name("/flooded");
         server.server().register(&echo_name(), echo).expect("first");
@@ -92,7 +92,7 @@ fn a_flooded_protocol_does_not_starve_a_quiet_one() {
 #[test]
 fn a_burst_that_is_answered_at_once_is_never_busy() {
     run(async {
-        let server = echo_server(ServerConfig::default().with_max_concurrent_conns(1)).await;
+        let server = echo_server(ServerConfig::default().with_max_concurrent_requests(1)).await;
         let old = RawPeer::client().await;
         let peer = old.dial(address(&server).await).await;
         let mut stream = old.open(peer, NATIVE).await.expect("announced");
@@ -154,7 +154,7 @@ fn connections_are_reported() {
         let (opener, gate) = Gate::new();
         server.server().register(&echo_name(), echo).expect("first");
         server.server().register(&name("/slow"), echo_behind(gate)).expect("first");
-        assert!(server.server().connections_info().is_empty());
+        assert!(server.server().streams().is_empty());
         let node = client_of(&server, once()).await;
         for _ in 0..7 {
             check_echo(&node, server.peer_id(), "x").await;
@@ -165,9 +165,9 @@ fn connections_are_reported() {
         let old = RawPeer::client().await;
         old.dial(address(&server).await).await;
         let plain = old.open(peer, PLAIN).await.expect("announced");
-        until(|| server.server().connections_info().len() == 3).await;
+        until(|| server.server().streams().len() == 3).await;
 
-        let infos = server.server().connections_info();
+        let infos = server.server().streams();
         let end = Instant::now();
         for info in &infos {
             assert!(begin <= info.created && info.created <= info.last_active, "{info:?}");
@@ -187,11 +187,11 @@ fn connections_are_reported() {
         assert_eq!((stats.streams, stats.load, stats.limit), (3, 1, 1000));
 
         drop(plain);
-        until(|| server.server().connections_info().len() == 2).await;
+        until(|| server.server().streams().len() == 2).await;
         drop(opener);
         slow.await.expect("it was at work");
         drop(node);
-        until(|| server.server().connections_info().is_empty()).await;
+        until(|| server.server().streams().is_empty()).await;
         assert_eq!(server.server().stats().memory, 0);
     });
 }

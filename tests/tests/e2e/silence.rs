@@ -171,7 +171,10 @@ fn a_request_on_a_connection_that_is_closing_is_never_in_doubt() {
         let races = (0..16).map(|race| {
             let at = way.address();
             async move {
-                let config = once().with_idle_conn_timeout(Duration::from_millis(1));
+                let config = once()
+                    .with_idle_stream_timeout(Duration::from_millis(1))
+                    // Sixteen handshakes happen at once.
+                    .with_connect_timeout(Duration::from_secs(60));
                 let node = Node::builder().client_config(config).idle_connection_timeout(2 * idle);
                 let node = node.build().await.expect("a node");
                 let peer = node.connect(at).await.expect("it listens");

@@ -214,7 +214,7 @@ fn the_limit_holds_for_raw_streams() {
         let stats = server.server().stats();
         assert_eq!((stats.raw_streams, stats.busy, stats.streams), (2, 1, 2));
         assert_eq!((stats.in_flight, stats.load), (0, 0), "they are no requests");
-        let report = server.server().connections_info();
+        let report = server.server().streams();
         assert!(report.iter().all(|info| info.format.is_none() && info.in_flight == 0));
         // Those that wait to be accepted count too, and are not lost.
         say(&mut first, b"1").await;

@@ -2,6 +2,10 @@
 
 pub(crate) use pointsub_tokio::Tokio as Rt;
 
+pub(crate) fn rt() -> Rt {
+    Rt::default()
+}
+
 /// Runs a test on a runtime of its own.
 pub(crate) fn block_on<F: Future>(test: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread()

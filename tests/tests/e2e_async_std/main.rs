@@ -2,10 +2,14 @@
 
 #[path = "../e2e/addresses.rs"]
 mod addresses;
+#[path = "../e2e/admission.rs"]
+mod admission;
 #[path = "../e2e/bodies.rs"]
 mod bodies;
 #[path = "../e2e/breaks.rs"]
 mod breaks;
+#[path = "../e2e/calls.rs"]
+mod calls;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]
@@ -68,6 +72,8 @@ mod serving;
 mod silence;
 #[path = "../e2e/slow_links.rs"]
 mod slow_links;
+#[path = "../e2e/steering.rs"]
+mod steering;
 #[path = "../e2e/stopping.rs"]
 mod stopping;
 #[path = "../e2e/streams.rs"]

@@ -31,7 +31,7 @@ fn name(name: &str) -> ProtocolName {
 }
 
 /// A node that listens, and answers with its own Peer ID and what it was sent.
-async fn start<R: Runtime>() -> Node<R> {
+async fn start<R: Runtime + Default>() -> Node<R> {
     let any = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
     let client = ClientConfig::default().with_max_retries(0);
     let node = Node::<R>::builder().listen(any).client_config(client);
@@ -71,7 +71,7 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
 }
 
 /// `A` listens, `B` dials; both ask.
-async fn small_requests<A: Runtime, B: Runtime>() {
+async fn small_requests<A: Runtime + Default, B: Runtime + Default>() {
     let (one, two) = (start::<A>().await, start::<B>().await);
     meet(&one, &two).await;
     let forth = (0..200).map(|n| check(&two, one.peer_id(), format!("request {n}")));
@@ -83,7 +83,7 @@ async fn small_requests<A: Runtime, B: Runtime>() {
 }
 
 /// Flow control and frames of many segments, with small requests beside them.
-async fn large_bodies<A: Runtime, B: Runtime>() {
+async fn large_bodies<A: Runtime + Default, B: Runtime + Default>() {
     let (one, two) = (start::<A>().await, start::<B>().await);
     meet(&one, &two).await;
     let large = [4 * MIB, MIB, 65 * 1024];
@@ -94,7 +94,7 @@ async fn large_bodies<A: Runtime, B: Runtime>() {
 }
 
 /// A node that ends is seen to end: nobody waits for a timeout.
-async fn an_end<A: Runtime, B: Runtime>() {
+async fn an_end<A: Runtime + Default, B: Runtime + Default>() {
     let (one, two) = (start::<A>().await, start::<B>().await);
     let (started, is_started) = futures::channel::mpsc::unbounded();
     let hang = move |_: Request| {

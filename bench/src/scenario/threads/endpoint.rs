@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{ClientStream, ServerStream, ServerStreamEvent, StreamCommand};
 use pointsub_core::endpoint::{
-    Admission, CallOptions, ClientEvent, ConnectionKey, Directive, Dispatcher,
+    Admission, CallOptions, ClientEvent, Directive, Dispatcher, StreamKey,
 };
 use pointsub_core::{
     Body, ClientConfig, Format, PeerId, ProtocolName, RequestId, ServerConfig, StreamEvent,
@@ -61,7 +61,7 @@ pub(super) struct Connection {
     asks: ClientStream,
     serves: ServerStream,
     /// The name of its stream at the server.
-    key: ConnectionKey,
+    key: StreamKey,
     /// Bytes from the client that the server has not looked at.
     news: Option<StreamEvent>,
     start: Instant,
@@ -233,7 +233,10 @@ impl Requests {
     fn apply(&mut self) {
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
-                Directive::Start { stream, request, body, .. } => {
+                Directive::Command {
+                    stream,
+                    command: StreamCommand::Start { request, body, .. },
+                } => {
                     self.mailboxes[stream].push(Start { request, body });
                 }
                 Directive::Event(ClientEvent::Response { request, .. }) => {
@@ -275,7 +278,7 @@ fn client_config() -> ClientConfig {
 fn server_config() -> ServerConfig {
     ServerConfig::default()
         .with_max_in_flight(1024)
-        .with_max_concurrent_conns(100_000)
+        .with_max_concurrent_requests(100_000)
         .with_compression(false)
 }
 

@@ -9,7 +9,8 @@ use crate::wire::compress::Payload;
 use crate::wire::outcome;
 use crate::wire::{Format, Frame, FrameError, Kind};
 
-/// So many frames in a row that answer nothing are a flood.
+/// How many frames in a row a server may send that answer no request. A large one counts once more for
+/// each KiB.
 const MAX_UNASKED: u32 = 10_000;
 
 impl ClientStream {
@@ -45,24 +46,33 @@ impl ClientStream {
     }
 
     fn take_native(&mut self, frame: Frame) -> Result<(), FrameError> {
-        if frame.header.kind == Some(Kind::Response) {
+        let kind = frame.header.kind;
+        if kind == Some(Kind::Response) {
             self.unasked = 0;
-        } else if self.unasked == MAX_UNASKED {
+        } else if matches!(kind, Some(Kind::Data | Kind::Accept | Kind::Credit | Kind::Finish)) {
+            // Those of calls are counted elsewhere.
+        } else if self.unasked >= MAX_UNASKED {
             return Err(FrameError::Unexpected("too many frames that answer nothing"));
         } else {
-            self.unasked += 1;
+            let len = frame.head.len() + frame.body.len();
+            let kib = u32::try_from(len / 1024).unwrap_or(MAX_UNASKED);
+            self.unasked = self.unasked.saturating_add(kib).saturating_add(1);
         }
         match frame.header.kind {
             None => {}
             Some(Kind::Settings) => {
                 self.peer.update(&frame.head)?;
+                self.limit_calls();
                 let limit = self.max_in_flight.min(self.peer.max_in_flight as usize);
                 self.reports.push_back(Report::Limit(limit));
             }
             Some(Kind::Response) => self.take_response(frame)?,
             Some(Kind::Drain) => self.take_drain(frame.header.id),
-            Some(Kind::Request | Kind::Cancel | Kind::Data) => {
+            Some(Kind::Request | Kind::Cancel) => {
                 return Err(FrameError::Unexpected("a frame that only clients send"));
+            }
+            Some(Kind::Data | Kind::Accept | Kind::Credit | Kind::Finish) => {
+                return self.take_call_frame(frame);
             }
         }
         Ok(())
@@ -72,8 +82,12 @@ impl ClientStream {
         let id = frame.header.id;
         let slot = (id & SLOT_MASK) as usize;
         if self.calls.get(slot).is_none_or(|call| call.id != id) {
-            return Err(FrameError::Unexpected("an answer to a request never made"));
+            return match self.streaming {
+                Some(_) => self.take_call_frame(frame),
+                None => Err(FrameError::Unexpected("an answer to a request never made")),
+            };
         }
+        self.unasked = 0;
         let (answer, load) = outcome::parse(frame)?;
         let Some(request) = self.calls.remove(slot).request else {
             self.reports.push_back(Report::Vacated);
@@ -97,6 +111,7 @@ impl ClientStream {
         self.draining = true;
         self.drained = true;
         self.reports.push_back(Report::Draining);
+        self.drain_calls(Some(last));
         let beyond: Vec<usize> =
             self.calls.iter().filter(|(_, call)| call.id > last).map(|(slot, _)| slot).collect();
         for slot in beyond {

@@ -2,11 +2,14 @@
 
 mod answers;
 mod batch;
+mod calls;
+mod command;
 mod report;
 mod stream;
 mod waiting;
 
 pub use batch::{BULK, batch_size};
+pub use command::StreamCommand;
 pub use report::{Report, Slot};
 pub use stream::ClientStream;
 

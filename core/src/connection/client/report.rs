@@ -16,6 +16,14 @@ pub enum Report {
         /// The server's load in thousandths of its limit, if it told.
         load: Option<u16>,
     },
+    /// A handler has the call that was opened as this request. Its slot on the stream stays taken
+    /// until the call has ended: [`Report::Vacated`].
+    Accepted {
+        /// The request.
+        request: RequestId,
+        /// The server's load in thousandths of its limit, if it told.
+        load: Option<u16>,
+    },
     /// A request failed on this stream.
     Failed {
         /// The request.
@@ -25,7 +33,7 @@ pub enum Report {
         /// What became of its slot on the stream.
         slot: Slot,
     },
-    /// The server stopped working on a cancelled request; its slot is free.
+    /// The server stopped working on a cancelled request, or a call has ended; its slot is free.
     Vacated,
     /// The server said how many requests it takes at a time.
     Limit(usize),

@@ -1,5 +1,6 @@
 //! One stream that we opened: requests out, answers in.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -7,6 +8,7 @@ use core::time::Duration;
 use slab::Slab;
 
 use super::batch::BULK;
+use super::calls::ClientCalls;
 use super::report::{Report, Slot};
 use crate::config::ClientConfig;
 use crate::connection::link::{Link, Overdue};
@@ -57,6 +59,9 @@ pub struct ClientStream {
     /// Its connection goes through a relay.
     relayed: bool,
     pub(super) closed: bool,
+    /// The peer's settings have come.
+    pub(super) has_settings: bool,
+    pub(super) streaming: Option<Box<ClientCalls>>,
     pub(super) reports: VecDeque<Report>,
 }
 
@@ -83,13 +88,14 @@ impl ClientStream {
         let max_body = config.max_block_size;
         let (read, write) = (config.read_timeout, config.write_timeout);
         let mut link = Link::new(format, max_body, BUFFER, read, write, now);
-        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
+        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1, ..Settings::ASSUMED };
         if format == Format::Native {
             peer = Settings::ASSUMED;
             peer.max_body = peer.max_body.max(max_body as u32);
             link.outbox.settings(Settings {
                 max_body: max_body as u32,
                 max_in_flight: config.max_in_flight as u32,
+                ..Settings::ASSUMED
             });
         }
         Self {
@@ -108,6 +114,8 @@ impl ClientStream {
             heard: false,
             relayed: false,
             closed: false,
+            has_settings: false,
+            streaming: None,
             reports: VecDeque::new(),
         }
     }
@@ -155,9 +163,9 @@ impl ClientStream {
             self.report_failed(request, cause, phase, delivery, Slot::Free);
             return;
         }
-        let (entry, begin) = (self.calls.vacant_entry(), self.link.queued());
-        self.seq += 1;
-        let id = self.seq << SLOT_BITS | entry.key() as u64;
+        let begin = self.link.queued();
+        let id = self.next_id(self.calls.vacant_key() as u64);
+        let entry = self.calls.vacant_entry();
         if native {
             let payload = body.into_payload();
             let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
@@ -197,7 +205,15 @@ impl ClientStream {
             if self.link.format == Format::Plain {
                 self.close_with(&Cause::Cancelled);
             }
+        } else {
+            self.cancel_opening(request, now);
         }
+    }
+
+    /// The wire id of the next request.
+    pub(super) fn next_id(&mut self, slot: u64) -> u64 {
+        self.seq += 1;
+        self.seq << SLOT_BITS | slot
     }
 
     /// Takes no further requests, and closes the stream when those in flight have ended: there is
@@ -207,6 +223,7 @@ impl ClientStream {
         if !self.closed && !self.draining {
             self.draining = true;
             self.reports.push_back(Report::Retired);
+            self.drain_calls(None);
             self.finish_drain();
         }
     }
@@ -288,10 +305,12 @@ impl ClientStream {
             None if self.due.is_some_and(|due| due <= now) => self.expire(now),
             None => {}
         }
+        self.expire_calls(now);
     }
 
     /// The next operation on the stream.
     pub fn poll_op(&mut self) -> Option<StreamOp> {
+        self.fill_calls();
         self.link.poll_op()
     }
 
@@ -309,7 +328,8 @@ impl ClientStream {
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        earliest(self.link.next_deadline(), self.due)
+        let calls = self.streaming.as_ref().and_then(|calls| calls.table.next_deadline());
+        earliest(earliest(self.link.next_deadline(), self.due), calls)
     }
 
     /// Whether bytes of the stream are wanted; a client always listens, if only to notice that
@@ -349,7 +369,7 @@ impl ClientStream {
     }
 
     pub(super) fn finish_drain(&mut self) {
-        if self.draining && self.calls.is_empty() && !self.closed {
+        if self.draining && self.calls.is_empty() && !self.closed && self.has_no_calls() {
             self.link.finish();
             self.close();
         }
@@ -407,6 +427,7 @@ impl ClientStream {
                 self.report_failed(request, cause.clone(), phase, delivery, Slot::Gone);
             }
         }
+        self.lose_calls(cause);
     }
 
     fn close(&mut self) {

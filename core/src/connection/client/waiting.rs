@@ -13,7 +13,7 @@ use crate::error::{Cause, Delivery};
 use crate::time::{Timestamp, earliest};
 use crate::wire::{Flags, Format, Kind};
 
-/// So much of a large request may lie in queues of the transport when its last byte was written. The
+/// How much of a large request may lie in queues of the transport when its last byte was written. The
 /// wait for its answer is a second longer for each 32 KiB of that.
 const QUEUED: u64 = 8 * 1024 * 1024;
 /// At which rate a slow link empties these queues.

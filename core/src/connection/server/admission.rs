@@ -9,7 +9,8 @@ use crate::time::{Timestamp, earliest};
 use crate::wire::Format;
 use crate::wire::compress::Payload;
 
-/// So many requests one after the other may use a place before the stream asks for one again.
+/// How many requests one after the other may use the place of one at work before the stream asks for
+/// a place again.
 const MAX_RENEWALS: u32 = 64;
 
 /// A request that waits to be let in.
@@ -145,13 +146,14 @@ impl ServerStream {
             return None;
         }
         let ask = if asks { self.ask(held) } else { None };
+        let waiting = held.saturating_sub(self.work);
         let Exchange { events, known, active, .. } = &mut self.exchange;
         (known.room, known.idle, known.active) = (held, idle, *active);
         let events = core::mem::take(events);
         let active = *active;
         self.exchange.free = 0;
         self.exchange.reported = true;
-        Some(ServerReport { events, held, idle, active, ask, withdrawn: false })
+        Some(ServerReport { events, held, waiting, idle, active, ask, withdrawn: false })
     }
 
     /// Whether this is how admission control has it.
@@ -169,7 +171,7 @@ impl ServerStream {
         let events = core::mem::take(&mut self.exchange.events);
         // One that is under way is not taken in any more.
         let withdrawn = matches!(self.exchange.asked, Some(Asked::Request | Asked::Withdrawn));
-        ServerReport { events, held: 0, idle: false, active, ask: None, withdrawn }
+        ServerReport { events, held: 0, waiting: 0, idle: false, active, ask: None, withdrawn }
     }
 
     #[inline]
@@ -178,7 +180,8 @@ impl ServerStream {
             let bytes = held.saturating_add(answer.len());
             (Asked::Answer, Ask::Room { bytes, best: bytes })
         } else if self.exchange.waiting.is_some() {
-            (Asked::Request, Ask::Request { spare: self.exchange.spare })
+            let bytes = self.exchange.waiting.as_ref().map_or(0, |waiting| waiting.bytes);
+            (Asked::Request, Ask::Request { spare: self.exchange.spare, bytes })
         } else {
             let (bytes, best) = self.exchange.wanted?;
             let elsewhere = self.held_elsewhere();
@@ -226,6 +229,7 @@ impl ServerStream {
             (_, Grant::Refused(status)) => {
                 if let Some(waiting) = self.exchange.waiting.take() {
                     self.work -= waiting.bytes;
+                    self.drop_extras(waiting.wire_id);
                     self.refuse_request(waiting.wire_id, &status);
                 }
             }
@@ -281,6 +285,7 @@ impl ServerStream {
             exchange.free -= 1;
             exchange.renewals += 1;
             exchange.events.renewed += 1;
+            exchange.events.renewed_bytes += bytes as u64;
         }
         renews
     }
@@ -315,6 +320,7 @@ impl ServerStream {
     pub(super) fn drop_waiting(&mut self) -> Option<Waiting> {
         let waiting = self.exchange.waiting.take()?;
         self.work -= waiting.bytes;
+        self.drop_extras(waiting.wire_id);
         if self.exchange.asked == Some(Asked::Request) {
             self.exchange.asked = Some(Asked::Withdrawn);
         }

@@ -136,7 +136,7 @@ impl ServerStream {
     }
 
     /// The load, unless the peer knows about as much already.
-    fn load_to_tell(&mut self) -> Option<u16> {
+    pub(super) fn load_to_tell(&mut self) -> Option<u16> {
         let (load, now) = (self.exchange.load(), self.link.now);
         let known = self.told_load.is_some_and(|(told, when)| {
             load.abs_diff(told) < LOAD_STEP && now.since(when) < LOAD_AGE

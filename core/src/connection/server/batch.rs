@@ -3,7 +3,7 @@
 /// Of the answers to what came together, so many go out in the first write, and in each further one
 /// twice as many as in the one before.
 const FIRST_ANSWERS: usize = 4;
-/// Answers that wait for each other, unless it is for the end of the write before.
+/// How many answers wait to be written together.
 const MOST_ANSWERS: usize = 64;
 
 /// Counts the answers of one stream that wait for one write.

@@ -55,6 +55,13 @@ impl ServerStream {
         self.settle();
     }
 
+    /// Answers a request whose body of `len` bytes, once inflated, is not what it said: no handler saw
+    /// it, and its peer pays for the attempt.
+    pub fn malformed(&mut self, call: CallId, len: usize, status: Status, now: Timestamp) {
+        self.exchange.events.offence(Offence::Inflation(len));
+        self.respond(call, Err(status), now);
+    }
+
     /// Says that the handler of an abandoned request has stopped.
     pub fn abandoned(&mut self, call: CallId, now: Timestamp) {
         self.respond(call, Err(Status::new(StatusCode::Internal, "")), now);
@@ -69,8 +76,11 @@ impl ServerStream {
     ) -> ServerStreamEvent {
         let bytes = bytes_at_work(&payload);
         let (entry, started) = (self.calls.vacant_entry(), self.link.now);
+        let longest = self.handler_time.map(|time| started + time);
+        let deadline = earliest(deadline, longest);
         self.seq += 1;
         let id = CallId(self.seq << SLOT_BITS | entry.key() as u64);
+        self.by_wire_id.begun(wire_id, entry.key());
         entry.insert(Call { id, wire_id, deadline, stopped: None, started, bytes });
         self.work += bytes;
         self.idle_due = None;
@@ -97,11 +107,24 @@ impl ServerStream {
         self.expire_waiting(now);
     }
 
-    fn remove(&mut self, call: CallId) -> Option<Call> {
+    /// The wire id of a request at work.
+    pub(super) fn wire_id(&self, call: CallId) -> Option<u64> {
+        let found = self.calls.get((call.0 & SLOT_MASK) as usize);
+        found.filter(|found| found.id == call).map(|found| found.wire_id)
+    }
+
+    /// Whether the handler of a request was told to stop.
+    pub(super) fn is_stopped(&self, call: CallId) -> bool {
+        let found = self.calls.get((call.0 & SLOT_MASK) as usize);
+        found.is_some_and(|found| found.id == call && found.stopped.is_some())
+    }
+
+    pub(super) fn remove(&mut self, call: CallId) -> Option<Call> {
         let slot = (call.0 & SLOT_MASK) as usize;
         self.calls.get(slot).filter(|found| found.id == call)?;
         let call = self.calls.try_remove(slot)?;
         self.work -= call.bytes;
+        self.drop_extras(call.wire_id);
         Some(call)
     }
 
@@ -132,6 +155,7 @@ impl ServerStream {
                 self.abandons.push_back(call.id);
             }
         }
+        self.lose_calls();
         self.drop_waiting();
         self.drop_answers();
         self.due = None;

@@ -8,9 +8,12 @@ mod placement;
 mod reading;
 mod report;
 mod stream;
+mod streaming;
+mod wire_index;
 
 pub use calls::CallId;
 pub use placement::{Compression, runs_inline};
 pub(crate) use report::{Ask, Events, Grant, Samples};
 pub use report::{ServerReport, ServerVerdict};
 pub use stream::{ServerStream, ServerStreamEvent};
+pub use streaming::{CallAcceptance, CallTerms, RequestExtras};

@@ -11,6 +11,9 @@ use crate::time::Timestamp;
 use crate::wire::compress::Payload;
 use crate::wire::{Flags, Format, Frame, FrameError, HeadReader, Kind, Room, tag};
 
+/// A refused request costs its peer no more than one of this size, which may be a mistake.
+const MOST_PRICED: usize = 64 * 1024;
+
 impl ServerStream {
     /// Looks at frames until one makes an event, or has to wait for a verdict.
     pub(super) fn take_frames(&mut self) -> Option<ServerStreamEvent> {
@@ -39,7 +42,7 @@ impl ServerStream {
             if self.link.decoder.mid_frame() {
                 self.violated(&FrameError::Truncated);
             }
-            self.deaf = true;
+            self.read_closed = true;
         }
         self.abandons.pop_front().map(|call| ServerStreamEvent::Abandon { call })
     }
@@ -48,9 +51,11 @@ impl ServerStream {
     fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let (granted, room) = (self.exchange.granted.take(), self.exchange.known.room);
         let (elsewhere, wanted) = (self.held_elsewhere(), Cell::new(None));
+        let denied = self.denied.is_some();
         let frame = self.link.next_frame_within(|bytes, best| {
             let fits = |bytes: usize| elsewhere.saturating_add(bytes) <= room;
             match granted {
+                _ if denied => Room::Lacking,
                 Some(false) => Room::Lacking,
                 Some(true) if fits(best) => Room::Whole,
                 Some(true) if fits(bytes) => Room::Part,
@@ -76,9 +81,13 @@ impl ServerStream {
                 self.peer.update(&frame.head).map(|()| None)
             }
             Some(Kind::Request) => self.take_request(frame),
+            Some(Kind::Cancel) if self.cancels_call(&frame) => Ok(None),
             Some(Kind::Cancel) => Ok(self.take_cancel(frame.header.id)),
-            Some(Kind::Response | Kind::Drain | Kind::Data) => {
+            Some(Kind::Response | Kind::Drain | Kind::Accept) => {
                 Err(FrameError::Unexpected("a frame that only servers send"))
+            }
+            Some(Kind::Data | Kind::Credit | Kind::Finish) => {
+                self.take_call_frame(frame).map(|()| None)
             }
         }
     }
@@ -96,6 +105,9 @@ impl ServerStream {
         // A sign of life, whatever the answer.
         self.idle_due = None;
         let flags = frame.header.flags;
+        if flags.contains(Flags::STREAM) && self.max_calls > 0 {
+            return self.take_opening(frame);
+        }
         let (mut timeout, mut original, mut unknown) = (None, None, flags.unsupported());
         for field in HeadReader::new(&frame.head) {
             let field = field?;
@@ -111,12 +123,19 @@ impl ServerStream {
         let payload = Payload { bytes: frame.body, original };
         // The caller's time counts from when the request came, however long it waited here.
         let deadline = timeout.map(|ms| self.arrived + Duration::from_millis(u64::from(ms)));
-        let refusal = if unknown {
+        let refusal = if self.denied.is_some() {
+            return Ok(self.refuse_denied(id));
+        } else if unknown {
             Some(Status::new(StatusCode::Unimplemented, ""))
         } else {
             self.refusal(&payload, deadline)
         };
         if let Some(status) = refusal {
+            let price = match status.code {
+                StatusCode::Busy | StatusCode::DeadlineExceeded => 0,
+                _ => payload.wire_len().min(MOST_PRICED),
+            };
+            self.exchange.events.offence(Offence::Frame(price));
             match status.code {
                 StatusCode::Busy => self.exchange.events.refuse_busy(),
                 _ => self.exchange.events.refuse(),
@@ -127,8 +146,20 @@ impl ServerStream {
         Ok(self.admit(id, payload, deadline))
     }
 
+    /// Answers a request that a rule of the application's does not allow, with what the rule says. The
+    /// rule may change, and is asked again for the next stream.
+    fn refuse_denied(&mut self, id: u64) -> Option<ServerStreamEvent> {
+        let status = self.denied.clone()?;
+        self.exchange.events.denied += 1;
+        self.exchange.events.offence(Offence::Frame(0));
+        self.exchange.events.refuse();
+        self.answer_failed(id, &status, Delivery::NotProcessed);
+        self.drain(self.link.now);
+        None
+    }
+
     /// Why the stream itself refuses a request.
-    fn refusal(&self, payload: &Payload, deadline: Option<Timestamp>) -> Option<Status> {
+    pub(super) fn refusal(&self, payload: &Payload, deadline: Option<Timestamp>) -> Option<Status> {
         if let Err(error) = payload.check(self.max_body) {
             let too_large = payload.len() > self.max_body;
             let code = if too_large { StatusCode::TooLarge } else { StatusCode::BadRequest };
@@ -144,9 +175,9 @@ impl ServerStream {
     }
 
     fn take_cancel(&mut self, wire_id: u64) -> Option<ServerStreamEvent> {
-        let found = self.calls.iter_mut().map(|(_, call)| call);
-        let mut found = found.filter(|call| call.wire_id == wire_id && call.stopped.is_none());
-        let Some(call) = found.next() else {
+        let found = self.by_wire_id.find(&self.calls, wire_id);
+        let found = found.and_then(|slot| self.calls.get_mut(slot));
+        let Some(call) = found.filter(|call| call.stopped.is_none()) else {
             // The answer and the cancellation have crossed.
             self.exchange.events.offence(Offence::Frame(0));
             return None;
@@ -166,6 +197,14 @@ impl ServerStream {
             FrameError::TooLarge { id, request: true, announced, limit } => {
                 let message = alloc::format!("{announced} bytes, the limit is {limit}");
                 (id, Status::new(StatusCode::TooLarge, message))
+            }
+            FrameError::NoRoom { id, request: true, .. }
+                if self.denied.is_some() && !self.draining && id > self.last_id =>
+            {
+                self.read_closed = true;
+                self.last_id = id;
+                self.refuse_denied(id);
+                return;
             }
             FrameError::NoRoom { id, request: true, announced } => {
                 (id, busy(&alloc::format!("no memory for {announced} bytes")))
@@ -194,7 +233,7 @@ impl ServerStream {
             // stop it, and it would wait for room that nobody makes.
             return self.reset();
         }
-        self.deaf = true;
+        self.read_closed = true;
         if !unseen {
             self.last_id = id;
             self.answer_failed(id, &status, Delivery::NotProcessed);

@@ -1,6 +1,7 @@
 //! The messages between a served stream and [admission control](crate::endpoint::Admission).
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use crate::endpoint::{Offence, Sample, SampleOutcome, StreamTimer};
 use crate::error::Status;
@@ -18,6 +19,8 @@ pub struct ServerReport {
     pub(crate) events: Events,
     /// Bytes that the stream holds.
     pub(crate) held: usize,
+    /// Those of them that wait for the peer: of a message that is not complete, and of answers.
+    pub(crate) waiting: usize,
     /// It has answered what it was asked, and nothing is on its way in or out.
     pub(crate) idle: bool,
     /// When bytes last came or left.
@@ -38,9 +41,9 @@ impl ServerReport {
 /// A question of a stream.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// May a handler begin to work on a request? `held` has its bytes already; `spare` more are
-    /// welcome, for what follows it.
-    Request { spare: usize },
+    /// May a handler begin to work on a request of so many bytes? `held` has them already; `spare` more
+    /// are welcome, for what follows it.
+    Request { spare: usize, bytes: usize },
     /// May the stream hold so many bytes, and if possible `best`?
     Room { bytes: usize, best: usize },
 }
@@ -54,11 +57,15 @@ pub(crate) struct Events {
     pub(crate) abandoned: u32,
     /// Requests that began on the place of one of `ended()`, without a question.
     pub(crate) renewed: u32,
+    /// The bytes of these.
+    pub(crate) renewed_bytes: u64,
     /// What requests that are no longer at work tell about the server.
     pub(crate) samples: Samples,
     /// Requests that the stream itself refused, and those of them for want of room.
     pub(crate) refused: u32,
     pub(crate) busy: u32,
+    /// Those of them that a rule of the application's does not allow.
+    pub(crate) denied: u32,
     /// Times that the peer broke the format.
     pub(crate) violations: u32,
     pub(crate) timed_out: Option<StreamTimer>,
@@ -90,6 +97,12 @@ impl Events {
         self.offences = self.offences.saturating_add(offence.points());
     }
 
+    /// The peer did something that costs so many points.
+    pub(crate) fn charge(&mut self, points: u32) {
+        self.any = true;
+        self.offences = self.offences.saturating_add(points);
+    }
+
     pub(crate) fn refuse(&mut self) {
         self.any = true;
         self.refused += 1;
@@ -105,12 +118,13 @@ impl Events {
         self.offence(Offence::Breach);
     }
 
-    pub(crate) fn timed_out(&mut self, timer: StreamTimer) {
+    /// A timer ran out, for whose time so many bytes have waited for the peer.
+    pub(crate) fn timed_out(&mut self, timer: StreamTimer, waiting: usize, time: Duration) {
         self.any = true;
         self.timed_out = Some(timer);
         match timer {
             StreamTimer::Message | StreamTimer::OtherFormat | StreamTimer::Write => {
-                self.offence(Offence::Timeout);
+                self.offence(Offence::Timeout(waiting, time));
             }
             // An empty stream is seen when it is closed.
             StreamTimer::FirstByte | StreamTimer::Idle => {}
@@ -182,6 +196,12 @@ impl ServerVerdict {
     #[must_use]
     pub const fn is_cut_off(&self) -> bool {
         self.cut_off
+    }
+
+    /// Whether the stream gets a place, for one handler.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        matches!(self.answer, Some(Grant::Place))
     }
 
     /// Whether the stream that was opened is served.

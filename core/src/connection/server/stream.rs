@@ -1,5 +1,6 @@
 //! One stream that a peer opened: its life, from the first byte to the last.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -11,16 +12,19 @@ use super::answer::Answering;
 use super::batch::BatchSize;
 use super::calls::{Call, CallId};
 use super::report::ServerReport;
+use super::streaming::ServerCalls;
+use super::wire_index::WireIndex;
 use crate::config::ServerConfig;
 use crate::connection::link::{Link, Overdue};
 use crate::connection::operation::{StreamEvent, StreamOp};
 use crate::endpoint::{Offence, StreamTimer};
+use crate::error::Status;
 use crate::time::{Timestamp, earliest};
 use crate::wire::compress::Payload;
-use crate::wire::{Buffers, Flags, Format, FrameError, Kind, Settings};
+use crate::wire::{Buffers, Features, Flags, Format, FrameError, Kind, Settings};
 
-/// No further requests are read while more than this waits to be written: a peer that does not
-/// read its answers gets no more of them.
+/// How many bytes of answers wait to be written on a stream before no further requests are read from
+/// it: a peer that does not read its answers gets no more of them.
 const OUTBOX_HIGH: usize = 256 * 1024;
 /// A stream without requests keeps room for this many.
 const KEPT_CALLS: usize = 64;
@@ -43,9 +47,12 @@ pub struct ServerStream {
     pub(super) link: Link,
     pub(super) max_body: usize,
     pub(super) max_in_flight: usize,
+    pub(super) max_calls: usize,
+    pub(super) max_call_memory: usize,
     cleanup_interval: Duration,
     pub(super) peer: Settings,
     pub(super) calls: Slab<Call>,
+    pub(super) by_wire_id: WireIndex,
     pub(super) seq: u64,
     /// The highest request id seen.
     pub(super) last_id: u64,
@@ -67,14 +74,24 @@ pub struct ServerStream {
     pub(super) exchange: Exchange,
     /// Nobody serves what it was opened for.
     pub(super) refused: bool,
+    /// What its requests are answered with, if a rule of the application's does not allow them.
+    pub(super) denied: Option<Status>,
+    /// The longest time that a handler may work.
+    pub(super) handler_time: Option<Duration>,
     /// It was reset because of a message in another format.
     other_format: bool,
     /// The peer will send no more; what it has sent may still wait to be looked at.
     pub(super) finished: bool,
     /// Nothing of what the peer sends is looked at any more.
-    pub(super) deaf: bool,
+    pub(super) read_closed: bool,
     /// Requests whose handlers are to be told to stop.
     pub(super) abandons: VecDeque<CallId>,
+    pub(super) streaming: Option<Box<ServerCalls>>,
+}
+
+/// What a server understands beside requests.
+fn features(config: &ServerConfig) -> Features {
+    if config.max_calls > 0 { Features::CALLS } else { Features::default() }
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.
@@ -105,21 +122,26 @@ impl ServerStream {
         let max_body = config.max_block_size;
         let (read, write) = (config.read_timeout, config.write_timeout);
         let mut link = Link::new(format, max_body, config.buffer_pool_size, read, write, now);
-        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1 };
+        let mut peer = Settings { max_body: u32::MAX, max_in_flight: 1, ..Settings::ASSUMED };
         if format == Format::Native {
             peer = Settings::ASSUMED;
             link.outbox.settings(Settings {
                 max_body: max_body as u32,
                 max_in_flight: config.max_in_flight as u32,
+                max_calls: config.max_calls as u32,
+                features: features(config),
             });
         }
         Self {
             link,
             max_body,
             max_in_flight: config.max_in_flight,
+            max_calls: config.max_calls,
+            max_call_memory: config.max_memory_per_stream() / 2,
             cleanup_interval: config.cleanup_interval,
             peer,
             calls: Slab::new(),
+            by_wire_id: WireIndex::default(),
             seq: 0,
             last_id: 0,
             arrived: now,
@@ -133,9 +155,12 @@ impl ServerStream {
             answers: VecDeque::new(),
             exchange: Exchange::new(now),
             refused: false,
+            denied: None,
+            handler_time: config.max_handler_time(),
             finished: false,
-            deaf: false,
+            read_closed: false,
             abandons: VecDeque::new(),
+            streaming: None,
         }
     }
 
@@ -143,6 +168,20 @@ impl ServerStream {
     #[must_use]
     pub fn with_buffers(mut self, buffers: Arc<dyn Buffers>) -> Self {
         self.link = self.link.with_buffers(buffers);
+        self
+    }
+
+    /// The same stream, of whose requests the first is answered with this status before its body has
+    /// come, if the format can say so; then it ends. For a peer that the application does not serve.
+    #[must_use]
+    pub fn with_denial(mut self, status: Status) -> Self {
+        match self.link.format {
+            Format::Native => self.denied = Some(status),
+            Format::Plain => {
+                self.refused = true;
+                self.drain(self.link.now);
+            }
+        }
         self
     }
 
@@ -186,23 +225,25 @@ impl ServerStream {
         let now = self.link.now;
         if let Some(overdue) = self.link.overdue(now) {
             self.other_format = matches!(overdue, Overdue::OtherFormat);
-            let timer = match overdue {
-                Overdue::Write(_) => StreamTimer::Write,
-                Overdue::Message(_) => StreamTimer::Message,
-                Overdue::OtherFormat => StreamTimer::OtherFormat,
+            let (timer, time) = match overdue {
+                Overdue::Write(time) => (StreamTimer::Write, time),
+                Overdue::Message(time) => (StreamTimer::Message, time),
+                Overdue::OtherFormat => (StreamTimer::OtherFormat, Duration::ZERO),
             };
-            self.exchange.events.timed_out(timer);
+            let waiting = self.held().saturating_sub(self.work);
+            self.exchange.events.timed_out(timer, waiting, time);
             self.reset();
             return;
         }
         if self.idle_due().is_some_and(|due| due <= now) {
             let timer = if self.is_unused() { StreamTimer::FirstByte } else { StreamTimer::Idle };
-            self.exchange.events.timed_out(timer);
+            self.exchange.events.timed_out(timer, 0, Duration::ZERO);
             self.drain(now);
         }
         if self.due.is_some_and(|due| due <= now) {
             self.expire(now);
         }
+        self.expire_calls(now);
         self.settle();
     }
 
@@ -212,6 +253,7 @@ impl ServerStream {
         self.link.advance_clock(now);
         if !self.draining && self.link.is_open() {
             self.draining = true;
+            self.drain_calls();
             match self.link.format {
                 Format::Native => {
                     let id = self.last_id;
@@ -250,6 +292,7 @@ impl ServerStream {
 
     /// The next operation on the stream.
     pub fn poll_op(&mut self) -> Option<StreamOp> {
+        self.fill_calls();
         let op = self.link.poll_op()?;
         self.batch.written();
         Some(op)
@@ -292,7 +335,9 @@ impl ServerStream {
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        earliest(earliest(self.link.next_deadline(), self.due), self.idle_due())
+        let calls = self.streaming.as_ref().and_then(|streaming| streaming.table.next_deadline());
+        let own = earliest(earliest(self.link.next_deadline(), self.due), self.idle_due());
+        earliest(own, calls)
     }
 
     /// Whether bytes of the stream are wanted now. They are not before those that came were
@@ -342,7 +387,7 @@ impl ServerStream {
     /// The same without what the decoder holds.
     #[inline]
     pub(super) fn held_elsewhere(&self) -> usize {
-        self.work + self.link.unwritten()
+        self.work + self.link.unwritten() + self.held_for_calls()
     }
 
     /// When the stream counts as idle: not while a message arrives, which has a timer of its own.
@@ -357,7 +402,7 @@ impl ServerStream {
 
     /// Whether what the peer sends is looked at, now or later.
     pub(super) fn is_listening(&self) -> bool {
-        self.link.is_open() && !self.deaf
+        self.link.is_open() && !self.read_closed
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -374,7 +419,10 @@ impl ServerStream {
 
     /// Whether a request is at work or waits for a place, or an answer waits for room.
     pub(super) fn is_busy(&self) -> bool {
-        !self.calls.is_empty() || self.exchange.waiting.is_some() || !self.answers.is_empty()
+        !self.calls.is_empty()
+            || self.exchange.waiting.is_some()
+            || !self.answers.is_empty()
+            || self.has_calls()
     }
 
     /// Closes the stream when nothing is left to do on it, or starts the idle timer; drops what
@@ -382,7 +430,7 @@ impl ServerStream {
     #[inline]
     pub(super) fn settle(&mut self) {
         if self.link.is_open() && !self.is_busy() {
-            if self.draining || self.deaf {
+            if self.draining || self.read_closed {
                 self.link.finish();
             } else if self.idle_due.is_none() && self.link.unwritten() == 0 {
                 self.idle_due = Some(self.link.now + self.cleanup_interval);

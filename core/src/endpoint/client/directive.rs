@@ -6,10 +6,10 @@ use super::answer::{ClosestAnswer, ClosestFailure};
 use super::question::Question;
 use super::state::keys::DialId;
 use super::state::stream::Offer;
+use crate::connection::StreamCommand;
 use crate::error::RequestError;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};
-use crate::time::Timestamp;
-use crate::wire::compress::{Body, Payload};
+use crate::wire::compress::Payload;
 
 /// What the [`Dispatcher`](crate::endpoint::Dispatcher) wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,28 +31,12 @@ pub enum Directive {
         /// The stream.
         stream: StreamId,
     },
-    /// Send a request: [`ClientStream::start`](crate::connection::ClientStream::start).
-    Start {
-        /// On which stream.
+    /// Have a stream do this: [`ClientStream::carry_out`](crate::connection::ClientStream::carry_out).
+    Command {
+        /// Which stream.
         stream: StreamId,
-        /// Which request.
-        request: RequestId,
-        /// Its body.
-        body: Body,
-        /// When its caller stops waiting.
-        deadline: Option<Timestamp>,
-    },
-    /// Cancel a request: [`ClientStream::cancel`](crate::connection::ClientStream::cancel).
-    Cancel {
-        /// On which stream.
-        stream: StreamId,
-        /// Which request.
-        request: RequestId,
-    },
-    /// Close a stream: [`ClientStream::finish`](crate::connection::ClientStream::finish).
-    Close {
-        /// The stream.
-        stream: StreamId,
+        /// What.
+        command: StreamCommand,
     },
     /// Connect if need be and open a raw stream; then report
     /// [`Dispatcher::dialed`](crate::endpoint::Dispatcher::dialed) or

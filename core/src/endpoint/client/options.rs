@@ -16,11 +16,14 @@ pub struct CallOptions {
     /// Whether executing the request twice does no harm. If not, it is tried again only after
     /// failures that surely left it unprocessed. Default `true`.
     pub idempotent: bool,
+    /// How often it is tried again at most, whatever the retry policy says; of a call to the closest
+    /// node, how many rounds follow the first. Default: the retry policy alone decides.
+    pub max_retries: Option<u32>,
 }
 
 impl Default for CallOptions {
     fn default() -> Self {
-        Self { deadline: None, idempotent: true }
+        Self { deadline: None, idempotent: true, max_retries: None }
     }
 }
 
@@ -36,6 +39,13 @@ impl CallOptions {
     #[must_use]
     pub const fn with_idempotent(mut self, idempotent: bool) -> Self {
         self.idempotent = idempotent;
+        self
+    }
+
+    /// Sets how often it is tried again at most.
+    #[must_use]
+    pub const fn with_max_retries(mut self, max_retries: u32) -> Self {
+        self.max_retries = Some(max_retries);
         self
     }
 }
@@ -88,6 +98,7 @@ impl ClosestOptions {
 /// Several nodes may execute the request, so that there is no hedging for calls that are not
 /// idempotent; nor is there while the retry budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hedge {
     /// How long to wait for an answer before one more node is asked. Zero asks all at once.
     pub delay: Duration,
@@ -100,5 +111,12 @@ impl Hedge {
     #[must_use]
     pub const fn after(delay: Duration) -> Self {
         Self { delay, max: 2 }
+    }
+
+    /// Sets how many more nodes are asked at most.
+    #[must_use]
+    pub const fn with_max(mut self, max: u32) -> Self {
+        self.max = max;
+        self
     }
 }

@@ -73,7 +73,8 @@ impl Question {
                 Decided::Pause { about, error, pause }
             }
             Asked::Node { call, why, strategy, selection, nodes, now } => {
-                let node = selection.best(nodes.iter(), &*strategy, now);
+                let in_flight = nodes.iter().map(Node::in_flight).sum();
+                let node = selection.best(nodes.iter(), &*strategy, now, in_flight);
                 Decided::Node { call, why, node }
             }
         })

@@ -18,7 +18,10 @@ pub const INITIAL_PEAK: Duration = Duration::from_secs(1);
 
 const HALF_LIFE: u64 = 6_931_471_806;
 
-/// Longer samples count as this: an hour.
+/// The least latency is that of two such whiles.
+const LEAST_WHILE: Duration = Duration::from_secs(30);
+
+/// The longest time of an answer that counts when servers are compared, in nanoseconds: an hour.
 const MAX_SAMPLE: u64 = 3_600_000_000_000;
 
 /// 2^(-i/16) for i = 0 to 16, in units of 2^-32.
@@ -48,11 +51,25 @@ pub(super) struct Latency {
     sampled: Timestamp,
     peak: u64,
     peaked: Timestamp,
+    /// What the next answer is expected to take: falls by half with each sample below it, and with time.
+    expected: u64,
+    /// The least of this while and of the one before.
+    least: [u64; 2],
+    /// When this while began.
+    least_since: Timestamp,
 }
 
 impl Latency {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { smooth: None, sampled: now, peak: nanos(INITIAL_PEAK), peaked: now }
+        Self {
+            smooth: None,
+            sampled: now,
+            peak: nanos(INITIAL_PEAK),
+            peaked: now,
+            expected: nanos(INITIAL_PEAK),
+            least: [u64::MAX; 2],
+            least_since: now,
+        }
     }
 
     /// The smoothed latency, if known. The first sample sets it, each further one moves it by an
@@ -68,9 +85,53 @@ impl Latency {
         Duration::from_nanos(decayed(self.peak, now.since(self.peaked)))
     }
 
+    /// The least latency of the last half to whole minute with answers: how far away the node is, and
+    /// what it needs at least. `None` before the first answer.
+    pub(super) fn least(&self) -> Option<u64> {
+        let least = self.least[0].min(self.least[1]);
+        (least < u64::MAX).then_some(least)
+    }
+
     /// An answer came after this long.
-    pub(super) fn sample(&mut self, took: Duration, now: Timestamp) {
+    pub(super) fn answered(&mut self, took: Duration, now: Timestamp) {
+        if now.since(self.least_since) >= LEAST_WHILE {
+            self.least = [u64::MAX, self.least[0]];
+            self.least_since = now;
+        }
+        // The first answer may have waited for a connection to be made.
+        if self.smooth.is_some() {
+            self.least[0] = self.least[0].min(nanos(took));
+        }
+        self.sample(took, now);
+    }
+
+    /// What an answer is expected to take; `None` before the first sample. It falls by half in a third
+    /// of the time in which a peak does, so that a node that was slow is soon tried again.
+    pub(super) fn expected(&self, now: Timestamp) -> Option<u64> {
+        let age = now.since(self.sampled).saturating_mul(3);
+        self.smooth.map(|_| decayed(self.expected, age))
+    }
+
+    /// The node is in use again after a time in which it was not: what was known is of no use.
+    pub(super) fn forget(&mut self) {
+        self.smooth = None;
+    }
+
+    /// No answer came within this long, and none comes.
+    pub(super) fn unanswered(&mut self, took: Duration, now: Timestamp) {
+        if self.smooth(now).is_none_or(|usual| took > usual) {
+            self.sample(took, now);
+        }
+    }
+
+    /// What is sampled is this long.
+    fn sample(&mut self, took: Duration, now: Timestamp) {
         let took = nanos(took);
+        self.expected = match self.expected(now) {
+            Some(expected) if took < expected => expected - (expected - took) / 2,
+            Some(expected) => expected + (took - expected) / 4,
+            None => took,
+        };
         let elapsed = now.since(self.peaked);
         self.peak = match self.smooth {
             // Finagle: cost × w + sample × (1 − w), with w = e^(−elapsed / 10 s).

@@ -4,8 +4,8 @@
 //!
 //! * [`Nodes`] is the set of servers of one protocol and what is known of each: latency, load,
 //!   whether it backs off after failures.
-//! * A [`Strategy`] says what a node costs for a request: [`XorOrder`], [`Weighted`] (the
-//!   default), [`PeakEwma`], or one of your own.
+//! * A [`Strategy`] says what a node costs for a request: [`NearFirst`] (the default), [`XorOrder`],
+//!   [`Weighted`], [`PeakEwma`], [`Rendezvous`], or one of your own.
 //! * A [`Selection`] belongs to one request and names the nodes to try, best first, each once.
 //!
 //! ```
@@ -33,15 +33,18 @@
 //! ```
 
 mod distance;
+mod health;
 mod latency;
+mod near;
 mod nodes;
 mod selection;
 mod strategy;
 
 pub use distance::{Distance, Point};
+pub use health::{BACKOFF_BASE, BACKOFF_MAX};
 pub use latency::{INITIAL_PEAK, LATENCY_FRESH, PEAK_HALF_LIFE};
-pub use nodes::{
-    AddNodeError, Attempt, BACKOFF_BASE, BACKOFF_MAX, LOAD_FRESH, MAX_NODES, Node, Nodes,
-};
+pub use nodes::{AddNodeError, Attempt, LOAD_FRESH, MAX_NODES, Node, Nodes};
 pub use selection::Selection;
-pub use strategy::{Candidate, Choices, PeakEwma, Strategy, Weighted, XorOrder};
+pub use strategy::{
+    Candidate, Choices, NearFirst, PeakEwma, Rendezvous, Strategy, Weighted, XorOrder,
+};

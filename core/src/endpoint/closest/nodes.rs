@@ -1,25 +1,21 @@
 //! The servers of one protocol, and what is known of each.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use hashbrown::HashMap;
 use thiserror::Error;
 
 use super::distance::Point;
+use super::health::{self, Ejection, Health};
 use super::latency::Latency;
+use super::near::Near;
 use crate::hash::FixedState;
 use crate::id::PeerId;
 use crate::time::Timestamp;
 
-/// The most nodes of one protocol.
+/// The most servers of one protocol among which a client chooses.
 pub const MAX_NODES: usize = 10_000;
-
-/// How long a node backs off after its first failure: 1 s. Each further failure in a row doubles it.
-pub const BACKOFF_BASE: Duration = Duration::from_secs(1);
-
-/// The longest backoff: 15 min, as in the Go implementation.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How long a server's word on its load counts: 30 s. Then its load is unknown again.
 pub const LOAD_FRESH: Duration = Duration::from_secs(30);
@@ -29,9 +25,12 @@ pub const LOAD_FRESH: Duration = Duration::from_secs(30);
 /// # Failures
 ///
 /// A node that fails is ejected: nobody asks it for 1 s after the first failure, for twice as long
-/// after each further one in a row, 15 min at most. Then it is half-open: one attempt at a time may
+/// after each further one in a row, 10 s at most. Then it is half-open: one attempt at a time may
 /// be made. A success restores it. A failure begins the next backoff. Attempts that were under way
 /// when a node failed belong to the same incident: if they fail too, they do not count again.
+///
+/// Three attempts in a row that got no answer until their callers' time was over are a failure, and so
+/// are five answers in a row with errors of the application's, if other nodes answer with fewer.
 ///
 /// At most half of the nodes (rounded down) are ejected at a time, so at least one is always usable.
 /// When one more fails, those stay ejected that failed most often in a row: the node takes the place
@@ -46,6 +45,13 @@ pub struct Nodes {
     next: u64,
     /// How many nodes are ejected.
     ejected: usize,
+    /// Those that are, by the end of their backoff.
+    pub(super) backing_off: BTreeSet<(Timestamp, u64)>,
+    pub(super) near: Near,
+    /// The part of answers that are errors of the application's, over all nodes.
+    errors: health::ErrorRate,
+    /// Attempts under way at all nodes.
+    in_flight: u32,
 }
 
 /// One node: a server of the protocol.
@@ -61,22 +67,7 @@ pub struct Node {
     /// Failures of attempts with lower numbers are no news.
     counts_from: u64,
     ejection: Option<Ejection>,
-}
-
-/// A node that is not in normal use.
-///
-/// ```text
-///  in use ──fails──▶ backs off until ──time──▶ half-open ──attempt──▶ tried
-///    ▲ ▲                 │  ▲                     ▲                   │ │ │
-///    │ └──makes room─────┘  │                     └─────given up──────┘ │ │
-///    │                      └────────────────fails──────────────────────┘ │
-///    └─────────────────────────────succeeds───────────────────────────────┘
-/// ```
-#[derive(Copy, Clone, Debug)]
-struct Ejection {
-    until: Timestamp,
-    /// The attempt of a half-open node.
-    half_open: Option<u64>,
+    health: Health,
 }
 
 /// One attempt at a node, from [`Nodes::begin`] to exactly one of [`Nodes::succeeded`],
@@ -131,6 +122,7 @@ impl Node {
             failures: 0,
             counts_from: 0,
             ejection: None,
+            health: Health::default(),
         }
     }
 
@@ -159,6 +151,31 @@ impl Node {
     #[must_use]
     pub fn peak_latency(&self, now: Timestamp) -> Duration {
         self.latency.peak(now)
+    }
+
+    /// How far away it is: the least that an answer took within the last half to whole minute in which
+    /// there were any. Unknown before the first.
+    #[must_use]
+    pub fn network_distance(&self) -> Option<Duration> {
+        self.latency.least().map(Duration::from_nanos)
+    }
+
+    /// What it is expected to take to answer: unlike [`latency`](Self::latency) it falls at once when the
+    /// node is faster, and with time, so that one that was slow is tried again. Unknown before the
+    /// first answer.
+    #[must_use]
+    pub fn expected_latency(&self, now: Timestamp) -> Option<Duration> {
+        self.latency.expected(now).map(Duration::from_nanos)
+    }
+
+    /// When the load was told, if it was.
+    pub(super) fn load_told(&self) -> Option<(u16, Timestamp)> {
+        self.load
+    }
+
+    /// Whether it is ejected, half-open or not.
+    pub(super) const fn is_ejected(&self) -> bool {
+        self.ejection.is_some()
     }
 
     /// The load that the server told, in thousandths of its limit; unknown if it never did, or not
@@ -208,7 +225,17 @@ impl Nodes {
 
     /// No nodes, and numbers that no attempt at others has.
     pub(crate) fn numbered_from(next: u64, local: Option<PeerId>) -> Self {
-        Self { local, nodes: BTreeMap::new(), numbers: HashMap::default(), next, ejected: 0 }
+        Self {
+            local,
+            nodes: BTreeMap::new(),
+            numbers: HashMap::default(),
+            next,
+            ejected: 0,
+            backing_off: BTreeSet::new(),
+            near: Near::default(),
+            errors: health::ErrorRate::default(),
+            in_flight: 0,
+        }
     }
 
     /// The first number that no node and no attempt has.
@@ -231,7 +258,9 @@ impl Nodes {
             return Err(AddNodeError::Full);
         }
         let number = self.take_number();
-        self.nodes.insert(number, Node::new(peer, now));
+        let node = Node::new(peer, now);
+        self.near.add(self.local.as_ref(), &node, number);
+        self.nodes.insert(number, node);
         self.numbers.insert(peer, number);
         Ok(true)
     }
@@ -240,8 +269,13 @@ impl Nodes {
     /// under way may still be reported; that changes nothing, even if the node is added again.
     pub fn remove(&mut self, peer: &PeerId) -> bool {
         let Some(number) = self.numbers.remove(peer) else { return false };
-        if self.nodes.remove(&number).is_some_and(|node| node.ejection.is_some()) {
-            self.ejected -= 1;
+        if let Some(node) = self.nodes.remove(&number) {
+            self.near.remove(self.local.as_ref(), &node, number);
+            self.in_flight = self.in_flight.saturating_sub(node.in_flight);
+            if let Some(ejection) = node.ejection {
+                self.backing_off.remove(&(ejection.until, number));
+                self.ejected -= 1;
+            }
         }
         // Half of fewer nodes may be one less.
         if self.ejected > self.max_ejected()
@@ -256,7 +290,9 @@ impl Nodes {
     pub fn clear(&mut self) {
         self.nodes.clear();
         self.numbers.clear();
-        self.ejected = 0;
+        self.backing_off.clear();
+        self.near = Near::default();
+        (self.ejected, self.in_flight) = (0, 0);
     }
 
     /// The nodes, in the order in which they were added.
@@ -268,6 +304,27 @@ impl Nodes {
     #[must_use]
     pub fn get(&self, peer: &PeerId) -> Option<&Node> {
         self.nodes.get(self.numbers.get(peer)?)
+    }
+
+    /// One node by number.
+    pub(super) fn numbered(&self, number: u64) -> Option<&Node> {
+        self.nodes.get(&number)
+    }
+
+    /// Attempts under way at all nodes.
+    #[must_use]
+    pub const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Finds out anew which nodes are near, if that was not done for a while. To be called now and
+    /// then, at best before a [`Selection`](super::Selection) is asked.
+    pub fn refresh(&mut self, now: Timestamp) {
+        if self.near.is_stale(now) {
+            let mut near = core::mem::take(&mut self.near);
+            near.refresh(self, now);
+            self.near = near;
+        }
     }
 
     /// How many nodes there are.
@@ -317,6 +374,7 @@ impl Nodes {
         let attempt = self.take_number();
         let node = self.nodes.get_mut(&number)?;
         node.in_flight = node.in_flight.saturating_add(1);
+        self.in_flight = self.in_flight.saturating_add(1);
         if let Some(ejection) = &mut node.ejection {
             ejection.half_open.get_or_insert(attempt);
         }
@@ -326,25 +384,84 @@ impl Nodes {
     /// Ends an attempt: the node answered. It is in full use again, and its latency is sampled.
     pub fn succeeded(&mut self, attempt: Attempt, now: Timestamp) {
         let Some(node) = self.end(&attempt) else { return };
-        node.latency.sample(now.since(attempt.since), now);
+        if node.ejection.is_some() {
+            node.latency.forget();
+        }
+        node.latency.answered(now.since(attempt.since), now);
         node.online = Some(true);
         node.failures = 0;
+        node.health.answered(now);
+        self.near.answered();
+        self.errors.note(false);
         self.restore(attempt.node);
+    }
+
+    /// Ends an attempt: the node answered with an error of the application's. That says nothing good
+    /// of its latency, and if it does so time and again where others do not, it is ejected.
+    pub fn erred(&mut self, attempt: Attempt, now: Timestamp) {
+        let fleet = self.errors.note(true);
+        let number = attempt.node;
+        let (began, order) = (attempt.since, attempt.number);
+        let Some(node) = self.end(&attempt) else { return };
+        node.latency.at_least(now.since(began), now);
+        node.online = Some(true);
+        if node.health.erred(now) && fleet < health::MOST_ERRORS {
+            self.eject(number, order, now);
+        } else if !self.nodes.get(&number).is_some_and(|node| node.health.errs()) {
+            // It is there, whatever it was ejected for.
+            self.restore(number);
+        }
+    }
+
+    /// Ends an attempt: the node had not answered when the caller's time was over.
+    pub fn unanswered(&mut self, attempt: Attempt, now: Timestamp) {
+        let (number, order, began) = (attempt.node, attempt.number, attempt.since);
+        let Some(node) = self.end(&attempt) else { return };
+        node.latency.unanswered(now.since(began), now);
+        if node.health.unanswered(began) {
+            self.eject(number, order, now);
+        }
+    }
+
+    /// Ends an attempt: the node had no room for it. That is no fault.
+    pub fn busy(&mut self, attempt: Attempt, now: Timestamp) {
+        let (peer, number) = (attempt.peer, attempt.node);
+        self.heard(&peer, now);
+        self.given_up(attempt, now);
+        self.set_load(&peer, 1000, now);
+        self.near.busy(number);
+    }
+
+    /// The node has said something, whatever it was: it is not silent.
+    pub fn heard(&mut self, peer: &PeerId, now: Timestamp) {
+        if let Some(node) = self.get_mut(peer) {
+            node.health.heard(now);
+        }
     }
 
     /// Ends an attempt: the node let it down. It is ejected, as far as the rules allow.
     pub fn failed(&mut self, attempt: Attempt, now: Timestamp) {
-        let news_from = self.next;
+        let (number, order) = (attempt.node, attempt.number);
         let Some(node) = self.end(&attempt) else { return };
         node.latency.at_least(now.since(attempt.since), now);
-        if attempt.number < node.counts_from {
+        self.eject(number, order, now);
+    }
+
+    /// Ejects a node because of this attempt, as far as the rules allow.
+    fn eject(&mut self, number: u64, attempt: u64, now: Timestamp) {
+        let news_from = self.next;
+        let Some(node) = self.nodes.get_mut(&number) else { return };
+        if attempt < node.counts_from {
             return;
         }
         node.counts_from = news_from;
         node.failures = node.failures.saturating_add(1);
         let failures = node.failures;
-        let backoff = Ejection { until: now + backoff_after(failures), half_open: None };
+        let until = now + health::backoff_after(failures);
+        let backoff = Ejection { until, half_open: None };
         if let Some(ejection) = &mut node.ejection {
+            self.backing_off.remove(&(ejection.until, number));
+            self.backing_off.insert((until, number));
             *ejection = backoff;
             return;
         }
@@ -354,9 +471,11 @@ impl Nodes {
                 _ => return,
             }
         }
-        if let Some(node) = self.nodes.get_mut(&attempt.node) {
+        if let Some(node) = self.nodes.get_mut(&number) {
             node.ejection = Some(backoff);
+            self.backing_off.insert((until, number));
             self.ejected += 1;
+            self.near.leave(number);
         }
     }
 
@@ -381,6 +500,7 @@ impl Nodes {
     fn end(&mut self, attempt: &Attempt) -> Option<&mut Node> {
         let node = self.nodes.get_mut(&attempt.node)?;
         node.in_flight = node.in_flight.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(ejection) = &mut node.ejection {
             ejection.half_open.take_if(|half_open| *half_open == attempt.number);
         }
@@ -392,8 +512,11 @@ impl Nodes {
     }
 
     fn restore(&mut self, number: u64) {
-        if self.nodes.get_mut(&number).is_some_and(|node| node.ejection.take().is_some()) {
+        let Some(node) = self.nodes.get_mut(&number) else { return };
+        if let Some(ejection) = node.ejection.take() {
+            self.backing_off.remove(&(ejection.until, number));
             self.ejected -= 1;
+            self.near.join(number);
         }
     }
 
@@ -405,10 +528,4 @@ impl Nodes {
         });
         ejected.min().map(|(failures, _, _, number)| (number, failures))
     }
-}
-
-/// The backoff after this many failures in a row: 1 s × 2^(failures − 1), 15 min at most.
-fn backoff_after(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(BACKOFF_MAX.as_secs().ilog2() + 1);
-    (BACKOFF_BASE * (1 << doublings)).min(BACKOFF_MAX)
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::distance::Distance;
 use super::nodes::Node;
+use crate::rng::Rng;
 use crate::time::Timestamp;
 
 /// A rule for choosing among the usable nodes.
@@ -57,6 +58,17 @@ pub enum Choices {
     /// Spreads the load where the cheapest of all would draw every request at once. Equal costs
     /// go to the one drawn first, not to the nearer one, so that equals share equally.
     Two,
+    /// Two, drawn at random among the near ones of a subset, or among the far ones if those are
+    /// loaded. The subset is the first 64 in an order of the client's own
+    /// ([rendezvous hashing](https://github.com/grpc/proposal/blob/master/A68-random-subsetting.md)).
+    /// Near are those that take at most twice as long as the nearest and 20 ms, and the three nearest in
+    /// any case. A node is loaded for a second after it has told a load of 0.9 or was busy; and the more
+    /// often near ones are busy, the more requests go to far ones from the beginning.
+    ///
+    /// One request in 64 goes to a node whose backoff is over, and one in 256 to a far one. A choice takes
+    /// the same time however many nodes there are. Where the nodes are copied for a strategy that is not
+    /// [pure](Strategy::is_pure), it is the same as [`Two`](Self::Two).
+    Near,
 }
 
 /// A node as a [`Strategy`] sees it.
@@ -69,6 +81,8 @@ pub struct Candidate<'a> {
     pub distance: Distance,
     /// The time, which latency and load depend on.
     pub now: Timestamp,
+    /// Attempts under way at all nodes of the protocol.
+    pub in_flight: u32,
 }
 
 /// The order by distance alone, which is the Go implementation's.
@@ -95,6 +109,7 @@ impl Strategy for XorOrder {
 /// No part depends on other nodes. So a node that comes, goes or slows down never changes the
 /// order of the rest.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Weighted {
     /// The weight of [`distance_part`](Self::distance_part). Default 40.
     pub distance: u8,
@@ -125,7 +140,7 @@ impl Weighted {
     /// The sum of the parts times their weights: 0 to 1 000 000 with the default weights.
     #[must_use]
     pub fn score(&self, candidate: &Candidate<'_>) -> u64 {
-        let Candidate { node, distance, now } = candidate;
+        let Candidate { node, distance, now, .. } = candidate;
         let part = |weight, part| u64::from(weight) * u64::from(part);
         part(self.distance, Self::distance_part(distance))
             + part(self.latency, self.latency_part(node.latency(*now)))
@@ -193,6 +208,82 @@ impl Strategy for PeakEwma {
 
     fn choices(&self) -> Choices {
         Choices::Two
+    }
+
+    fn is_pure(&self) -> bool {
+        true
+    }
+}
+
+/// The default: near first, as far as near is not loaded.
+///
+/// Of two nodes drawn among the [near](Choices::Near) ones, the one with the lower
+///
+/// ```text
+/// latency × (attempts in flight + 1) × (1 + 2 × load) × 2^failures
+/// ```
+///
+/// The latency is the [expected](Node::expected_latency) one. A node of which none is known is tried at once, by one request at a
+/// time. The load is what the server told, and counts half as much with each second. This is
+/// Finagle's least-loaded P2C with latencies, with the servers' own word on their load, which Prequal and C3
+/// found to matter where many clients share servers.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct NearFirst;
+
+impl Strategy for NearFirst {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        let Candidate { node, now, .. } = candidate;
+        let in_flight = u64::from(node.in_flight());
+        let latency = match node.expected_latency(*now) {
+            Some(latency) => u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1),
+            None if in_flight == 0 => 0,
+            None => node.peak_latency(*now).as_nanos() as u64,
+        };
+        let load = node
+            .load_told()
+            .map_or(0, |(load, told)| u64::from(load) >> now.since(told).as_secs().min(63));
+        let waiting = latency.saturating_mul(in_flight + 1) / 1000;
+        waiting.saturating_mul(1000 + 2 * load) << node.failures().min(8)
+    }
+
+    fn choices(&self) -> Choices {
+        Choices::Near
+    }
+
+    fn is_pure(&self) -> bool {
+        true
+    }
+}
+
+/// The same node for the same key, as far as it has room: rendezvous hashing with bounded loads.
+///
+/// Each node has a hash with each key, and the one with the least is chosen, so that keys spread
+/// evenly, and no more keys move than have to when a node comes or goes (Thaler and Ravishankar, 1998).
+/// A node with more than `bound` times the mean number of attempts in flight, rounded up, comes after
+/// those with fewer (Mirrokni and others, "Consistent Hashing with Bounded Loads", 2018).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Rendezvous {
+    /// How many times the mean a node may have in flight, in thousandths. Default 1250.
+    pub bound: u32,
+    /// How many nodes there are; the mean is taken over so many.
+    pub nodes: u32,
+}
+
+impl Rendezvous {
+    /// With the usual bound, for so many nodes.
+    #[must_use]
+    pub const fn among(nodes: u32) -> Self {
+        Self { bound: 1250, nodes }
+    }
+}
+
+impl Strategy for Rendezvous {
+    fn cost(&self, candidate: &Candidate<'_>) -> u64 {
+        let hash = Rng::new(candidate.distance.leading_bits()).next_u64() >> 1;
+        let all = (u64::from(candidate.in_flight) + 1).saturating_mul(u64::from(self.bound));
+        let most = all.div_ceil(1000 * u64::from(self.nodes.max(1)));
+        let full = u64::from(candidate.node.in_flight()) >= most;
+        hash | u64::from(full) << 63
     }
 
     fn is_pure(&self) -> bool {

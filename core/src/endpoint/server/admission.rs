@@ -11,14 +11,18 @@ use thiserror::Error;
 
 use super::budget::MemoryBudget;
 use super::limit::Limit;
-use super::share::{Flow, Places, Shares};
+use super::memory::Stalled;
+use super::notice::Notices;
+use super::origin::Origin;
+use super::rate::Rates;
+use super::share::{Places, Shares};
 use super::stats::ServerStats;
-use super::streams::{Connection, ConnectionKey, Connections, Peer};
+use super::streams::{Connections, Kind, StreamKey};
 use crate::config::ServerConfig;
-use crate::connection::{Ask, Events, Grant, ServerReport, ServerVerdict};
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::connection::{Ask, Events, Grant, Samples, ServerReport, ServerVerdict};
+use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Status, StatusCode};
-use crate::id::{PeerId, ProtocolName};
+use crate::id::ProtocolName;
 use crate::time::Timestamp;
 use crate::wire::Format;
 
@@ -49,32 +53,33 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Everything per request takes constant time: streams, peers and protocols are known by keys.
 #[derive(Debug)]
 pub struct Admission {
-    connections: Connections,
-    capacity: Capacity,
-    max_raws: usize,
-    raws: Shares,
-    by_name: BTreeMap<ProtocolName, ProtocolKey>,
-}
-
-/// What all streams share.
-#[derive(Debug)]
-struct Capacity {
-    limit: Limit,
+    pub(super) limit: Limit,
     /// The most handlers there may be, those that were told to stop included.
     ceiling: usize,
     /// Handlers at work, those that were told to stop included.
-    requests: Shares,
-    budget: MemoryBudget,
-    protocols: SlotMap<ProtocolKey, Protocol>,
+    pub(super) requests: Shares,
+    pub(super) max_raws: usize,
+    pub(super) raws: Shares,
+    pub(super) max_streams: usize,
+    pub(super) streams: Shares,
+    pub(super) budget: MemoryBudget,
+    pub(super) rates: Rates,
+    pub(super) protocols: SlotMap<ProtocolKey, Protocol>,
+    by_name: BTreeMap<ProtocolName, ProtocolKey>,
+    pub(super) connections: Connections,
+    pub(super) notices: Notices,
+    pub(super) stalled: Stalled,
     draining: bool,
     /// Only what happened; how things stand is known elsewhere.
-    counters: ServerStats,
+    pub(super) counters: ServerStats,
 }
 
+/// What a protocol has of everything.
 #[derive(Debug, Default)]
-struct Protocol {
-    requests: usize,
-    raws: usize,
+pub(super) struct Protocol {
+    pub(super) streams: usize,
+    pub(super) requests: usize,
+    pub(super) raws: usize,
 }
 
 /// Why a protocol was not registered.
@@ -99,19 +104,22 @@ impl Admission {
     #[must_use]
     pub fn new(config: &ServerConfig) -> Self {
         Self {
-            connections: Connections::default(),
-            capacity: Capacity {
-                limit: Limit::configured(config),
-                ceiling: config.concurrency_ceiling(),
-                requests: Shares::default(),
-                budget: MemoryBudget::configured(config),
-                protocols: SlotMap::with_key(),
-                draining: false,
-                counters: ServerStats::default(),
-            },
+            limit: Limit::configured(config),
+            ceiling: config.concurrency_ceiling(),
+            requests: Shares::default(),
             max_raws: config.max_raw_streams(),
             raws: Shares::default(),
+            max_streams: config.max_streams(),
+            streams: Shares::default(),
+            budget: MemoryBudget::configured(config),
+            rates: Rates::default(),
+            protocols: SlotMap::with_key(),
             by_name: BTreeMap::new(),
+            connections: Connections::default(),
+            notices: Notices::default(),
+            stalled: Stalled::default(),
+            draining: false,
+            counters: ServerStats::default(),
         }
     }
 
@@ -120,13 +128,13 @@ impl Admission {
     /// # Errors
     /// [`RegisterError`] if it is registered already, or the server is stopping.
     pub fn register(&mut self, protocol: &ProtocolName) -> Result<(), RegisterError> {
-        if self.capacity.draining {
+        if self.draining {
             return Err(RegisterError::Draining);
         }
         if self.by_name.contains_key(protocol) {
             return Err(RegisterError::Exists(protocol.clone()));
         }
-        let key = self.capacity.protocols.insert(Protocol::default());
+        let key = self.protocols.insert(Protocol::default());
         self.by_name.insert(protocol.clone(), key);
         Ok(())
     }
@@ -135,11 +143,8 @@ impl Admission {
     /// finished. Returns whether it was registered.
     pub fn unregister(&mut self, protocol: &str) -> bool {
         let key = self.by_name.remove(protocol);
-        let Some(gone) = key.and_then(|key| self.capacity.protocols.remove(key)) else {
-            return false;
-        };
-        self.capacity.requests.forget(gone.requests);
-        self.raws.forget(gone.raws);
+        let Some(gone) = key.and_then(|key| self.protocols.remove(key)) else { return false };
+        self.forget_protocol(&gone);
         true
     }
 
@@ -152,60 +157,65 @@ impl Admission {
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        !self.capacity.draining && !self.by_name.is_empty()
+        !self.draining && !self.by_name.is_empty()
     }
 
     /// Whether the server is stopping.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.capacity.draining
+        self.draining
     }
 
     /// Unregisters everything and lets no further request in, until [`reopen`](Self::reopen).
     pub fn drain(&mut self) {
-        self.capacity.draining = true;
+        self.draining = true;
         self.by_name.clear();
-        for (_, gone) in self.capacity.protocols.drain() {
-            self.capacity.requests.forget(gone.requests);
-            self.raws.forget(gone.raws);
+        for gone in core::mem::take(&mut self.protocols).values() {
+            self.forget_protocol(gone);
         }
+    }
+
+    fn forget_protocol(&mut self, gone: &Protocol) {
+        self.requests.forget(gone.requests);
+        self.raws.forget(gone.raws);
+        self.streams.forget(gone.streams);
     }
 
     /// Ends a drain: protocols can be registered again.
     pub fn reopen(&mut self) {
-        self.capacity.draining = false;
+        self.draining = false;
     }
 
     /// Counters so far, and how things stood when a report last came.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
-            in_flight: self.capacity.requests.taken() as u64,
-            stopping: self.capacity.requests.taken().saturating_sub(self.capacity.limit.active())
-                as u64,
+            in_flight: self.requests.taken() as u64,
+            stopping: self.requests.taken().saturating_sub(self.limit.active()) as u64,
             raw_streams: self.raws.taken() as u64,
-            limit: self.capacity.limit.limit() as u64,
-            load: self.capacity.limit.load(),
+            limit: self.limit.limit() as u64,
+            load: self.limit.load(),
             streams: self.connections.open.len() as u64,
             peers: self.connections.peers.len() as u64,
-            memory: self.capacity.budget.used() as u64,
-            ..self.capacity.counters
+            memory: self.budget.used() as u64,
+            ..self.counters
         }
     }
 
     /// All open streams, in no particular order.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         self.connections.info(now).collect()
     }
 
     /// An open stream, on which bytes came or left at `active`, whether it has reported that or not.
-    pub(crate) fn connection_info(
+    pub(crate) fn stream_info(
         &self,
-        stream: ConnectionKey,
+        stream: StreamKey,
         active: Timestamp,
         now: Timestamp,
-    ) -> Option<ConnectionInfo> {
+    ) -> Option<StreamInfo> {
         self.connections.info_of(self.connections.open.get(stream)?, active, now)
     }
 
@@ -213,37 +223,38 @@ impl Admission {
     /// [drain](crate::connection::ServerStream::drain) the one that is returned, which has been idle for the
     /// longest time. `None` if none is: each is at work, in the middle of a message, or waits for
     /// its first request, which may be on its way.
-    pub fn make_room(
-        &mut self,
-        among: impl IntoIterator<Item = ConnectionKey>,
-    ) -> Option<ConnectionKey> {
+    pub fn make_room(&mut self, among: impl IntoIterator<Item = StreamKey>) -> Option<StreamKey> {
         let (key, connection) = self.connections.longest_idle(among)?;
-        // It is not chosen again while it ends.
-        connection.idle = false;
-        self.capacity.counters.displaced += 1;
+        // It is not chosen again while it ends, even if it reports before it hears of it.
+        connection.displaced = true;
+        self.counters.displaced += 1;
         Some(key)
+    }
+
+    /// Whether a request is at work on one of these streams.
+    pub fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
+        let mut streams = among.into_iter().filter_map(|key| self.connections.open.get(key));
+        streams.any(|stream| stream.in_flight > 0)
     }
 
     /// Takes on a stream that a peer opened, until it is [closed](Self::close). The verdict says
     /// whether it is served: not one for a protocol that is not registered, nor one for which its
-    /// connection has no `room`.
+    /// connection has no `room`, or which would be more than a fair share of all streams.
     pub fn open(
         &mut self,
-        peer: PeerId,
+        origin: impl Into<Origin>,
         protocol: &ProtocolName,
         format: Format,
         room: bool,
         now: Timestamp,
-    ) -> (ConnectionKey, ServerVerdict) {
-        let stream = self.open_stream(peer, protocol, Some(format), now);
-        let served = room && self.serves(protocol.as_str());
+    ) -> (StreamKey, ServerVerdict) {
+        let stream = self.open_stream(origin.into(), protocol, Some(format), now);
+        let served = room && self.serves(protocol.as_str()) && self.place(stream);
         if !served {
-            self.capacity.counters.refused += 1;
+            self.counters.refused += 1;
         }
         let answer = (!served).then_some(Grant::Unserved);
-        let lost = self.connections.get_mut(stream).is_some_and(|(_, peer)| peer.penalty.is_lost());
-        let verdict = self.capacity.verdict(answer, 0, lost);
-        (stream, verdict)
+        (stream, self.verdict(stream, answer))
     }
 
     /// Takes in what a stream reports, and answers what it asks. Reports of one stream come in the
@@ -251,173 +262,141 @@ impl Admission {
     #[inline]
     pub fn handle(
         &mut self,
-        stream: ConnectionKey,
+        stream: StreamKey,
         report: ServerReport,
         now: Timestamp,
     ) -> ServerVerdict {
-        let peers = self.connections.peers.len();
-        let Self { connections, capacity, .. } = self;
-        capacity.count(&report.events, now);
-        let Some((connection, peer)) = connections.get_mut(stream) else {
-            let answer = report.ask.map(|ask| match ask {
-                Ask::Request { .. } => Grant::Refused(Box::new(capacity.refuse_unserved())),
-                Ask::Room { .. } => Grant::NoRoom,
-            });
-            return capacity.verdict(answer, 0, false);
-        };
-        capacity.take_in(connection, peer, &report, now);
-        let answer = match report.ask {
-            None => None,
-            Some(Ask::Request { spare }) => {
-                let flow = Flow { has: peer.requests, known: peers };
-                match capacity.admit(connection, peer, flow, report.held, spare, now) {
-                    Ok(()) => Some(Grant::Place),
-                    Err(status) => Some(Grant::Refused(status)),
-                }
+        self.take_in(stream, &report, now);
+        let answer = report.ask.map(|ask| match ask {
+            Ask::Request { spare, bytes } => match self.admit(stream, &report, (spare, bytes), now)
+            {
+                Ok(()) => Grant::Place,
+                Err(status) => Grant::Refused(Box::new(status)),
+            },
+            Ask::Room { bytes, best }
+                if self.reserve(stream, best) || self.reserve(stream, bytes) =>
+            {
+                Grant::Room
             }
-            Some(Ask::Room { bytes, best }) => {
-                let fits = capacity.reserve(connection, peer, best)
-                    || capacity.reserve(connection, peer, bytes);
-                Some(if fits { Grant::Room } else { Grant::NoRoom })
+            Ask::Room { bytes, .. } => {
+                self.counters.no_memory += 1;
+                self.make_memory(bytes, now);
+                Grant::NoRoom
             }
-        };
-        capacity.verdict(answer, connection.memory, peer.penalty.is_lost())
+        });
+        self.verdict(stream, answer)
     }
 
     /// Takes in the [last report](crate::connection::ServerStream::close) of a stream, and forgets it.
-    pub fn close(&mut self, stream: ConnectionKey, mut report: ServerReport, now: Timestamp) {
-        let in_flight = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
-        if report.withdrawn && in_flight > report.events.freed() {
+    pub fn close(&mut self, stream: StreamKey, report: ServerReport, now: Timestamp) {
+        self.take_in(stream, &report, now);
+        let left = self.connections.open.get(stream).map_or(0, |stream| stream.in_flight);
+        if report.withdrawn && left > 0 {
             // The place that it had asked for did not reach it any more.
-            report.events.abandon();
-            report.events.samples.ended += 1;
+            let samples = Samples { ended: 1, ..Samples::default() };
+            let events = Events { abandoned: 1, samples, any: true, ..Events::default() };
+            self.take_in(stream, &ServerReport { events, ..report }, now);
         }
-        report.ask = None;
-        let _ = self.handle(stream, report, now);
         self.forget(stream, now);
+    }
+
+    #[inline]
+    fn verdict(&self, stream: StreamKey, answer: Option<Grant>) -> ServerVerdict {
+        let connection = self.connections.open.get(stream);
+        let peer = connection.and_then(|stream| self.connections.peers.get(stream.peer));
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        ServerVerdict {
+            answer,
+            room: connection.map_or(0, |stream| stream.memory),
+            active: small(self.limit.active()),
+            limit: small(self.limit.limit()),
+            cut_off: peer.is_some_and(|peer| peer.penalty.is_lost() && !peer.trusted),
+        }
+    }
+
+    /// Counts what a stream reports.
+    #[inline]
+    fn take_in(&mut self, stream: StreamKey, report: &ServerReport, now: Timestamp) {
+        let events = &report.events;
+        if events.any {
+            self.counters.add(events);
+            self.limit.settle(now, events.samples, events.renewed);
+        }
+        self.connections.charge(&mut self.budget, stream, report.held);
+        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
+        connection.last_active = connection.last_active.max(report.active);
+        (connection.idle, connection.waiting) = (report.idle, report.waiting);
+        if !events.any {
+            return;
+        }
+        peer.penalty.earn(events.ok);
+        let id = peer.id;
+        if events.offences > 0 && peer.penalty.spend(events.offences, now) && !peer.trusted {
+            self.counters.cut_off += 1;
+            self.notices.kept_out(id, &peer.penalty, now);
+        }
+        connection.requests += u64::from(events.renewed);
+        if events.renewed > 0 && !self.rates.is_empty() {
+            let renewed = (u64::from(events.renewed), events.renewed_bytes);
+            self.rates.pay(id, &connection.name, renewed, now);
+        }
+        let free = events.ended().saturating_sub(events.renewed) as usize;
+        if events.ended() > 0 {
+            connection.last_active = connection.last_active.max(now);
+        }
+        let (peer, groups, protocol) = (connection.peer, connection.groups, connection.protocol);
+        if free > 0 {
+            connection.in_flight = connection.in_flight.saturating_sub(free);
+            // Not there if it was unregistered meanwhile.
+            let protocol = self.protocols.get_mut(protocol).map(|protocol| &mut protocol.requests);
+            let counts = self.connections.counts(peer, groups, Kind::Request, protocol);
+            self.requests.give(free, counts);
+        }
+        if events.offences > 0 || events.ok > 0 {
+            self.connections.settle(groups, events.offences, events.ok, now);
+        }
     }
 
     /// Notes a stream that a peer opened, until it is [forgotten](Self::forget).
     pub(super) fn open_stream(
         &mut self,
-        peer: PeerId,
+        origin: Origin,
         protocol: &ProtocolName,
         format: Option<Format>,
         now: Timestamp,
-    ) -> ConnectionKey {
-        self.capacity.counters.streams_total += 1;
+    ) -> StreamKey {
+        self.counters.streams_total += 1;
         let key = self.by_name.get(protocol).copied().unwrap_or_default();
-        self.connections.open(peer, key, protocol.clone(), format, now)
+        self.connections.open(origin, key, protocol.clone(), format, now)
     }
 
     /// Forgets a stream, after the last of its requests.
-    pub(super) fn forget(&mut self, stream: ConnectionKey, now: Timestamp) {
-        if let Some((connection, peer)) = self.connections.get_mut(stream) {
-            self.capacity.budget.charge(&mut connection.memory, 0, &mut peer.memory);
+    pub(super) fn forget(&mut self, stream: StreamKey, now: Timestamp) {
+        self.connections.charge(&mut self.budget, stream, 0);
+        if self.connections.open.get(stream).is_some_and(|stream| stream.placed) {
+            self.give(stream, Kind::Stream);
         }
         self.connections.close(stream, now);
     }
 
-    /// Lets a raw stream in, or says with which status a request would be refused.
-    pub(crate) fn admit_raw(&mut self, stream: ConnectionKey) -> Result<(), Status> {
-        let Self { connections, capacity, raws, .. } = self;
-        let free = self.max_raws.saturating_sub(raws.taken());
-        let places = Places { limit: self.max_raws, free, room: free };
-        let (peers, protocols) = (connections.peers.len(), capacity.protocols.len());
-        let Some((connection, peer)) = connections.get_mut(stream) else {
-            return Err(capacity.refuse_unserved());
-        };
-        let Some(protocol) = capacity.protocols.get_mut(connection.protocol) else {
-            return Err(capacity.refuse_unserved());
-        };
-        let of_peer = Flow { has: peer.raws, known: peers };
-        let of_protocol = Flow { has: protocol.raws, known: protocols };
-        if peer.penalty.is_lost() || !raws.admit(places, of_peer, of_protocol) {
-            return Err(capacity.refuse_busy(""));
-        }
-        raws.take(&mut peer.raws, &mut protocol.raws);
-        Ok(())
-    }
-
-    /// A raw stream that was let in is not used any more.
-    pub(crate) fn release_raw(&mut self, stream: ConnectionKey) {
-        let Some((connection, peer)) = self.connections.get_mut(stream) else { return };
-        let protocol = self.capacity.protocols.get_mut(connection.protocol);
-        self.raws.give(1, &mut peer.raws, protocol.map(|protocol| &mut protocol.raws));
-    }
-}
-
-impl Capacity {
-    /// Counts what a stream reports.
-    #[inline]
-    fn count(&mut self, events: &Events, now: Timestamp) {
-        if events.any {
-            self.counters.add(events);
-            self.limit.settle(now, events.samples, events.renewed);
-        }
-    }
-
-    /// Notes how a stream stands, and what it and its peer have done.
-    #[inline]
-    fn take_in(
-        &mut self,
-        connection: &mut Connection,
-        peer: &mut Peer,
-        report: &ServerReport,
-        now: Timestamp,
-    ) {
-        let events = &report.events;
-        connection.last_active = connection.last_active.max(report.active);
-        connection.idle = report.idle;
-        self.budget.charge(&mut connection.memory, report.held, &mut peer.memory);
-        if !events.any {
-            return;
-        }
-        peer.penalty.earn(events.ok);
-        if events.offences > 0 && peer.penalty.spend(events.offences, now) {
-            self.counters.cut_off += 1;
-        }
-        connection.requests += u64::from(events.renewed);
-        if events.ended() > 0 {
-            connection.last_active = connection.last_active.max(now);
-        }
-        let free = events.freed();
-        if free > 0 {
-            connection.in_flight = connection.in_flight.saturating_sub(free);
-            // Not there if it was unregistered meanwhile.
-            let protocol = self.protocols.get_mut(connection.protocol);
-            let protocol = protocol.map(|protocol| &mut protocol.requests);
-            self.requests.give(free, &mut peer.requests, protocol);
-        }
-    }
-
-    #[inline]
-    fn verdict(&self, answer: Option<Grant>, room: usize, cut_off: bool) -> ServerVerdict {
-        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let (active, limit) = (small(self.limit.active()), small(self.limit.limit()));
-        ServerVerdict { answer, room, active, limit, cut_off }
-    }
-
     /// Lets a stream hold so many bytes, if they fit, until it reports again.
-    fn reserve(&mut self, connection: &mut Connection, peer: &mut Peer, bytes: usize) -> bool {
-        let fits = self.budget.fits(connection.memory, bytes, peer.memory);
+    fn reserve(&mut self, stream: StreamKey, bytes: usize) -> bool {
+        let fits = self.connections.fits(&self.budget, stream, bytes);
         if fits {
-            self.budget.charge(&mut connection.memory, bytes, &mut peer.memory);
+            self.connections.charge(&mut self.budget, stream, bytes);
         }
         fits
     }
 
-    /// Lets a request in, with which its stream holds so many bytes, and may hold `spare` more if they
-    /// fit; or says with which status to refuse it.
+    /// Lets a request of `bytes` in, with which its stream holds what it reports, and may hold `spare`
+    /// more if they fit; or says with which status to refuse it.
     fn admit(
         &mut self,
-        connection: &mut Connection,
-        peer: &mut Peer,
-        of_peer: Flow,
-        bytes: usize,
-        spare: usize,
+        stream: StreamKey,
+        report: &ServerReport,
+        (spare, bytes): (usize, usize),
         now: Timestamp,
-    ) -> Result<(), Box<Status>> {
+    ) -> Result<(), Status> {
         self.limit.handle_timeout(now);
         let limit = self.limit.limit();
         let places = Places {
@@ -425,45 +404,58 @@ impl Capacity {
             free: limit.saturating_sub(self.limit.active()),
             room: self.ceiling.saturating_sub(self.requests.taken()),
         };
-        let protocols = self.protocols.len();
-        let Some(protocol) = self.protocols.get_mut(connection.protocol) else {
-            return Err(Box::new(self.refuse_unserved()));
+        let Some((connection, peer)) = self.connections.get_mut(stream) else {
+            return Err(self.refuse_unserved());
         };
-        if peer.penalty.is_lost() {
-            return Err(Box::new(self.refuse_busy("too many offences")));
+        if !self.protocols.contains_key(connection.protocol) {
+            return Err(self.refuse_unserved());
         }
-        let of_protocol = Flow { has: protocol.requests, known: protocols };
-        if !self.requests.admit(places, of_peer, of_protocol) {
+        if peer.penalty.is_lost() && !peer.trusted {
+            self.counters.kept_out += 1;
+            return Err(self.refuse_busy("too many offences"));
+        }
+        if !self.rates.is_empty()
+            && let Some(wait) = self.rates.wait(peer.id, &connection.name, now)
+        {
+            self.counters.rate_limited += 1;
+            let busy = self.refuse_busy("more than may come in this time");
+            return Err(Status { retry_after: Some(wait), ..busy });
+        }
+        if !self.connections.fits(&self.budget, stream, report.held) {
+            self.counters.no_memory += 1;
+            self.make_memory(report.held, now);
+            return Err(self.refuse_busy("no memory for the request"));
+        }
+        if !self.share(stream, Kind::Request, places) {
             self.limit.refused(now);
-            return Err(Box::new(self.refuse_busy("")));
+            self.counters.no_place += 1;
+            return Err(self.refuse_busy(""));
         }
-        if !self.budget.fits(connection.memory, bytes, peer.memory) {
-            return Err(Box::new(self.refuse_busy("no memory for the request")));
+        if let Some((connection, peer)) = self.connections.get_mut(stream) {
+            connection.requests += 1;
+            connection.in_flight += 1;
+            connection.last_active = connection.last_active.max(now);
+            if !self.rates.is_empty() {
+                self.rates.pay(peer.id, &connection.name, (1, bytes as u64), now);
+            }
         }
-        connection.requests += 1;
-        connection.in_flight += 1;
-        connection.last_active = connection.last_active.max(now);
-        self.requests.take(&mut peer.requests, &mut protocol.requests);
         self.counters.started += 1;
-        self.limit.begin();
-        let most = bytes.saturating_add(spare);
-        if spare > 0 && self.budget.fits(connection.memory, most, peer.memory) {
-            self.budget.charge(&mut connection.memory, most, &mut peer.memory);
+        self.limit.started(now);
+        if spare > 0 {
+            self.reserve(stream, report.held.saturating_add(spare));
         }
         Ok(())
     }
 
     /// Counts a request that nobody is registered for.
-    #[cold]
-    fn refuse_unserved(&mut self) -> Status {
+    pub(super) fn refuse_unserved(&mut self) -> Status {
         self.counters.refused += 1;
         let code = if self.draining { StatusCode::Draining } else { StatusCode::NotFound };
         Status::new(code, "")
     }
 
     /// Counts a request for which there is no place or no memory.
-    #[cold]
-    fn refuse_busy(&mut self, message: &str) -> Status {
+    pub(super) fn refuse_busy(&mut self, message: &str) -> Status {
         self.counters.refused += 1;
         self.counters.busy += 1;
         busy(message)

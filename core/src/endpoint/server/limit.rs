@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 
+use super::queue_delay::{self, QueueDelay, Seen};
 use crate::config::{ConfigError, ServerConfig, check};
 use crate::connection::Samples;
 use crate::time::Timestamp;
@@ -20,13 +21,43 @@ const WARM_UP: u32 = 10;
 
 /// The rule by which a [`Limit`] moves.
 ///
-/// Each parameter is in thousandths. The defaults are [`LOAD_FACTOR`](Self::LOAD_FACTOR),
-/// [`AIMD`](Self::AIMD) and [`GRADIENT`](Self::GRADIENT).
+/// Parameters are in thousandths, unless they count requests. Their defaults are
+/// [`QUEUE_DELAY`](Self::QUEUE_DELAY), [`LOAD_FACTOR`](Self::LOAD_FACTOR), [`AIMD`](Self::AIMD) and
+/// [`GRADIENT`](Self::GRADIENT).
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitPolicy {
     /// The limit never moves.
     Fixed,
+    /// As many as are worked on, and a short queue: the limit follows from the delay that more
+    /// requests at work cause.
+    ///
+    /// With `base`, the latency without a queue, `mean`, that of a window, and `peak`, the most requests
+    /// at work in it, so many of those waited, by Little's law (the estimate of TCP Vegas):
+    ///
+    /// ```text
+    /// served  = peak × base / mean
+    /// waiting = peak − served
+    /// allowed = max(queue, 2 × √peak)
+    /// limit   = served + max(queue, 2 × √served)  if waiting > allowed
+    ///         = limit × 3 / 2                     if waiting < allowed / 2 and the limit was reached
+    ///         = limit + allowed − waiting         else, if the limit was reached
+    /// ```
+    ///
+    /// `base` follows the windows' means while the limit is not reached. While it is reached, it is
+    /// looked for, as BBR looks for the round-trip time: for one window the limit is three quarters. If requests are no faster then, nobody had waited, and `base` is what they take.
+    /// If they are faster, some had waited, and `base` is three quarters of what they take, or what it
+    /// was if that is less. So the rule works for servers that begin in overload, and for handlers
+    /// that wait for something else and not for each other.
+    ///
+    /// A window is a tenth of [`limit_window`](ServerConfig::with_limit_window), and longer until 40
+    /// requests have ended in it; and until as many have ended as were at work, but no longer than
+    /// a fifth of `limit_window` for that.
+    QueueDelay {
+        /// The least number of requests that may wait behind those that are worked on. Default 8;
+        /// 1 to 1000.
+        queue: u32,
+    },
     /// The rule of the Go original: less when full, more when empty.
     ///
     /// A window's load is the largest number of requests at work in it, divided by the limit. Load
@@ -73,6 +104,8 @@ pub enum LimitPolicy {
 }
 
 impl LimitPolicy {
+    /// The queue delay with a queue of 8.
+    pub const QUEUE_DELAY: Self = Self::QueueDelay { queue: 8 };
     /// The rule of the Go original with its documented numbers.
     pub const LOAD_FACTOR: Self = Self::LoadFactor { max_load: 800 };
     /// AIMD with Netflix's default.
@@ -86,12 +119,22 @@ impl LimitPolicy {
         match self {
             Self::Fixed | Self::LoadFactor { .. } => 1,
             Self::Aimd { .. } | Self::Gradient { .. } => 10,
+            Self::QueueDelay { .. } => queue_delay::MIN_SAMPLES,
+        }
+    }
+
+    /// The least limit.
+    pub(crate) const fn min(self) -> usize {
+        match self {
+            Self::QueueDelay { .. } => queue_delay::MIN,
+            _ => Limit::MIN,
         }
     }
 
     pub(crate) fn validate(self) -> Result<(), ConfigError> {
         match self {
             Self::Fixed => Ok(()),
+            Self::QueueDelay { queue } => check("queue", queue, 1, 1000),
             Self::LoadFactor { max_load } => check("max_load", max_load, 1, WHOLE),
             Self::Aimd { backoff } => check("backoff", backoff, 500, 999),
             Self::Gradient { tolerance, smoothing } => {
@@ -102,10 +145,11 @@ impl LimitPolicy {
     }
 }
 
-/// The default is the rule of the Go original.
+/// The default is the queue delay. The rule of the Go original looks at occupancy alone: after a time
+/// of peace it lets in what takes the server minutes (`tests/FLEET.md`).
 impl Default for LimitPolicy {
     fn default() -> Self {
-        Self::LOAD_FACTOR
+        Self::QUEUE_DELAY
     }
 }
 
@@ -141,7 +185,7 @@ pub enum SampleOutcome {
 /// use pointsub_core::Timestamp;
 /// use pointsub_core::endpoint::{Limit, LimitPolicy};
 ///
-/// let mut limit = Limit::new(LimitPolicy::default(), 1000, 100, 10_000)?;
+/// let mut limit = Limit::new(LimitPolicy::LOAD_FACTOR, 1000, 100, 10_000)?;
 /// limit.started(Timestamp::ZERO);
 /// assert_eq!(limit.limit(), 1000);
 /// limit.handle_timeout(Timestamp::ZERO + Duration::from_secs(1));
@@ -161,10 +205,12 @@ pub struct Limit {
     now: Timestamp,
     window: Option<Window>,
     long: LongTerm,
+    delay: QueueDelay,
 }
 
 #[derive(Debug, Clone)]
 struct Window {
+    opened: Timestamp,
     /// When it is over; not ever, if the end of time cuts it short.
     due: Option<Timestamp>,
     samples: u32,
@@ -173,15 +219,35 @@ struct Window {
     /// Sum of the latencies in nanoseconds.
     latency: u128,
     dropped: bool,
+    /// The limit was reached.
+    full: bool,
+}
+
+impl Window {
+    /// Whether fewer requests have ended in it than the rule of the queue delay wants. Where more come
+    /// than end, those at work never all end: then so many are waited for no longer than `longest`.
+    fn is_short_of_samples(&self, now: Timestamp, longest: Duration) -> bool {
+        let at_work = u32::try_from(self.peak).unwrap_or(u32::MAX);
+        self.samples < queue_delay::MIN_SAMPLES
+            || self.samples < at_work && now.since(self.opened) < longest
+    }
+
+    fn mean_latency(&self) -> u64 {
+        let mean = self.latency / u128::from(self.samples.max(1));
+        u64::try_from(mean).unwrap_or(u64::MAX)
+    }
 }
 
 impl Limit {
     /// The limit to begin with, unless another is configured: the Go original's.
     pub const INITIAL: usize = 1000;
-    /// The least limit, unless another is configured: the Go original's.
+    /// The least limit, unless another is configured: the Go original's. With
+    /// [`LimitPolicy::QueueDelay`] it is 4.
     pub const MIN: usize = 100;
     /// The greatest limit, unless another is configured: the Go original's.
     pub const MAX: usize = 10_000;
+    /// The greatest limit that can be configured.
+    pub(super) const CEILING: usize = 1_000_000;
     /// How long a window is, unless another length is configured: Netflix's.
     pub const WINDOW: Duration = Duration::from_secs(1);
 
@@ -197,7 +263,7 @@ impl Limit {
         max: usize,
     ) -> Result<Self, ConfigError> {
         policy.validate()?;
-        check("max", max, 1, 1_000_000)?;
+        check("max", max, 1, Self::CEILING)?;
         check("min", min, 1, max)?;
         check("initial", initial, min, max)?;
         Ok(Self::unchecked(policy, initial, min, max, Self::WINDOW))
@@ -206,8 +272,8 @@ impl Limit {
     /// The limit of a server whose options are valid.
     pub(super) fn configured(config: &ServerConfig) -> Self {
         // Options that nobody has validated must not make it panic.
-        let min = config.min_concurrent_conns().max(1);
-        let initial = config.max_concurrent_conns().max(min);
+        let min = config.min_concurrent_requests().max(1);
+        let initial = config.max_concurrent_requests().max(min);
         let max = config.concurrency_ceiling().max(initial);
         Self::unchecked(config.limit_policy(), initial, min, max, config.limit_window)
     }
@@ -229,6 +295,7 @@ impl Limit {
             now: Timestamp::ZERO,
             window: None,
             long: LongTerm::default(),
+            delay: QueueDelay::default(),
         }
     }
 
@@ -282,6 +349,12 @@ impl Limit {
         match self.policy {
             // Before the count goes down: this request was part of the peak.
             LimitPolicy::Fixed | LimitPolicy::LoadFactor { .. } => self.observe_load(),
+            LimitPolicy::QueueDelay { .. } => {
+                if outcome != SampleOutcome::Cancelled {
+                    let latency = u64::try_from(sample.latency.as_nanos()).unwrap_or(u64::MAX);
+                    self.sample_delays(1, latency);
+                }
+            }
             LimitPolicy::Aimd { .. } | LimitPolicy::Gradient { .. } => {
                 if outcome != SampleOutcome::Cancelled {
                     let window = self.sample();
@@ -299,6 +372,10 @@ impl Limit {
         self.handle_timeout(now);
         let counted = match self.policy {
             LimitPolicy::Fixed => 0,
+            LimitPolicy::QueueDelay { .. } => {
+                self.sample_delays(samples.counted, samples.latency);
+                0
+            }
             // Each beginning is a sample of the load, and each end.
             LimitPolicy::LoadFactor { .. } => samples.ended.saturating_add(renewed),
             LimitPolicy::Aimd { .. } | LimitPolicy::Gradient { .. } => samples.counted,
@@ -318,6 +395,9 @@ impl Limit {
     pub fn refused(&mut self, now: Timestamp) {
         self.handle_timeout(now);
         self.observe_load();
+        if let Some(window) = &mut self.window {
+            window.full = true;
+        }
     }
 
     /// Time has passed. Moves the limit if a window is over.
@@ -327,7 +407,7 @@ impl Limit {
     #[inline]
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        if self.next_deadline().is_some_and(|due| due <= self.now) {
+        if self.next_deadline().is_some_and(|due| due <= self.now) && !self.needs_more_samples() {
             self.end_window();
         }
     }
@@ -347,6 +427,24 @@ impl Limit {
         self.window.as_ref()?.due
     }
 
+    /// Whether a window that could be over goes on for want of samples.
+    fn needs_more_samples(&self) -> bool {
+        let delay = matches!(self.policy, LimitPolicy::QueueDelay { .. });
+        let is_short = |window: &Window| window.is_short_of_samples(self.now, self.length / 5);
+        delay && self.window.as_ref().is_some_and(is_short)
+    }
+
+    /// Takes in the latencies of so many requests, which sum up to `latency`.
+    fn sample_delays(&mut self, count: u32, latency: u64) {
+        let new = self.delay.without_earlier(count);
+        if new > 0 {
+            let window = self.sample();
+            window.samples = window.samples.saturating_add(new - 1);
+            let latency = u128::from(latency) * u128::from(new) / u128::from(count);
+            window.latency = window.latency.saturating_add(latency);
+        }
+    }
+
     /// A sample of the load, under the one policy for which that is the sample; otherwise only
     /// a peak to be remembered by a window that is open.
     fn observe_load(&mut self) {
@@ -354,15 +452,20 @@ impl Limit {
             self.sample();
         } else if let Some(window) = &mut self.window {
             window.peak = window.peak.max(self.active);
+            window.full |= wide(self.active) >= u128::from(self.estimate >> FRACTION);
         }
     }
 
     /// Counts a sample, which opens a window if none is open.
     fn sample(&mut self) -> &mut Window {
-        let (now, length, active) = (self.now, self.length, self.active);
+        let (opened, active) = (self.now, self.active);
+        let length = match self.policy {
+            LimitPolicy::QueueDelay { .. } => self.length / 10,
+            _ => self.length,
+        };
         let window = self.window.get_or_insert_with(|| {
-            let due = Some(now + length).filter(|due| due.since(now) == length);
-            Window { due, samples: 0, peak: 0, latency: 0, dropped: false }
+            let due = Some(opened + length).filter(|due| due.since(opened) == length);
+            Window { opened, due, samples: 0, peak: 0, latency: 0, dropped: false, full: false }
         });
         window.samples = window.samples.saturating_add(1);
         window.peak = window.peak.max(active);
@@ -392,10 +495,18 @@ impl Limit {
             }
             LimitPolicy::Aimd { .. } if pressed => fixed(limit + 1),
             LimitPolicy::Aimd { .. } => return,
+            LimitPolicy::QueueDelay { queue } => {
+                let seen = Seen {
+                    mean: window.mean_latency(),
+                    limit,
+                    peak: window.peak.min(limit),
+                    full: window.full,
+                    active: self.active,
+                };
+                fixed(self.delay.next(seen, queue as usize))
+            }
             LimitPolicy::Gradient { tolerance, smoothing } => {
-                let short = window.latency / u128::from(window.samples);
-                let short = u64::try_from(short).unwrap_or(u64::MAX);
-                let gradient = self.long.gradient(short, tolerance);
+                let gradient = self.long.gradient(window.mean_latency(), tolerance);
                 if !pressed {
                     return;
                 }

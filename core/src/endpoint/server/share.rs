@@ -1,6 +1,7 @@
 //! Fair shares of a number of places.
 //!
-//! Three rules, from the freest server to the fullest.
+//! Flows have four kinds: networks, parts of these, peers, and protocols. A place counts for one of
+//! each kind. Three rules hold, from the freest server to the fullest.
 //!
 //! *Dynamic thresholds*, as Choudhury and Hahne gave them to the queues that share a switch's
 //! memory ("Dynamic queue length thresholds for shared-memory packet switches", 1998): each flow
@@ -15,21 +16,27 @@
 //! 6.5.2). It gets its part beyond the limit, up to the ceiling, whose places are shared by the same
 //! thresholds. All that is let in so is no more than the limit once more.
 //!
-//! *First places.* A flow that has none gets one for as long as there are places at all. Names are
-//! free, so that one who brings many of them can take every place up to the ceiling like this, but
-//! needs a peer id for each.
+//! *First places.* A flow that has none gets one beyond the limit, while fewer flows than the limit have
+//! one: then others have more than their part. Where each has one already and the limit is reached,
+//! nobody has more than their part, and one more is refused: a thousand clients with a request each are
+//! as much work as one client with a thousand. Peer ids are free, and networks are not. So a peer that
+//! has none may not take what its network has no right to: one network with any number of peer ids
+//! leaves a ninth of the ceiling to the others.
 
-/// A flow may have this many times the places that are left after its next request.
-const MULTIPLE: usize = 8;
+use super::origin::LEVELS;
 
-/// The places that are taken, and by how many flows.
+/// How many times as many places as are left one network, peer or protocol may have.
+pub(super) const MULTIPLE: usize = 8;
+
+/// The kinds of flows, in this order: the groups from the widest one on, the peer, the protocol.
+pub(super) const KINDS: usize = LEVELS + 2;
+const PEER: usize = LEVELS;
+
+/// The places that are taken, and by how many flows of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     taken: usize,
-    /// Peers that have one.
-    peers: usize,
-    /// Protocols that have one.
-    protocols: usize,
+    busy: [usize; KINDS],
 }
 
 /// The places of which flows want shares.
@@ -43,7 +50,7 @@ pub(super) struct Places {
     pub(super) room: usize,
 }
 
-/// What a peer or a protocol has, and how many of its kind there are.
+/// What a flow has, and how many of its kind there are.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Flow {
     /// The places that it has.
@@ -52,46 +59,60 @@ pub(super) struct Flow {
     pub(super) known: usize,
 }
 
+/// One flow of each kind; `None` where there is none.
+pub(super) type Flows = [Option<Flow>; KINDS];
+
 impl Shares {
     /// How many places are taken.
     pub(super) fn taken(&self) -> usize {
         self.taken
     }
 
-    /// Whether there is a place that counts for both of these.
-    pub(super) fn admit(&self, places: Places, peer: Flow, protocol: Flow) -> bool {
-        let fair = |free| peer.is_fair(free) && protocol.is_fair(free);
-        let first = peer.has == 0 || protocol.has == 0;
-        let lacks =
-            peer.lacks(places.limit, self.peers) || protocol.lacks(places.limit, self.protocols);
-        places.room > 0
-            && (first || fair(places.free.min(places.room)) || lacks && fair(places.room))
+    /// Whether there is a place that counts for all of these.
+    pub(super) fn admit(&self, places: Places, flows: &Flows) -> bool {
+        let fair = |free: usize| flows.iter().flatten().all(|flow| flow.is_fair(free));
+        if fair(places.free.min(places.room)) {
+            return true;
+        }
+        if places.room == 0 {
+            return false;
+        }
+        let limit = places.limit;
+        let any = |range: core::ops::Range<usize>, what: fn(&Flow, usize, usize) -> bool| {
+            let mut known = flows[range.clone()].iter().zip(&self.busy[range]);
+            known.any(|(flow, busy)| flow.is_some_and(|flow| what(&flow, limit, *busy)))
+        };
+        let allowed = flows[..PEER].iter().flatten().all(|group| group.is_fair(places.room));
+        any(0..PEER, Flow::is_first)
+            || allowed && any(PEER..KINDS, Flow::is_first)
+            || any(0..KINDS, Flow::lacks) && fair(places.room)
     }
 
-    /// A peer takes a place under a protocol; both are what they had of them.
-    pub(super) fn take(&mut self, peer: &mut usize, protocol: &mut usize) {
+    /// Flows take a place; each is what one had of them.
+    pub(super) fn take(&mut self, flows: [Option<&mut usize>; KINDS]) {
         self.taken += 1;
-        self.peers += usize::from(*peer == 0);
-        self.protocols += usize::from(*protocol == 0);
-        *peer += 1;
-        *protocol += 1;
+        for (has, busy) in flows.into_iter().zip(&mut self.busy) {
+            let Some(has) = has else { continue };
+            *busy += usize::from(*has == 0);
+            *has += 1;
+        }
     }
 
     /// So many places are given back, more than none; nothing of the protocol's if it is
     /// [gone](Self::forget).
-    pub(super) fn give(&mut self, count: usize, peer: &mut usize, protocol: Option<&mut usize>) {
+    pub(super) fn give(&mut self, count: usize, flows: [Option<&mut usize>; KINDS]) {
         self.taken = self.taken.saturating_sub(count);
-        *peer = peer.saturating_sub(count);
-        self.peers = self.peers.saturating_sub(usize::from(*peer == 0));
-        if let Some(protocol) = protocol {
-            *protocol = protocol.saturating_sub(count);
-            self.protocols = self.protocols.saturating_sub(usize::from(*protocol == 0));
+        for (has, busy) in flows.into_iter().zip(&mut self.busy) {
+            let Some(has) = has else { continue };
+            *has = has.saturating_sub(count);
+            *busy = busy.saturating_sub(usize::from(*has == 0));
         }
     }
 
     /// A protocol that has so many places is gone before they are given back.
     pub(super) fn forget(&mut self, protocol: usize) {
-        self.protocols = self.protocols.saturating_sub(usize::from(protocol > 0));
+        let busy = &mut self.busy[KINDS - 1];
+        *busy = busy.saturating_sub(usize::from(protocol > 0));
     }
 }
 
@@ -107,6 +128,11 @@ impl Flow {
     /// that is busy alone has a part as if there were another one.
     fn lacks(&self, limit: usize, busy: usize) -> bool {
         let flows = (busy + usize::from(self.has == 0)).max(2);
-        self.has.saturating_mul(flows) < limit
+        (self.has + 1).saturating_mul(flows) <= limit
+    }
+
+    /// Whether it has nothing, and an equal part of so many places is at least one.
+    fn is_first(&self, limit: usize, busy: usize) -> bool {
+        self.has == 0 && busy < limit
     }
 }

@@ -24,6 +24,22 @@ pub struct ServerStats {
     pub refused: u64,
     /// Those of `refused` for which there was no place or no memory.
     pub busy: u64,
+    /// Those of `busy` for which there was no place: the limit of concurrency or a fair share of it was
+    /// reached, or that of raw streams.
+    pub no_place: u64,
+    /// Requests and answers for which there was no memory, or no fair share of it.
+    pub no_memory: u64,
+    /// Streams that were refused because there are as many as there may be, or as many as a fair share
+    /// of them.
+    pub no_stream: u64,
+    /// Those of `busy` that came faster than a rate limit allows.
+    pub rate_limited: u64,
+    /// Requests, streams and connections of peers that are kept out for what they cost.
+    pub kept_out: u64,
+    /// Requests, streams and connections that the application's rules do not allow.
+    pub denied: u64,
+    /// Streams that were reset because they held memory that others needed, and did not move.
+    pub stalled: u64,
     /// How many requests may be at work, as the server last saw it. There are more if the limit
     /// has shrunk, and first places of peers and protocols go beyond it.
     pub limit: u64,
@@ -78,6 +94,7 @@ impl ServerStats {
         self.abandoned += u64::from(events.abandoned);
         self.refused += u64::from(events.refused);
         self.busy += u64::from(events.busy);
+        self.denied += u64::from(events.denied);
         self.violations += u64::from(events.violations);
         let Some(timer) = events.timed_out else { return };
         *match timer {

@@ -93,6 +93,14 @@ pub enum InflateError {
         /// The most that is allowed for a compressed body of this size.
         limit: usize,
     },
+    /// It is longer than whoever asked for it wants.
+    #[error("the body has {len} bytes, and at most {limit} are wanted")]
+    TooLong {
+        /// Its length when it is inflated.
+        len: usize,
+        /// The most that is wanted.
+        limit: usize,
+    },
     /// The bytes are no DEFLATE stream, or inflate to more than was announced.
     #[error("the body is no DEFLATE stream of {announced} bytes")]
     Broken {

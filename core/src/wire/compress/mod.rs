@@ -23,8 +23,8 @@ pub const MIN_SIZE: usize = 1024;
 /// DEFLATE could reach 1032; text and JSON stay far below 100.
 pub const MAX_RATIO: usize = 128;
 
-/// Bodies up to this size are compressed or inflated in one step: what is kept between steps to
-/// compress a body takes more than 300 KiB.
+/// Bodies up to this size are compressed or inflated in one step. The state that is kept between
+/// steps takes more than 300 KiB for compression.
 pub const ONE_STEP: usize = 64 * 1024;
 /// So much of a larger body is worked on in one step.
 const STEP: usize = 8 * 1024;
@@ -73,6 +73,12 @@ impl Body {
     }
 }
 
+impl From<Body> for Payload {
+    fn from(body: Body) -> Self {
+        body.into_payload()
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(raw: Bytes) -> Self {
         Self::uncompressed(raw)
@@ -118,6 +124,17 @@ impl Payload {
     /// [`InflateError`] if the compressed bytes are broken or do not have the announced length.
     pub fn into_bytes(self) -> Result<Bytes, InflateError> {
         finish(Inflate::new(self), Inflate::step)
+    }
+
+    /// Checks that the body is no longer than this, before anything is inflated.
+    ///
+    /// # Errors
+    /// [`InflateError::TooLong`] if it is longer.
+    pub fn check_len(&self, limit: usize) -> Result<(), InflateError> {
+        if self.len() > limit {
+            return Err(InflateError::TooLong { len: self.len(), limit });
+        }
+        Ok(())
     }
 
     /// Checks the announced length of a compressed body before anything is inflated.

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use pointsub_core::connection::{CallId, ServerStream, ServerStreamEvent};
-use pointsub_core::endpoint::{Admission, ConnectionKey};
+use pointsub_core::endpoint::{Admission, StreamKey};
 use pointsub_core::wire::Buffers;
 use pointsub_core::{
     Body, Format, PeerId, ProtocolName, ServerConfig, Status, StreamEvent, Timestamp,
@@ -13,7 +13,7 @@ use pointsub_core::{
 /// See the [module](self).
 pub(crate) struct Attached {
     machine: ServerStream,
-    pub(crate) key: ConnectionKey,
+    pub(crate) key: StreamKey,
 }
 
 impl Attached {

@@ -23,7 +23,8 @@ pub(crate) use attached::Attached;
 pub(crate) use client::{ClientScript, asked_at, timed_out, without_retries};
 pub(crate) use server::{ServerScript, check_counters};
 pub(crate) use wire::{
-    Wire, cancel, drain, failure, frame, id, join, plain, request, response, settings,
+    Wire, cancel, drain, failure, frame, id, join, plain, request, response, server_settings,
+    settings,
 };
 
 /// The protocol of all that does not say otherwise.

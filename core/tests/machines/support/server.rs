@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{
     Body, Format, InboundId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
     ServerOutput, ServerStats, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp,
@@ -11,7 +11,7 @@ use pointsub_core::{
 };
 
 use super::wire::{self, Wire};
-use super::{Io, PROTOCOL, join, just_before, ms, next, peer, settings};
+use super::{Io, PROTOCOL, join, just_before, ms, next, peer, server_settings};
 
 /// See the [module](super).
 pub(crate) struct ServerScript {
@@ -22,7 +22,7 @@ pub(crate) struct ServerScript {
     requests: VecDeque<ServerEvent>,
     abandons: VecDeque<InboundId>,
     /// Raw streams to be reset.
-    hung_up: VecDeque<ConnectionKey>,
+    hung_up: VecDeque<StreamKey>,
     drained: usize,
     streams: BTreeMap<StreamId, Io>,
     native: BTreeSet<StreamId>,
@@ -68,7 +68,12 @@ impl ServerScript {
 
     /// What this server announces.
     pub(crate) fn settings(&self) -> Wire {
-        settings(self.config.max_block_size(), self.config.max_in_flight() as u32)
+        let config = &self.config;
+        server_settings(
+            config.max_block_size(),
+            config.max_in_flight() as u32,
+            config.max_calls() as u32,
+        )
     }
 
     // Time.
@@ -271,7 +276,7 @@ impl ServerScript {
     }
 
     #[track_caller]
-    pub(crate) fn expect_hang_up(&mut self, raw: ConnectionKey) {
+    pub(crate) fn expect_hang_up(&mut self, raw: StreamKey) {
         self.pump();
         assert_eq!(next(&mut self.hung_up, "a raw stream to reset"), raw);
     }
@@ -465,7 +470,7 @@ pub(crate) fn check_counters(server: &Server, now: Timestamp) -> ServerStats {
     let stats = server.stats();
     let ended = stats.ok + stats.failed + stats.abandoned;
     assert_eq!(stats.started, ended + stats.in_flight, "{stats:?}");
-    let streams = server.connections_info(now);
+    let streams = server.streams(now);
     let in_flight: usize = streams.iter().map(|stream| stream.in_flight).sum();
     let memory: usize = streams.iter().map(|stream| stream.memory).sum();
     assert_eq!(stats.streams, streams.len() as u64, "{stats:?}");

@@ -30,6 +30,15 @@ pub(crate) fn settings(max_body: usize, max_in_flight: u32) -> Wire {
     frame(1, 0, "").field(0x11, &max_body.to_be_bytes()).field(0x12, &max_in_flight.to_be_bytes())
 }
 
+/// Settings as a server sends them that takes so many calls.
+pub(crate) fn server_settings(max_body: usize, max_in_flight: u32, max_calls: u32) -> Wire {
+    let settings = settings(max_body, max_in_flight);
+    match max_calls {
+        0 => settings,
+        _ => settings.field(0x13, &max_calls.to_be_bytes()).field(0x91, &1_u32.to_be_bytes()),
+    }
+}
+
 pub(crate) fn request(id: u64, body: impl Into<Bytes>) -> Wire {
     frame(2, id, body)
 }
@@ -155,7 +164,7 @@ pub(crate) fn join<const N: usize>(frames: [Wire; N]) -> Bytes {
 
 /// Native frames without the field LOAD of responses, and the loads by id. The last frame may end
 /// beyond `bytes`.
-pub(super) fn without_load(mut bytes: &[u8]) -> (Bytes, Vec<(u64, u16)>) {
+pub(crate) fn without_load(mut bytes: &[u8]) -> (Bytes, Vec<(u64, u16)>) {
     let (mut out, mut loads) = (BytesMut::new(), Vec::new());
     while let Some((header, rest)) = bytes.split_first_chunk::<16>() {
         let [l0, l1, l2, l3, kind, flags, h0, h1, id @ ..] = *header;

@@ -1,48 +1,23 @@
 //! Requests that go to the closest of several servers.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{fmt, mem};
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use pointsub_core::endpoint::closest::{AddNodeError, Node, Point, Strategy};
-use pointsub_core::{ClosestId, ClosestOptions, Hedge, NodeOutcome, ProtocolName, RequestError};
-use thiserror::Error;
+use pointsub_core::endpoint::closest::{AddNodeError, Node, Point};
+use pointsub_core::{ClosestId, ClosestOptions, Hedge, ProtocolName, RequestError};
 
 use super::lazy::Lazy;
-use super::shared::ClientHub;
-use super::{Asked, Client, InFlight, InHub, compresses, gone, inflate, options};
+use super::policy::Settings;
+use super::shared::ClientShared;
+use super::{Asked, Cancellable, Client, InFlight, broken, compresses, gone, inflate};
+use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
 use crate::{compress, peer};
-
-/// Why no node answered.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no node answered, {} tried: {error}", attempts.len())]
-#[non_exhaustive]
-pub struct ClosestError {
-    /// The last failure. Its delivery and number of attempts are those of the whole call. The text of
-    /// this error has its text, so that it is not the source as well.
-    pub error: RequestError,
-    /// Every node that was asked, in the order in which they were done.
-    pub attempts: Vec<NodeAttempt>,
-}
-
-/// One node that was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NodeAttempt {
-    /// Which node.
-    pub node: PeerId,
-    /// When it was asked, counted from the beginning of the call.
-    pub after: Duration,
-    /// How long it took until the outcome.
-    pub took: Duration,
-    /// What came of it.
-    pub outcome: NodeOutcome,
-}
 
 /// What is known of one server that [`Client::send_closest`] chooses from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,21 +53,21 @@ impl Client {
         protocol: &ProtocolName,
         node: PeerId,
     ) -> Result<bool, AddNodeError> {
-        let (node, now) = (peer::to_core(&node), self.hub.clock.now());
-        self.hub.with_dispatcher(|d| d.add_server_node(protocol, node, now))
+        let (node, now) = (peer::to_core(&node), self.shared.clock.now());
+        self.shared.with_dispatcher(|d| d.add_server_node(protocol, node, now))
     }
 
     /// Removes a server and what is known of it. Returns `false` if it is not there. Requests that
     /// it has are not affected.
     pub fn remove_server_node(&self, protocol: &ProtocolName, node: PeerId) -> bool {
         let node = peer::to_core(&node);
-        self.hub.with_dispatcher(|d| d.remove_server_node(protocol.as_str(), &node))
+        self.shared.with_dispatcher(|d| d.remove_server_node(protocol.as_str(), &node))
     }
 
     /// The servers of a protocol, in the order in which they were added.
     #[must_use]
     pub fn server_nodes(&self, protocol: &ProtocolName) -> Vec<PeerId> {
-        self.hub.with_dispatcher(|d| {
+        self.shared.with_dispatcher(|d| {
             d.server_nodes(protocol.as_str()).map(|node| peer::to_libp2p(node.peer())).collect()
         })
     }
@@ -100,7 +75,7 @@ impl Client {
     /// What is known of each of them.
     #[must_use]
     pub fn server_nodes_info(&self, protocol: &ProtocolName) -> Vec<NodeInfo> {
-        let now = self.hub.clock.now();
+        let now = self.shared.clock.now();
         let info = |node: &Node| NodeInfo {
             node: peer::to_libp2p(node.peer()),
             online: node.online(),
@@ -110,25 +85,19 @@ impl Client {
             failures: node.failures(),
             rests_for: node.backoff_until().map(|until| until.since(now)),
         };
-        self.hub.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
+        self.shared.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
     }
 
     /// Removes all servers of a protocol.
     pub fn clear_server_nodes(&self, protocol: &ProtocolName) {
-        self.hub.with_dispatcher(|d| d.clear_server_nodes(protocol.as_str()));
+        self.shared.with_dispatcher(|d| d.clear_server_nodes(protocol.as_str()));
     }
 
     /// Whether [`send_closest`](Self::send_closest) has somebody to send to.
     #[must_use]
     pub fn has_available_nodes(&self, protocol: &ProtocolName) -> bool {
-        let now = self.hub.clock.now();
-        self.hub.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
-    }
-
-    /// For all clones of this client.
-    pub(crate) fn set_strategy(&self, strategy: Arc<dyn Strategy>) {
-        // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_strategy(strategy));
+        let now = self.shared.clock.now();
+        self.shared.with_dispatcher(|d| d.has_available_nodes(protocol.as_str(), now))
     }
 
     /// A request to the closest usable server of the protocol. Await it for the response; set
@@ -156,13 +125,12 @@ impl Client {
     /// [`ClosestError`], with the last failure and every try.
     pub fn send_closest(&self, protocol: &ProtocolName, body: impl Into<Bytes>) -> ClosestCall {
         ClosestCall(Lazy::New(Unsent {
-            hub: self.hub.clone(),
+            shared: self.shared.clone(),
             protocol: protocol.clone(),
             body: body.into(),
             key: None,
-            timeout: None,
-            idempotent: true,
-            options: ClosestOptions::default(),
+            settings: Settings::default(),
+            exclude: Vec::new(),
         }))
     }
 }
@@ -173,33 +141,44 @@ impl Client {
 pub struct ClosestCall(Lazy<Unsent, Result<Response, ClosestError>>);
 
 struct Unsent {
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     protocol: ProtocolName,
     body: Bytes,
     key: Option<Point>,
-    timeout: Option<Duration>,
-    idempotent: bool,
-    options: ClosestOptions,
+    settings: Settings,
+    exclude: Vec<pointsub_core::PeerId>,
 }
 
 impl ClosestCall {
     /// The longest time the whole call may take, with all tries and pauses. Without it, the
     /// client's own timeouts limit each try.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|unsent| unsent.timeout = Some(timeout))
+        self.with(|unsent| unsent.settings.timeout = Some(timeout))
+    }
+
+    /// The longest answer in bytes, when it is inflated. A longer one is not inflated, and the call
+    /// fails. Default: the client's `max_block_size`.
+    pub fn max_answer(self, max_answer: usize) -> Self {
+        self.with(|unsent| unsent.settings.max_answer = Some(max_answer))
     }
 
     /// Whether executing the request twice does no harm. If `false`, another server is asked only
     /// after failures that surely left the request unprocessed, and there is no hedging. Default
     /// `true`.
     pub fn idempotent(self, idempotent: bool) -> Self {
-        self.with(|unsent| unsent.idempotent = idempotent)
+        self.with(|unsent| unsent.settings.idempotent = Some(idempotent))
+    }
+
+    /// How often all servers are asked again at most, after all have failed. The retry policy may decide
+    /// to do so less often. Default: the policy alone decides.
+    pub fn max_retries(self, max_retries: u32) -> Self {
+        self.with(|unsent| unsent.settings.max_retries = Some(max_retries))
     }
 
     /// Servers that are not asked; may be called several times.
     pub fn exclude(self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
         let nodes = nodes.into_iter().map(|node| peer::to_core(&node));
-        self.with(|unsent| unsent.options.exclude.extend(nodes))
+        self.with(|unsent| unsent.exclude.extend(nodes))
     }
 
     /// What the distance of servers is measured from. Default: the request's body, as in the Go
@@ -209,9 +188,10 @@ impl ClosestCall {
     }
 
     /// Asks further servers while one takes long to answer; the first answer counts, and the other
-    /// servers are told that theirs is not wanted. Several of them may execute the request.
-    pub fn hedge(self, hedge: Hedge) -> Self {
-        self.with(|unsent| unsent.options = mem::take(&mut unsent.options).with_hedge(hedge))
+    /// servers are told that theirs is not wanted. Several of them may execute the request. `None` rules
+    /// it out where a [`Policy`](crate::Policy) has it.
+    pub fn hedge(self, hedge: impl Into<Option<Hedge>>) -> Self {
+        self.with(|unsent| unsent.settings.hedge = Some(hedge.into()))
     }
 
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
@@ -235,30 +215,42 @@ impl fmt::Debug for ClosestCall {
 }
 
 async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
-    let Unsent { hub, protocol, body, key, timeout, idempotent, options: closest } = unsent;
-    if let Some(answers) = hub.answers.clone() {
-        let nodes = Client::new(hub.clone()).server_nodes(&protocol);
-        let asked = |node: &PeerId| !closest.exclude.contains(&peer::to_core(node));
+    let Unsent { shared, protocol, body, key, settings, exclude } = unsent;
+    let settings = shared.policies.read().of(&protocol, settings);
+    if let Some(answers) = shared.answers.clone() {
+        let nodes = Client::new(shared.clone()).server_nodes(&protocol);
+        let asked = |node: &PeerId| !exclude.contains(&peer::to_core(node));
         let nodes = nodes.into_iter().filter(asked).collect();
-        return answers.send_closest(&hub, nodes, protocol, body, timeout).await;
+        let request = shared.local_request(protocol, body).map_err(|error| failed(error.into()))?;
+        return answers.send_closest(request, nodes, &shared.clock, settings.timeout).await;
     }
-    let began = hub.clock.now();
-    let options = options(began, timeout, idempotent);
-    let closest = closest.with_call(options);
+    let began = shared.clock.now();
+    let options = settings.options(began);
+    let mut closest = ClosestOptions::default().with_call(options).with_exclude(exclude);
+    closest.hedge = settings.hedge.flatten();
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
     let body =
-        if compresses(&hub, None, &body) { compress::deflate(body).await } else { body.into() };
-    let sent = hub.send_closest(protocol.as_str(), key, body, closest);
+        if compresses(&shared, None, &body) { compress::deflate(body).await } else { body.into() };
+    let sent = shared.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
-    let outcome = InFlight::new(hub.clone(), id, outcome, options.deadline).await;
+    let outcome = InFlight::new(shared.clone(), id, outcome, options.deadline).await;
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
-            match inflate(answer.payload).await {
+            let payload = answer.payload;
+            let taken = match payload.check_len(settings.max_answer()).map_err(broken) {
+                Ok(()) => inflate(payload).await,
+                Err(error) => Err(error),
+            };
+            match taken {
                 Ok(body) => {
-                    let asked = Asked { peer: peer::to_libp2p(&answer.node), at: began };
-                    Ok(asked.answered(body, &hub).with_attempts(attempts))
+                    let asked = Asked {
+                        peer: peer::to_libp2p(&answer.node),
+                        at: began,
+                        max_answer: usize::MAX,
+                    };
+                    Ok(asked.answered(body, &shared).with_attempts(attempts))
                 }
                 Err(error) => Err(ClosestError { error, attempts }),
             }
@@ -285,12 +277,12 @@ const fn failed(error: RequestError) -> ClosestError {
     ClosestError { error, attempts: Vec::new() }
 }
 
-impl InHub for ClosestId {
-    fn cancel(self, hub: &Arc<ClientHub>) {
-        hub.cancel_closest(self);
+impl Cancellable for ClosestId {
+    fn cancel(self, shared: &Arc<ClientShared>) {
+        shared.cancel_closest(self);
     }
 
-    fn expire(self, hub: &Arc<ClientHub>) {
-        hub.expire_closest(self);
+    fn expire(self, shared: &Arc<ClientShared>) {
+        shared.expire_closest(self);
     }
 }

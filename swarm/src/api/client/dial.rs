@@ -10,8 +10,8 @@ use libp2p_identity::PeerId;
 use pointsub_core::{Cause, Delivery, DialId, Phase, ProtocolName, RequestError};
 
 use super::lazy::Lazy;
-use super::shared::ClientHub;
-use super::{Client, InFlight, InHub, gone};
+use super::shared::ClientShared;
+use super::{Cancellable, Client, InFlight, gone};
 use crate::api::raw::RawStream;
 use crate::peer;
 
@@ -29,8 +29,8 @@ impl Client {
     /// for the protocol, [`TooManyStreams`](crate::SendError::TooManyStreams) if as many streams as are
     /// allowed are in use, and whatever else can go wrong with connecting.
     pub fn dial(&self, peer: PeerId, protocol: &ProtocolName) -> Dial {
-        let (hub, protocol) = (self.hub.clone(), protocol.clone());
-        Dial(Lazy::New(Undialled { hub, peer, protocol, timeout: None }))
+        let (shared, protocol) = (self.shared.clone(), protocol.clone());
+        Dial(Lazy::New(Undialled { shared, peer, protocol, timeout: None }))
     }
 }
 
@@ -40,7 +40,7 @@ impl Client {
 pub struct Dial(Lazy<Undialled, Result<RawStream, RequestError>>);
 
 struct Undialled {
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     peer: PeerId,
     protocol: ProtocolName,
     timeout: Option<Duration>,
@@ -69,22 +69,22 @@ impl fmt::Debug for Dial {
 }
 
 async fn dial(undialled: Undialled) -> Result<RawStream, RequestError> {
-    let Undialled { hub, peer, protocol, timeout } = undialled;
-    if hub.answers.is_some() {
+    let Undialled { shared, peer, protocol, timeout } = undialled;
+    if shared.answers.is_some() {
         let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
         return Err(RequestError::new(Cause::Unsupported, phase, delivery));
     }
-    let deadline = timeout.map(|timeout| hub.clock.now() + timeout);
-    let (id, outcome) = hub.dial(&peer::to_core(&peer), protocol.as_str(), deadline)?;
-    InFlight::new(hub, id, outcome, deadline).await.ok_or_else(gone)?
+    let deadline = timeout.map(|timeout| shared.clock.now() + timeout);
+    let (id, outcome) = shared.dial(&peer::to_core(&peer), protocol.as_str(), deadline)?;
+    InFlight::new(shared, id, outcome, deadline).await.ok_or_else(gone)?
 }
 
-impl InHub for DialId {
-    fn cancel(self, hub: &Arc<ClientHub>) {
-        hub.hang_up(self);
+impl Cancellable for DialId {
+    fn cancel(self, shared: &Arc<ClientShared>) {
+        shared.hang_up(self);
     }
 
-    fn expire(self, hub: &Arc<ClientHub>) {
-        hub.expire_dial(self);
+    fn expire(self, shared: &Arc<ClientShared>) {
+        shared.expire_dial(self);
     }
 }

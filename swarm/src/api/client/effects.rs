@@ -8,7 +8,7 @@ use futures::task::AtomicWaker;
 use pointsub_core::endpoint::Question;
 use pointsub_core::{ClosestAnswer, ClosestFailure, Payload, RequestError};
 
-use crate::api::raw::{Line, RawStream};
+use crate::api::raw::{CancelHandle, RawStream};
 use crate::notify;
 
 /// What a caller waits for.
@@ -25,7 +25,7 @@ pub(super) struct Effects {
     pub(super) answer: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     pub(super) answer_closest: Vec<(oneshot::Sender<ClosestOutcome>, ClosestOutcome)>,
     pub(super) answer_dials: Vec<(oneshot::Sender<DialOutcome>, DialOutcome)>,
-    pub(super) hang_up: Vec<Arc<Line>>,
+    pub(super) hang_up: Vec<Arc<CancelHandle>>,
     pub(super) wake_swarm: bool,
     pub(super) drained: Vec<oneshot::Sender<()>>,
     /// For rules of the user's, which may use the client.
@@ -45,7 +45,7 @@ impl Effects {
         for (waiter, outcome) in self.answer_dials {
             let _gone = waiter.send(outcome);
         }
-        self.hang_up.into_iter().for_each(|line| line.hang_up());
+        self.hang_up.into_iter().for_each(|cancel| cancel.hang_up());
         self.wake.into_iter().for_each(Waker::wake);
         if self.wake_swarm {
             swarm.wake();

@@ -4,7 +4,8 @@
 //! the swarm is polled: a caller that does so itself, in between, or whose runtime is blocked, would
 //! wait for as long as that takes. So a caller with a deadline is also woken from here, a little later.
 //!
-//! All callers of a client share one timer. One for each would wake the thread of the timers twice for
+//! All callers of a client share one timer, which is the system's: it goes off while the runtime is
+//! blocked, and on the task of whoever waits. One for each would wake the thread of the timers twice for
 //! each request.
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use pointsub_core::Timestamp;
 use crate::clock::Clock;
 use crate::timer::Timer;
 
-/// How much later than the dispatcher, which knows more, a caller looks at its own deadline.
+/// How much later than the client's own timers a caller looks at its deadline. It matters only where
+/// the swarm is not polled.
 const MARGIN: Duration = Duration::from_millis(50);
 
 /// The deadlines of a client's callers.
@@ -55,12 +57,12 @@ impl Wake for Alarm {
 impl Deadlines {
     pub(crate) fn new(clock: Clock) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| Self {
-            clock,
             state: Mutex::new(State {
-                timer: Timer::new(clock),
+                timer: Timer::of_the_system(clock.clone()),
                 callers: BTreeMap::new(),
                 count: 0,
             }),
+            clock,
             fired: AtomicBool::new(false),
             alarm: Waker::from(Arc::new(Alarm(this.clone()))),
         })

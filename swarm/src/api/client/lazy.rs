@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 /// A call with its options until it is polled, and then its future.
-pub(super) enum Lazy<O, T> {
+pub(in crate::api) enum Lazy<O, T> {
     New(O),
     Made(BoxFuture<'static, T>),
     Done,
@@ -15,14 +15,18 @@ pub(super) enum Lazy<O, T> {
 
 impl<O, T> Lazy<O, T> {
     /// Changes an option. Once the call is made, it is too late for that.
-    pub(super) fn set(&mut self, set: impl FnOnce(&mut O)) {
+    pub(in crate::api) fn set(&mut self, set: impl FnOnce(&mut O)) {
         if let Self::New(options) = self {
             set(options);
         }
     }
 
     /// Makes the call if it is not made yet. One that is done is pending for ever.
-    pub(super) fn poll<F>(&mut self, make: impl FnOnce(O) -> F, cx: &mut Context<'_>) -> Poll<T>
+    pub(in crate::api) fn poll<F>(
+        &mut self,
+        make: impl FnOnce(O) -> F,
+        cx: &mut Context<'_>,
+    ) -> Poll<T>
     where
         F: Future<Output = T> + Send + 'static,
     {

@@ -3,29 +3,13 @@
 use std::task::{Context, Waker};
 
 use libp2p_swarm::ConnectionId;
-use pointsub_core::connection::batch_size;
-use pointsub_core::{Body, RequestId, Timestamp};
-
-/// What the dispatcher wants of one stream.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Start {
-        request: RequestId,
-        body: Body,
-        deadline: Option<Timestamp>,
-    },
-    Cancel {
-        request: RequestId,
-    },
-    Close,
-    /// There is a better connection.
-    Retire,
-}
+use pointsub_core::RequestId;
+use pointsub_core::connection::{StreamCommand, batch_size};
 
 /// The commands that wait for one stream's driver, in order.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    commands: Vec<Command>,
+    commands: Vec<StreamCommand>,
     driver: Option<Waker>,
     /// On which connection the stream is.
     connection: Option<ConnectionId>,
@@ -42,13 +26,12 @@ impl Mailbox {
 
     /// Whether a request still waits here, so that nothing of it was sent.
     pub(super) fn has(&self, waiting: RequestId) -> bool {
-        let is_it = |command: &Command| matches!(command, Command::Start { request, .. } if *request == waiting);
-        self.commands.iter().any(is_it)
+        self.commands.iter().any(|command| command.starts(waiting))
     }
 
     /// Adds a command. Returns the driver if it is to be woken: it takes all commands at once, so
     /// only the first has to wake it.
-    pub(super) fn push(&mut self, command: Command) -> Option<Waker> {
+    pub(super) fn push(&mut self, command: StreamCommand) -> Option<Waker> {
         let first = self.commands.is_empty();
         self.commands.push(command);
         if first { self.driver.clone() } else { None }
@@ -59,7 +42,7 @@ impl Mailbox {
     pub(super) fn take_batch(
         &mut self,
         in_flight: usize,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         cx: &Context<'_>,
     ) -> bool {
         match &mut self.driver {
@@ -76,7 +59,7 @@ impl Mailbox {
     }
 
     /// Exchanges what waits for `commands`, which is empty.
-    pub(super) fn take_all(&mut self, commands: &mut Vec<Command>) {
+    pub(super) fn take_all(&mut self, commands: &mut Vec<StreamCommand>) {
         std::mem::swap(&mut self.commands, commands);
     }
 }

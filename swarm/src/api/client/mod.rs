@@ -4,9 +4,11 @@ mod closest;
 mod dial;
 mod effects;
 mod expiry;
-mod lazy;
+mod from_fn;
+pub(super) mod lazy;
 mod local;
 pub(crate) mod mailbox;
+mod policy;
 pub(crate) mod shared;
 pub(crate) mod ticket;
 
@@ -21,30 +23,31 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
-use pointsub_core::endpoint::RetryPolicy;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
     Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
     RequestId, Timestamp,
 };
 
-pub use self::closest::{ClosestCall, ClosestError, NodeAttempt, NodeInfo};
+pub use self::closest::{ClosestCall, NodeInfo};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
-use self::shared::{ClientHub, Outcome};
+pub use self::policy::Policy;
+use self::policy::Settings;
+use self::shared::{ClientShared, Outcome};
 use super::message::Response;
-use super::stream_info::ConnectionInfo;
+use super::stream_info::StreamInfo;
 use crate::{compress, peer};
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
 pub struct Client {
-    hub: Arc<ClientHub>,
+    pub(super) shared: Arc<ClientShared>,
 }
 
 impl Client {
-    pub(crate) fn new(hub: Arc<ClientHub>) -> Self {
-        Self { hub }
+    pub(crate) fn new(shared: Arc<ClientShared>) -> Self {
+        Self { shared }
     }
 
     /// A request to `peer` under `protocol`. Await it for the response; set options before.
@@ -58,44 +61,57 @@ impl Client {
     /// have been processed.
     pub fn send(&self, peer: PeerId, protocol: &ProtocolName, body: impl Into<Bytes>) -> Call {
         Call(State::New(Unsent {
-            hub: self.hub.clone(),
+            shared: self.shared.clone(),
             peer,
             protocol: protocol.clone(),
             body: body.into(),
-            timeout: None,
-            idempotent: true,
+            settings: Settings::default(),
         }))
     }
 
-    /// For all clones of this client.
-    pub(crate) fn set_retry_policy(&self, policy: Arc<dyn RetryPolicy>) {
-        // The one before is dropped without the lock.
-        let _before = self.hub.with_dispatcher(|d| d.set_retry_policy(policy));
+    /// Sets the policy of one protocol, or of all that have none of their own. What it does not say
+    /// stays as it is.
+    pub(crate) fn set_policy(&self, protocol: Option<ProtocolName>, policy: Policy) {
+        let Policy { settings, retry, strategy } = policy;
+        self.shared.policies.write().set(protocol.as_ref(), settings);
+        // What was there before is dropped without the lock.
+        let _before = self.shared.with_dispatcher(|dispatcher| {
+            let retry = retry.and_then(|retry| match protocol.clone() {
+                Some(protocol) => dispatcher.set_protocol_retry_policy(protocol, retry),
+                None => Some(dispatcher.set_retry_policy(retry)),
+            });
+            let strategy = strategy.and_then(|strategy| match protocol {
+                Some(protocol) => dispatcher.set_protocol_strategy(protocol, strategy),
+                None => Some(dispatcher.set_strategy(strategy)),
+            });
+            (retry, strategy)
+        });
     }
 
     /// Counters so far.
     #[must_use]
     pub fn stats(&self) -> ClientStats {
-        self.hub.stats()
+        self.shared.stats()
     }
 
     /// One entry for each open stream.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self) -> Vec<ConnectionInfo> {
-        let clock = self.hub.clock;
-        let infos = self.hub.with_dispatcher(|d| d.connections_info(clock.now()));
-        infos.into_iter().map(|info| ConnectionInfo::new(info, clock)).collect()
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        let clock = &self.shared.clock;
+        let infos = self.shared.with_dispatcher(|d| d.streams(clock.now()));
+        infos.into_iter().map(|info| StreamInfo::new(info, clock)).collect()
     }
 
     /// Accepts no further requests, lets those under way end, then closes every stream.
     pub async fn drain(&self) {
         // An error means that the swarm is gone, and the streams with it.
-        let _gone = self.hub.drain().await;
+        let _gone = self.shared.drain().await;
     }
 
     /// Fails what is under way and closes every stream.
     pub async fn close(&self) {
-        let _gone = self.hub.close().await;
+        let _gone = self.shared.close().await;
     }
 }
 
@@ -124,24 +140,24 @@ enum State {
 
 /// A request with its options.
 struct Unsent {
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     peer: PeerId,
     protocol: ProtocolName,
     body: Bytes,
-    timeout: Option<Duration>,
-    idempotent: bool,
+    settings: Settings,
 }
 
-/// Who was asked, and when.
+/// Who was asked, when, and how long the answer may be.
 #[derive(Copy, Clone)]
 struct Asked {
     peer: PeerId,
     at: Timestamp,
+    max_answer: usize,
 }
 
 impl Asked {
-    fn answered(self, body: Bytes, hub: &ClientHub) -> Response {
-        Response::new(self.peer, body).with_elapsed(hub.clock.now().since(self.at))
+    fn answered(self, body: Bytes, shared: &ClientShared) -> Response {
+        Response::new(self.peer, body).with_elapsed(shared.clock.now().since(self.at))
     }
 }
 
@@ -151,14 +167,28 @@ impl Call {
     /// [`read_timeout`](pointsub_core::ClientConfig::with_read_timeout). Without it, the client's
     /// own timeouts limit each phase.
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|unsent| unsent.timeout = Some(timeout))
+        self.with(|unsent| unsent.settings.timeout = Some(timeout))
     }
 
     /// Whether executing the request twice does no harm. If `false`, it is tried again only after
     /// failures that surely left it unprocessed, and so reaches a handler at most once. Default
     /// `true`: whatever may pass is tried again.
     pub fn idempotent(self, idempotent: bool) -> Self {
-        self.with(|unsent| unsent.idempotent = idempotent)
+        self.with(|unsent| unsent.settings.idempotent = Some(idempotent))
+    }
+
+    /// How often the request is tried again at most. The retry policy may decide to try less often.
+    /// Default: the policy alone decides, which by default is
+    /// [`max_retries`](pointsub_core::ClientConfig::with_max_retries).
+    pub fn max_retries(self, max_retries: u32) -> Self {
+        self.with(|unsent| unsent.settings.max_retries = Some(max_retries))
+    }
+
+    /// The longest answer in bytes, when it is inflated. A longer one is not inflated: the call fails
+    /// with [`Cause::Body`]. Default: the client's
+    /// [`max_block_size`](pointsub_core::ClientConfig::with_max_block_size).
+    pub fn max_answer(self, max_answer: usize) -> Self {
+        self.with(|unsent| unsent.settings.max_answer = Some(max_answer))
     }
 
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
@@ -180,14 +210,15 @@ impl Future for Call {
         }
         if let State::Sent(sent, asked) = &mut self.0 {
             let outcome = ready!(sent.poll_unpin(cx));
-            let (hub, asked) = (sent.hub.clone(), *asked);
+            let (shared, asked) = (sent.shared.clone(), *asked);
             self.0 = State::Done;
             let payload = outcome.ok_or_else(gone)??;
+            payload.check_len(asked.max_answer).map_err(broken)?;
             if !payload.is_compressed() {
                 let body = payload.into_bytes().map_err(broken);
-                return Poll::Ready(body.map(|body| asked.answered(body, &hub)));
+                return Poll::Ready(body.map(|body| asked.answered(body, &shared)));
             }
-            let rest = async move { Ok(asked.answered(inflate(payload).await?, &hub)) };
+            let rest = async move { Ok(asked.answered(inflate(payload).await?, &shared)) };
             self.0 = State::InSteps(rest.boxed());
         }
         let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
@@ -210,53 +241,51 @@ impl fmt::Debug for State {
 
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
-    let Unsent { hub, peer, protocol, body, timeout, idempotent } = unsent;
-    let asked = Asked { peer, at: hub.clock.now() };
-    if let Some(answers) = hub.answers.clone() {
+    let Unsent { shared, peer, protocol, body, settings } = unsent;
+    let settings = shared.policies.read().of(&protocol, settings);
+    let asked = Asked { peer, at: shared.clock.now(), max_answer: settings.max_answer() };
+    if let Some(answers) = shared.answers.clone() {
         let rest = async move {
-            let body = answers.send(&hub, peer, protocol, body, timeout).await?;
-            Ok(asked.answered(body, &hub))
+            let request = shared.local_request(protocol, body)?;
+            let body = answers.send(request, peer, settings.timeout).await?;
+            Ok(asked.answered(body, &shared))
         };
         return Ok(State::InSteps(rest.boxed()));
     }
-    let options = options(asked.at, timeout, idempotent);
+    let options = settings.options(asked.at);
     let peer = peer::to_core(&peer);
-    if !compresses(&hub, Some((&peer, &protocol)), &body) {
-        let sent = start(hub, &peer, &protocol, body.into(), options)?;
+    if !compresses(&shared, Some((&peer, &protocol)), &body) {
+        let sent = start(shared, &peer, &protocol, body.into(), options)?;
         return Ok(State::Sent(sent, asked));
     }
     let rest = async move {
         let body = compress::deflate(body).await;
-        let outcome = start(hub.clone(), &peer, &protocol, body, options)?.await;
-        Ok(asked.answered(inflate(outcome.ok_or_else(gone)??).await?, &hub))
+        let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
+        let payload = outcome.ok_or_else(gone)??;
+        payload.check_len(asked.max_answer).map_err(broken)?;
+        Ok(asked.answered(inflate(payload).await?, &shared))
     };
     Ok(State::InSteps(rest.boxed()))
 }
 
 fn start(
-    hub: Arc<ClientHub>,
+    shared: Arc<ClientShared>,
     peer: &pointsub_core::PeerId,
     protocol: &ProtocolName,
     body: Body,
     options: CallOptions,
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
-    let (id, outcome) = hub.send(peer, protocol.as_str(), body, options)?;
-    Ok(InFlight::new(hub, id, outcome, options.deadline))
-}
-
-fn options(now: Timestamp, timeout: Option<Duration>, idempotent: bool) -> CallOptions {
-    let mut options = CallOptions::default().with_idempotent(idempotent);
-    options.deadline = timeout.map(|timeout| now + timeout);
-    options
+    let (id, outcome) = shared.send(peer, protocol.as_str(), body, options)?;
+    Ok(InFlight::new(shared, id, outcome, options.deadline))
 }
 
 /// Whether to try to compress a body.
 fn compresses(
-    hub: &ClientHub,
+    shared: &ClientShared,
     whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
     body: &Bytes,
 ) -> bool {
-    hub.compresses_for(whom, body.len())
+    shared.compresses_for(whom, body.len())
 }
 
 /// Takes the bytes of an answer, on the caller's task.
@@ -264,18 +293,18 @@ async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
     compress::inflate(payload).await.map_err(broken)
 }
 
-fn broken(error: InflateError) -> RequestError {
+pub(super) fn broken(error: InflateError) -> RequestError {
     RequestError::new(error.into(), Phase::Answer, Delivery::Processed)
 }
 
-fn gone() -> RequestError {
+pub(super) fn gone() -> RequestError {
     RequestError::new(Cause::Closed, Phase::Wait, Delivery::Unknown)
 }
 
 /// Something that was sent and whose outcome is waited for. Dropping it before cancels it.
 #[derive(Debug)]
-struct InFlight<Id: InHub, T> {
-    hub: Arc<ClientHub>,
+pub(super) struct InFlight<Id: Cancellable, T> {
+    shared: Arc<ClientShared>,
     id: Id,
     outcome: oneshot::Receiver<T>,
     /// Of a caller with a deadline.
@@ -283,38 +312,38 @@ struct InFlight<Id: InHub, T> {
     done: bool,
 }
 
-/// The name of something that the hub can be told to end.
-trait InHub: Copy + Unpin {
+/// The name of something that the shared can be told to end.
+pub(super) trait Cancellable: Copy + Unpin {
     /// Nobody waits for it any more.
-    fn cancel(self, hub: &Arc<ClientHub>);
+    fn cancel(self, shared: &Arc<ClientShared>);
 
     /// Its deadline has passed: the outcome follows at once.
-    fn expire(self, hub: &Arc<ClientHub>);
+    fn expire(self, shared: &Arc<ClientShared>);
 }
 
-impl InHub for RequestId {
-    fn cancel(self, hub: &Arc<ClientHub>) {
-        hub.cancel(self);
+impl Cancellable for RequestId {
+    fn cancel(self, shared: &Arc<ClientShared>) {
+        shared.cancel(self);
     }
 
-    fn expire(self, hub: &Arc<ClientHub>) {
-        hub.expire(self);
+    fn expire(self, shared: &Arc<ClientShared>) {
+        shared.expire(self);
     }
 }
 
-impl<Id: InHub, T> InFlight<Id, T> {
-    fn new(
-        hub: Arc<ClientHub>,
+impl<Id: Cancellable, T> InFlight<Id, T> {
+    pub(super) fn new(
+        shared: Arc<ClientShared>,
         id: Id,
         outcome: oneshot::Receiver<T>,
         deadline: Option<Timestamp>,
     ) -> Self {
-        let expiry = deadline.map(|deadline| Expiry::new(&hub.deadlines, deadline));
-        Self { hub, id, outcome, expiry, done: false }
+        let expiry = deadline.map(|deadline| Expiry::new(&shared.deadlines, deadline));
+        Self { shared, id, outcome, expiry, done: false }
     }
 }
 
-impl<Id: InHub, T> Future for InFlight<Id, T> {
+impl<Id: Cancellable, T> Future for InFlight<Id, T> {
     /// `None` if nobody is left to tell the outcome.
     type Output = Option<T>;
 
@@ -325,7 +354,7 @@ impl<Id: InHub, T> Future for InFlight<Id, T> {
             && expiry.poll_passed(cx)
         {
             self.expiry = None;
-            self.id.expire(&self.hub);
+            self.id.expire(&self.shared);
             outcome = self.outcome.poll_unpin(cx);
         }
         let outcome = ready!(outcome);
@@ -334,10 +363,10 @@ impl<Id: InHub, T> Future for InFlight<Id, T> {
     }
 }
 
-impl<Id: InHub, T> Drop for InFlight<Id, T> {
+impl<Id: Cancellable, T> Drop for InFlight<Id, T> {
     fn drop(&mut self) {
         if !self.done {
-            self.id.cancel(&self.hub);
+            self.id.cancel(&self.shared);
         }
     }
 }

@@ -8,11 +8,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
-use parking_lot::Mutex;
-use pointsub_core::connection::{ClientStream, Report};
+use parking_lot::{Mutex, RwLock};
+use pointsub_core::connection::{CallOpening, ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
@@ -25,9 +26,13 @@ pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
-use super::mailbox::{Command, Mailbox};
-use super::ticket::{OpenTicket, Wanted};
-use crate::api::raw::{Line, Place, RawStream};
+use super::mailbox::Mailbox;
+use super::policy::Policies;
+use super::ticket::{OpenTicket, Opener, Wanted};
+use crate::api::calls::channel::Channel;
+use crate::api::calls::openings::Openings;
+use crate::api::message::Request;
+use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::Names;
@@ -35,14 +40,18 @@ use crate::timer::Timer;
 use crate::{notify, peer};
 
 #[derive(Debug)]
-pub(crate) struct ClientHub {
+pub(crate) struct ClientShared {
     pub(crate) clock: Clock,
     pub(crate) config: ClientConfig,
+    /// Read at each call, written while the client is being built.
+    pub(super) policies: RwLock<Policies>,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) local: libp2p_identity::PeerId,
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
+    /// Calls that are not accepted, beside the requests as which they travel.
+    pub(crate) openings: Openings,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -55,7 +64,7 @@ struct State {
     closest_waiters: SecondaryMap<ClosestId, oneshot::Sender<ClosestOutcome>>,
     dial_waiters: SecondaryMap<DialId, oneshot::Sender<DialOutcome>>,
     /// Raw streams that are open.
-    lines: SecondaryMap<DialId, Arc<Line>>,
+    cancel_handles: SecondaryMap<DialId, Arc<CancelHandle>>,
     opens: VecDeque<OpenCommand>,
     drained: Vec<oneshot::Sender<()>>,
     /// The deadline that the behaviour knows of.
@@ -69,7 +78,7 @@ pub(crate) enum OpenCommand {
     Abandon(Wanted),
 }
 
-impl ClientHub {
+impl ClientShared {
     pub(crate) fn new(
         config: ClientConfig,
         local: libp2p_identity::PeerId,
@@ -86,9 +95,10 @@ impl ClientHub {
         answers: Option<Local>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            policies: RwLock::default(),
+            deadlines: Deadlines::new(clock.clone()),
             clock,
             config: config.clone(),
-            deadlines: Deadlines::new(clock),
             local,
             answers,
             state: Mutex::new(State {
@@ -97,11 +107,12 @@ impl ClientHub {
                 waiters: SecondaryMap::new(),
                 closest_waiters: SecondaryMap::new(),
                 dial_waiters: SecondaryMap::new(),
-                lines: SecondaryMap::new(),
+                cancel_handles: SecondaryMap::new(),
                 opens: VecDeque::new(),
                 drained: Vec::new(),
                 swarm_due: None,
             }),
+            openings: Openings::default(),
             swarm: AtomicWaker::new(),
         })
     }
@@ -118,6 +129,26 @@ impl ClientHub {
         let id = self.update(|state| {
             let id = state.dispatcher.send(peer, protocol, body, options, now)?;
             state.waiters.insert(id, sender);
+            Ok::<_, SendError>(id)
+        })?;
+        Ok((id, receiver))
+    }
+
+    /// Opens a call. The outcome says that a handler has accepted it.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        peer: &PeerId,
+        protocol: &str,
+        call: (CallOpening, Arc<Channel>),
+        options: CallOptions,
+    ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
+        let now = self.clock.now();
+        let (sender, receiver) = oneshot::channel();
+        let id = self.update(|state| {
+            let id = state.dispatcher.send(peer, protocol, Body::default(), options, now)?;
+            state.waiters.insert(id, sender);
+            // Before a driver sees the request.
+            self.openings.insert(id, call);
             Ok::<_, SendError>(id)
         })?;
         Ok((id, receiver))
@@ -145,7 +176,7 @@ impl ClientHub {
         let now = self.clock.now();
         self.update(|state| {
             state.dial_waiters.remove(dial);
-            state.lines.remove(dial);
+            state.cancel_handles.remove(dial);
             state.dispatcher.hang_up(dial, now);
         });
     }
@@ -160,18 +191,19 @@ impl ClientHub {
         share: Arc<()>,
     ) {
         let now = self.clock.now();
-        let line = Arc::<Line>::default();
+        let cancel = Arc::<CancelHandle>::default();
         let waiter = self.update(|state| {
             if !state.dispatcher.dialed(dial, now) {
                 return None;
             }
-            state.lines.insert(dial, line.clone());
+            state.cancel_handles.insert(dial, cancel.clone());
             state.dial_waiters.remove(dial)
         });
         if let Some(waiter) = waiter {
             let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let place = Place::Dialled(self.clone(), dial, share);
-            let stream = RawStream::new(io, place, local, peer, protocol.clone(), line);
+            let shared = self.clone();
+            let place = Place::new(self.clock.clone(), share, move || shared.hang_up(dial));
+            let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
             // If the caller has gone, dropping the stream hangs it up.
             let _gone = waiter.send(Ok(stream));
         }
@@ -204,9 +236,7 @@ impl ClientHub {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         for stream in streams {
-            state.command(stream, Command::Retire, &mut effects);
-            // From this moment on, not from when its driver has heard of it.
-            state.dispatcher.report(stream, Report::Retired, now);
+            state.dispatcher.retire(stream, now);
         }
         state.apply(self, &mut effects);
         drop(state);
@@ -220,15 +250,6 @@ impl ClientHub {
         let streams: Vec<StreamId> = on_it.map(|(stream, _)| stream).collect();
         drop(state);
         self.retire(streams);
-    }
-
-    /// A stream could not be opened.
-    pub(crate) fn open_failed(self: &Arc<Self>, wanted: Wanted, error: StreamError) {
-        let now = self.clock.now();
-        self.update(|state| match wanted {
-            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
-            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
-        });
     }
 
     pub(crate) fn cancel(self: &Arc<Self>, request: RequestId) {
@@ -290,6 +311,18 @@ impl ClientHub {
         f(&mut self.state.lock().dispatcher)
     }
 
+    /// A request for whoever answers instead of a network, unless the client is closed.
+    pub(super) fn local_request(
+        &self,
+        protocol: ProtocolName,
+        body: Bytes,
+    ) -> Result<Request, SendError> {
+        match self.state.lock().dispatcher.is_drained() {
+            true => Err(SendError::Closed),
+            false => Ok(Request::new(self.local, protocol, body)),
+        }
+    }
+
     /// Whether it makes sense to compress a body: [`Dispatcher::compresses`].
     pub(crate) fn compresses_for(
         &self,
@@ -347,7 +380,7 @@ impl ClientHub {
         &self,
         stream: StreamId,
         in_flight: usize,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         cx: &Context<'_>,
     ) -> bool {
         let mut state = self.state.lock();
@@ -360,7 +393,7 @@ impl ClientHub {
         self: &Arc<Self>,
         stream: StreamId,
         machine: &mut ClientStream,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<StreamCommand>,
         now: Timestamp,
     ) {
         let mut effects = Effects::default();
@@ -423,32 +456,44 @@ impl ClientHub {
     }
 }
 
+impl Opener for ClientShared {
+    fn open_failed(self: Arc<Self>, wanted: Wanted, error: StreamError) {
+        let now = self.clock.now();
+        self.update(|state| match wanted {
+            Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
+            Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
+        });
+    }
+}
+
 impl State {
     /// Carries out what the dispatcher decided.
-    fn apply(&mut self, hub: &Arc<ClientHub>, effects: &mut Effects) {
+    fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
+        let ticket = |wanted, peer, protocol, names| {
+            let timeout = shared.config.connect_timeout();
+            OpenTicket::new(shared.clone(), timeout, wanted, peer, protocol, names)
+        };
         while let Some(directive) = self.dispatcher.poll_directive() {
             match directive {
-                Directive::Start { stream, request, body, deadline } => {
-                    self.command(stream, Command::Start { request, body, deadline }, effects);
+                Directive::Command { stream, command } => {
+                    self.command(stream, command, effects);
                 }
-                Directive::Cancel { stream, request } => {
-                    self.command(stream, Command::Cancel { request }, effects);
-                }
-                Directive::Close { stream } => self.command(stream, Command::Close, effects),
                 Directive::Open { stream, peer, protocol, offer } => {
                     let wanted = Wanted::Pooled(stream);
                     let names = Names::offered(&protocol, offer);
-                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Dial { dial, peer, protocol } => {
                     let names = Names::raw(&protocol);
                     let wanted = Wanted::Raw(dial);
-                    self.open(OpenTicket::new(hub, wanted, peer, protocol, names), effects);
+                    self.open(ticket(wanted, peer, protocol, names), effects);
                 }
                 Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
                 Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
                 Directive::Ask(question) => effects.questions.push(*question),
-                Directive::HangUp { dial } => effects.hang_up.extend(self.lines.remove(dial)),
+                Directive::HangUp { dial } => {
+                    effects.hang_up.extend(self.cancel_handles.remove(dial));
+                }
                 Directive::Event(ClientEvent::DialFailed { dial, error }) => {
                     let waiter = self.dial_waiters.remove(dial);
                     effects.answer_dials.extend(waiter.map(|waiter| (waiter, Err(error))));
@@ -487,7 +532,7 @@ impl State {
         effects.wake_swarm = true;
     }
 
-    fn command(&mut self, stream: StreamId, command: Command, effects: &mut Effects) {
+    fn command(&mut self, stream: StreamId, command: StreamCommand, effects: &mut Effects) {
         let mailbox = self.mailboxes.get_mut(stream);
         effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
     }

@@ -1,25 +1,29 @@
 //! The duty to open one stream.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p_swarm::{ConnectionId, Stream};
+use libp2p_swarm::ConnectionId;
 use pointsub_core::{DialId, PeerId, ProtocolName, StreamError, StreamId};
 
-use super::shared::ClientHub;
-use crate::connection::client::ClientDriver;
-use crate::connection::negotiation::{Names, Speaks};
-use crate::connection::streams::coalescing::Coalescing;
+use crate::connection::negotiation::Names;
+
+/// Who wants streams to be opened.
+pub(crate) trait Opener: fmt::Debug + Send + Sync {
+    /// A stream could not be opened.
+    fn open_failed(self: Arc<Self>, wanted: Wanted, error: StreamError);
+}
 
 /// The duty to answer one open. Dropped on whatever path, it answers that the connection is gone,
 /// so no open is ever forgotten.
 #[derive(Debug)]
 pub struct OpenTicket {
     /// `None` once it is answered.
-    hub: Option<Arc<ClientHub>>,
+    opener: Option<Arc<dyn Opener>>,
     pub(crate) wanted: Wanted,
     pub(crate) peer: PeerId,
-    protocol: ProtocolName,
+    pub(crate) protocol: ProtocolName,
     /// What to propose.
     pub(crate) names: Names,
     /// After this the dispatcher has given up, whatever has been reached by then.
@@ -40,15 +44,15 @@ pub(crate) enum Wanted {
 
 impl OpenTicket {
     pub(crate) fn new(
-        hub: &Arc<ClientHub>,
+        opener: Arc<dyn Opener>,
+        timeout: Duration,
         wanted: Wanted,
         peer: PeerId,
         protocol: ProtocolName,
         names: Names,
     ) -> Self {
-        let timeout = hub.config.connect_timeout();
         Self {
-            hub: Some(hub.clone()),
+            opener: Some(opener),
             wanted,
             peer,
             protocol,
@@ -59,30 +63,9 @@ impl OpenTicket {
         }
     }
 
-    /// The stream is there, and this was agreed on. Returns what is to run in the task of its
-    /// connection. A raw stream holds its `share` of the connection.
-    pub(crate) fn succeed(
-        mut self,
-        io: Stream,
-        speaks: Speaks,
-        coalescing: Coalescing,
-        share: Arc<()>,
-    ) -> Option<ClientDriver> {
-        match (self.wanted, speaks) {
-            (Wanted::Pooled(id), Speaks::Messages(format)) => {
-                let hub = self.hub.take()?;
-                let machine = hub.opened(id, format, self.connection, self.relayed)?;
-                Some(ClientDriver::new(id, hub, machine, io, format, coalescing))
-            }
-            (Wanted::Raw(dial), Speaks::Raw) => {
-                self.hub.take()?.dialed(dial, io, &self.peer, &self.protocol, share);
-                None
-            }
-            _ => {
-                self.fail(StreamError::Unsupported);
-                None
-            }
-        }
+    /// The stream is there, and its opener is told elsewhere.
+    pub(crate) fn answered(&mut self) {
+        self.opener = None;
     }
 
     /// There will be no such stream.
@@ -91,9 +74,9 @@ impl OpenTicket {
     }
 
     fn fail_with(&mut self, error: StreamError) {
-        if let Some(hub) = self.hub.take() {
+        if let Some(opener) = self.opener.take() {
             let error = if self.relayed { error.over_relay() } else { error };
-            hub.open_failed(self.wanted, error);
+            opener.open_failed(self.wanted, error);
         }
     }
 }

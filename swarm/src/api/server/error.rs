@@ -9,7 +9,8 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use pointsub_core::{ProtocolName, RequestError, Status, StatusCode};
 
-use crate::api::client::ClosestError;
+use super::error_log::ErrorLog;
+use crate::api::failover::ClosestError;
 
 /// An error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -145,19 +146,21 @@ impl HandlerError {
         }
     }
 
-    /// What is sent. What is not is logged, with the reference that is sent instead.
-    pub(crate) fn tell(self, texts: bool, peer: &PeerId, protocol: &ProtocolName) -> Status {
+    /// What is sent. What is not is logged, with the reference that is sent instead, up to ten times a
+    /// second.
+    pub(crate) fn tell(self, log: &ErrorLog, peer: &PeerId, protocol: &ProtocolName) -> Status {
         let error = match *self.0 {
             Kind::Status(status) => return status,
             Kind::Hidden(error) => Chain(&*error).to_string(),
         };
         let zero = StatusCode::Application(0);
-        if texts {
+        if log.sends_texts {
             tracing::debug!(%peer, %protocol, error, "a handler has failed");
             return Status::new(zero, error);
         }
+        let Some(left_out) = log.admit() else { return Status::new(zero, "internal error") };
         let reference = format!("{:016x}", RandomState::new().build_hasher().finish());
-        tracing::warn!(%peer, %protocol, reference, error, "a handler has failed");
+        tracing::warn!(%peer, %protocol, reference, error, left_out, "a handler has failed");
         Status::new(zero, format!("internal error, reference {reference}"))
     }
 }
@@ -251,10 +254,15 @@ hides!(
 mod tests {
     use super::*;
     use crate::IntoResponse;
+    use crate::clock::Clock;
 
     fn status_of(failed: impl IntoResponse, texts: bool) -> Status {
         let protocol = ProtocolName::from_static("/test");
-        failed.into_response().expect_err("it fails").tell(texts, &PeerId::random(), &protocol)
+        failed.into_response().expect_err("it fails").tell(
+            &ErrorLog::new(texts, Clock::system()),
+            &PeerId::random(),
+            &protocol,
+        )
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What an application writes: a function from a request to a response.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::error::HandlerError;
+use crate::api::calls::CallHandler;
 use crate::api::message::{IntoResponse, Reply, Request};
 
 /// Answers the requests of one protocol. Implemented by every
@@ -39,6 +42,12 @@ pub trait Handler: Send + Sync + 'static {
     /// Whether to spawn each future at once instead of polling it where the request was read.
     fn spawned(&self) -> bool {
         false
+    }
+
+    /// Who handles the calls of the protocol, if it has calls.
+    #[doc(hidden)]
+    fn calls(&self) -> Option<Arc<dyn CallHandler>> {
+        None
     }
 }
 

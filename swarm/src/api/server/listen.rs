@@ -12,7 +12,7 @@ use pointsub_core::ProtocolName;
 use pointsub_core::endpoint::RegisterError;
 
 use super::Server;
-use super::shared::{Listening, ServerHub};
+use super::shared::{Listening, ServerShared};
 use crate::api::raw::RawStream;
 
 impl Server {
@@ -29,8 +29,13 @@ impl Server {
     /// stopping.
     pub fn listen(&self, protocol: &ProtocolName) -> Result<Listener, RegisterError> {
         let (sender, incoming) = mpsc::unbounded();
-        let listening = self.hub.listen(protocol, sender)?;
-        Ok(Listener { hub: self.hub.clone(), protocol: protocol.clone(), listening, incoming })
+        let listening = self.shared.listen(protocol, sender)?;
+        Ok(Listener {
+            shared: self.shared.clone(),
+            protocol: protocol.clone(),
+            listening,
+            incoming,
+        })
     }
 }
 
@@ -41,7 +46,7 @@ impl Server {
 /// wait too, and there are no more of them than `max_raw_streams`.
 #[must_use = "the service ends when the listener is dropped"]
 pub struct Listener {
-    hub: Arc<ServerHub>,
+    shared: Arc<ServerShared>,
     protocol: ProtocolName,
     listening: Listening,
     incoming: mpsc::UnboundedReceiver<RawStream>,
@@ -57,7 +62,7 @@ impl Listener {
     /// The peer id under which this is reached.
     #[must_use]
     pub fn local_peer_id(&self) -> PeerId {
-        self.hub.local
+        self.shared.local
     }
 
     /// The protocol that is listened for.
@@ -83,6 +88,6 @@ impl Stream for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.hub.unlisten(&self.protocol, self.listening);
+        self.shared.unlisten(&self.protocol, self.listening);
     }
 }

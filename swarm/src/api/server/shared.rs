@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -9,37 +10,43 @@ use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use futures::task::AtomicWaker;
-use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
 use pointsub_core::connection::{CallId, ServerReport, ServerStream};
-use pointsub_core::endpoint::{Admission, ConnectionKey, RegisterError};
+use pointsub_core::endpoint::{
+    Admission, Lifecycle, Notice, Origin, RegisterError, Stopped, StreamKey,
+};
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
+use super::error_log::ErrorLog;
+use super::gate::Rules;
 use super::handler::Handler;
-use super::semaphore::Turns;
-use crate::api::raw::{Line, Place, RawStream};
+use super::semaphore::Semaphore;
+use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::{Speaks, WireName};
-use crate::peer;
-use crate::runtime::Executor;
 
-/// Bytes that a served stream may hold beside the request that was admitted, for those that follow
-/// it, until it reports. They count in the budgets meanwhile.
+/// How many bytes of the requests that follow an admitted one a stream may hold before it has to ask
+/// for room. They count in the budgets meanwhile.
 const ALLOWANCE: usize = 64 * 1024;
 
-pub(crate) struct ServerHub {
+pub(crate) struct ServerShared {
     pub(crate) local: PeerId,
     pub(crate) clock: Clock,
     pub(crate) config: ServerConfig,
-    pub(crate) executor: Executor,
     /// Of handlers with large bodies.
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) semaphore: Arc<Semaphore>,
+    /// Of errors whose texts callers do not get.
+    pub(crate) error_log: Arc<ErrorLog>,
     /// Held for fractions of a microsecond, never while a handler runs.
     pub(crate) state: Mutex<State>,
+    /// Who may come. Never asked while anything is locked.
+    pub(crate) rules: Rules,
+    /// A task looks for raw streams that are idle.
+    pub(super) watches_raws: AtomicBool,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -53,28 +60,16 @@ pub(crate) struct State {
     /// Both names of every protocol, as negotiated; made anew at each change.
     names: Arc<[WireName]>,
     /// The streams that are served; not those that are only told that they are not.
-    lanes: SecondaryMap<ConnectionKey, Arc<Lane>>,
+    pub(super) mailboxes: SecondaryMap<StreamKey, Arc<Mailbox>>,
     /// Raw streams that are open, accepted or waiting for that.
-    lines: SecondaryMap<ConnectionKey, Arc<Line>>,
+    pub(super) cancel_handles: SecondaryMap<StreamKey, Arc<CancelHandle>>,
+    /// What the behaviour is to do about peers.
+    pub(super) notices: Vec<Notice>,
+    /// The rules have changed, and connections are to be looked at.
+    pub(super) rechecks: bool,
     /// Who waits until no stream is left.
     stopping: Vec<oneshot::Sender<Stopped>>,
-    /// What the stop that is under way, or was last, could not bring to its end.
-    stopped: Stopped,
-    /// What it had to begin with.
-    abandoned_before: u64,
-    /// It will not serve again.
-    ended: bool,
-}
-
-/// What a stop of the server could not bring to its end within the time it had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Requests whose handlers were cut off. Their callers are told that they may have been processed.
-    pub cut_off: u64,
-    /// Streams whose peers did not confirm within `write_timeout`, or the grace, that they have got
-    /// their last answers. Peers that speak the plain format are not counted: they confirm nothing.
-    pub unconfirmed: u64,
+    lifecycle: Lifecycle,
 }
 
 /// What becomes of a protocol's streams.
@@ -91,9 +86,27 @@ pub(crate) struct Listening(u64);
 
 /// What waits for one stream's driver.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
+pub(crate) struct Mailbox {
     commands: Mutex<Vec<Command>>,
     driver: AtomicWaker,
+}
+
+/// What becomes of a request.
+pub(crate) type Answer = Result<Body, Failure>;
+
+/// Why a request has no response.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Its handler, or what runs it, says so.
+    Status(Status),
+    /// No handler saw it: its body was to inflate to so many bytes, and did not.
+    Malformed { len: usize, status: Status },
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
 }
 
 #[derive(Debug)]
@@ -101,7 +114,7 @@ pub(crate) enum Command {
     /// A handler has ended.
     Respond {
         call: CallId,
-        answer: Result<Body, Status>,
+        answer: Answer,
     },
     /// A handler was stopped.
     Abandoned {
@@ -114,7 +127,7 @@ pub(crate) enum Command {
     Reset,
 }
 
-impl Lane {
+impl Mailbox {
     pub(crate) fn push(&self, command: Command) {
         self.commands.lock().push(command);
         self.driver.wake();
@@ -129,33 +142,39 @@ impl Lane {
 /// A stream that was taken on.
 pub(crate) struct Accepted {
     pub(crate) machine: ServerStream,
-    pub(crate) key: ConnectionKey,
+    pub(crate) key: StreamKey,
     /// Who answers its requests; nobody if it is refused.
     pub(crate) handler: Option<Arc<dyn Handler>>,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) mailbox: Arc<Mailbox>,
 }
 
-impl ServerHub {
-    pub(crate) fn new(
-        config: ServerConfig,
-        local: PeerId,
-        clock: Clock,
-        executor: Executor,
-    ) -> Arc<Self> {
+impl ServerShared {
+    pub(crate) fn new(config: ServerConfig, local: PeerId, clock: Clock) -> Arc<Self> {
         let state = Mutex::new(State {
             admission: Admission::new(&config),
             services: BTreeMap::new(),
             listening: 0,
             names: Arc::default(),
-            lanes: SecondaryMap::new(),
-            lines: SecondaryMap::new(),
+            mailboxes: SecondaryMap::new(),
+            cancel_handles: SecondaryMap::new(),
+            notices: Vec::new(),
+            rechecks: false,
             stopping: Vec::new(),
-            stopped: Stopped::default(),
-            abandoned_before: 0,
-            ended: false,
+            lifecycle: Lifecycle::default(),
         });
-        let (turns, swarm) = (Turns::new(), AtomicWaker::new());
-        Arc::new(Self { local, clock, config, executor, turns, state, swarm })
+        let (semaphore, swarm) = (Semaphore::new(), AtomicWaker::new());
+        let error_log = Arc::new(ErrorLog::new(config.error_texts(), clock.clone()));
+        Arc::new(Self {
+            local,
+            clock,
+            config,
+            semaphore,
+            error_log,
+            state,
+            rules: Rules::default(),
+            watches_raws: AtomicBool::new(false),
+            swarm,
+        })
     }
 
     pub(crate) fn register(
@@ -186,13 +205,13 @@ impl ServerHub {
         service: impl FnOnce(&mut State) -> Service,
     ) -> Result<(), RegisterError> {
         let mut state = self.state.lock();
-        if state.ended {
+        if state.lifecycle.ends() {
             return Err(RegisterError::Closed);
         }
         state.admission.register(protocol)?;
         let service = service(&mut state);
         state.services.insert(protocol.clone(), service);
-        state.rename();
+        state.rebuild_names();
         drop(state);
         self.swarm.wake();
         Ok(())
@@ -211,7 +230,7 @@ impl ServerHub {
         let mut state = self.state.lock();
         let known = state.admission.unregister(protocol.as_str());
         let service = state.services.remove(protocol);
-        state.rename();
+        state.rebuild_names();
         // What a handler owns may ask the server something as it is dropped.
         drop(state);
         drop(service);
@@ -224,6 +243,10 @@ impl ServerHub {
         self.state.lock().names.clone()
     }
 
+    pub(super) fn wake_swarm(&self) {
+        self.swarm.wake();
+    }
+
     pub(crate) fn register_swarm(&self, waker: &Waker) {
         self.swarm.register(waker);
     }
@@ -231,77 +254,107 @@ impl ServerHub {
     /// Takes on a stream; refuses it if its connection has too many or nobody serves the protocol.
     pub(crate) fn accept(
         &self,
-        peer: &PeerId,
+        (peer, origin): (&PeerId, Origin),
         protocol: &ProtocolName,
         format: Format,
         has_room: bool,
     ) -> Accepted {
-        let (now, peer, lane) = (self.clock.now(), peer::to_core(peer), Arc::<Lane>::default());
+        let (now, mailbox) = (self.clock.now(), Arc::<Mailbox>::default());
+        let origin = origin.trusted(self.rules.get().trusts(peer));
+        let denied = if has_room { self.denial(peer, protocol) } else { None };
+        let is_told = denied.is_none() || format == Format::Native;
         let mut machine = ServerStream::new(format, &self.config, now)
             .with_buffers(buffers::shared())
             .with_allowance(ALLOWANCE);
+        if let Some(status) = denied {
+            machine = machine.with_denial(status);
+        }
         let mut state = self.state.lock();
+        if !is_told {
+            state.admission.note_denied();
+        }
         let handler = match state.services.get(protocol) {
             Some(Service::Handler(handler)) if has_room => Some(handler.clone()),
             _ => None,
         };
         let served = handler.is_some();
-        let (key, verdict) = state.admission.open(peer, protocol, format, served, now);
+        if handler.as_ref().is_none_or(|handler| handler.calls().is_none()) {
+            machine = machine.without_calls();
+        }
+        let (key, verdict) = state.admission.open(origin, protocol, format, served, now);
         if served {
-            state.lanes.insert(key, lane.clone());
+            state.mailboxes.insert(key, mailbox.clone());
         }
         drop(state);
         machine.handle_verdict(verdict, now);
-        Accepted { machine, key, handler, lane }
+        Accepted { machine, key, handler, mailbox }
     }
 
     /// Ends an idle one of these streams, if there is one, in favour of another.
-    pub(crate) fn make_room(&self, among: impl IntoIterator<Item = ConnectionKey>) -> bool {
+    pub(crate) fn make_room(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
         let mut state = self.state.lock();
         let key = state.admission.make_room(among);
-        let lane = key.and_then(|key| state.lanes.get(key).cloned());
+        let mailbox = key.and_then(|key| state.mailboxes.get(key).cloned());
         drop(state);
-        lane.inspect(|lane| lane.push(Command::Drain { stop: false })).is_some()
+        mailbox.inspect(|mailbox| mailbox.push(Command::Drain { stop: false })).is_some()
+    }
+
+    /// Whether a request is at work on one of these streams.
+    pub(crate) fn is_at_work(&self, among: impl IntoIterator<Item = StreamKey>) -> bool {
+        self.state.lock().admission.is_at_work(among)
     }
 
     /// Forgets a stream whose handlers have been stopped. It is `unconfirmed` if it should have told
     /// that its peer has got everything, and did not.
-    pub(crate) fn close(&self, key: ConnectionKey, report: ServerReport, unconfirmed: bool) {
+    pub(crate) fn close(&self, key: StreamKey, report: ServerReport, unconfirmed: bool) {
         let now = self.clock.now();
-        let state = &mut *self.state.lock();
+        let mut state = self.state.lock();
         state.admission.close(key, report, now);
-        state.lanes.remove(key);
-        state.stopped.unconfirmed += u64::from(unconfirmed);
+        state.mailboxes.remove(key);
+        if unconfirmed {
+            state.lifecycle.note_unconfirmed();
+        }
         state.finish_stop();
+        let has_news = state.admission.has_news();
+        drop(state);
+        if has_news {
+            self.attend();
+        }
     }
 
     /// Takes on a raw stream, or drops it, which resets it. `share` is one of its connection.
     pub(crate) fn accept_raw(
         self: &Arc<Self>,
         io: Stream,
-        peer: PeerId,
+        (peer, origin): (PeerId, Origin),
         protocol: &ProtocolName,
         share: Arc<()>,
     ) {
-        let (now, line) = (self.clock.now(), Arc::<Line>::default());
+        let (now, cancel) = (self.clock.now(), Arc::<CancelHandle>::default());
+        let origin = origin.trusted(self.rules.get().trusts(&peer));
+        if self.denial(&peer, protocol).is_some() {
+            return self.state.lock().admission.note_denied();
+        }
+        self.watch_raw_streams();
         let mut state = self.state.lock();
-        let State { admission, services, lines, .. } = &mut *state;
+        let State { admission, services, cancel_handles, .. } = &mut *state;
         let Some(Service::Listener(_, listener)) = services.get(protocol) else { return };
-        let Ok(key) = admission.accept_raw(peer::to_core(&peer), protocol, now) else { return };
-        lines.insert(key, line.clone());
+        let Ok(key) = admission.accept_raw(origin, protocol, now) else { return };
+        cancel_handles.insert(key, cancel.clone());
         let listener = listener.clone();
         drop(state);
-        let place = Place::Accepted(self.clone(), key, share);
-        let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), line);
+        let shared = self.clone();
+        let place = Place::new(self.clock.clone(), share, move || shared.close_raw(key));
+        let stream = RawStream::new(io, place, self.local, peer, protocol.clone(), cancel);
         // If nobody listens any more, dropping the stream closes it.
         let _gone = listener.unbounded_send(stream);
     }
 
     /// A raw stream was dropped by whoever had it.
-    pub(crate) fn close_raw(&self, key: ConnectionKey) {
+    pub(crate) fn close_raw(&self, key: StreamKey) {
         let now = self.clock.now();
         let state = &mut *self.state.lock();
-        if state.lines.remove(key).is_some() {
+        if state.cancel_handles.remove(key).is_some() {
             state.admission.close_raw(key, now);
             state.finish_stop();
         }
@@ -316,28 +369,25 @@ impl ServerHub {
         let (sender, receiver) = oneshot::channel();
         let (guard, guarded) = oneshot::channel();
         let mut state = self.state.lock();
-        if !state.admission.is_draining() {
-            state.stopped = Stopped::default();
-            state.abandoned_before = state.admission.stats().abandoned;
-        }
-        state.ended |= end;
+        let (due, abandoned) = (self.clock.now() + grace, state.admission.stats().abandoned);
+        state.lifecycle.stop(due, end, abandoned);
         state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.stopping.extend([sender, guard]);
-        let lanes = state.lanes();
+        let mailboxes = state.mailboxes();
         state.finish_stop();
         drop(state);
         drop(services);
-        lanes.iter().for_each(|lane| lane.push(Command::Drain { stop: true }));
+        mailboxes.iter().for_each(|mailbox| mailbox.push(Command::Drain { stop: true }));
         self.swarm.wake();
         // Whoever asked for it may not wait for its end.
-        let hub = Arc::downgrade(self);
-        (self.executor)(
+        let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
+        self.clock.spawn(
             async move {
-                if let Either::Right(_) = select(guarded, Delay::new(grace)).await
-                    && let Some(hub) = hub.upgrade()
+                if let Either::Right(_) = select(guarded, clock.sleep_until(due)).await
+                    && let Some(shared) = shared.upgrade()
                 {
-                    hub.reset();
+                    shared.end_grace();
                 }
             }
             .boxed(),
@@ -348,45 +398,47 @@ impl ServerHub {
     /// The node is gone: nothing is served any more, and nobody waits.
     pub(crate) fn abandon(&self) {
         let mut state = self.state.lock();
-        state.ended = true;
+        let abandoned = state.admission.stats().abandoned;
+        state.lifecycle.stop(self.clock.now(), true, abandoned);
         state.admission.drain();
         let services = std::mem::take(&mut state.services);
         state.names = Arc::default();
         drop(state);
         // Handlers, which may hold the server, and listeners, which wait for streams.
         drop(services);
-        self.reset();
+        self.end_grace();
     }
 
-    /// Cuts off what is still at work.
-    pub(crate) fn reset(&self) {
+    /// Cuts off what is still at work, if the grace of a stop is over. A stop that has come to its end has
+    /// none: what is at work now is not for it to cut off.
+    fn end_grace(&self) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        // It has stopped, and what is at work now is at work for its next life.
-        if !state.admission.is_draining() {
+        if !state.lifecycle.handle_timeout(now) {
             return;
         }
-        let lanes = state.lanes();
-        let lines: Vec<(ConnectionKey, Arc<Line>)> = state.lines.drain().collect();
-        for (key, _) in &lines {
+        let mailboxes = state.mailboxes();
+        let cancel_handles: Vec<(StreamKey, Arc<CancelHandle>)> =
+            state.cancel_handles.drain().collect();
+        for (key, _) in &cancel_handles {
             state.admission.close_raw(*key, now);
         }
         state.finish_stop();
         drop(state);
-        lanes.iter().for_each(|lane| lane.push(Command::Reset));
-        lines.iter().for_each(|(_, line)| line.hang_up());
+        mailboxes.iter().for_each(|mailbox| mailbox.push(Command::Reset));
+        cancel_handles.iter().for_each(|(_, cancel)| cancel.hang_up());
     }
 }
 
-impl std::fmt::Debug for ServerHub {
+impl std::fmt::Debug for ServerShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerHub").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ServerShared").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 impl State {
     /// Makes the names anew.
-    fn rename(&mut self) {
+    fn rebuild_names(&mut self) {
         const BOTH: [Speaks; 2] =
             [Speaks::Messages(Format::Native), Speaks::Messages(Format::Plain)];
         let names = self.services.iter().flat_map(|(protocol, service)| {
@@ -400,19 +452,20 @@ impl State {
     }
 
     /// To be told something when the state is not locked any more: that wakes tasks.
-    fn lanes(&self) -> Vec<Arc<Lane>> {
-        self.lanes.values().cloned().collect()
+    fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        self.mailboxes.values().cloned().collect()
     }
 
     fn finish_stop(&mut self) {
-        if self.lanes.is_empty() && self.lines.is_empty() && self.admission.is_draining() {
-            if !self.ended {
-                self.admission.reopen();
-            }
-            self.stopped.cut_off = self.admission.stats().abandoned - self.abandoned_before;
-            for waiting in self.stopping.drain(..) {
-                let _gone = waiting.send(self.stopped);
-            }
+        if !(self.mailboxes.is_empty() && self.cancel_handles.is_empty()) {
+            return;
+        }
+        let Some(stopped) = self.lifecycle.finish(self.admission.stats().abandoned) else { return };
+        if !self.lifecycle.ends() {
+            self.admission.reopen();
+        }
+        for waiting in self.stopping.drain(..) {
+            let _gone = waiting.send(stopped);
         }
     }
 }

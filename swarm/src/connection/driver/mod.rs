@@ -20,18 +20,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures_timer::Delay;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerBox};
 
 pub(crate) use self::proxy::MuxerProxy;
 use self::proxy::Shared;
 use super::streams::StreamSet;
 use super::streams::signals::Signals;
+use crate::clock::Sleep;
 
-/// How often muxer and streams take turns before other tasks do.
+/// How often a connection and its streams are polled in a row before other tasks are.
 const ROUNDS: u32 = 4;
 
-/// How long a connection may take to close in good order.
+/// How long a connection may take to send all that was written and to tell its peer that it closes.
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// The task that has the muxer and the streams.
@@ -45,7 +45,7 @@ struct ConnectionDriver {
     takes_inbound: bool,
     wants_outbound: bool,
     /// The connection is to be closed, and this is when that has taken too long.
-    closing: Option<Delay>,
+    closing: Option<Sleep>,
 }
 
 impl ConnectionDriver {
@@ -112,7 +112,8 @@ impl ConnectionDriver {
         // When the swarm is gone nobody waits for the end. But the peer is to get everything that was
         // written, and to be told that no more comes.
         if state.wants_close || state.over.is_some() {
-            self.closing.get_or_insert_with(|| Delay::new(CLOSING));
+            let clock = &self.streams.clock;
+            self.closing.get_or_insert_with(|| clock.sleep(CLOSING));
         }
     }
 }

@@ -73,8 +73,8 @@ impl MuxerProxy {
             && let Some(muxer) = self.muxer.take()
         {
             self.shared.state.lock().driver = Some(set.signals.clone());
-            let executor = set.executor.clone();
-            executor(Box::pin(ConnectionDriver::new(muxer, set, self.shared.clone())));
+            let clock = set.clock.clone();
+            clock.spawn(Box::pin(ConnectionDriver::new(muxer, set, self.shared.clone())));
         }
     }
 

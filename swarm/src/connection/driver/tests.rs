@@ -9,11 +9,12 @@ use futures::io::Cursor;
 use futures::task::AtomicWaker;
 use libp2p_core::muxing::{StreamMuxerEvent, StreamMuxerExt, SubstreamBox};
 use parking_lot::Mutex;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 
 use super::*;
 use crate::connection::streams::tests::{Task, streams_on};
 use crate::connection::streams::{Ended, Streams};
+use crate::runtime::Executor;
 
 /// A stream that is polled, and ends when it is told to.
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl Future for Driver {
         self.0.polls.fetch_add(1, Ordering::SeqCst);
         self.0.waker.register(cx.waker());
         if self.0.end.load(Ordering::SeqCst) {
-            Poll::Ready(Ended::Inbound(ConnectionKey::default()))
+            Poll::Ready(Ended::Inbound(StreamKey::default()))
         } else {
             Poll::Pending
         }
@@ -133,7 +134,7 @@ impl Connection {
     }
 
     fn with(muxer: StreamMuxerBox, script: Shared) -> Self {
-        let executor = Arc::new(|future| SPAWNED.set(Some(future)));
+        let executor = Executor::new(|future| SPAWNED.set(Some(future)));
         let mut connection = Self {
             streams: Some(streams_on(executor)),
             muxer,

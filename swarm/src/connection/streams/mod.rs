@@ -12,13 +12,13 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use pointsub_core::endpoint::ConnectionKey;
+use pointsub_core::endpoint::StreamKey;
 use pointsub_core::{StreamError, StreamId};
 
 use self::coalescing::Coalescing;
 use self::signals::Signals;
+use crate::clock::Clock;
 use crate::connection::activity::Activity;
-use crate::runtime::Executor;
 
 thread_local! {
     /// The streams that were polled last on this thread, and in which task.
@@ -49,7 +49,7 @@ fn address(cx: &Context<'_>) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) enum Ended {
     /// One that the peer opened.
-    Inbound(ConnectionKey),
+    Inbound(StreamKey),
     /// One that this end opened.
     Outbound(StreamId),
     /// One that was opened for a probe, and how the probe went.
@@ -85,14 +85,14 @@ pub(crate) struct StreamSet {
     is_aborted: AtomicBool,
     activity: Arc<Activity>,
     pub(crate) signals: Arc<Signals>,
-    /// Runs the connection driver.
-    pub(crate) executor: Executor,
+    /// Of the runtime that runs the connection driver.
+    pub(crate) clock: Clock,
     /// Wakes for the drivers.
     waker: Waker,
 }
 
 impl Streams {
-    pub(crate) fn new(activity: Arc<Activity>, executor: Executor) -> Self {
+    pub(crate) fn new(activity: Arc<Activity>, clock: Clock) -> Self {
         let signals = Arc::<Signals>::default();
         let set = StreamSet {
             drivers: Mutex::default(),
@@ -102,7 +102,7 @@ impl Streams {
             is_closed: AtomicBool::default(),
             is_aborted: AtomicBool::default(),
             activity,
-            executor,
+            clock,
             waker: signals.waker(Signals::STREAMS),
             signals,
         };
@@ -221,7 +221,7 @@ pub(crate) mod tests {
     use pointsub_core::Format::Native;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::runtime::Executor;
 
     /// A task that counts how often it is woken.
     #[derive(Default)]
@@ -242,11 +242,12 @@ pub(crate) mod tests {
 
     /// The streams of a connection whose driver runs on `executor`.
     pub(crate) fn streams_on(executor: Executor) -> Streams {
-        Streams::new(Arc::new(Activity::new(Clock::start())), executor)
+        let clock = Clock::new(Arc::new(executor));
+        Streams::new(Arc::new(Activity::new(clock.clone())), clock)
     }
 
     fn streams() -> Streams {
-        streams_on(Arc::new(drop))
+        streams_on(Executor::new(drop))
     }
 
     /// A driver that logs whether it was deferred, with one request under way.

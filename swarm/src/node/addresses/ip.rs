@@ -84,13 +84,22 @@ pub(crate) fn prefix(address: &Multiaddr) -> Prefix {
     }
 }
 
+/// The part of a network of IPv6 that one customer has, its /56.
+pub(crate) fn narrow(address: &Multiaddr) -> Option<[u8; 7]> {
+    match first_ip(address)? {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => ip.octets().first_chunk().copied(),
+    }
+}
+
 /// How many places of `limit` one network may have if `taken` are taken: eight times what is left.
 /// So one that floods leaves a ninth, and each has a few in any case.
 pub(crate) fn share(limit: usize, taken: usize, at_least: usize) -> usize {
     limit.saturating_sub(taken).saturating_mul(MULTIPLE).max(at_least)
 }
 
-/// A network may have this many times the places that are left.
+/// How many times as many places as are left one network may have, among connections and among
+/// handshakes.
 const MULTIPLE: usize = 8;
 
 #[cfg(test)]

@@ -3,14 +3,25 @@
 use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::PeerId;
-use pointsub_core::network::Address;
+use pointsub_core::network::{Address, Carrier};
 
 use super::ip::{first_ip, reach};
 
 /// An address with what the core has to know of it.
 pub(crate) fn to_core(address: &Multiaddr) -> Address {
     let known = Address::new(address.as_ref());
-    known.through_relay(is_relayed(address)).within(first_ip(address).map(reach))
+    let known = known.through_relay(is_relayed(address)).over(carrier(address));
+    known.within(first_ip(address).map(reach))
+}
+
+/// What carries a connection to an address. At a relay, that is a part of the way.
+pub(crate) fn carrier(address: &Multiaddr) -> Carrier {
+    let of = |part| match part {
+        Protocol::Tcp(_) => Some(Carrier::Tcp),
+        Protocol::QuicV1 => Some(Carrier::Quic),
+        _ => None,
+    };
+    address.iter().find_map(of).unwrap_or(Carrier::Other)
 }
 
 /// The same address again.

@@ -8,13 +8,15 @@ use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::PeerId;
 use pointsub_core::Timestamp;
 
-/// How many addresses one peer may bring up while it is connected.
+/// How many addresses at which this node may be reached one peer brings up while it is connected.
+/// Each is tested once.
 const OF_A_PEER: usize = 4;
-/// How many may be brought up at once by all peers together, after a while without any.
+/// How many such addresses all peers together bring up at once, after a while without any.
 const AT_ONCE: u32 = 32;
 /// One more may be brought up each time this has passed.
 const EACH: Duration = Duration::from_secs(10);
-/// How many are kept, tested and untested. libp2p forgets none; then all of them are.
+/// How many addresses at which this node may be reached are kept, tested or not. libp2p's test
+/// forgets none, so that it is begun anew.
 pub(super) const KEPT: usize = 512;
 
 /// What an address is made of behind its IP address.

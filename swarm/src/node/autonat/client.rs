@@ -31,15 +31,15 @@ pub(crate) struct Client {
     clock: Clock,
 }
 
-impl Default for Client {
-    fn default() -> Self {
+impl Client {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             tests: client::Behaviour::default(),
             candidates: Candidates::default(),
             speaker: None,
             listening: ListenAddresses::default(),
             heard_of: HashSet::new(),
-            clock: Clock::start(),
+            clock,
         }
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     /// libp2p's client panics if it hears the end of a connection of whose beginning it has not.
     #[test]
     fn a_connection_may_end_after_a_new_beginning() {
-        let (mut client, peer) = (Client::default(), PeerId::random());
+        let (mut client, peer) = (Client::new(Clock::system()), PeerId::random());
         let [address, listening] =
             ["/ip4/192.0.2.1/tcp/1", "/ip4/0.0.0.0/tcp/1"].map(|a| a.parse().expect("an address"));
         let endpoint = ConnectedPoint::Listener { local_addr: listening, send_back_addr: address };

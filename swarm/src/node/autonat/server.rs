@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libp2p_autonat::v2::server;
 use libp2p_core::transport::PortUse;
@@ -14,14 +14,17 @@ use libp2p_swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
+use pointsub_core::Timestamp;
 use thiserror::Error;
 
+use crate::clock::Clock;
 use crate::node::addresses::ip::{direct_ip, is_public};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How many dial-backs are made in a minute, as in go-libp2p.
+/// How many dial-backs a node makes in a minute, as in go-libp2p. A dial-back tests whether an
+/// address of another node can be reached.
 const PER_MINUTE: u32 = 60;
-/// How many of them one peer may ask for, as in go-libp2p.
+/// How many dial-backs one peer may ask for in a minute, as in go-libp2p.
 const PER_MINUTE_AND_PEER: u32 = 12;
 
 /// Dials peers that ask for it, at the address that they name.
@@ -29,8 +32,8 @@ const PER_MINUTE_AND_PEER: u32 = 12;
 /// What libp2p brings dials whatever it is told to. A node must not become a tool to look around in
 /// its own private network, or to flood somebody else's, so here the address has to be where the
 /// peer is seen anyway or a public one, and there are limits on their number.
-#[derive(Default)]
 pub(crate) struct Server {
+    clock: Clock,
     dials: server::Behaviour,
     /// Dials that libp2p asked for and that are yet to be looked at.
     asked: HashSet<ConnectionId>,
@@ -41,7 +44,7 @@ pub(crate) struct Server {
 
 #[derive(Debug)]
 struct Minute {
-    began: Instant,
+    began: Timestamp,
     dials: u32,
     by_peer: HashMap<PeerId, u32>,
 }
@@ -55,6 +58,11 @@ enum Refused {
 }
 
 impl Server {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let (dials, asked) = (server::Behaviour::default(), HashSet::new());
+        Self { clock, dials, asked, seen: HashMap::new(), minute: None }
+    }
+
     fn admit(&mut self, peer: PeerId, addresses: &[Multiaddr]) -> Result<(), Refused> {
         let seen = self.seen.get(&peer).map_or(&[][..], Vec::as_slice);
         let may_be_dialled = |address| {
@@ -64,7 +72,7 @@ impl Server {
         if !addresses.iter().all(may_be_dialled) {
             return Err(Refused::Address);
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         let minute = self.minute.take().filter(|minute| now < minute.began + MINUTE);
         let minute =
             minute.unwrap_or_else(|| Minute { began: now, dials: 0, by_peer: HashMap::new() });
@@ -168,7 +176,25 @@ impl NetworkBehaviour for Server {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use futures::future::BoxFuture;
+    use parking_lot::Mutex;
+
     use super::*;
+    use crate::runtime::Runtime;
+
+    /// A runtime where it is as late as the test says.
+    struct AsTold(Arc<Mutex<Instant>>);
+
+    impl Runtime for AsTold {
+        fn spawn(&self, _: BoxFuture<'static, ()>) {}
+
+        fn now(&self) -> Instant {
+            *self.0.lock()
+        }
+    }
 
     fn address(address: &str) -> Multiaddr {
         address.parse().expect("an address")
@@ -176,7 +202,7 @@ mod tests {
 
     fn seen_at(peer: PeerId, ip: &str) -> Server {
         let at = (ConnectionId::new_unchecked(1), ip.parse().expect("an IP address"));
-        Server { seen: HashMap::from([(peer, vec![at])]), ..Server::default() }
+        Server { seen: HashMap::from([(peer, vec![at])]), ..Server::new(Clock::system()) }
     }
 
     #[test]
@@ -203,7 +229,8 @@ mod tests {
     #[test]
     fn dials_are_limited_per_peer_and_in_all() {
         let public = [address("/ip4/8.8.8.8/tcp/1")];
-        let mut server = Server::default();
+        let now = Arc::new(Mutex::new(Instant::now()));
+        let mut server = Server::new(Clock::new(Arc::new(AsTold(now.clone()))));
         let admitted = |server: &mut Server, peer| {
             (0..PER_MINUTE).filter(|_| server.admit(peer, &public) == Ok(())).count() as u32
         };
@@ -211,8 +238,7 @@ mod tests {
             (0..10).map(|_| admitted(&mut server, PeerId::random())).take(10).collect();
         assert_eq!(peers[..5], [PER_MINUTE_AND_PEER; 5]);
         assert_eq!(peers[5..], [0; 5], "{PER_MINUTE} in all");
-        let minute = server.minute.as_mut().expect("it has begun");
-        minute.began -= MINUTE;
+        *now.lock() += MINUTE;
         assert_eq!(admitted(&mut server, PeerId::random()), PER_MINUTE_AND_PEER, "a new minute");
     }
 }

@@ -12,8 +12,8 @@ use pointsub_core::StreamError;
 use pointsub_core::network::{self, ConnectFailure, Failure, OpenFailure, Place};
 
 use super::Surplus;
-use crate::node::ConnectError;
 use crate::node::addresses::multiaddr;
+use crate::node::{ConnectError, Tried};
 use crate::peer;
 
 const NOWHERE: &str = "no transport leads there";
@@ -49,21 +49,25 @@ pub(crate) fn of_dial(error: &DialError, place: &Place) -> Option<network::DialE
 
 /// What is told to somebody who named an address: first of that one, then of the others.
 pub(crate) fn of_connect(address: Multiaddr, failure: &ConnectFailure) -> ConnectError {
-    let reason = match failure {
+    let (reason, tried) = match failure {
         ConnectFailure::SelfDial => return ConnectError::SelfDial,
         ConnectFailure::TimedOut(after) => {
             return ConnectError::TimedOut { address, after: *after };
         }
         ConnectFailure::Unreachable { named, others } => {
+            let mut tried = Vec::new();
+            let first = named.iter().cloned().map(|why| (Some(address.clone()), why));
+            let others_too = others.iter().map(|one| (address_of(&one.address), one.why.clone()));
+            tried.extend(first.chain(others_too).map(|(address, why)| Tried { address, why }));
             let named = named.as_ref().map_or_else(|| NOWHERE.to_owned(), ToString::to_string);
             match others.is_empty() {
-                true => named,
-                false => format!("{named}\n{}", of_race(others)),
+                true => (named, tried),
+                false => (format!("{named}\n{}", of_race(others)), tried),
             }
         }
-        ConnectFailure::Ended(why) => why.as_deref().unwrap_or(ENDED).to_owned(),
+        ConnectFailure::Ended(why) => (why.as_deref().unwrap_or(ENDED).to_owned(), Vec::new()),
     };
-    ConnectError::Unreachable { address, reason }
+    ConnectError::Unreachable { address, reason, tried }
 }
 
 /// Why there is no connection for a stream.
@@ -106,6 +110,13 @@ pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
     let text = innermost(error).to_string();
     let last = text.lines().last().unwrap_or_default();
     last.trim_start_matches([' ', '-']).to_owned()
+}
+
+fn address_of(place: &Place) -> Option<Multiaddr> {
+    match place {
+        Place::At(address) => Some(multiaddr::to_libp2p(address)),
+        Place::Elsewhere => None,
+    }
 }
 
 /// All that was tried, the cause before the address, a line for each.

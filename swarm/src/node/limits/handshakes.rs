@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use futures::{FutureExt, ready};
-use futures_timer::Delay;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
@@ -23,9 +22,10 @@ use libp2p_identity::PeerId;
 use parking_lot::Mutex;
 
 use super::places::{PlaceId, Places};
+use crate::clock::{Clock, Sleep};
 use crate::node::addresses::ip::prefix;
 
-/// How many connections are accepted before the first of them had its turn.
+/// How many connections of others are accepted before the first of them has been polled.
 const UNHEARD: usize = 32;
 
 type Muxed = (PeerId, StreamMuxerBox);
@@ -39,6 +39,7 @@ pub(in crate::node) struct Handshakes {
     accepts: Arc<AtomicWaker>,
     inbound: Duration,
     outbound: Duration,
+    clock: Clock,
 }
 
 thread_local! {
@@ -67,9 +68,10 @@ impl Handshakes {
         limit: usize,
         inbound: Duration,
         outbound: Duration,
+        clock: Clock,
     ) -> Self {
         let (places, accepts) = (Arc::new(Mutex::new(Places::new(limit))), Arc::default());
-        Self { inner, places, accepts, inbound, outbound }
+        Self { inner, places, accepts, inbound, outbound, clock }
     }
 
     fn place(&self, remote: &Multiaddr) -> Place {
@@ -109,7 +111,7 @@ impl Transport for Handshakes {
         options: DialOpts,
     ) -> Result<Self::Dial, TransportError<io::Error>> {
         let dial = self.inner.dial(address, options)?;
-        Ok(Limited::new(dial, self.outbound))
+        Ok(Limited::new(dial, self.outbound, &self.clock))
     }
 
     fn poll(
@@ -127,10 +129,8 @@ impl Transport for Handshakes {
             TransportEvent::Incoming { send_back_addr, .. } => Some(self.place(send_back_addr)),
             _ => None,
         };
-        let limit = self.inbound;
-        Poll::Ready(
-            event.map_upgrade(|upgrade| Handshake { place, upgrade: Limited::new(upgrade, limit) }),
-        )
+        let limited = |upgrade| Limited::new(upgrade, self.inbound, &self.clock);
+        Poll::Ready(event.map_upgrade(|upgrade| Handshake { place, upgrade: limited(upgrade) }))
     }
 }
 
@@ -203,12 +203,12 @@ impl Future for Handshake {
 pub(in crate::node) struct Limited<F> {
     future: F,
     limit: Duration,
-    timer: Delay,
+    timer: Sleep,
 }
 
 impl<F> Limited<F> {
-    fn new(future: F, limit: Duration) -> Self {
-        Self { future, limit, timer: Delay::new(limit) }
+    fn new(future: F, limit: Duration, clock: &Clock) -> Self {
+        Self { future, limit, timer: clock.sleep(limit) }
     }
 }
 

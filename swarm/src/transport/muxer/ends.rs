@@ -6,22 +6,25 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures::{AsyncRead, AsyncWrite};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::headers::Said;
+use super::unread::{OfStream, Unread};
 
 /// What the peer has said of the end of each stream, and of the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ends {
     streams: Mutex<HashMap<u32, Arc<StreamEnd>>>,
     gone_away: AtomicBool,
     /// Streams that were dropped here without being closed, after the peer had finished its side.
     broken: Mutex<HashSet<u32>>,
     any_broken: AtomicBool,
+    /// What lies unread on it.
+    unread: Unread,
     /// Why the connection is over.
     reason: Mutex<Option<Arc<str>>>,
 }
@@ -32,6 +35,7 @@ struct StreamEnd {
     accepted: AtomicBool,
     finished: AtomicBool,
     reset: AtomicBool,
+    unread: OfStream,
 }
 
 /// The connection ended in good order before the peer took a stream that was opened: nobody there
@@ -40,7 +44,26 @@ struct StreamEnd {
 #[error("the peer closed the connection before it took the stream")]
 pub(crate) struct NotAccepted;
 
+impl Default for Ends {
+    fn default() -> Self {
+        Self {
+            streams: Mutex::default(),
+            gone_away: AtomicBool::new(false),
+            broken: Mutex::default(),
+            any_broken: AtomicBool::new(false),
+            unread: Unread::new(),
+            reason: Mutex::default(),
+        }
+    }
+}
+
 impl Ends {
+    /// Whether the connection is to end, because more lies unread on it than on any other one, and too
+    /// much in all.
+    pub(super) fn holds_too_much(&self, reader: &Waker) -> bool {
+        self.unread.is_over(reader)
+    }
+
     /// Notes what a frame said.
     pub(super) fn note(&self, said: Said) {
         let mut streams = self.streams.lock();
@@ -51,6 +74,12 @@ impl Ends {
             Said::Accepted(id) => note(&streams, id, |end| &end.accepted),
             Said::Finished(id) => note(&streams, id, |end| &end.finished),
             Said::Reset(id) => note(&streams, id, |end| &end.reset),
+            Said::Sent(id, bytes) => {
+                if let Some(end) = streams.get(&id).cloned() {
+                    drop(streams);
+                    self.unread.came(&end.unread, bytes);
+                }
+            }
             Said::GoneAway => self.gone_away.store(true, Ordering::Relaxed),
         }
     }
@@ -137,6 +166,7 @@ impl Drop for MuxedStream {
     fn drop(&mut self) {
         let id = self.stream.id().val();
         self.ends.streams.lock().remove(&id);
+        self.ends.unread.gone(&self.end.unread);
         if !self.closed && self.end.finished.load(Ordering::Relaxed) {
             self.ends.broken.lock().insert(id);
             self.ends.any_broken.store(true, Ordering::Relaxed);
@@ -152,6 +182,10 @@ impl AsyncRead for MuxedStream {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(0)) if !buf.is_empty() => Poll::Ready(self.end()),
+            Poll::Ready(Ok(n)) => {
+                self.ends.unread.read(&self.end.unread, n);
+                Poll::Ready(Ok(n))
+            }
             polled => polled,
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Said {
     Finished(u32),
     /// The peer has broken the stream off.
     Reset(u32),
+    /// So many bytes of the stream have come.
+    Sent(u32, usize),
     /// The peer closes the connection in good order.
     GoneAway,
 }
@@ -95,7 +97,14 @@ impl Headers {
             say(Said::GoneAway);
         }
         // Pings have no stream.
-        if stream == 0 || flags == 0 {
+        if stream == 0 {
+            return;
+        }
+        let sent = if self.kind() == DATA { self.length() as usize } else { 0 };
+        if flags == 0 {
+            if sent > 0 {
+                say(Said::Sent(stream, sent));
+            }
             return;
         }
         let meanings = [
@@ -105,6 +114,9 @@ impl Headers {
             (RST, Said::Reset(stream)),
         ];
         meanings.into_iter().filter(|(flag, _)| flags & flag != 0).for_each(|(_, said)| say(said));
+        if sent > 0 {
+            say(Said::Sent(stream, sent));
+        }
     }
 }
 
@@ -136,7 +148,9 @@ mod tests {
         .concat();
         let expected = [
             Said::Opened(1),
+            Said::Sent(1, 30),
             Said::Accepted(2),
+            Said::Sent(1, 3),
             Said::Accepted(3),
             Said::Finished(3),
             Said::Reset(4),
@@ -147,7 +161,7 @@ mod tests {
         headers.read(&whole[..LEN + 1], |_| *last += 1);
         assert_eq!(*last, 0, "its body is not there yet");
         headers.read(&whole[LEN + 1..], |_| *last += 1);
-        assert_eq!(*last, 1);
+        assert_eq!(*last, 2);
         for cut in 1..frames.len() {
             let (mut headers, mut said) = (Headers::default(), Vec::new());
             frames.chunks(cut).for_each(|chunk| headers.read(chunk, |s| said.push(s)));

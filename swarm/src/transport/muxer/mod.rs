@@ -3,6 +3,7 @@
 mod ends;
 mod headers;
 mod socket;
+mod unread;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,23 +20,25 @@ use yamux::{Config, Connection, Mode};
 use self::ends::Ends;
 pub(crate) use self::ends::{MuxedStream, NotAccepted};
 use self::socket::{Control, Socket};
+use crate::clock::Clock;
 use crate::connection::streams;
 
-/// The largest piece of a stream in one frame. With its header it fits into one Noise record.
+/// The most bytes of a stream in one frame of Yamux. With its header, a frame of this size fits into
+/// one record of Noise.
 const FRAME: usize = 65_000;
-/// How many streams a connection has at most, as Yamux has it by itself.
+/// How many streams a connection on Yamux has at most, of both ends together.
 const STREAMS: usize = 512;
 /// What each of them may have on its way, as the protocol has it.
 const WINDOW: usize = 256 * 1024;
-/// How far the windows of a connection's streams may grow, all together, where round trips are long.
-/// Yamux takes a queue for a long round trip, and would let them grow to 900 MiB. Everything else on
-/// the connection would wait behind these bytes.
+/// How far the receive windows of a connection on Yamux may grow, all together, where round trips are
+/// long. Yamux takes a queue for a long round trip, and without this limit would let them grow to 900
+/// MiB. Everything else on the connection would wait behind these bytes.
 const GROWTH: usize = 4 * 1024 * 1024;
-/// The same where round trips are short. Within a machine, a single large body is as fast with this
-/// limit, and small messages beside large ones wait half as long.
+/// How far the receive windows of a connection on Yamux may grow, all together, where round trips are
+/// short. Within a machine, a single large body is as fast with this limit, and small messages beside
+/// large ones wait half as long.
 const SHORT_GROWTH: usize = 256 * 1024;
-/// Streams that the peer has opened and nobody has asked for yet. Yamux has the peer wait before
-/// there are more.
+/// How many streams that the peer has opened may wait on a connection until the node takes them.
 const INBOUND: usize = 256;
 
 /// How long a round trip to the peer takes.
@@ -77,13 +80,13 @@ impl<C> Muxer<C>
 where
     C: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    pub(crate) fn new(io: C, mode: Mode, rtt: RttClass) -> Self {
+    pub(crate) fn new(io: C, mode: Mode, rtt: RttClass, clock: Clock) -> Self {
         let mut config = Config::default();
         config.set_split_send_size(FRAME);
         config.set_max_num_streams(STREAMS);
         config.set_max_connection_receive_window(Some(STREAMS * WINDOW + rtt.growth()));
         let (control, ends) = (Arc::<Control>::default(), Arc::<Ends>::default());
-        let socket = Socket::new(io, control.clone(), ends.clone());
+        let socket = Socket::new(io, control.clone(), ends.clone(), clock);
         let connection = Connection::new(socket, config, mode);
         let inbound = VecDeque::new();
         Self { connection, control, ends, inbound, waiting: None, linked: false }

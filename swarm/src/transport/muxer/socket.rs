@@ -10,21 +10,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite, FutureExt};
-use futures_timer::Delay;
 use parking_lot::Mutex;
 
 use super::FRAME;
 use super::ends::Ends;
 use super::headers::{Headers, reset_instead};
+use crate::clock::{Clock, Sleep};
 use crate::connection::activity::Activity;
 
 /// Bytes of a frame beside its body.
 const HEADER: usize = 12;
-/// What is put aside at most: the rest of the frame that is being written, and an answer to a ping.
+/// How many bytes of Yamux are held for a connection that takes none: the rest of the frame that is
+/// being written, and an answer to a ping.
 const OVERFLOW: usize = HEADER + FRAME + 2 * HEADER;
-/// How long the end of a connection waits for the peer's.
+/// How long a connection that this end has closed waits until the peer has closed it too.
 const LINGER: Duration = Duration::from_secs(5);
-/// How often it reads before other tasks have their turn.
+/// How often a closing connection reads before other tasks do.
 const READS: u32 = 64;
 
 /// What a muxer and its socket tell each other. Both sides belong to one task.
@@ -69,11 +70,12 @@ pub(super) struct Socket<C> {
     waited: bool,
     activity: Option<Arc<Activity>>,
     /// Set when our end was closed.
-    linger: Option<Delay>,
+    linger: Option<Sleep>,
+    clock: Clock,
 }
 
 impl<C> Socket<C> {
-    pub(super) fn new(io: C, control: Arc<Control>, ends: Arc<Ends>) -> Self {
+    pub(super) fn new(io: C, control: Arc<Control>, ends: Arc<Ends>, clock: Clock) -> Self {
         Self {
             io,
             control,
@@ -85,6 +87,7 @@ impl<C> Socket<C> {
             waited: false,
             activity: None,
             linger: None,
+            clock,
         }
     }
 
@@ -104,6 +107,9 @@ impl<C: AsyncRead + Unpin> AsyncRead for Socket<C> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.control.read.store(true, Ordering::Relaxed);
+        if this.ends.holds_too_much(cx.waker()) {
+            return Poll::Ready(Err(io::Error::other("too much lies unread on the connection")));
+        }
         let n = ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         this.headers.read(&buf[..n], |said| this.ends.note(said));
         if let Some(activity) = this.activity() {
@@ -204,13 +210,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<C> {
             ready!(this.poll_overflow(cx))?;
             ready!(Pin::new(&mut this.io).poll_close(cx))?;
         }
-        let linger = this.linger.get_or_insert_with(|| Delay::new(LINGER));
+        let Self { linger, clock, io, .. } = this;
+        let linger = linger.get_or_insert_with(|| clock.sleep(LINGER));
         let mut nowhere = [0; 4096];
         for _ in 0..READS {
             if linger.poll_unpin(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            match ready!(Pin::new(&mut this.io).poll_read(cx, &mut nowhere)) {
+            match ready!(Pin::new(&mut *io).poll_read(cx, &mut nowhere)) {
                 Ok(0) | Err(_) => return Poll::Ready(Ok(())),
                 Ok(_) => {}
             }

@@ -126,7 +126,8 @@ impl Connection {
     fn new(capacity: usize) -> Self {
         let (client, server) = pipe(capacity);
         let way = [client.from.clone(), client.to.clone()];
-        let muxer = |io, mode| Arc::new(Mutex::new(Muxer::new(io, mode, RttClass::Short)));
+        let muxer =
+            |io, mode| Arc::new(Mutex::new(Muxer::new(io, mode, RttClass::Short, Clock::system())));
         let connection = Self {
             pool: LocalPool::new(),
             client: muxer(client, Mode::Client),
@@ -331,7 +332,7 @@ fn a_peer_without_the_muxer_is_told_apart() {
     let error = pool.run_until(async move {
         let negotiated = dialer_select_proto(near, ["/yamux/1.0.0"], Version::V1Lazy).await;
         let (_, io) = negotiated.expect("it is assumed");
-        let mut muxer = Muxer::new(io, Mode::Client, RttClass::Short);
+        let mut muxer = Muxer::new(io, Mode::Client, RttClass::Short, Clock::system());
         let mut stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("it is open");
         let write = async { stream.write_all(b"?").await.and(stream.read(&mut [0]).await) };
         let over = poll_fn(|cx| muxer.poll_unpin(cx).map_ok(drop));

@@ -8,8 +8,9 @@ use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
 
 use super::buffer::{Filled, PooledBuffer, SIZE};
 
-/// So many bytes are read from a connection before the requests in them are worked on. Yamux reads for
-/// as long as bytes arrive. Without this limit, a peer would get no answer until it stops sending.
+/// How many bytes are read from a connection before the requests in them are worked on. Yamux reads
+/// for as long as bytes arrive. Without this limit, a peer would get no answer until it stops
+/// sending.
 const TURN: usize = 64 * 1024;
 
 /// A connection that is read in large pieces. TLS asks for 4 KiB at a time, and Noise for two bytes and

@@ -7,6 +7,7 @@ use std::fmt;
 /// The names that are negotiated outside (`/tls/1.0.0`, `/noise`, `/yamux/1.0.0`) and everything else
 /// are the same in both. Both prove the same: that the peer has the key of its peer id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Dialect {
     /// That of libp2p's specifications, which every libp2p peer speaks.
     Libp2p,
@@ -75,6 +76,7 @@ impl fmt::Display for Dialect {
 /// which is libp2p's if it remembers nothing. If the peer refuses that dialect, it is dialled again in
 /// the other one. Over TLS and QUIC a node that is dialled answers in the dialect of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dialects {
     /// This one alone. Peers that speak the other one are refused.
     Only(Dialect),

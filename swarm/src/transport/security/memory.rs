@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 
 use super::Dialect;
 
-/// How many are remembered. Beyond that the oldest is forgotten, which costs it a second connection
-/// when it is dialled again.
+/// How many peers and addresses are remembered as speaking another dialect of the handshake than
+/// libp2p's.
 const MOST: usize = 4096;
 
 /// Who speaks [`Dialect::Dep2p`]. Everybody else is taken to speak [`Dialect::Libp2p`].

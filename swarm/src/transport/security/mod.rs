@@ -24,6 +24,7 @@ use futures::future::Either;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p_core::Multiaddr;
 use libp2p_identity::{Keypair, PeerId};
+use pointsub_core::Timestamp;
 use rustls::pki_types::CertificateDer;
 
 use self::buffered_reader::BufferedReader;
@@ -36,6 +37,7 @@ use self::noise::NoiseStream;
 #[cfg(any(test, fuzzing))]
 pub use self::noise::fuzz::noise_payload;
 use self::tls::TlsStream;
+use crate::clock::Clock;
 use crate::node::dialing::reason::{innermost, root};
 
 /// What libp2p calls them.
@@ -46,7 +48,7 @@ const NOISE: &str = "/noise";
 /// remembers of the dialects of peers. Clones share everything. All transports of a node should share
 /// one.
 #[derive(Clone)]
-pub struct Security(Arc<Shared>);
+pub struct Security(Arc<Shared>, Clock);
 
 struct Shared {
     keypair: Keypair,
@@ -73,13 +75,24 @@ impl Security {
     /// # Errors
     /// If the key cannot sign.
     pub fn with_dialects(keypair: &Keypair, dialects: Dialects) -> io::Result<Self> {
-        Ok(Self(Arc::new(Shared {
+        let shared = Shared {
             keypair: keypair.clone(),
             dialects,
             tls: tls::Configs::new(keypair, dialects)?,
             noise: noise::Keys::new(keypair)?,
             memory: Memory::default(),
-        })))
+        };
+        Ok(Self(Arc::new(shared), Clock::system()))
+    }
+
+    /// Takes the time from the node's runtime.
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
+        Self(self.0, clock)
+    }
+
+    /// The time, and what it is now.
+    pub(crate) fn clock(&self) -> (Clock, Timestamp) {
+        (self.1.clone(), self.1.now())
     }
 
     /// The node's key.

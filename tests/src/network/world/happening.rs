@@ -12,11 +12,11 @@ impl World {
                     self.races[peer].1 += 1;
                 }
                 let at = at.map(|at| self.address(at));
-                self.connect(Goal::Peer(self.id(peer), at), None);
+                let _outcome = self.connect(Goal::Peer(self.id(peer), at), None);
             }
             Op::ConnectAnybody { at } => {
                 self.situations.insert(Situation::Anybody);
-                self.connect(Goal::Address(self.address(at)), None);
+                let _outcome = self.connect(Goal::Address(self.address(at)), None);
             }
             Op::Open { peer } => drop(self.open(peer)),
             Op::Abandon { which } => self.abandon(which),
@@ -51,6 +51,14 @@ impl World {
                 }
                 self.places[at].answer = Answer::Peer(peer);
             }
+            Op::Sleep { seconds, clock_stands } => self.sleep(seconds, clock_stands),
+            Op::Roam => self.roam(),
+            Op::Forget => self.forget(),
+            Op::Skew { on } => self.skew(on),
+            Op::Flood { peers } => self.flood(peers),
+            Op::WantRelay { peer } => self.want_relay(peer),
+            Op::ForgetRelay { peer } => self.forget_relay(peer),
+            Op::Refuse { peer, refuses } => self.relays.refuse(peer, refuses),
             Op::Change { at, answer } => self.places[at].answer = answer,
             Op::Crowd { peer } => {
                 if self.of(peer).count() > 1 {
@@ -93,10 +101,10 @@ impl World {
         let which = (which % all.max(1)) as usize;
         let connect: Option<ConnectId> = connects.keys().nth(which).copied();
         let open: Option<OpenId> = opens.keys().nth(which.saturating_sub(connects.len())).copied();
-        if let Some(connect) = connect {
+        if let Some(connect) = connect.filter(|connect| !self.relays.waits_for(*connect)) {
             connects.remove(&connect);
             self.tell(Fact::ConnectAbandoned(connect));
-        } else if let Some(open) = open {
+        } else if let Some(open) = open.filter(|_| connect.is_none()) {
             opens.remove(&open);
             self.tell(Fact::OpenAbandoned(open));
         }
@@ -106,9 +114,11 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.note(format_args!("heals"));
         self.healed = true;
+        self.skewed = false;
         self.queue.retain(|_, event| !matches!(event, Event::Op(_)));
         self.places.iter_mut().for_each(|place| place.frozen = false);
         self.frozen.fill(false);
+        (0..self.plan.peers).for_each(|peer| self.relays.refuse(peer, false));
         for (peer, home) in self.plan.homes.clone().into_iter().enumerate() {
             let rtt = self.plan.places[home].rtt;
             (self.places[home].answer, self.places[home].rtt) = (Answer::Peer(peer), rtt);

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Streams that a peer may open on a connection.
+const MAX_INBOUND: usize = 128;
+
 impl World {
     /// A dial comes to its end, or goes on.
     pub(super) fn dialled(&mut self, attempt: AttemptId) {
@@ -68,14 +71,16 @@ impl World {
                 heard: now,
                 suspect: false,
                 retired: false,
-                watched: false,
+                assessed_busy: false,
+                asked: None,
+                rechecked: now,
                 silent_since: None,
                 at,
                 generation: self.generations[peer],
                 broken: false,
-                liveness: Liveness::new(now),
+                machine: Connection::new(MAX_INBOUND, now),
                 due: 0,
-                looking: false,
+                look_at: None,
             },
         );
         self.race_over(peer);
@@ -93,7 +98,11 @@ impl World {
     pub(super) fn fact(&mut self, fact: Fact<u32>) {
         match &fact {
             Fact::Down(key, _) => {
-                let Some(_) = self.connections.remove(key) else { return };
+                let Some(gone) = self.connections.remove(key) else { return };
+                if let Some(day) = &mut self.day {
+                    day.fail("the connection was lost", gone.due);
+                }
+                self.lose_places(*key);
             }
             Fact::Judged(key, verdict) => {
                 let Some(one) = self.connections.get_mut(key) else { return };
@@ -105,7 +114,8 @@ impl World {
                 };
                 match verdict {
                     Verdict::Suspect => one.suspect = true,
-                    Verdict::Recovered => one.suspect = false,
+                    Verdict::Recovered => (one.suspect, one.asked) = (false, None),
+                    Verdict::Answered => one.asked = None,
                     _ => {}
                 }
                 let peer = one.peer;
@@ -115,95 +125,5 @@ impl World {
             _ => {}
         }
         self.tell(fact);
-    }
-
-    /// An order arrives at a connection.
-    pub(super) fn act(&mut self, key: u32, act: Act) {
-        let rtt = match self.connections.get(&key) {
-            Some(one) => self.places[one.at].rtt,
-            None => return,
-        };
-        let (now, moves) = (self.now, self.moves(key));
-        let Some(one) = self.connections.get_mut(&key) else { return };
-        match act {
-            Act::Open { .. } => {
-                one.due += 1;
-                let work = match self.rng.chance(20) {
-                    true => self.rng.micros(6_000_000),
-                    false => self.rng.micros(100_000),
-                };
-                self.after(rtt + work, Event::Stream(key, now));
-                self.look(key, false);
-            }
-            Act::Watch => {
-                one.watched = true;
-                self.look(key, false);
-            }
-            Act::Probe => {
-                let heard = one.heard;
-                if one.liveness.probe(heard, now).is_some() {
-                    self.after(rtt, Event::Probe(key, now));
-                }
-                self.look(key, false);
-            }
-            Act::Abort => self.soon(Event::Fact(Fact::Down(key, None))),
-            Act::Close => {
-                let takes = if moves { rtt } else { Duration::from_secs(2) };
-                self.after(takes, Event::Fact(Fact::Down(key, None)));
-            }
-            Act::Retire | Act::Resume => {}
-        }
-    }
-
-    /// Watches a connection for silence: each second while it is due, and whenever something has come
-    /// that somebody may wait for.
-    pub(super) fn look(&mut self, key: u32, in_turn: bool) {
-        let (now, moves) = (self.now, self.moves(key));
-        let Some(one) = self.connections.get_mut(&key) else { return };
-        let due = one.due > 0 || one.watched;
-        one.silent_since = if due && !moves { one.silent_since.or(Some(now)) } else { None };
-        let (heard, verdict) = (one.heard, one.liveness.look(due, one.heard, 0, now));
-        debug_assert!(heard <= now);
-        let watched = one.liveness.is_watched();
-        let again = watched && (in_turn || !one.looking);
-        one.looking = watched;
-        let rtt = self.places[one.at].rtt;
-        if again {
-            self.after(LOOK, Event::Look(key));
-        }
-        match verdict {
-            Some(Verdict::Probe) => self.after(rtt, Event::Probe(key, now)),
-            Some(verdict) => self.soon(Event::Fact(Fact::Judged(key, verdict))),
-            None => {}
-        }
-    }
-
-    /// A probe is answered, or not.
-    pub(super) fn probe(&mut self, key: u32, since: Timestamp) {
-        if self.moves(key) {
-            self.heard(key);
-            self.look(key, false);
-        } else if self.now.since(since) < Duration::from_secs(60) {
-            self.after(RETRY, Event::Probe(key, since));
-        }
-    }
-
-    /// A request is answered, or not.
-    pub(super) fn stream(&mut self, key: u32, since: Timestamp) {
-        let moves = self.moves(key);
-        if moves {
-            self.heard(key);
-        } else if self.now.since(since) < REQUEST {
-            return self.after(RETRY, Event::Stream(key, since));
-        }
-        if let Some(one) = self.connections.get_mut(&key) {
-            one.due -= 1;
-        }
-    }
-
-    fn heard(&mut self, key: u32) {
-        if let Some(one) = self.connections.get_mut(&key) {
-            (one.heard, one.silent_since) = (self.now, None);
-        }
     }
 }

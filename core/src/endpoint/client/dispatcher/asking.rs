@@ -51,7 +51,8 @@ impl Dispatcher {
         selection: Selection,
         nodes: Vec<Node>,
     ) {
-        let (strategy, now) = (self.endpoints.strategy().clone(), self.now);
+        let Some(asking) = self.calls.get(call) else { return };
+        let (strategy, now) = (self.endpoints.strategy(asking.protocol()).clone(), self.now);
         self.ask(Asked::Node { call, why, strategy, selection, nodes, now });
     }
 

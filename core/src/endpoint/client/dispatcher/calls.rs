@@ -59,10 +59,20 @@ impl Dispatcher {
     }
 
     /// Replaces the strategy that chooses among the nodes, and returns the one before. Default:
-    /// [`Weighted`](crate::endpoint::closest::Weighted). One that is not
+    /// [`NearFirst`](crate::endpoint::closest::NearFirst). One that is not
     /// [pure](Strategy::is_pure) is asked by [`Directive::Ask`](crate::endpoint::Directive::Ask).
     pub fn set_strategy(&mut self, strategy: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
         self.endpoints.set_strategy(strategy)
+    }
+
+    /// Sets a strategy for the nodes of one protocol, in place of the one for all others, and returns
+    /// the one before.
+    pub fn set_protocol_strategy(
+        &mut self,
+        protocol: ProtocolName,
+        strategy: Arc<dyn Strategy>,
+    ) -> Option<Arc<dyn Strategy>> {
+        self.endpoints.set_protocol_strategy(protocol, strategy)
     }
 
     /// Says whether there is a connection to a peer. Once a connection was ever reported, peers
@@ -75,8 +85,9 @@ impl Dispatcher {
 /// Calls.
 impl Dispatcher {
     /// Sends a request to the closest usable server of the protocol. If that fails, to the next
-    /// one, and so on; when all have failed, the retry policy says whether and when there is
-    /// another round. Exactly one [`ClientEvent::Closest`] follows, unless the call is cancelled.
+    /// one, and so on, as far as [`max_failovers`](crate::ClientConfig::with_max_failovers) and the
+    /// [retry budget](crate::ClientConfig::with_retry_budget) allow; then the retry policy says whether
+    /// and when there is another round. Exactly one [`ClientEvent::Closest`] follows, unless the call is cancelled.
     ///
     /// `key` decides the distance; normally it is [`Point::of_key`] of the body, which costs a
     /// hash of it and so is computed where that harms nobody.
@@ -97,15 +108,17 @@ impl Dispatcher {
             return Err(SendError::NoNodes);
         };
         let random = self.retries.random();
+        let is_pure = self.endpoints.strategy(&protocol).is_pure();
         let call = FailoverCall::new(protocol, key, body, options, random, self.now);
         let id = self.calls.insert(call);
-        let begun = if self.endpoints.strategy().is_pure() {
+        let begun = if is_pure {
             let node = self.next_node(id);
             self.ask_node(id, node)
         } else {
             Ok(self.choose(id, Why::Begin))
         };
         if begun == Ok(true) {
+            self.retries.note_first(self.now);
             return Ok(id);
         }
         self.calls.remove(id);
@@ -122,7 +135,8 @@ impl Dispatcher {
 
     /// Asks the next node, as soon as it is known which that is.
     fn ask_next(&mut self, id: ClosestId, why: Why) {
-        if self.endpoints.strategy().is_pure() {
+        let Some(call) = self.calls.get(id) else { return };
+        if self.endpoints.strategy(call.protocol()).is_pure() {
             let node = self.next_node(id);
             self.go_on(id, why, node);
         } else if !self.choose(id, why.clone()) {
@@ -167,6 +181,9 @@ impl Dispatcher {
     /// Asks this node, and deals with what that leads to.
     fn go_on(&mut self, id: ClosestId, why: Why, node: Option<PeerId>) {
         let asked = self.ask_node(id, node);
+        if asked != Ok(true) && !matches!(why, Why::Begin) {
+            self.retries.give_back();
+        }
         match (why, asked) {
             (Why::Begin, Ok(true)) | (Why::Hedge, Ok(false) | Err(_)) => {}
             (Why::Begin, Ok(false)) => self.fail_call(id, SendError::NoNodes.into()),
@@ -220,8 +237,10 @@ impl Dispatcher {
         if !call.is_asking() {
             return self.ask_next(id, Why::Begin);
         }
-        let allowed = !self.is_stopping() && self.retries.are_allowed();
-        if allowed && self.calls.get_mut(id).is_some_and(FailoverCall::take_hedge) {
+        if call.may_hedge() && !self.is_stopping() && self.retries.take_hedge(self.now) {
+            if let Some(call) = self.calls.get_mut(id) {
+                call.count_hedge();
+            }
             self.ask_next(id, Why::Hedge);
         }
     }
@@ -246,16 +265,29 @@ impl Dispatcher {
         let now = self.now;
         let Some(call) = self.calls.get_mut(id) else { return };
         let Some(attempt) = call.take_asked(request) else { return };
+        let node = *attempt.peer();
         call.log(&attempt, NodeOutcome::Failed(error.clone()), now);
         call.count(error.attempts, error.delivery);
         self.endpoints.failed(call.protocol(), attempt, &error, now);
         let idempotent = call.options().idempotent;
         if error.may_retry(idempotent) {
-            self.retries.note_failure();
+            self.retries.note_failure(&node, &error, now);
             call.note_passing(error.clone());
         }
+        let (asking, failovers) = (call.is_asking(), call.failovers());
         if !error.may_try_elsewhere(idempotent) || self.is_stopping() {
             return self.fail_call(id, error);
+        }
+        let spent = failovers >= self.config().max_failovers;
+        if spent || !self.retries.take(now) {
+            // Another node may still answer.
+            if !asking {
+                self.end_round(id, error);
+            }
+            return;
+        }
+        if let Some(call) = self.calls.get_mut(id) {
+            call.count_failover();
         }
         self.ask_next(id, Why::Failover(error));
     }
@@ -264,8 +296,11 @@ impl Dispatcher {
     fn end_round(&mut self, id: ClosestId, last: RequestError) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let retries = call.retries();
-        let Some(passing) = call.take_passing() else { return self.fail_call(id, last) };
-        match self.retries.decide(&passing, retries) {
+        let left = call.options().max_retries.is_none_or(|most| retries < most);
+        let Some(passing) = call.take_passing().filter(|_| left) else {
+            return self.fail_call(id, last);
+        };
+        match self.retries.decide(Some(call.protocol()), &passing, None, retries, self.now) {
             Retry::Never => self.fail_call(id, last),
             Retry::After(pause) => self.back_off_or_fail_call(id, last, &passing, Some(pause)),
             Retry::Ask(policy, random) => {
@@ -284,8 +319,11 @@ impl Dispatcher {
     ) {
         let Some(call) = self.calls.get(id) else { return };
         let deadline = call.options().deadline;
-        let pause = pause.and_then(|pause| fit_pause(pause, passing, deadline, self.now));
-        let Some(pause) = pause else { return self.fail_call(id, last) };
+        let (random, now) = (self.retries.random(), self.now);
+        let pause = pause.and_then(|pause| fit_pause(pause, passing, deadline, random, now));
+        let Some(pause) = pause.filter(|_| self.retries.take(now)) else {
+            return self.fail_call(id, last);
+        };
         let random = self.retries.random();
         if let Some(call) = self.calls.get_mut(id) {
             call.begin_next_round(random);

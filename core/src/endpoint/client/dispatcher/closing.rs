@@ -1,7 +1,7 @@
 //! The ends of streams, of routes, and of the client.
 
 use super::{Dispatcher, Stopping};
-use crate::connection::closing;
+use crate::connection::{Report, StreamCommand, closing};
 use crate::endpoint::client::directive::{ClientEvent, Directive};
 use crate::endpoint::client::state::keys::{PeerKey, RouteKey};
 use crate::endpoint::client::state::stream::{PooledStream, Purpose};
@@ -37,10 +37,19 @@ impl Dispatcher {
                 self.directives.push_back(Directive::Abandon { stream });
                 self.fail_open(stream, Cause::Closed);
             } else {
-                self.directives.push_back(Directive::Close { stream });
+                self.command(stream, StreamCommand::Close);
             }
         }
         self.finish_drain();
+    }
+
+    /// Puts no further requests on a stream, and has it close when those on it have ended: there is a
+    /// better connection to its peer. Counts from now on, not from when the stream has heard of it.
+    pub fn retire(&mut self, stream: StreamId, now: Timestamp) {
+        if self.pool.get(stream).is_some_and(|pooled| !pooled.is_opening()) {
+            self.command(stream, StreamCommand::Retire);
+            self.report(stream, Report::Retired, now);
+        }
     }
 
     fn close_request(&mut self, id: RequestId) {
@@ -50,7 +59,7 @@ impl Dispatcher {
             None => (Phase::Connect, Delivery::NotProcessed),
         };
         if let Some(stream) = stream {
-            self.directives.push_back(Directive::Cancel { stream, request: id });
+            self.command(stream, StreamCommand::Cancel { request: id });
         }
         self.fail(id, RequestError::new(Cause::Closed, phase, delivery));
     }
@@ -85,7 +94,7 @@ impl Dispatcher {
 
     pub(super) fn close_stream(&mut self, stream: StreamId) {
         if self.drain_stream(stream) {
-            self.directives.push_back(Directive::Close { stream });
+            self.command(stream, StreamCommand::Close);
         }
     }
 

@@ -4,7 +4,7 @@
 //! pass. A caller that must not be held up with it says itself that its deadline is over.
 
 use super::Dispatcher;
-use crate::endpoint::client::directive::Directive;
+use crate::connection::StreamCommand;
 use crate::endpoint::client::state::keys::DialId;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{ClosestId, RequestId, StreamId};
@@ -32,7 +32,7 @@ impl Dispatcher {
             if begun(stream) {
                 (phase, delivery) = (Phase::Wait, Delivery::Unknown);
             }
-            self.directives.push_back(Directive::Cancel { stream, request });
+            self.command(stream, StreamCommand::Cancel { request });
         }
         self.fail(request, RequestError::new(Cause::Deadline, phase, delivery));
         self.finish_drain();

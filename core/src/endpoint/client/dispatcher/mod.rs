@@ -28,7 +28,8 @@ use super::state::retry::{Backoff, Retries};
 use super::state::routes::Routes;
 use super::state::timers::{TimerKind, Timers};
 use crate::config::ClientConfig;
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::connection::StreamCommand;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{PeerId, StreamId};
 use crate::time::Timestamp;
@@ -72,18 +73,18 @@ impl Dispatcher {
     /// jitter of its pauses.
     #[must_use]
     pub fn new(config: ClientConfig, local: Option<PeerId>, seed: u64) -> Self {
-        let backoff = Backoff { max_retries: config.max_retries, interval: config.retry_interval };
+        let backoff = Backoff::new(config.max_retries, config.retry_interval);
         Self {
             local,
             now: Timestamp::ZERO,
+            retries: Retries::new(Arc::new(backoff), &config, seed),
             requests: Requests::default(),
             routes: Routes::default(),
-            pool: Pool::new(config),
             dials: Dials::default(),
             calls: FailoverCalls::default(),
             endpoints: EndpointSets::new(local),
             memory: PeerMemory::default(),
-            retries: Retries::new(Arc::new(backoff), seed),
+            pool: Pool::new(config),
             timers: Timers::default(),
             stopping: Stopping::No,
             directives: VecDeque::new(),
@@ -134,8 +135,9 @@ impl Dispatcher {
 
     /// One entry for each open stream, as things stand at `now`. Takes time in proportion to streams
     /// and requests.
+    #[doc(alias = "connections_info")]
     #[must_use]
-    pub fn connections_info(&self, now: Timestamp) -> Vec<ConnectionInfo> {
+    pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
         let now = self.now.max(now);
         let mut memory: SecondaryMap<StreamId, usize> = SecondaryMap::new();
         for (stream, bytes) in self.requests.bytes_on_streams() {
@@ -189,6 +191,10 @@ impl Dispatcher {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.stopping == Stopping::Drained
+    }
+
+    fn command(&mut self, stream: StreamId, command: StreamCommand) {
+        self.directives.push_back(Directive::Command { stream, command });
     }
 
     fn tell(&mut self, event: ClientEvent) {

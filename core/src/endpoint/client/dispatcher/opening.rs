@@ -28,7 +28,7 @@ impl Dispatcher {
         };
         let Purpose { route, offer, .. } = purpose;
         self.timers.cancel(due, TimerKind::Open(stream));
-        self.watch_idle(stream, self.now + self.config().idle_conn_timeout);
+        self.watch_idle(stream, self.now + self.config().idle_stream_timeout);
         self.routes.open_ends(route, Some(stream));
         // A sole proposal may be optimistic: the peer has agreed to it once it has answered.
         if offer == Offer::Both

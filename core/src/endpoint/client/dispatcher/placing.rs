@@ -1,7 +1,7 @@
 //! Which stream a request is put on, and what waits for one.
 
 use super::Dispatcher;
-use crate::endpoint::client::directive::Directive;
+use crate::connection::StreamCommand;
 use crate::endpoint::client::state::keys::{PeerKey, RouteKey};
 use crate::endpoint::client::state::memory::KeepAlive;
 use crate::endpoint::client::state::timers::TimerKind;
@@ -23,12 +23,8 @@ impl Dispatcher {
         request.put_on(stream, placed.signs);
         self.stats.placed += 1;
         self.stats.reused += u64::from(placed.reused);
-        self.directives.push_back(Directive::Start {
-            stream,
-            request: id,
-            body: request.body().clone(),
-            deadline: request.deadline(),
-        });
+        let (body, deadline) = (request.body().clone(), request.deadline());
+        self.command(stream, StreamCommand::Start { request: id, body, deadline });
     }
 
     /// Has a request wait for a stream, in the order in which requests were accepted.

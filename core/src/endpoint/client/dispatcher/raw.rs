@@ -125,7 +125,7 @@ impl Dispatcher {
         if here >= limit && !self.close_longest_idle(|stream| stream.peer == peer) {
             return Err(SendError::TooManyStreams { limit });
         }
-        let limit = self.config().max_total_conns;
+        let limit = self.config().max_total_streams;
         let (_, in_all) = self.pool.staying(peer);
         if in_all >= limit && !self.close_longest_idle(|_| true) {
             return Err(SendError::TooManyStreams { limit });

@@ -8,6 +8,7 @@ use crate::endpoint::client::state::stream::Offer;
 use crate::error::{Cause, Phase, RequestError, StatusCode};
 use crate::id::{RequestId, StreamId};
 use crate::time::Timestamp;
+use crate::wire::compress::Payload;
 use crate::wire::outcome::Answer;
 
 impl Dispatcher {
@@ -24,6 +25,11 @@ impl Dispatcher {
                 self.note_answer(stream, route, first, load);
                 self.on_answer(request, answer);
                 self.vacate(stream);
+            }
+            Report::Accepted { request, load } => {
+                let first = pooled.note_answer();
+                self.note_answer(stream, route, first, load);
+                self.succeed(request, Payload::default());
             }
             Report::Failed { request, error, slot } => {
                 self.on_failure(stream, request, error, slot);

@@ -1,8 +1,8 @@
 //! Requests, from when they are accepted until their outcome.
 
 use super::{Dispatcher, Stopping};
-use crate::connection::BULK;
-use crate::endpoint::client::directive::{ClientEvent, Directive};
+use crate::connection::{BULK, StreamCommand};
+use crate::endpoint::client::directive::ClientEvent;
 use crate::endpoint::client::options::CallOptions;
 use crate::endpoint::client::state::keys::RouteKey;
 use crate::endpoint::client::state::requests::{Request, RequestState, Wanted};
@@ -31,7 +31,9 @@ impl Dispatcher {
         if self.local.as_ref() == Some(peer) {
             return Err(SendError::SelfRequest);
         }
-        self.accept(peer, protocol, body, options, None)
+        let request = self.accept(peer, protocol, body, options, None)?;
+        self.retries.note_first(self.now);
+        Ok(request)
     }
 
     /// Gives up a request: its caller does not wait any more. No event follows for it, unless its
@@ -69,8 +71,8 @@ impl Dispatcher {
             return Err(SendError::Overloaded { limit });
         }
         self.stats.started += 1;
-        let CallOptions { deadline, idempotent } = options;
-        let wanted = Wanted { route, body, deadline, bulk, call, idempotent };
+        let CallOptions { deadline, idempotent, max_retries } = options;
+        let wanted = Wanted { route, body, deadline, bulk, call, idempotent, max_retries };
         let id = self.requests.insert(wanted);
         match stream {
             Some(stream) => self.place(stream, id),
@@ -96,14 +98,18 @@ impl Dispatcher {
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.cancelled += 1;
         if let Some(stream) = ended.stream() {
-            self.directives.push_back(Directive::Cancel { stream, request });
+            self.command(stream, StreamCommand::Cancel { request });
         }
     }
 
     pub(super) fn succeed(&mut self, request: RequestId, payload: Payload) {
         let Some(ended) = self.remove_request(request) else { return };
         self.stats.ok += 1;
-        self.retries.note_success();
+        if self.retries.has_failed_peers()
+            && let Some(route) = self.routes.get(ended.route())
+        {
+            self.retries.note_success(&route.name().peer);
+        }
         match ended.call() {
             Some(call) => self.node_answered(call, request, payload),
             None => self.tell(ClientEvent::Response { request, payload }),

@@ -8,7 +8,7 @@ use crate::endpoint::client::question::Tried;
 use crate::endpoint::client::state::retry::{Retry, RetryPolicy, fit_pause};
 use crate::endpoint::client::state::timers::TimerKind;
 use crate::error::RequestError;
-use crate::id::RequestId;
+use crate::id::{ProtocolName, RequestId};
 use crate::time::Timestamp;
 
 impl Dispatcher {
@@ -18,16 +18,31 @@ impl Dispatcher {
         self.retries.set_policy(policy)
     }
 
+    /// Sets a retry policy for the requests of one protocol, in place of the one for all others, and
+    /// returns the one before.
+    pub fn set_protocol_retry_policy(
+        &mut self,
+        protocol: ProtocolName,
+        policy: Arc<dyn RetryPolicy>,
+    ) -> Option<Arc<dyn RetryPolicy>> {
+        self.retries.set_protocol_policy(protocol, policy)
+    }
+
     /// A try of a request has failed: it backs off until the next, or fails for good.
     pub(super) fn fail_try(&mut self, id: RequestId, error: RequestError) {
         let Some(request) = self.requests.get(id) else { return };
         let retries = request.retries();
-        let may_retry = error.may_retry(request.is_idempotent());
+        let may_retry = error.may_retry(request.is_idempotent()) && request.has_retries_left();
+        let route = request.route();
         if request.call().is_some() || !may_retry || self.is_stopping() {
             return self.fail(id, error);
         }
-        self.retries.note_failure();
-        match self.retries.decide(&error, retries) {
+        let name = self.routes.get(route).map(|route| route.name().clone());
+        if let Some(name) = &name {
+            self.retries.note_failure(&name.peer, &error, self.now);
+        }
+        let (protocol, peer) = name.as_ref().map(|name| (&name.protocol, &name.peer)).unzip();
+        match self.retries.decide(protocol, &error, peer, retries, self.now) {
             Retry::Never => self.fail(id, error),
             Retry::After(pause) => self.back_off_or_fail(id, error, Some(pause)),
             Retry::Ask(policy, random) => {
@@ -45,8 +60,11 @@ impl Dispatcher {
         pause: Option<Duration>,
     ) {
         let deadline = self.requests.get(id).and_then(|request| request.deadline());
-        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, self.now));
-        let Some(pause) = pause else { return self.fail(id, error) };
+        let (random, now) = (self.retries.random(), self.now);
+        let pause = pause.and_then(|pause| fit_pause(pause, &error, deadline, random, now));
+        let Some(pause) = pause.filter(|_| self.retries.take(now)) else {
+            return self.fail(id, error);
+        };
         let until = self.now + pause;
         self.back_off(id, Some(until));
         if let Some(request) = self.requests.get_mut(id) {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use slotmap::SlotMap;
 
 use super::keys::{DialId, PeerKey};
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::error::Cause;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
@@ -100,9 +100,9 @@ impl Dials {
     }
 
     /// What is reported of those that are open.
-    pub(crate) fn info(&self, now: Timestamp) -> impl Iterator<Item = ConnectionInfo> {
+    pub(crate) fn info(&self, now: Timestamp) -> impl Iterator<Item = StreamInfo> {
         let open = self.dials.values().filter(|dial| dial.due.is_none());
-        open.map(move |dial| ConnectionInfo {
+        open.map(move |dial| StreamInfo {
             peer: dial.peer_id,
             protocol: dial.protocol.clone(),
             format: None,

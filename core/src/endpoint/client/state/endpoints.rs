@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
-use crate::endpoint::closest::{AddNodeError, Attempt, Node, Nodes, Selection, Strategy, Weighted};
+use crate::endpoint::closest::{
+    AddNodeError, Attempt, NearFirst, Node, Nodes, Selection, Strategy,
+};
 use crate::error::{Cause, RequestError, StatusCode};
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName};
@@ -18,6 +20,8 @@ pub(crate) struct EndpointSets {
     local: Option<PeerId>,
     nodes: BTreeMap<ProtocolName, Nodes>,
     strategy: Arc<dyn Strategy>,
+    /// Of protocols that have one of their own.
+    strategies: BTreeMap<ProtocolName, Arc<dyn Strategy>>,
     /// Peers with a connection; `None` until the first was ever reported.
     online: Option<HashSet<PeerId, FixedState>>,
     /// No attempt was ever numbered from here on: what is reported late of a protocol whose nodes
@@ -31,7 +35,8 @@ impl EndpointSets {
         Self {
             local,
             nodes: BTreeMap::new(),
-            strategy: Arc::new(Weighted::default()),
+            strategy: Arc::new(NearFirst),
+            strategies: BTreeMap::new(),
             online: None,
             unused_from: 0,
         }
@@ -91,8 +96,16 @@ impl EndpointSets {
         self.nodes.get(protocol).is_some_and(|nodes| nodes.has_available(now))
     }
 
-    pub(crate) fn strategy(&self) -> &Arc<dyn Strategy> {
-        &self.strategy
+    pub(crate) fn strategy(&self, protocol: &ProtocolName) -> &Arc<dyn Strategy> {
+        self.strategies.get(protocol).unwrap_or(&self.strategy)
+    }
+
+    pub(crate) fn set_protocol_strategy(
+        &mut self,
+        protocol: ProtocolName,
+        strategy: Arc<dyn Strategy>,
+    ) -> Option<Arc<dyn Strategy>> {
+        self.strategies.insert(protocol, strategy)
     }
 
     pub(crate) fn set_strategy(&mut self, strategy: Arc<dyn Strategy>) -> Arc<dyn Strategy> {
@@ -130,12 +143,15 @@ impl EndpointSets {
 
     /// What the strategy chooses next, which is pure.
     pub(crate) fn next(
-        &self,
+        &mut self,
         protocol: &ProtocolName,
         selection: &mut Selection,
         now: Timestamp,
     ) -> Option<PeerId> {
-        selection.next(self.nodes.get(protocol)?, &*self.strategy, now)
+        let nodes = self.nodes.get_mut(protocol)?;
+        nodes.refresh(now);
+        let strategy = self.strategies.get(protocol).unwrap_or(&self.strategy);
+        selection.next(nodes, &**strategy, now)
     }
 
     /// The nodes that a selection may still name.
@@ -202,21 +218,20 @@ impl EndpointSets {
 fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timestamp) {
     match &error.cause {
         // Our own doing.
-        Cause::Refused(_) | Cause::Deadline | Cause::Cancelled | Cause::Closed => {
-            nodes.given_up(attempt, now);
-        }
+        Cause::Refused(_) | Cause::Cancelled | Cause::Closed => nodes.given_up(attempt, now),
+        Cause::Deadline => nodes.unanswered(attempt, now),
         Cause::Remote(status) => match status.code {
             StatusCode::NotFound | StatusCode::Internal | StatusCode::Draining => {
                 nodes.failed(attempt, now);
             }
             // Busy is no fault: the load decides how often such a node is asked.
-            StatusCode::Busy => {
+            StatusCode::Busy => nodes.busy(attempt, now),
+            StatusCode::DeadlineExceeded | StatusCode::Cancelled => {
                 let peer = *attempt.peer();
+                nodes.heard(&peer, now);
                 nodes.given_up(attempt, now);
-                nodes.set_load(&peer, 1000, now);
             }
-            StatusCode::DeadlineExceeded | StatusCode::Cancelled => nodes.given_up(attempt, now),
-            _ => nodes.succeeded(attempt, now),
+            _ => nodes.erred(attempt, now),
         },
         // It is well, and accepts less.
         Cause::CutShort { .. } => nodes.given_up(attempt, now),

@@ -7,17 +7,17 @@ use slotmap::SlotMap;
 use crate::endpoint::client::answer::{NodeOutcome, NodeTry};
 use crate::endpoint::client::options::{CallOptions, ClosestOptions, Hedge};
 use crate::endpoint::closest::{Attempt, Point, Selection};
-use crate::error::{Delivery, RequestError};
+use crate::error::{Cause, Delivery, RequestError};
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId};
 use crate::time::Timestamp;
 use crate::wire::compress::Body;
 
-/// How many attempts a call remembers for its report.
+/// How many tries the answer to a call to the closest server lists.
 const MAX_LOG: usize = 1024;
 
-/// A call under way. In each round every usable node is asked at most once, the next one when one
-/// has failed or took too long. When the last has failed, the call backs off before the next round,
-/// as the retry policy says.
+/// A call under way. In each round a usable node is asked at most once, the next one when one has
+/// failed or took too long. When the last has failed that may be asked, the call backs off before the
+/// next round, as the retry policy says.
 ///
 /// ```text
 ///  asking ──answered, or failed for good──▶ (removed)
@@ -42,6 +42,7 @@ pub(crate) struct FailoverCall {
     passing: Option<RequestError>,
     /// Rounds after the first.
     retries: u32,
+    failovers: u32,
     /// On how many streams it was tried.
     attempts: u32,
     delivery: Delivery,
@@ -91,6 +92,7 @@ impl FailoverCall {
             log: Vec::new(),
             passing: None,
             retries: 0,
+            failovers: 0,
             attempts: 0,
             delivery: Delivery::NotProcessed,
             due: None,
@@ -162,7 +164,12 @@ impl FailoverCall {
         core::mem::take(&mut self.asked)
     }
 
-    pub(crate) fn log(&mut self, attempt: &Attempt, outcome: NodeOutcome, now: Timestamp) {
+    /// Remembers an attempt, without what a status has for programs: that is as large as an answer.
+    pub(crate) fn log(&mut self, attempt: &Attempt, mut outcome: NodeOutcome, now: Timestamp) {
+        if let NodeOutcome::Failed(RequestError { cause: Cause::Remote(status), .. }) = &mut outcome
+        {
+            status.detail = bytes::Bytes::new();
+        }
         if self.log.len() < MAX_LOG {
             self.log.push(NodeTry {
                 node: *attempt.peer(),
@@ -193,11 +200,25 @@ impl FailoverCall {
         self.hedge.filter(|hedge| hedge.max > 0).map(|hedge| now + hedge.delay)
     }
 
-    /// Takes one of the further nodes that may be asked. `false` if it may not hedge.
-    pub(crate) fn take_hedge(&mut self) -> bool {
-        let Some(hedge) = &mut self.hedge else { return false };
-        hedge.max = hedge.max.saturating_sub(1);
-        true
+    /// Whether a further node may be asked beside one that takes long.
+    pub(crate) fn may_hedge(&self) -> bool {
+        self.hedge.is_some_and(|hedge| hedge.max > 0)
+    }
+
+    /// One of those is asked.
+    pub(crate) fn count_hedge(&mut self) {
+        if let Some(hedge) = &mut self.hedge {
+            hedge.max = hedge.max.saturating_sub(1);
+        }
+    }
+
+    /// Nodes that were asked because others had failed.
+    pub(crate) fn failovers(&self) -> u32 {
+        self.failovers
+    }
+
+    pub(crate) fn count_failover(&mut self) {
+        self.failovers += 1;
     }
 
     /// How its end is reported: on how many streams it was tried, whether a node may have processed

@@ -11,8 +11,8 @@ use crate::hash::FixedState;
 use crate::id::PeerId;
 use crate::wire::Format;
 
-/// How many peers are remembered, and how many of their protocols. Forgetting one costs a round trip,
-/// no more.
+/// How many peers a client remembers, and how many protocols of theirs, each with the format that it
+/// is served in. To forget one costs a round trip.
 const CAPACITY: usize = 8192;
 
 /// What a peer was seen to do.

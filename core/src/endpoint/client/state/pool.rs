@@ -9,7 +9,7 @@ use slotmap::{SecondaryMap, SlotMap};
 use super::keys::{PeerKey, RouteKey};
 use super::stream::{PooledStream, Purpose, StreamState};
 use crate::config::ClientConfig;
-use crate::endpoint::stream_info::ConnectionInfo;
+use crate::endpoint::stream_info::StreamInfo;
 use crate::hash::FixedState;
 use crate::id::{PeerId, StreamId};
 use crate::time::Timestamp;
@@ -154,7 +154,7 @@ impl Pool {
     /// How many more streams there may be to a peer, and how many in all.
     pub(crate) fn room(&self, peer: PeerKey) -> (usize, usize) {
         let here = self.config.max_streams_per_peer.saturating_sub(self.peers[peer].streams);
-        (here, self.config.max_total_conns.saturating_sub(self.in_all()))
+        (here, self.config.max_total_streams.saturating_sub(self.in_all()))
     }
 
     /// How many more streams to a peer may carry large bodies.
@@ -291,7 +291,7 @@ impl Pool {
 
     /// Idle for too long, although no timer has said so yet: the clock may have stood still.
     fn is_stale(&self, stream: &PooledStream, now: Timestamp) -> bool {
-        stream.is_idle() && stream.idle_since + self.config.idle_conn_timeout <= now
+        stream.is_idle() && stream.idle_since + self.config.idle_stream_timeout <= now
     }
 
     /// Puts a request on a stream.
@@ -350,12 +350,12 @@ impl Pool {
 
     /// A stream that is idle beyond the caps, of this peer or of all.
     pub(crate) fn surplus(&self, peer: PeerKey) -> Option<StreamId> {
-        if self.peers.get(peer)?.idle > self.config.max_idle_conns_per_peer
+        if self.peers.get(peer)?.idle > self.config.max_idle_streams_per_peer
             && let Some(longest) = self.longest_idle(|purpose| purpose.peer == peer)
         {
             return Some(longest);
         }
-        if self.idle > self.config.max_idle_conns { self.longest_idle(|_| true) } else { None }
+        if self.idle > self.config.max_idle_streams { self.longest_idle(|_| true) } else { None }
     }
 
     /// Looks at a stream's idleness again at `due`. That is not moved when the stream is used, but
@@ -370,7 +370,7 @@ impl Pool {
     pub(crate) fn idle_until(&self, stream: StreamId, now: Timestamp) -> Option<Timestamp> {
         let pooled = self.streams.get(stream).filter(|s| s.is_ready())?;
         let since = if pooled.is_idle() { pooled.idle_since } else { now };
-        Some(since + self.config.idle_conn_timeout)
+        Some(since + self.config.idle_stream_timeout)
     }
 
     // Trials of plain peers.
@@ -443,9 +443,9 @@ impl Pool {
         &self,
         memory: &SecondaryMap<StreamId, usize>,
         now: Timestamp,
-    ) -> impl Iterator<Item = ConnectionInfo> {
+    ) -> impl Iterator<Item = StreamInfo> {
         let open = self.streams.iter().filter(|(_, stream)| !stream.is_opening());
-        open.map(move |(id, stream)| ConnectionInfo {
+        open.map(move |(id, stream)| StreamInfo {
             peer: stream.purpose.peer_id,
             protocol: stream.purpose.protocol.clone(),
             format: Some(stream.format),

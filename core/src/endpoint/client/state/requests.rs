@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     /// The call to the closest node that it is a try of.
     pub(crate) call: Option<ClosestId>,
     pub(crate) idempotent: bool,
+    /// How often it is tried again at most.
+    pub(crate) max_retries: Option<u32>,
 }
 
 /// A request that has no outcome yet.
@@ -83,6 +85,11 @@ impl Request {
 
     pub(crate) fn is_idempotent(&self) -> bool {
         self.wanted.idempotent
+    }
+
+    /// Whether it may be tried again once more, as far as its caller says.
+    pub(crate) fn has_retries_left(&self) -> bool {
+        self.wanted.max_retries.is_none_or(|most| self.retries < most)
     }
 
     pub(crate) fn state(&self) -> RequestState {

@@ -27,7 +27,7 @@ pub(crate) struct Route {
     backoff_until: Option<Timestamp>,
     /// Requests that back off until they are tried again.
     backing_off: usize,
-    /// Listed among the routes that `max_total_conns` keeps waiting.
+    /// Listed among the routes that `max_total_streams` keeps waiting.
     waits_for_capacity: bool,
     small: Queue,
     bulk: Queue,
@@ -136,7 +136,7 @@ pub(crate) struct Routes {
     routes: SlotMap<RouteKey, Route>,
     by_name: HashMap<RouteName, RouteKey, FixedState>,
     by_peer: SecondaryMap<PeerKey, Vec<RouteKey>>,
-    /// Routes for which `max_total_conns` leaves no room, in the order in which they found out.
+    /// Routes for which `max_total_streams` leaves no room, in the order in which they found out.
     waiting_for_capacity: VecDeque<RouteKey>,
     /// Requests that wait, on all routes.
     waiting: usize,

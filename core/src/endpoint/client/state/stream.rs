@@ -5,8 +5,8 @@ use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::{Format, Settings};
 
-/// How many requests a plain stream carries. A server of the Go library closes one after 10 000, and
-/// a request that crosses with that is perhaps processed.
+/// How many requests one plain stream carries. A server of the Go library closes a stream after 10
+/// 000, and nobody can tell whether a request that crosses with that was processed.
 const MAX_PLAIN_USES: u64 = 9_000;
 
 /// Which formats to propose on a new stream, in this order, in one negotiation.

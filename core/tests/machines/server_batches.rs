@@ -1,4 +1,4 @@
-//! The server: answers leave in portions, so that the peer has work while the next ones are made.
+//! The server: answers leave in batches, so that the peer has work while the next ones are made.
 
 use bytes::Bytes;
 use pointsub_core::{
@@ -63,7 +63,7 @@ impl Prompt {
 }
 
 #[test]
-fn what_came_together_is_answered_in_portions_that_grow() {
+fn what_came_together_is_answered_in_batchs_that_grow() {
     let mut prompt = Prompt::new();
     prompt.receives(1);
     assert_eq!(prompt.run(true), [1]);

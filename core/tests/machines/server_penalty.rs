@@ -10,7 +10,7 @@ use pointsub_core::{
 
 /// A server that lets in as much as the tests ask.
 fn server() -> ServerScript {
-    let config = ServerConfig::default().with_max_concurrent_conns(100_000);
+    let config = ServerConfig::default().with_max_concurrent_requests(100_000);
     ServerScript::new(config)
 }
 
@@ -254,4 +254,39 @@ fn offenders_without_streams_are_remembered_up_to_a_number() {
         opens_for_nothing(&mut admission, 0, 500, support::ms(at));
         assert_eq!(admission.stats().cut_off, cut_off, "after {at} ms");
     }
+}
+
+/// S13: of many requests at work, and of others that have ended meanwhile, the one is stopped that is
+/// named, whatever the order.
+#[test]
+fn a_cancellation_finds_its_request_among_many() {
+    let mut s = server();
+    let stream = s.native_from(1, PROTOCOL);
+    for id in 1..=200 {
+        s.receives(stream, [request(id, "x")]);
+    }
+    let mut calls: Vec<_> = (1..=200).zip(s.take_requests()).collect();
+    for round in 0..5 {
+        for nth in [100, 0, 50, 7] {
+            let (id, call) = calls.remove(nth);
+            s.receives(stream, [cancel(id), cancel(id + 10_000)]);
+            s.expect_abandon(call);
+            s.abandoned(call);
+        }
+        for _ in 0..20 {
+            let (_, call) = calls.remove(3);
+            s.respond(call, "y");
+        }
+        s.flush(stream);
+        let id = 201 + round;
+        s.receives(stream, [request(id, "x")]);
+        calls.extend(s.take_requests().into_iter().map(|call| (id, call)));
+    }
+    for (id, call) in calls.into_iter().rev() {
+        s.receives(stream, [cancel(id)]);
+        s.expect_abandon(call);
+        s.abandoned(call);
+        s.flush(stream);
+    }
+    assert_eq!(s.stats().in_flight, 0);
 }

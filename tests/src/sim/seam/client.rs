@@ -8,47 +8,26 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use pointsub_core::connection::{ClientStream, Report, StreamEvent, StreamOp};
+use pointsub_core::connection::{
+    ClientStream, Report, StreamCommand, StreamEvent, StreamOp, batch_size, coalesces,
+};
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
-    Body, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClosestId, Format, PeerId,
-    RequestId, StreamId, Timestamp,
+    ClientConfig, ClientEvent, ClientInput, ClientOutput, ClosestId, Format, PeerId, RequestId,
+    StreamId, Timestamp,
 };
 
-use super::Rng;
+use super::super::Rng;
+use super::{Delays, Faults, Mailbox, Plant};
+use crate::coverage::Situation;
 
-/// The longest that a message is under way between the dispatcher and a stream, in microseconds.
-const DELAY: u32 = 3_000;
-/// What decides about the seam, apart from all else.
-pub(super) const SEAM: u64 = 0x5ea3_c11e;
-/// A planted fault strikes in so many percent of the cases.
-const STRIKES: u64 = 20;
-
-/// How the client of a life is composed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Seam {
-    /// With a seam in half of the lives; the seed decides.
-    #[default]
-    BySeed,
-    /// As the whole machine, in which no message is under way.
-    Never,
-    /// With a seam, and with a fault in the composition that the checkers must find.
-    Faulty(SeamFault),
-}
-
-/// A fault in how the parts are composed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeamFault {
-    /// A stream reports before the dispatcher has heard that it is open.
-    ReportBeforeOpen,
-    /// The last report of a stream that has ended is lost.
-    EndLost,
-}
+/// A round of the task that a stream shares with the others of its connection.
+const ROUND: Duration = Duration::from_micros(1);
 
 /// A dispatcher and its streams.
 #[derive(Debug)]
 pub struct Parts {
-    pub(super) dispatcher: Dispatcher,
+    pub(in crate::sim) dispatcher: Dispatcher,
     streams: BTreeMap<StreamId, Seat>,
     /// Streams of which the dispatcher hears late: a planted fault.
     late: BTreeMap<StreamId, (Timestamp, Format)>,
@@ -58,12 +37,14 @@ pub struct Parts {
     now: Timestamp,
     ticked: Timestamp,
     drained: bool,
-    rng: Rng,
-    fault: Option<SeamFault>,
+    delays: Delays,
+    faults: Faults,
+    /// Situations since the world last asked.
+    pub(in crate::sim) met: Vec<Situation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Caller {
+pub(in crate::sim) enum Caller {
     Request(RequestId),
     Closest(ClosestId),
 }
@@ -72,41 +53,14 @@ pub(super) enum Caller {
 #[derive(Debug)]
 struct Seat {
     machine: ClientStream,
-    commands: Mailbox<Command>,
+    format: Format,
+    commands: Mailbox<StreamCommand>,
     reports: Mailbox<Report>,
 }
 
-#[derive(Debug)]
-enum Command {
-    Start { request: RequestId, body: Body, deadline: Option<Timestamp> },
-    Cancel { request: RequestId },
-    Close,
-    Retire,
-}
-
-/// Messages in their order, each with the time at which it arrives.
-#[derive(Debug)]
-struct Mailbox<T>(VecDeque<(Timestamp, T)>);
-
-impl<T> Mailbox<T> {
-    fn due(&self) -> Option<Timestamp> {
-        self.0.front().map(|(due, _)| *due)
-    }
-
-    fn push(&mut self, arrives: Timestamp, message: T) {
-        let last = self.0.back().map_or(arrives, |(due, _)| *due);
-        self.0.push_back((arrives.max(last), message));
-    }
-
-    fn pop_due(&mut self, now: Timestamp) -> Option<T> {
-        self.due().filter(|due| *due <= now)?;
-        self.0.pop_front().map(|(_, message)| message)
-    }
-}
-
 impl Seat {
-    fn new(machine: ClientStream) -> Self {
-        Self { machine, commands: Mailbox(VecDeque::new()), reports: Mailbox(VecDeque::new()) }
+    fn new(machine: ClientStream, format: Format) -> Self {
+        Self { machine, format, commands: Mailbox::default(), reports: Mailbox::default() }
     }
 
     fn due(&self) -> Option<Timestamp> {
@@ -116,11 +70,11 @@ impl Seat {
 }
 
 impl Parts {
-    pub(super) fn new(
+    pub(in crate::sim) fn new(
         config: ClientConfig,
         local: PeerId,
         seed: u64,
-        fault: Option<SeamFault>,
+        faults: Faults,
     ) -> Self {
         Self {
             dispatcher: Dispatcher::new(config, Some(local), seed),
@@ -131,23 +85,15 @@ impl Parts {
             now: Timestamp::ZERO,
             ticked: Timestamp::ZERO,
             drained: false,
-            rng: Rng::of(seed, &[SEAM, 1]),
-            fault,
+            delays: Delays::new(Rng::of(seed, &[super::CLIENT, 1])),
+            faults,
+            met: Vec::new(),
         }
     }
 
-    pub(super) fn advance(&mut self, now: Timestamp) -> Timestamp {
+    pub(in crate::sim) fn advance(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
-    }
-
-    /// When a message that is sent now arrives: often at once.
-    fn arrival(&mut self) -> Timestamp {
-        if self.rng.chance(50) { self.now } else { self.now + self.rng.micros(DELAY) }
-    }
-
-    fn strikes(&mut self, fault: SeamFault) -> bool {
-        self.fault == Some(fault) && self.rng.chance(STRIKES)
     }
 
     /// Lets something happen to a stream; what it reports is on its way then.
@@ -160,18 +106,36 @@ impl Parts {
             reports.push(report);
         }
         for report in reports {
-            if report == Report::Closed && self.strikes(SeamFault::EndLost) {
+            let last = report == Report::Closed;
+            if last && self.strikes(Plant::ClientReportLost) {
                 continue;
             }
-            let arrives = self.arrival();
-            if let Some(seat) = self.streams.get_mut(&id) {
-                seat.reports.push(arrives, report);
+            if !last && self.strikes(Plant::ClientReleaseTwice) {
+                self.send_report(id, report.clone());
             }
+            self.send_report(id, report);
         }
     }
 
-    fn command(&mut self, id: StreamId, command: Command) {
-        let arrives = self.arrival();
+    fn strikes(&mut self, plant: Plant) -> bool {
+        self.faults.strike(plant, &mut self.delays.rng)
+    }
+
+    fn send_report(&mut self, id: StreamId, report: Report) {
+        let arrives = self.delays.arrival(self.now);
+        if let Some(seat) = self.streams.get_mut(&id) {
+            seat.reports.push(arrives, report);
+        }
+    }
+
+    fn command(&mut self, id: StreamId, command: StreamCommand) {
+        let mut arrives = self.delays.arrival(self.now);
+        let in_flight = self.streams.values().map(|seat| seat.machine.in_flight()).sum();
+        let first = self.streams.get(&id).filter(|seat| seat.commands.is_empty());
+        if first.is_some_and(|seat| coalesces(seat.format, in_flight, false)) {
+            self.met.push(Situation::Coalesced);
+            arrives = arrives.max(self.now + ROUND);
+        }
         if let Some(seat) = self.streams.get_mut(&id) {
             seat.commands.push(arrives, command);
         }
@@ -179,8 +143,8 @@ impl Parts {
 
     fn opened(&mut self, id: StreamId, format: Format) {
         let machine = ClientStream::new(format, self.dispatcher.config(), self.now);
-        self.streams.insert(id, Seat::new(machine));
-        if self.strikes(SeamFault::ReportBeforeOpen) {
+        self.streams.insert(id, Seat::new(machine, format));
+        if self.strikes(Plant::ClientReportBeforeOpen) {
             let heard = self.now + Duration::from_millis(20);
             self.late.insert(id, (heard, format));
         } else {
@@ -243,20 +207,20 @@ impl Parts {
             let Some(report) = seat.reports.pop_due(now) else { return };
             if report == Report::Closed {
                 // Nobody takes them out any more.
-                seat.commands.0.clear();
+                seat.commands.clear();
             }
             return self.dispatcher.report(id, report, now);
         }
-        match seat.commands.pop_due(now) {
-            Some(Command::Start { request, body, deadline }) => {
-                self.on_stream(id, |s, now| s.start(request, body, deadline, now));
-            }
-            Some(Command::Cancel { request }) => {
-                self.on_stream(id, |s, now| s.cancel(request, now));
-            }
-            Some(Command::Close) => self.on_stream(id, ClientStream::finish),
-            Some(Command::Retire) => self.on_stream(id, ClientStream::retire),
-            None => {}
+        let most = batch_size(seat.commands.len(), seat.machine.in_flight());
+        for _ in 0..most {
+            let seat = self.streams.get_mut(&id);
+            let Some(command) = seat.and_then(|seat| seat.commands.pop_due(now)) else { return };
+            self.on_stream(id, |stream, now| stream.carry_out(command, now));
+        }
+        let left = |seat: &&mut Seat| seat.commands.due().is_some_and(|due| due <= now);
+        if let Some(seat) = self.streams.get_mut(&id).filter(left) {
+            self.met.push(Situation::BatchLeftBehind);
+            seat.commands.hold_back(now + ROUND);
         }
     }
 
@@ -265,9 +229,9 @@ impl Parts {
         let Self { dispatcher, streams, now, .. } = self;
         match caller {
             Caller::Request(id) => {
-                let waits = |(_, command): &(Timestamp, Command)| matches!(command, Command::Start { request, .. } if *request == id);
                 let begun = |stream: StreamId| {
-                    !streams.get(&stream).is_some_and(|seat| seat.commands.0.iter().any(waits))
+                    let seat = streams.get(&stream);
+                    !seat.is_some_and(|seat| seat.commands.iter().any(|one| one.starts(id)))
                 };
                 dispatcher.expire(id, begun, *now);
             }
@@ -286,13 +250,7 @@ impl Parts {
                 }
                 self.outputs.push_back(ClientOutput::Abandon(stream));
             }
-            Directive::Start { stream, request, body, deadline } => {
-                self.command(stream, Command::Start { request, body, deadline });
-            }
-            Directive::Cancel { stream, request } => {
-                self.command(stream, Command::Cancel { request });
-            }
-            Directive::Close { stream } => self.command(stream, Command::Close),
+            Directive::Command { stream, command } => self.command(stream, command),
             Directive::Dial { dial, peer, protocol } => {
                 self.outputs.push_back(ClientOutput::Dial { dial, peer, protocol });
             }
@@ -306,7 +264,7 @@ impl Parts {
         }
     }
 
-    pub(super) fn handle_input(&mut self, input: ClientInput, now: Timestamp) {
+    pub(in crate::sim) fn handle_input(&mut self, input: ClientInput, now: Timestamp) {
         let now = self.advance(now);
         match input {
             ClientInput::Opened(stream, format) => self.opened(stream, format),
@@ -328,7 +286,7 @@ impl Parts {
         self.on_stream(stream, |machine, now| machine.handle(event, now));
     }
 
-    pub(super) fn poll_output(&mut self) -> ClientOutput {
+    pub(in crate::sim) fn poll_output(&mut self) -> ClientOutput {
         if self.outputs.is_empty() {
             while self.step() {}
             for (id, seat) in &mut self.streams {
@@ -353,27 +311,19 @@ impl Parts {
     }
 
     /// A caller stops waiting then.
-    pub(super) fn watch(&mut self, deadline: Option<Timestamp>, caller: Caller) {
+    pub(in crate::sim) fn watch(&mut self, deadline: Option<Timestamp>, caller: Caller) {
         self.callers.extend(deadline.map(|due| (due, caller)));
     }
 
-    pub(super) fn retire(&mut self, stream: StreamId) {
-        if self.streams.contains_key(&stream) {
-            self.command(stream, Command::Retire);
-            // From this moment on, not from when the stream has heard of it.
-            self.dispatcher.report(stream, Report::Retired, self.now);
-        }
-    }
-
-    pub(super) fn stream(&self, stream: StreamId) -> Option<&ClientStream> {
+    pub(in crate::sim) fn stream(&self, stream: StreamId) -> Option<&ClientStream> {
         self.streams.get(&stream).map(|seat| &seat.machine)
     }
 
-    pub(super) fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
+    pub(in crate::sim) fn space(&mut self, stream: StreamId) -> Option<&mut [u8]> {
         self.streams.get_mut(&stream)?.machine.space()
     }
 
-    pub(super) fn buffered(&self) -> usize {
+    pub(in crate::sim) fn buffered(&self) -> usize {
         // One that has ended is there only for the reports that are under way.
         let machines = self.streams.values().map(|seat| &seat.machine);
         machines.filter(|machine| !machine.is_ended()).map(ClientStream::buffered).sum()

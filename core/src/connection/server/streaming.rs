@@ -1,0 +1,329 @@
+//! Calls on a stream that a peer opened.
+//!
+//! Until a call is accepted it is a request like any other: admitted, cancelled, timed out and answered
+//! as those. Then its place is free again, and it moves to the table of calls.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::calls::CallId;
+use super::stream::{ServerStream, ServerStreamEvent};
+use crate::connection::calls::{
+    CallError, CallEvent, CallKey, CallLimits, CallMessage, CallStart, Calls,
+};
+use crate::endpoint::SampleOutcome;
+use crate::error::{Delivery, Status, StatusCode};
+use crate::time::Timestamp;
+use crate::wire::compress::{Body, Payload};
+use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Metadata, Method};
+
+/// So much of messages goes into one write, behind what ends and regulates calls.
+const FILL: usize = 64 * 1024;
+/// So much goes into it at least, whatever answers wait.
+const LEAST: usize = 16 * 1024;
+
+/// What a request that opens a call brings beside its argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestExtras {
+    /// What is asked for within the protocol.
+    pub method: Option<Method>,
+    /// Keys and values.
+    pub metadata: Metadata,
+    /// What the call is to be like that the request opens.
+    pub call: CallTerms,
+}
+
+/// What a call is to be like, as its client says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallTerms {
+    /// What the server may send at once.
+    pub credit: Credit,
+    /// The client sends no messages.
+    pub silent: bool,
+    /// The cursor behind which the call goes on.
+    pub resume: Option<Bytes>,
+}
+
+/// How a call is accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallAcceptance {
+    /// What the client is told before the first message.
+    pub metadata: Metadata,
+    /// How much of the client's messages may wait here.
+    pub window: Credit,
+    /// How long a call is kept in which nothing moves, though this end does not keep it from moving.
+    pub idle: Option<Duration>,
+}
+
+/// What a stream has beside requests, which most streams do not have.
+#[derive(Debug)]
+pub(super) struct ServerCalls {
+    pub(super) table: Calls,
+    /// Of requests that wait or are at work, by wire id.
+    extras: BTreeMap<u64, RequestExtras>,
+    events: VecDeque<(CallKey, CallEvent)>,
+}
+
+impl ServerStream {
+    /// The same stream for a protocol that has no calls: requests that open one are answered
+    /// [`StatusCode::Unimplemented`].
+    #[must_use]
+    pub fn without_calls(mut self) -> Self {
+        self.max_calls = 0;
+        self
+    }
+
+    /// What a request brings beside its argument, if it opens a call; once.
+    pub fn take_extras(&mut self, call: CallId) -> Option<RequestExtras> {
+        self.streaming.as_ref()?;
+        let wire_id = self.wire_id(call)?;
+        self.streaming.as_mut()?.extras.remove(&wire_id)
+    }
+
+    /// The handler of a request that opens a call has it. From here on the call is known by its key,
+    /// and its handler ends with [`end_call`](Self::end_call). `None` if nobody waits for it any more:
+    /// the handler is told to stop then, or was.
+    pub fn accept_call(
+        &mut self,
+        call: CallId,
+        terms: &CallTerms,
+        acceptance: CallAcceptance,
+        now: Timestamp,
+    ) -> Option<CallKey> {
+        self.link.advance_clock(now);
+        let now = self.link.now;
+        let (key, deadline) = self.leave_requests(call)?;
+        let load = self.load_to_tell();
+        let CallAcceptance { metadata, window, idle } = acceptance;
+        let (credit, silent) = (terms.credit, terms.silent);
+        let start = CallStart { window, credit, silent, deadline, idle };
+        let table = &mut self.streaming_here().table;
+        // Its credit was checked, and its id was new.
+        table.begin(key, start, now).ok()?;
+        table.accept(key, metadata, load, now).ok()?;
+        self.settle();
+        Some(key)
+    }
+
+    /// The handler of a call has ended: see [`Calls::respond`].
+    pub fn end_call(
+        &mut self,
+        key: CallKey,
+        outcome: Result<Body, Status>,
+        metadata: Metadata,
+        now: Timestamp,
+    ) {
+        self.link.advance_clock(now);
+        let now = self.link.now;
+        if let Some(streaming) = &mut self.streaming {
+            let outcome = outcome.map(Payload::from);
+            streaming.table.respond(key, outcome, metadata, now);
+            streaming.events.retain(|(other, _)| *other != key);
+        }
+        self.settle();
+    }
+
+    /// The longest message that the peer takes in a call.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.peer.max_body as usize
+    }
+
+    /// The next event of a call.
+    pub fn poll_call_event(&mut self) -> Option<(CallKey, CallEvent)> {
+        self.streaming.as_mut()?.events.pop_front()
+    }
+
+    /// Sends a message in a call: see [`Calls::send`].
+    ///
+    /// # Errors
+    /// [`CallError`], and the message is not sent.
+    pub fn send_message(
+        &mut self,
+        key: CallKey,
+        message: CallMessage,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        self.table()?.send(key, message, now)
+    }
+
+    /// Says that no more messages come in a call: see [`Calls::finish`].
+    ///
+    /// # Errors
+    /// [`CallError`] if that was said already, or the call is over.
+    pub fn finish_messages(&mut self, key: CallKey, now: Timestamp) -> Result<(), CallError> {
+        self.table()?.finish(key, now)
+    }
+
+    /// The application has taken messages of a call: see [`Calls::taken`].
+    pub fn taken(&mut self, key: CallKey, credit: Credit, now: Timestamp) {
+        if let Ok(table) = self.table() {
+            table.taken(key, credit, now);
+        }
+    }
+
+    fn table(&mut self) -> Result<&mut Calls, CallError> {
+        self.streaming.as_mut().map(|streaming| &mut streaming.table).ok_or(CallError::Over)
+    }
+
+    fn streaming_here(&mut self) -> &mut ServerCalls {
+        let limits = CallLimits {
+            max_calls: self.max_calls,
+            max_message: self.max_body,
+            max_memory: self.max_call_memory,
+            answer_within: Duration::MAX,
+        };
+        let (now, peer) = (self.link.now, self.max_message());
+        let streaming = self.streaming.get_or_insert_with(|| {
+            let table = Calls::server(limits, now);
+            Box::new(ServerCalls { table, extras: BTreeMap::new(), events: VecDeque::new() })
+        });
+        streaming.table.set_peer_limit(peer);
+        streaming
+    }
+
+    /// Keeps what a request brings beside its argument.
+    fn keep_extras(&mut self, wire_id: u64, extras: RequestExtras) {
+        self.streaming_here().extras.insert(wire_id, extras);
+    }
+
+    /// A request is gone that may have brought something.
+    #[inline]
+    pub(super) fn drop_extras(&mut self, wire_id: u64) {
+        if let Some(streaming) = &mut self.streaming {
+            streaming.extras.remove(&wire_id);
+        }
+    }
+
+    /// A request that opens a call has come.
+    pub(super) fn take_opening(
+        &mut self,
+        frame: Frame,
+    ) -> Result<Option<ServerStreamEvent>, FrameError> {
+        let id = frame.header.id;
+        let request = self.streaming_here().table.read(frame)?;
+        let refused = |status: Status| Err(status);
+        let request = request.or_else(refused).and_then(|request| {
+            let deadline =
+                request.timeout.map(|ms| self.arrived + Duration::from_millis(u64::from(ms)));
+            match self.refusal(&request.argument, deadline) {
+                Some(status) => Err(status),
+                None => Ok((request, deadline)),
+            }
+        });
+        match request {
+            Ok((request, deadline)) => {
+                let CallRequest { method, metadata, argument, credit, silent, resume, .. } =
+                    request;
+                let call = CallTerms { credit, silent, resume };
+                self.keep_extras(id, RequestExtras { method, metadata, call });
+                Ok(self.admit(id, argument, deadline))
+            }
+            Err(status) => {
+                match status.code {
+                    StatusCode::Busy => self.exchange.events.refuse_busy(),
+                    _ => self.exchange.events.refuse(),
+                }
+                self.answer_failed(id, &status, Delivery::NotProcessed);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes in a frame that belongs to a call.
+    pub(super) fn take_call_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let (now, last_id) = (self.link.now, self.last_id);
+        if self.streaming.is_none() && frame.header.id > last_id {
+            return Err(FrameError::Call(CallViolation::NotOpen));
+        }
+        let table = &mut self.streaming_here().table;
+        table.saw(last_id);
+        let result = table.handle(frame, now);
+        let points = table.take_offences();
+        if points > 0 {
+            self.exchange.events.charge(points);
+        }
+        self.collect_call_events();
+        self.settle();
+        result
+    }
+
+    /// Whether a cancellation is that of a call; if so, it is taken in.
+    pub(super) fn cancels_call(&mut self, frame: &Frame) -> bool {
+        let key = CallKey(frame.header.id);
+        let known = self.streaming.as_ref().is_some_and(|streaming| streaming.table.knows(key));
+        // The frame of a cancellation cannot break the format.
+        known && self.take_call_frame(frame.clone()).is_ok()
+    }
+
+    fn collect_call_events(&mut self) {
+        if let Some(streaming) = &mut self.streaming {
+            while let Some(event) = streaming.table.poll_event() {
+                streaming.events.push_back(event);
+            }
+        }
+    }
+
+    /// A request leaves for the table of calls: its place is free.
+    fn leave_requests(&mut self, call: CallId) -> Option<(CallKey, Option<Timestamp>)> {
+        if self.is_stopped(call) {
+            return None;
+        }
+        let call = self.remove(call)?;
+        self.release(&call, SampleOutcome::Answered);
+        self.exchange.events.ok += 1;
+        Some((CallKey(call.wire_id), call.deadline))
+    }
+
+    /// Lets time pass for calls.
+    pub(super) fn expire_calls(&mut self, now: Timestamp) {
+        if let Some(streaming) = &mut self.streaming {
+            // A server waits for no confirmation.
+            let _confirmed = streaming.table.handle_timeout(now);
+            self.collect_call_events();
+        }
+    }
+
+    /// The handlers of calls are told that the stream takes no more.
+    pub(super) fn drain_calls(&mut self) {
+        let now = self.link.now;
+        if let Some(streaming) = &mut self.streaming {
+            streaming.table.drain_handlers(now);
+            self.collect_call_events();
+        }
+    }
+
+    /// The stream is gone: the handlers of calls are to stop.
+    pub(super) fn lose_calls(&mut self) {
+        if let Some(streaming) = &mut self.streaming {
+            streaming.extras = BTreeMap::new();
+            streaming.table.lose_handlers();
+            self.collect_call_events();
+        }
+    }
+
+    /// Adds frames of calls to the write that is about to be taken.
+    pub(super) fn fill_calls(&mut self) {
+        if let Some(streaming) = &mut self.streaming
+            && self.link.is_ready()
+            && streaming.table.wants_write()
+        {
+            let bytes = FILL.saturating_sub(self.link.outbox.len()).max(LEAST);
+            streaming.table.fill(&mut self.link.outbox, bytes);
+        }
+    }
+
+    /// Bytes of messages that have come or may come.
+    #[inline]
+    pub(super) fn held_for_calls(&self) -> usize {
+        self.streaming.as_ref().map_or(0, |streaming| streaming.table.reserved())
+    }
+
+    #[inline]
+    pub(super) fn has_calls(&self) -> bool {
+        self.streaming.as_ref().is_some_and(|streaming| !streaming.table.is_empty())
+    }
+}

@@ -1,0 +1,173 @@
+//! Calls that peers open.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use libp2p_identity::PeerId;
+use pointsub_core::connection::RequestExtras;
+use pointsub_core::endpoint::RegisterError;
+use pointsub_core::wire::Credit;
+use pointsub_core::{Body, Metadata, Method, ProtocolName, Status, StatusCode};
+
+use super::channel::Channel;
+use super::halves::{CallReceiver, CallSender};
+use crate::api::message::{IntoResponse, Reply, Request};
+use crate::api::server::error::HandlerError;
+use crate::api::server::error_log::ErrorLog;
+use crate::api::server::shared::Answer;
+use crate::api::server::{Handler, Server};
+
+/// How much of a client's messages may wait for a handler.
+pub(crate) const WINDOW: Credit = Credit { bytes: 64 * 1024, messages: 32 };
+
+/// A call as its handler gets it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct IncomingCall {
+    /// Who has opened it; authenticated by the connection.
+    pub peer: PeerId,
+    /// Under which protocol.
+    pub protocol: ProtocolName,
+    /// What is asked for within the protocol.
+    pub method: Option<Method>,
+    /// What the client says beside the argument.
+    pub metadata: Metadata,
+    /// The argument.
+    pub argument: Bytes,
+    /// The cursor behind which the client wants to go on.
+    pub resume: Option<Bytes>,
+    /// How long the client still waits for the end, if it said so.
+    pub remaining: Option<Duration>,
+    /// Sends messages to the client.
+    pub sender: CallSender,
+    /// Receives those of the client.
+    pub receiver: CallReceiver,
+}
+
+impl IncomingCall {
+    /// Accepts the call, and tells the client something before the first message. A handler accepts when
+    /// it first sends, receives or waits; one that fails before has refused the call. Whether it was not
+    /// accepted before.
+    pub fn accept(&self, metadata: Metadata) -> bool {
+        self.sender.channel.accept(metadata)
+    }
+}
+
+/// Handles the calls of one protocol. Implemented by every
+/// `Fn(IncomingCall) -> impl Future<Output = impl IntoResponse>`. What it returns is the call's result
+/// and end.
+///
+/// When the client cancels, runs out of time, or disappears, the future is dropped.
+pub trait CallHandler: Send + Sync + 'static {
+    /// Begins to handle a call.
+    fn handle(&self, call: IncomingCall) -> BoxFuture<'static, Result<Reply, HandlerError>>;
+}
+
+impl<F, Fut> CallHandler for F
+where
+    F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send + 'static,
+{
+    fn handle(&self, call: IncomingCall) -> BoxFuture<'static, Result<Reply, HandlerError>> {
+        self(call).map(IntoResponse::into_response).boxed()
+    }
+}
+
+/// A protocol of calls among those of requests.
+pub(crate) struct Calls(pub(crate) Arc<dyn CallHandler>);
+
+impl Handler for Calls {
+    fn handle(&self, _: Request) -> BoxFuture<'static, Result<Reply, HandlerError>> {
+        let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
+        futures::future::ready(Err(status.into())).boxed()
+    }
+
+    fn calls(&self) -> Option<Arc<dyn CallHandler>> {
+        Some(self.0.clone())
+    }
+}
+
+impl Server {
+    /// Serves a protocol of calls: requests with messages beside them, in either direction. Peers that
+    /// are not of this library are told that they cannot have them.
+    ///
+    /// ```
+    /// use pointsub_swarm::{IncomingCall, ProtocolName, RegisterError, RequestError, Server};
+    ///
+    /// fn serve(server: &Server) -> Result<(), RegisterError> {
+    ///     const ECHO: ProtocolName = ProtocolName::from_static("/echo-call/1.0.0");
+    ///     server.register_call(&ECHO, |call: IncomingCall| async move {
+    ///         let IncomingCall { mut sender, mut receiver, .. } = call;
+    ///         let mut count = 0;
+    ///         while let Some(message) = receiver.recv().await? {
+    ///             sender.send(message).await?;
+    ///             count += 1;
+    ///         }
+    ///         Ok::<_, RequestError>(format!("{count} messages"))
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RegisterError`] if the protocol has a handler already, or the server is stopping.
+    pub fn register_call(
+        &self,
+        protocol: &ProtocolName,
+        handler: impl CallHandler,
+    ) -> Result<(), RegisterError> {
+        self.register(protocol, Calls(Arc::new(handler)))
+    }
+}
+
+/// A handler at work on a call: its future, which accepts the call when it first waits, and the channel.
+pub(crate) fn begin(
+    handler: &Arc<dyn CallHandler>,
+    (peer, protocol): (PeerId, ProtocolName),
+    argument: Bytes,
+    extras: RequestExtras,
+    remaining: Option<Duration>,
+    channel: &Arc<Channel>,
+    log: Arc<ErrorLog>,
+) -> BoxFuture<'static, Answer> {
+    let RequestExtras { method, metadata, call } = extras;
+    let resume = call.resume;
+    let sender = CallSender::new(channel.clone(), true);
+    let receiver = CallReceiver::new(channel.clone(), true);
+    let (who, what) = (peer, protocol.clone());
+    let call = IncomingCall {
+        peer,
+        protocol,
+        method,
+        metadata,
+        argument,
+        resume,
+        remaining,
+        sender,
+        receiver,
+    };
+    let (handler, channel) = (handler.clone(), channel.clone());
+    async move {
+        let work = AssertUnwindSafe(async move { handler.handle(call).await }).catch_unwind();
+        let mut work = pin!(work);
+        let caught = poll_fn(|cx| {
+            let polled = work.as_mut().poll(cx);
+            if polled.is_pending() {
+                channel.accept(Metadata::new());
+            }
+            polled
+        })
+        .await;
+        match caught {
+            Ok(Ok(reply)) => Ok(Body::uncompressed(reply.into_body())),
+            Ok(Err(error)) => Err(error.tell(&log, &who, &what).into()),
+            Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked").into()),
+        }
+    }
+    .boxed()
+}

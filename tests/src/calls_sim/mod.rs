@@ -1,0 +1,111 @@
+//! The simulator of calls: the two ends of a stream, each a
+//! [`Calls`](pointsub_core::connection::Calls), with applications that write, read, wait, cancel and
+//! end, over pipes that delay and fill up. After a while all applications read; then every call has
+//! to end.
+//!
+//! Equal seeds give equal lives.
+
+mod app;
+mod check;
+mod plan;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(crate) use check::Ledger;
+use world::World;
+
+/// A mistake that is made on purpose, to see that it is found.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A message is not counted as taken.
+    TakenNever,
+    /// A message counts as taken twice.
+    TakenTwice,
+    /// A message, or a part of one, is lost.
+    DataLost,
+    /// One comes twice.
+    DataTwice,
+    /// Two change places.
+    DataSwapped,
+    /// The end of messages is lost.
+    FinishLost,
+    /// Credit is lost.
+    CreditLost,
+    /// An answer overtakes the last message.
+    AnswerFirst,
+    /// An answer comes twice.
+    AnswerTwice,
+    /// A cancellation is lost.
+    CancelLost,
+    /// A cancellation waits until there is nothing else to write.
+    CancelBehindData,
+    /// A handler that has stopped does not say so.
+    StopUnsaid,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::TakenNever,
+        Self::TakenTwice,
+        Self::DataLost,
+        Self::DataTwice,
+        Self::DataSwapped,
+        Self::FinishLost,
+        Self::CreditLost,
+        Self::AnswerFirst,
+        Self::AnswerTwice,
+        Self::CancelLost,
+        Self::CancelBehindData,
+        Self::StopUnsaid,
+    ];
+}
+
+/// What a life came to.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Calls that ended with a result, with a failure of the handler, and for another reason.
+    pub ok: u64,
+    /// Calls that ended with a failure.
+    pub failed: u64,
+    /// Calls that were cancelled after a handler had them.
+    pub cancelled: u64,
+    /// Messages that were taken.
+    pub messages: u64,
+    /// Messages of several parts among them.
+    pub long: u64,
+    /// Times that a message waited for credit.
+    pub waited: u64,
+    /// Calls whose deadline, or patience, was over.
+    pub expired: u64,
+    /// Messages that were refused because they were too long.
+    pub refused: u64,
+}
+
+impl Met {
+    /// The sums of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            ok: self.ok + other.ok,
+            failed: self.failed + other.failed,
+            cancelled: self.cancelled + other.cancelled,
+            messages: self.messages + other.messages,
+            long: self.long + other.long,
+            waited: self.waited + other.waited,
+            expired: self.expired + other.expired,
+            refused: self.refused + other.refused,
+        }
+    }
+}
+
+/// Lives the life of a seed, perhaps with a planted fault.
+///
+/// # Errors
+/// What did not hold.
+pub fn live(seed: u64, planted: Option<Planted>) -> Result<Met, String> {
+    let mut world = World::new(seed, planted);
+    catch_unwind(AssertUnwindSafe(|| world.live()))
+        .unwrap_or_else(|_| Err("a machine panics".to_owned()))
+}
