@@ -1,7 +1,9 @@
 //! The server's policy: who is let in, and what it may cost.
 
+mod account;
 mod admission;
 mod budget;
+mod capacity;
 mod groups;
 mod lifecycle;
 mod limit;
@@ -9,7 +11,6 @@ mod memory;
 mod notice;
 mod origin;
 mod penalty;
-mod places;
 mod queue_delay;
 mod rate;
 mod raw;
@@ -26,6 +27,6 @@ pub use rate::{Quota, RateLimit, RateScope};
 pub use stats::ServerStats;
 pub use streams::StreamKey;
 
-pub(crate) use admission::busy;
+pub(crate) use capacity::busy;
 pub(crate) use penalty::Offence;
 pub(crate) use stats::StreamTimer;

@@ -50,6 +50,14 @@ pub(super) struct Places {
     pub(super) room: usize,
 }
 
+impl Places {
+    /// The places that never go beyond their limit.
+    pub(super) fn of(limit: usize, shares: &Shares) -> Self {
+        let free = limit.saturating_sub(shares.taken);
+        Self { limit, free, room: free }
+    }
+}
+
 /// What a flow has, and how many of its kind there are.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Flow {

@@ -3,12 +3,11 @@
 use alloc::collections::BTreeMap;
 use slotmap::{SlotMap, new_key_type};
 
-use super::admission::ProtocolKey;
-use super::budget::{Holder, MemoryBudget, moved};
+use super::account::Account;
+use super::capacity::ProtocolKey;
 use super::groups::{GroupKey, Groups};
 use super::origin::{LEVELS, Origin};
 use super::penalty::{Penalty, Remembered};
-use super::share::{Flow, KINDS};
 use crate::endpoint::stream_info::StreamInfo;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
@@ -168,84 +167,6 @@ impl Connections {
         Some(penalty)
     }
 
-    /// What the peer and the groups of a stream have of something, and its protocol of which there are
-    /// so many.
-    pub(super) fn flows(
-        &self,
-        stream: &Connection,
-        kind: Kind,
-        protocol: Option<Flow>,
-    ) -> [Option<Flow>; KINDS] {
-        let group = |level: usize| {
-            let (key, known) = (stream.groups.get(level)?, self.groups.get(level)?);
-            Some(Flow { has: known.get(*key)?.has.of(kind), known: known.len() })
-        };
-        let peer = self.peers.get(stream.peer);
-        let peer = peer.map(|peer| Flow { has: peer.has.of(kind), known: self.peers.len() });
-        [group(0), group(1), peer, protocol]
-    }
-
-    /// The counts of the peer and of the groups of a stream, and that of its protocol.
-    pub(super) fn counts<'a>(
-        &'a mut self,
-        peer: PeerKey,
-        groups: [GroupKey; LEVELS],
-        kind: Kind,
-        protocol: Option<&'a mut usize>,
-    ) -> [Option<&'a mut usize>; KINDS] {
-        let ([wide, narrow], [first, second]) = (groups, &mut self.groups);
-        let wide = first.get_mut(wide).map(|group| group.has.of_mut(kind));
-        let narrow = second.get_mut(narrow).map(|group| group.has.of_mut(kind));
-        let peer = self.peers.get_mut(peer).map(|peer| peer.has.of_mut(kind));
-        [wide, narrow, peer, protocol]
-    }
-
-    /// Peers of these groups have committed offences, and so many requests of theirs were answered.
-    pub(super) fn settle(
-        &mut self,
-        groups: [GroupKey; LEVELS],
-        offences: u32,
-        answered: u32,
-        now: Timestamp,
-    ) {
-        for (key, known) in groups.into_iter().zip(&mut self.groups) {
-            if let Some(group) = known.get_mut(key) {
-                group.credit.settle(offences, answered, now);
-            }
-        }
-    }
-
-    /// Whether a stream may hold so many bytes.
-    pub(super) fn fits(&self, budget: &MemoryBudget, key: StreamKey, bytes: usize) -> bool {
-        let Some(stream) = self.open.get(key) else { return false };
-        let Some(peer) = self.peers.get(stream.peer) else { return false };
-        let peer = Holder { holds: peer.has.memory, known: self.peers.len() };
-        let groups = stream.groups.iter().zip(&self.groups).filter_map(|(key, known)| {
-            let group = known.get(*key)?;
-            Some(Holder { holds: group.has.memory, known: known.len() })
-        });
-        budget.fits(stream.memory, bytes, peer, groups)
-    }
-
-    /// A stream holds so many bytes.
-    #[inline]
-    pub(super) fn charge(&mut self, budget: &mut MemoryBudget, key: StreamKey, bytes: usize) {
-        let Some(stream) = self.open.get_mut(key) else { return };
-        let before = core::mem::replace(&mut stream.memory, bytes);
-        if before == bytes {
-            return;
-        }
-        budget.charge(before, bytes);
-        if let Some(peer) = self.peers.get_mut(stream.peer) {
-            peer.has.memory = moved(peer.has.memory, before, bytes);
-        }
-        for (key, known) in stream.groups.into_iter().zip(&mut self.groups) {
-            if let Some(group) = known.get_mut(key) {
-                group.has.memory = moved(group.has.memory, before, bytes);
-            }
-        }
-    }
-
     /// Of these streams, the one that has been idle for the longest time.
     pub(super) fn longest_idle(
         &mut self,
@@ -274,11 +195,16 @@ impl Connections {
         }
     }
 
-    /// A stream and its peer.
-    pub(super) fn get_mut(&mut self, key: StreamKey) -> Option<(&mut Connection, &mut Peer)> {
-        let connection = self.open.get_mut(key)?;
-        let peer = self.peers.get_mut(connection.peer)?;
-        Some((connection, peer))
+    /// A stream, with all that its places and bytes count for.
+    #[inline]
+    pub(super) fn account(&mut self, key: StreamKey) -> Option<Account<'_>> {
+        let Self { open, peers, groups: [wide, narrow], .. } = self;
+        let stream = open.get_mut(key)?;
+        let (known, known_groups) = (peers.len(), [wide.len(), narrow.len()]);
+        let peer = peers.get_mut(stream.peer)?;
+        let [first, second] = stream.groups;
+        let groups = [wide.get_mut(first), narrow.get_mut(second)];
+        Some(Account { stream, peer, groups, known, known_groups })
     }
 
     pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = StreamInfo> {
