@@ -28,6 +28,8 @@ pub struct Server {
     admission: Admission,
     streams: SlotMap<StreamId, Driven>,
     touched: VecDeque<StreamId>,
+    /// Streams that may have news for admission control. They report before anybody else is let in.
+    reporting: Vec<StreamId>,
     timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
     /// Raw streams that are open.
@@ -45,6 +47,8 @@ struct Driven {
     peer: PeerId,
     protocol: ProtocolName,
     touched: bool,
+    /// It is among those that report before anybody else is let in.
+    reporting: bool,
     timer: Option<Timestamp>,
     /// When it was last seen to that nothing is overdue.
     ticked: Timestamp,
@@ -62,15 +66,19 @@ impl Driven {
         }
     }
 
-    /// Takes what the stream has to report, and has it answered, until it asks nothing more.
-    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) {
+    /// Takes what the stream has to report, and has it answered, until it asks nothing more; whether
+    /// there was anything.
+    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) -> bool {
+        let mut any = false;
         while let Some(report) = self.machine.take_report() {
+            any = true;
             let verdict = admission.handle(self.key, report, now);
             self.machine.handle_verdict(verdict, now);
             if !self.machine.is_asking() && !self.machine.has_news() {
                 break;
             }
         }
+        any
     }
 
     fn take_ops(&mut self, stream: StreamId, outputs: &mut VecDeque<ServerOutput>) {
@@ -187,6 +195,7 @@ impl Server {
             config,
             streams: SlotMap::with_key(),
             touched: VecDeque::new(),
+            reporting: Vec::new(),
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             raws: BTreeSet::new(),
@@ -224,8 +233,9 @@ impl Server {
         let (key, verdict) = self.admission.open(origin, protocol, format, true, self.now);
         machine.handle_verdict(verdict, self.now);
         let (peer, protocol) = (origin.peer, protocol.clone());
-        let (touched, timer, ticked) = (true, None, self.ticked);
-        let mut driven = Driven { machine, key, peer, protocol, touched, timer, ticked };
+        let (touched, reporting, ticked) = (true, false, self.ticked);
+        let mut driven =
+            Driven { machine, key, peer, protocol, touched, reporting, timer: None, ticked };
         driven.exchange(&mut self.admission, self.now);
         let stream = self.streams.insert(driven);
         self.touched.push_back(stream);
@@ -238,8 +248,11 @@ impl Server {
         match input {
             ServerInput::Stream(stream, event) => {
                 // Bytes alone change nothing for others before they are looked at.
-                let bytes = matches!(event, StreamEvent::Received(_) | StreamEvent::Filled(_));
-                self.touch(stream, !bytes, |machine, now| machine.handle(event, now));
+                if matches!(event, StreamEvent::Received(_) | StreamEvent::Filled(_)) {
+                    self.touch(stream, |machine, now| machine.handle(event, now));
+                } else {
+                    self.on_stream(stream, |machine, now| machine.handle(event, now));
+                }
             }
             ServerInput::Timeout => {
                 self.ticked = self.now;
@@ -270,7 +283,7 @@ impl Server {
     ) {
         self.now = self.now.max(now);
         let answer = answer.map(Into::into);
-        self.on_stream(request.stream, |machine, now| {
+        self.on_handler(request.stream, |machine, now| {
             machine.respond(request.call, answer, now);
         });
     }
@@ -278,7 +291,7 @@ impl Server {
     /// Says that work on an abandoned request has stopped.
     pub fn abandoned(&mut self, request: InboundId, now: Timestamp) {
         self.now = self.now.max(now);
-        self.on_stream(request.stream, |machine, now| {
+        self.on_handler(request.stream, |machine, now| {
             machine.abandoned(request.call, now);
         });
     }
@@ -293,6 +306,7 @@ impl Server {
             if let Some(output) = self.outputs.pop_front() {
                 return output;
             }
+            self.report();
             if self.admission.has_stalled() {
                 self.reset_stalled();
             }
@@ -387,25 +401,42 @@ impl Server {
         self.streams.values().map(|driven| driven.machine.buffered()).sum()
     }
 
+    /// Does something to a stream, which reports that at once and is looked at soon.
     fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
-        self.touch(stream, true, f);
+        self.touch(stream, f);
+        if let Some(driven) = self.streams.get_mut(stream) {
+            driven.exchange(&mut self.admission, self.now);
+        }
     }
 
-    /// Does something to a stream, which is looked at soon, and if need be reports at once.
-    fn touch(
-        &mut self,
-        stream: StreamId,
-        reports: bool,
-        f: impl FnOnce(&mut ServerStream, Timestamp),
-    ) {
-        let now = self.now;
+    /// The same for what ends a handler. Many end one after the other, so they are reported together,
+    /// and before anybody else is let in.
+    fn on_handler(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
+        self.touch(stream, f);
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        f(&mut driven.machine, now);
-        if reports {
-            driven.exchange(&mut self.admission, now);
+        if driven.machine.is_asking() {
+            driven.exchange(&mut self.admission, self.now);
+        } else if !core::mem::replace(&mut driven.reporting, true) {
+            self.reporting.push(stream);
         }
+    }
+
+    /// Does something to a stream, which is looked at soon.
+    fn touch(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        f(&mut driven.machine, self.now);
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
+        }
+    }
+
+    /// Has streams report what has happened to them.
+    fn report(&mut self) {
+        while let Some(stream) = self.reporting.pop() {
+            if let Some(driven) = self.streams.get_mut(stream) {
+                driven.reporting = false;
+                driven.exchange(&mut self.admission, self.now);
+            }
         }
     }
 
@@ -440,8 +471,10 @@ impl Server {
     /// Takes what a stream that has no events wants done, and its timer.
     fn collect(&mut self, stream: StreamId) {
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        driven.exchange(&mut self.admission, self.now);
         driven.take_ops(stream, &mut self.outputs);
+        if driven.exchange(&mut self.admission, self.now) {
+            driven.take_ops(stream, &mut self.outputs);
+        }
         let mut due = driven.machine.next_deadline();
         if due.is_some_and(|due| due <= self.ticked) {
             // It has come up, or was postponed and is not any more, since time was last let pass.

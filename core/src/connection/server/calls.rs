@@ -42,6 +42,7 @@ impl ServerStream {
     pub fn respond(&mut self, call: CallId, answer: Result<Body, Status>, now: Timestamp) {
         self.link.advance_clock(now);
         let Some(call) = self.remove(call) else { return };
+        self.exchange.active = self.link.now;
         if let Some(stop) = call.stopped {
             self.exchange.events.abandon();
             if stop == Stop::Cancel {

@@ -373,7 +373,7 @@ impl ServerStream {
         self.link.decoder.buffered() + self.link.outbox.len()
     }
 
-    /// When bytes last came or left.
+    /// When bytes last came or left, or a handler ended.
     pub(crate) fn last_active(&self) -> Timestamp {
         self.exchange.active
     }

@@ -156,8 +156,8 @@ impl Capacity {
         report: &ServerReport,
         now: Timestamp,
     ) -> Option<Grant> {
-        Some(match report.ask.as_ref()? {
-            &Ask::Request { spare, bytes } => match self.admit(account, report.held, bytes, now) {
+        Some(match *report.ask.as_ref()? {
+            Ask::Request { spare, bytes } => match self.admit(account, report.held, bytes, now) {
                 Ok(()) => {
                     if spare > 0 {
                         account.reserve(&mut self.budget, report.held.saturating_add(spare));
@@ -166,7 +166,7 @@ impl Capacity {
                 }
                 Err(status) => Grant::Refused(Box::new(status)),
             },
-            &Ask::Room { bytes, best } => {
+            Ask::Room { bytes, best } => {
                 let budget = &mut self.budget;
                 if account.reserve(budget, best) || account.reserve(budget, bytes) {
                     Grant::Room
