@@ -1,11 +1,14 @@
 //! The server: streams accepted, requests out to handlers, answers in.
 
+mod driven;
+
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use slotmap::SlotMap;
 
+use self::driven::Driven;
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
@@ -38,70 +41,6 @@ pub struct Server {
     now: Timestamp,
     /// When time was last let pass.
     ticked: Timestamp,
-}
-
-#[derive(Debug)]
-struct Driven {
-    machine: ServerStream,
-    key: StreamKey,
-    peer: PeerId,
-    protocol: ProtocolName,
-    touched: bool,
-    /// It is among those that report before anybody else is let in.
-    reporting: bool,
-    timer: Option<Timestamp>,
-    /// When it was last seen to that nothing is overdue.
-    ticked: Timestamp,
-}
-
-impl Driven {
-    /// What has come up since time was last let pass may have been due then already.
-    fn catch_up(&mut self, admission: &mut Admission, ticked: Timestamp, now: Timestamp) {
-        if core::mem::replace(&mut self.ticked, ticked) == ticked {
-            return;
-        }
-        if self.machine.next_deadline().is_some_and(|due| due <= ticked) {
-            self.machine.handle_timeout(ticked);
-            self.exchange(admission, now);
-        }
-    }
-
-    /// Takes what the stream has to report, and has it answered, until it asks nothing more; whether
-    /// there was anything.
-    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) -> bool {
-        let mut any = false;
-        while let Some(report) = self.machine.take_report() {
-            any = true;
-            let verdict = admission.handle(self.key, report, now);
-            self.machine.handle_verdict(verdict, now);
-            if !self.machine.is_asking() && !self.machine.has_news() {
-                break;
-            }
-        }
-        any
-    }
-
-    fn take_ops(&mut self, stream: StreamId, outputs: &mut VecDeque<ServerOutput>) {
-        while let Some(op) = self.machine.poll_op() {
-            outputs.push_back(ServerOutput::Stream(stream, op));
-        }
-    }
-
-    /// What the stream has to tell next. Whatever keeps it from that is asked at once; news is reported
-    /// by whoever looks at the stream next.
-    fn poll_event(
-        &mut self,
-        admission: &mut Admission,
-        now: Timestamp,
-    ) -> Option<ServerStreamEvent> {
-        loop {
-            let event = self.machine.poll_event(now);
-            if event.is_some() || !self.machine.is_asking() {
-                return event;
-            }
-            self.exchange(admission, now);
-        }
-    }
 }
 
 /// A request as the server names it.
