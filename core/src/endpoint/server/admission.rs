@@ -6,11 +6,10 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
-use super::capacity::{Capacity, Protocol, ProtocolKey};
+use super::capacity::{Capacity, Protocol};
 use super::memory::Stalled;
-use super::origin::Origin;
+use super::shares::{Connections, Kind, Origin, ProtocolKey, StreamKey};
 use super::stats::ServerStats;
-use super::streams::{Connections, Kind, StreamKey};
 use crate::config::ServerConfig;
 use crate::connection::{Events, Grant, Samples, ServerReport, ServerVerdict};
 use crate::endpoint::stream_info::StreamInfo;

@@ -4,25 +4,17 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use slotmap::{SlotMap, new_key_type};
+use slotmap::SlotMap;
 
-use super::account::Account;
-use super::budget::MemoryBudget;
 use super::limit::Limit;
 use super::notice::Notices;
 use super::rate::Rates;
-use super::share::{Flow, Places, Shares};
+use super::shares::{Account, Flow, Kind, MemoryBudget, Places, ProtocolKey, Shares};
 use super::stats::ServerStats;
-use super::streams::Kind;
 use crate::config::ServerConfig;
 use crate::connection::{Ask, Grant, ServerReport, ServerVerdict};
 use crate::error::{Status, StatusCode};
 use crate::time::Timestamp;
-
-new_key_type! {
-    /// A registered protocol. Stale once the protocol is unregistered.
-    pub(crate) struct ProtocolKey;
-}
 
 /// What a client that was answered `busy` is told to wait.
 const RETRY_AFTER: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::admission::Admission;
 use super::penalty::Offence;
-use super::streams::StreamKey;
+use super::shares::StreamKey;
 use crate::time::Timestamp;
 
 /// A stream may stand still for so long, in the middle of a message or an answer, while others lack the

@@ -4,10 +4,9 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::admission::Admission;
-use super::origin::Origin;
 use super::penalty::Penalty;
 use super::rate::{RateLimit, RateScope};
-use super::streams::StreamKey;
+use super::shares::{Origin, StreamKey};
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 

@@ -1,8 +1,7 @@
 //! Raw streams that peers open: no frames, and a limit of their own.
 
 use super::admission::Admission;
-use super::origin::Origin;
-use super::streams::{Kind, StreamKey};
+use super::shares::{Kind, Origin, StreamKey};
 use crate::error::Status;
 use crate::id::ProtocolName;
 use crate::time::Timestamp;

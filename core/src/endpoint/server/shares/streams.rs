@@ -3,95 +3,60 @@
 use alloc::collections::BTreeMap;
 use slotmap::{SlotMap, new_key_type};
 
-use super::account::Account;
-use super::capacity::ProtocolKey;
 use super::groups::{GroupKey, Groups};
+use super::holding::Holding;
 use super::origin::{LEVELS, Origin};
-use super::penalty::{Penalty, Remembered};
+use crate::endpoint::server::penalty::{Penalty, Remembered};
 use crate::endpoint::stream_info::StreamInfo;
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::Format;
 
 new_key_type! {
+    /// A registered protocol. Stale once the protocol is unregistered.
+    pub(crate) struct ProtocolKey;
+
     /// An open stream as admission control knows it.
     pub struct StreamKey;
 
     /// A peer with open streams.
-    pub(super) struct PeerKey;
+    pub(in crate::endpoint::server) struct PeerKey;
 }
 
 /// A stream.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) peer: PeerKey,
+pub(in crate::endpoint::server) struct Connection {
+    pub(in crate::endpoint::server) peer: PeerKey,
     /// The groups of the address that it came from; stale keys where there are none.
-    pub(super) groups: [GroupKey; LEVELS],
-    pub(super) protocol: ProtocolKey,
-    pub(super) name: ProtocolName,
+    pub(in crate::endpoint::server) groups: [GroupKey; LEVELS],
+    pub(in crate::endpoint::server) protocol: ProtocolKey,
+    pub(in crate::endpoint::server) name: ProtocolName,
     /// `None` if it is a raw one.
-    pub(super) format: Option<Format>,
-    pub(super) created: Timestamp,
-    pub(super) last_active: Timestamp,
-    pub(super) requests: u64,
-    pub(super) in_flight: usize,
-    pub(super) memory: usize,
+    pub(in crate::endpoint::server) format: Option<Format>,
+    pub(in crate::endpoint::server) created: Timestamp,
+    pub(in crate::endpoint::server) last_active: Timestamp,
+    pub(in crate::endpoint::server) requests: u64,
+    pub(in crate::endpoint::server) in_flight: usize,
+    pub(in crate::endpoint::server) memory: usize,
     /// Bytes of it that wait for the peer: to send the rest of a message, or to take an answer.
-    pub(super) waiting: usize,
+    pub(in crate::endpoint::server) waiting: usize,
     /// It has answered what it was asked, and nothing is on its way in or out.
-    pub(super) idle: bool,
+    pub(in crate::endpoint::server) idle: bool,
     /// It has a place among all streams.
-    pub(super) placed: bool,
+    pub(in crate::endpoint::server) placed: bool,
     /// It was told to end in favour of another one.
-    pub(super) displaced: bool,
-}
-
-/// What somebody has of everything, over all streams.
-#[derive(Debug, Default)]
-pub(super) struct Holding {
-    /// Streams that have a place among all streams.
-    pub(super) streams: usize,
-    /// Handlers at work, and those that were told to stop.
-    pub(super) requests: usize,
-    pub(super) raws: usize,
-    pub(super) memory: usize,
-}
-
-/// What is shared, each with a number of places.
-#[derive(Copy, Clone, Debug)]
-pub(super) enum Kind {
-    Stream,
-    Request,
-    Raw,
-}
-
-impl Holding {
-    pub(super) const fn of(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Stream => self.streams,
-            Kind::Request => self.requests,
-            Kind::Raw => self.raws,
-        }
-    }
-
-    pub(super) const fn of_mut(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Stream => &mut self.streams,
-            Kind::Request => &mut self.requests,
-            Kind::Raw => &mut self.raws,
-        }
-    }
+    pub(in crate::endpoint::server) displaced: bool,
 }
 
 /// A peer.
 #[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) id: PeerId,
+pub(in crate::endpoint::server) struct Peer {
+    pub(in crate::endpoint::server) id: PeerId,
     open: usize,
-    pub(super) has: Holding,
-    pub(super) penalty: Penalty,
+    pub(in crate::endpoint::server) has: Holding,
+    pub(in crate::endpoint::server) penalty: Penalty,
     /// It is never cut off.
-    pub(super) trusted: bool,
+    pub(in crate::endpoint::server) trusted: bool,
 }
 
 /// All streams, their peers and the groups of these. A peer is known for as long as it has a stream
@@ -100,17 +65,17 @@ pub(super) struct Peer {
 /// Peers are looked up by name when a stream opens, in a tree: their names are theirs to choose,
 /// and a hash without a secret could be made to collide.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
-    pub(super) open: SlotMap<StreamKey, Connection>,
-    pub(super) peers: SlotMap<PeerKey, Peer>,
+pub(in crate::endpoint::server) struct Connections {
+    pub(in crate::endpoint::server) open: SlotMap<StreamKey, Connection>,
+    pub(in crate::endpoint::server) peers: SlotMap<PeerKey, Peer>,
     /// The widest first.
-    pub(super) groups: [Groups; LEVELS],
+    pub(in crate::endpoint::server) groups: [Groups; LEVELS],
     by_id: BTreeMap<PeerId, PeerKey>,
     gone: Remembered<PeerId, Penalty>,
 }
 
 impl Connections {
-    pub(super) fn open(
+    pub(in crate::endpoint::server) fn open(
         &mut self,
         origin: Origin,
         protocol: ProtocolKey,
@@ -156,7 +121,11 @@ impl Connections {
     }
 
     /// The score of a peer, with or without streams.
-    pub(super) fn penalty(&mut self, id: &PeerId, now: Timestamp) -> Option<&Penalty> {
+    pub(in crate::endpoint::server) fn penalty(
+        &mut self,
+        id: &PeerId,
+        now: Timestamp,
+    ) -> Option<&Penalty> {
         let known = self.by_id.get(id).and_then(|key| self.peers.get_mut(*key));
         let penalty = match known {
             Some(peer) if peer.trusted => return None,
@@ -168,7 +137,7 @@ impl Connections {
     }
 
     /// Of these streams, the one that has been idle for the longest time.
-    pub(super) fn longest_idle(
+    pub(in crate::endpoint::server) fn longest_idle(
         &mut self,
         among: impl IntoIterator<Item = StreamKey>,
     ) -> Option<(StreamKey, &mut Connection)> {
@@ -180,7 +149,7 @@ impl Connections {
     }
 
     /// Forgets a stream, of which nothing may be counted any more.
-    pub(super) fn close(&mut self, key: StreamKey, now: Timestamp) {
+    pub(in crate::endpoint::server) fn close(&mut self, key: StreamKey, now: Timestamp) {
         let Some(connection) = self.open.remove(key) else { return };
         for (key, known) in connection.groups.into_iter().zip(&mut self.groups) {
             known.leave(key, now);
@@ -195,24 +164,15 @@ impl Connections {
         }
     }
 
-    /// A stream, with all that its places and bytes count for.
-    #[inline]
-    pub(super) fn account(&mut self, key: StreamKey) -> Option<Account<'_>> {
-        let Self { open, peers, groups: [wide, narrow], .. } = self;
-        let stream = open.get_mut(key)?;
-        let (known, known_groups) = (peers.len(), [wide.len(), narrow.len()]);
-        let peer = peers.get_mut(stream.peer)?;
-        let [first, second] = stream.groups;
-        let groups = [wide.get_mut(first), narrow.get_mut(second)];
-        Some(Account { stream, peer, groups, known, known_groups })
-    }
-
-    pub(super) fn info(&self, now: Timestamp) -> impl Iterator<Item = StreamInfo> {
+    pub(in crate::endpoint::server) fn info(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = StreamInfo> {
         self.open.values().filter_map(move |stream| self.info_of(stream, stream.last_active, now))
     }
 
     /// A stream, on which bytes came or left at `active`.
-    pub(super) fn info_of(
+    pub(in crate::endpoint::server) fn info_of(
         &self,
         connection: &Connection,
         active: Timestamp,
