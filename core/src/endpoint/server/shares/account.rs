@@ -13,11 +13,11 @@ pub(in crate::endpoint::server) struct Account<'a> {
     pub(in crate::endpoint::server) stream: &'a mut Connection,
     pub(in crate::endpoint::server) peer: &'a mut Peer,
     /// The widest first.
-    pub(in crate::endpoint::server) groups: [Option<&'a mut Group>; LEVELS],
+    groups: [Option<&'a mut Group>; LEVELS],
     /// How many peers there are.
-    pub(in crate::endpoint::server) known: usize,
+    known: usize,
     /// How many groups of each size there are.
-    pub(in crate::endpoint::server) known_groups: [usize; LEVELS],
+    known_groups: [usize; LEVELS],
 }
 
 impl Connections {
