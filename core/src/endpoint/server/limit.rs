@@ -38,20 +38,22 @@ pub enum LimitPolicy {
     /// ```text
     /// served  = peak × base / mean
     /// waiting = peak − served
-    /// allowed = max(queue, 2 × √peak)
-    /// limit   = served + max(queue, 2 × √served)  if waiting > allowed
-    ///         = limit × 3 / 2                     if waiting < allowed / 2 and the limit was reached
-    ///         = limit + allowed − waiting         else, if the limit was reached
+    /// allowed = max(queue, 2 × √peak, served × 20 ms / base)
+    /// limit   = served + max(queue, 2 × √served, served × 20 ms / base)  if waiting > allowed
+    ///         = limit × 3 / 2              if waiting < allowed / 2 and the limit was reached
+    ///         = limit + allowed − waiting  else, if the limit was reached
     /// ```
     ///
-    /// `base` follows the windows' means while the limit is not reached. While it is reached, it is
+    /// So as many may wait in any case as are served within 20 ms, which is CoDel's way to bound a queue:
+    /// by time. While the limit is not reached and no more wait than half of `max(queue, 2 × √peak)`, it
+    /// rises by a sixteenth, up to where it began. `base` follows the windows' means while few wait and the limit is not reached. While it is reached, it is
     /// looked for, as BBR looks for the round-trip time: for one window the limit is three quarters. If requests are no faster then, nobody had waited, and `base` is what they take.
     /// If they are faster, some had waited, and `base` is three quarters of what they take, or what it
     /// was if that is less. So the rule works for servers that begin in overload, and for handlers
     /// that wait for something else and not for each other.
     ///
     /// A window is a tenth of [`limit_window`](ServerConfig::with_limit_window), and longer until 40
-    /// requests have ended in it; and until as many have ended as were at work, but no longer than
+    /// requests have ended in it, or 10 if it is longer than `limit_window`; and until as many have ended as were at work, but no longer than
     /// a fifth of `limit_window` for that.
     QueueDelay {
         /// The least number of requests that may wait behind those that are worked on. Default 8;
@@ -223,11 +225,13 @@ struct Window {
 
 impl Window {
     /// Whether fewer requests have ended in it than the rule of the queue delay wants. Where more come
-    /// than end, those at work never all end: then so many are waited for no longer than `longest`.
-    fn is_short_of_samples(&self, now: Timestamp, longest: Duration) -> bool {
+    /// than end, those at work never all end: then so many are waited for no longer than a fifth of `length`.
+    fn is_short_of_samples(&self, now: Timestamp, length: Duration) -> bool {
         let at_work = u32::try_from(self.peak).unwrap_or(u32::MAX);
-        self.samples < queue_delay::MIN_SAMPLES
-            || self.samples < at_work && now.since(self.opened) < longest
+        let lasts = now.since(self.opened);
+        let least =
+            if lasts < length { queue_delay::SAMPLES } else { queue_delay::MIN_SAMPLES };
+        self.samples < least || self.samples < at_work && lasts < length / 5
     }
 
     fn mean_latency(&self) -> u64 {
@@ -240,7 +244,7 @@ impl Limit {
     /// The limit to begin with, unless another is configured: the Go original's.
     pub const INITIAL: usize = 1000;
     /// The least limit, unless another is configured: the Go original's. With
-    /// [`LimitPolicy::QueueDelay`] it is 4.
+    /// [`LimitPolicy::QueueDelay`] it is 8.
     pub const MIN: usize = 100;
     /// The greatest limit, unless another is configured: the Go original's.
     pub const MAX: usize = 10_000;
@@ -293,7 +297,7 @@ impl Limit {
             now: Timestamp::ZERO,
             window: None,
             long: LongTerm::default(),
-            delay: QueueDelay::default(),
+            delay: QueueDelay::new(initial),
         }
     }
 
@@ -425,7 +429,7 @@ impl Limit {
     /// Whether a window that could be over goes on for want of samples.
     fn needs_more_samples(&self) -> bool {
         let delay = matches!(self.policy, LimitPolicy::QueueDelay { .. });
-        let is_short = |window: &Window| window.is_short_of_samples(self.now, self.length / 5);
+        let is_short = |window: &Window| window.is_short_of_samples(self.now, self.length);
         delay && self.window.as_ref().is_some_and(is_short)
     }
 
