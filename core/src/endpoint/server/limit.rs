@@ -231,8 +231,7 @@ impl Window {
     fn is_short_of_samples(&self, now: Timestamp, length: Duration) -> bool {
         let at_work = u32::try_from(self.peak).unwrap_or(u32::MAX);
         let lasts = now.since(self.opened);
-        let least =
-            if lasts < length { queue_delay::SAMPLES } else { queue_delay::MIN_SAMPLES };
+        let least = if lasts < length { queue_delay::SAMPLES } else { queue_delay::MIN_SAMPLES };
         self.samples < least || self.samples < at_work && lasts < length / 5
     }
 
