@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use super::limit::Limit;
+use super::Limit;
 
 /// The least limit, unless another one is set: hardly less than that of one worker and a queue of 8.
 pub(super) const MIN: usize = 8;
