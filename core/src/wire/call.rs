@@ -184,7 +184,7 @@ pub(crate) fn parse_request(frame: Frame) -> Result<Opening, FrameError> {
     if metadata {
         request.metadata = Metadata::read(&frame.head);
     }
-    request.argument = Payload { bytes: frame.body, original };
+    request.argument = Payload::new(frame.body, original);
     Ok(Opening { request, unknown, malformed })
 }
 

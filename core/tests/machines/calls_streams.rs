@@ -55,8 +55,8 @@ fn a_stream_takes_as_many_calls_as_it_may() {
             receives(&mut stream, &mut admission, &opening(1));
             let event = stream.poll_event(&mut admission, NOW);
             let Some(ServerStreamEvent::Request { call, .. }) = event else { panic!("{event:?}") };
-            let extras = stream.take_extras(call).expect("it opens a call");
-            let key = stream.accept_call(call, &extras.call, CallAcceptance::default(), NOW);
+            let terms = stream.take_terms(call).expect("it opens a call");
+            let key = stream.accept_call(call, &terms, CallAcceptance::default(), NOW);
             assert_eq!(key, Some(CallKey(1)));
             assert_eq!(written(&mut stream).len(), 1, "acceptance");
         }
@@ -77,10 +77,10 @@ fn a_call_holds_a_place_until_it_is_accepted_and_ends_by_itself() {
     let Some(ServerStreamEvent::Request { call, payload, .. }) = event else { panic!("{event:?}") };
     assert_eq!(payload.into_bytes(), Ok("argument".into()));
     assert_eq!(admission.stats().in_flight, 1);
-    let extras = stream.take_extras(call).expect("it opens a call");
-    assert_eq!(extras.call.credit, Credit::new(8, 8));
+    let terms = stream.take_terms(call).expect("it opens a call");
+    assert_eq!(terms.credit, Credit::new(8, 8));
     let acceptance = CallAcceptance { window: SMALL, ..CallAcceptance::default() };
-    let key = stream.accept_call(call, &extras.call, acceptance, NOW).expect("it is waited for");
+    let key = stream.accept_call(call, &terms, acceptance, NOW).expect("it is waited for");
     assert_eq!(stream.poll_event(&mut admission, NOW), None);
     assert_eq!(admission.stats().in_flight, 0, "its place is free");
     assert!(admission.stats().memory >= 8192, "its window is counted");

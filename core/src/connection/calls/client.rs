@@ -153,7 +153,7 @@ impl Calls {
                 return Err(FrameError::Call(CallViolation::Result));
             }
             Ok(result) => match result.check(limit) {
-                Ok(()) => Ok(result),
+                Ok(()) => Ok(result.split().0),
                 Err(error) => Err((error.into(), Delivery::Processed)),
             },
             // Whoever has accepted a call has seen it.

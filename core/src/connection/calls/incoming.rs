@@ -135,7 +135,7 @@ impl Incoming {
         let assembly = self.assembly.take();
         let message = assembly.filter(|_| !self.ignored).map(|assembly| {
             let Assembly { first, bytes, .. } = *assembly;
-            let payload = Payload { bytes: bytes.into(), original: first.original };
+            let payload = Payload::new(bytes.into(), first.original);
             CallMessage { payload, cursor: first.cursor }
         });
         Ok(message)
@@ -150,7 +150,7 @@ impl Incoming {
             if self.ignored {
                 return Ok(None);
             }
-            let payload = Payload { bytes: body, original: first.original };
+            let payload = Payload::new(body, first.original);
             check(&payload, room)?;
             return Ok(Some(CallMessage { payload, cursor: first.cursor }));
         };

@@ -226,7 +226,7 @@ impl ServerStream {
             (_, Grant::Refused(status)) => {
                 if let Some(waiting) = self.exchange.waiting.take() {
                     self.work -= waiting.bytes;
-                    self.drop_extras(waiting.wire_id);
+                    self.drop_terms(waiting.wire_id);
                     self.refuse_request(waiting.wire_id, &status);
                 }
             }
@@ -317,7 +317,7 @@ impl ServerStream {
     pub(super) fn drop_waiting(&mut self) -> Option<Waiting> {
         let waiting = self.exchange.waiting.take()?;
         self.work -= waiting.bytes;
-        self.drop_extras(waiting.wire_id);
+        self.drop_terms(waiting.wire_id);
         if self.exchange.asked == Some(Asked::Request) {
             self.exchange.asked = Some(Asked::Withdrawn);
         }

@@ -91,7 +91,10 @@ pub struct ServerStream {
 
 /// What a server understands beside requests.
 fn features(config: &ServerConfig) -> Features {
-    if config.max_calls > 0 { Features::CALLS } else { Features::default() }
+    match config.max_calls {
+        0 => Features::METHODS,
+        _ => Features::CALLS | Features::METHODS,
+    }
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.

@@ -18,23 +18,12 @@ use crate::endpoint::SampleOutcome;
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::compress::{Body, Payload};
-use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Metadata, Method};
+use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Headers, Metadata};
 
 /// So much of messages goes into one write, behind what ends and regulates calls.
 const FILL: usize = 64 * 1024;
 /// So much goes into it at least, whatever answers wait.
 const LEAST: usize = 16 * 1024;
-
-/// What a request that opens a call brings beside its argument.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestExtras {
-    /// What is asked for within the protocol.
-    pub method: Option<Method>,
-    /// Keys and values.
-    pub metadata: Metadata,
-    /// What the call is to be like that the request opens.
-    pub call: CallTerms,
-}
 
 /// What a call is to be like, as its client says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +52,7 @@ pub struct CallAcceptance {
 pub(super) struct ServerCalls {
     pub(super) table: Calls,
     /// Of requests that wait or are at work, by wire id.
-    extras: BTreeMap<u64, RequestExtras>,
+    terms: BTreeMap<u64, CallTerms>,
     events: VecDeque<(CallKey, CallEvent)>,
 }
 
@@ -76,11 +65,11 @@ impl ServerStream {
         self
     }
 
-    /// What a request brings beside its argument, if it opens a call; once.
-    pub fn take_extras(&mut self, call: CallId) -> Option<RequestExtras> {
+    /// What the call is to be like that a request opens, if it opens one; once.
+    pub fn take_terms(&mut self, call: CallId) -> Option<CallTerms> {
         self.streaming.as_ref()?;
         let wire_id = self.wire_id(call)?;
-        self.streaming.as_mut()?.extras.remove(&wire_id)
+        self.streaming.as_mut()?.terms.remove(&wire_id)
     }
 
     /// The handler of a request that opens a call has it. From here on the call is known by its key,
@@ -179,22 +168,17 @@ impl ServerStream {
         let (now, peer) = (self.link.now, self.max_message());
         let streaming = self.streaming.get_or_insert_with(|| {
             let table = Calls::server(limits, now);
-            Box::new(ServerCalls { table, extras: BTreeMap::new(), events: VecDeque::new() })
+            Box::new(ServerCalls { table, terms: BTreeMap::new(), events: VecDeque::new() })
         });
         streaming.table.set_peer_limit(peer);
         streaming
     }
 
-    /// Keeps what a request brings beside its argument.
-    fn keep_extras(&mut self, wire_id: u64, extras: RequestExtras) {
-        self.streaming_here().extras.insert(wire_id, extras);
-    }
-
-    /// A request is gone that may have brought something.
+    /// A request is gone that may have been to open a call.
     #[inline]
-    pub(super) fn drop_extras(&mut self, wire_id: u64) {
+    pub(super) fn drop_terms(&mut self, wire_id: u64) {
         if let Some(streaming) = &mut self.streaming {
-            streaming.extras.remove(&wire_id);
+            streaming.terms.remove(&wire_id);
         }
     }
 
@@ -218,8 +202,8 @@ impl ServerStream {
             Ok((request, deadline)) => {
                 let CallRequest { method, metadata, argument, credit, silent, resume, .. } =
                     request;
-                let call = CallTerms { credit, silent, resume };
-                self.keep_extras(id, RequestExtras { method, metadata, call });
+                self.streaming_here().terms.insert(id, CallTerms { credit, silent, resume });
+                let argument = argument.with_headers(Headers { method, metadata });
                 Ok(self.admit(id, argument, deadline))
             }
             Err(status) => {
@@ -299,7 +283,7 @@ impl ServerStream {
     /// The stream is gone: the handlers of calls are to stop.
     pub(super) fn lose_calls(&mut self) {
         if let Some(streaming) = &mut self.streaming {
-            streaming.extras = BTreeMap::new();
+            streaming.terms = BTreeMap::new();
             streaming.table.lose_handlers();
             self.collect_call_events();
         }

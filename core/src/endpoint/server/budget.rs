@@ -46,6 +46,7 @@ impl MemoryBudget {
 
     /// Whether a stream that holds `before` bytes may hold `after`, as far as its peer and its groups
     /// hold so many.
+    #[inline]
     pub(super) fn fits(
         &self,
         before: usize,

@@ -172,6 +172,7 @@ impl Channel {
             CallEvent::Draining => state.draining = true,
             CallEvent::Ended(end) => state.end = Some(End::Answered(Box::new(end))),
             CallEvent::Stopped(why) => state.end = Some(End::Stopped(why)),
+            CallEvent::Unopened => {}
         }
         let (receiver, sender) = (state.receiver.take(), state.sender.take());
         let over = state.draining || state.end.is_some();
