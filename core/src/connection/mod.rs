@@ -18,7 +18,7 @@ mod streams;
 pub use crate::wire::outcome::Answer;
 pub use calls::{
     Balance, CallEnd, CallError, CallEvent, CallKey, CallLimits, CallMessage, CallOpening,
-    CallStart, CallStop, Calls, Unconfirmed,
+    CallStart, CallStop, Calls, SEND_WINDOW, Unconfirmed,
 };
 pub use client::{BULK, ClientStream, Report, Slot, StreamCommand, batch_size};
 pub use coalescing::coalesces;

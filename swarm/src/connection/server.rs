@@ -13,7 +13,7 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{
-    CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
+    CallId, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
 };
 use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
@@ -170,7 +170,7 @@ impl ServerDriver {
         mut argument: Payload,
         remaining: Option<Duration>,
     ) -> Option<Answer> {
-        let Some(terms) = self.machine.take_terms(call) else {
+        let Some(terms) = self.machine.terms(call).cloned() else {
             let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
             return Some(Err(status.into()));
         };
@@ -183,7 +183,7 @@ impl ServerDriver {
             }
         };
         let channel = Channel::new(WINDOW);
-        channel.grant(terms.credit, terms.silent);
+        channel.grant(terms.credit.min(SEND_WINDOW), terms.silent);
         let who = (self.peer, self.protocol.clone());
         let log = self.shared.error_log.clone();
         let asked = (argument, headers);
@@ -281,6 +281,7 @@ impl ServerDriver {
                         self.machine.abandoned(call, now);
                     }
                 }
+                Command::EndCalls => self.machine.end_calls(now),
                 Command::Drain { stop: false } => self.machine.drain(now),
                 Command::Drain { stop: true } => {
                     self.machine.drain(now);

@@ -10,6 +10,7 @@ mod bodies;
 mod breaks;
 mod calls;
 mod calls_closest;
+mod calls_endurance;
 mod cancel;
 mod closest;
 mod common;

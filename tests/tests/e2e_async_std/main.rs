@@ -12,6 +12,8 @@ mod breaks;
 mod calls;
 #[path = "../e2e/calls_closest.rs"]
 mod calls_closest;
+#[path = "../e2e/calls_endurance.rs"]
+mod calls_endurance;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]

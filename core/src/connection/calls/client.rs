@@ -127,15 +127,15 @@ impl Calls {
             Phase::Stopped { .. } => return Ok(()),
             _ => return Err(FrameError::Call(CallViolation::Acceptance)),
         }
-        call.out.credit(acceptance.credit).map_err(FrameError::Call)?;
+        let usable = call.out.credit(acceptance.credit).map_err(FrameError::Call)?;
         call.phase = Phase::Open;
         call.answer_due = None;
         call.moved = now;
         self.schedule(id);
         self.arm(id);
-        let call::Acceptance { metadata, load, credit } = acceptance;
+        let call::Acceptance { metadata, load, .. } = acceptance;
         self.push(id, CallEvent::Accepted { metadata, load });
-        self.push(id, CallEvent::Credit(credit));
+        self.push(id, CallEvent::Credit(usable));
         Ok(())
     }
 

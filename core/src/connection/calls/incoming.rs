@@ -85,6 +85,11 @@ impl Incoming {
         !self.finished && (self.window.is_open() || self.assembly.is_some())
     }
 
+    /// Whether the rest of a message is to come.
+    pub(super) const fn is_arriving(&self) -> bool {
+        self.assembly.is_some() && !self.ignored
+    }
+
     /// Whether a message waits for the application.
     pub(super) fn has_untaken(&self) -> bool {
         self.window.unread().messages > u32::from(self.assembly.is_some())

@@ -281,6 +281,8 @@ impl ClientStream {
         {
             let bytes = FILL.saturating_sub(self.link.outbox.len()).max(LEAST);
             calls.table.fill(&mut self.link.outbox, bytes);
+            // What is written makes room for more.
+            self.report_calls(false);
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Admission {
     pub(super) requests: Shares,
     pub(super) max_raws: usize,
     pub(super) raws: Shares,
+    pub(super) max_calls: usize,
+    pub(super) calls: Shares,
     pub(super) max_streams: usize,
     pub(super) streams: Shares,
     pub(super) budget: MemoryBudget,
@@ -80,6 +82,7 @@ pub(super) struct Protocol {
     pub(super) streams: usize,
     pub(super) requests: usize,
     pub(super) raws: usize,
+    pub(super) calls: usize,
 }
 
 /// Why a protocol was not registered.
@@ -109,6 +112,8 @@ impl Admission {
             requests: Shares::default(),
             max_raws: config.max_raw_streams(),
             raws: Shares::default(),
+            max_calls: config.max_open_calls(),
+            calls: Shares::default(),
             max_streams: config.max_streams(),
             streams: Shares::default(),
             budget: MemoryBudget::configured(config),
@@ -178,6 +183,7 @@ impl Admission {
     fn forget_protocol(&mut self, gone: &Protocol) {
         self.requests.forget(gone.requests);
         self.raws.forget(gone.raws);
+        self.calls.forget(gone.calls);
         self.streams.forget(gone.streams);
     }
 
@@ -193,6 +199,7 @@ impl Admission {
             in_flight: self.requests.taken() as u64,
             stopping: self.requests.taken().saturating_sub(self.limit.active()) as u64,
             raw_streams: self.raws.taken() as u64,
+            calls: self.calls.taken() as u64,
             limit: self.limit.limit() as u64,
             load: self.limit.load(),
             streams: self.connections.open.len() as u64,
@@ -258,11 +265,17 @@ impl Admission {
     ) -> ServerVerdict {
         self.take_in(stream, &report, now);
         let answer = report.ask.map(|ask| match ask {
-            Ask::Request { spare, bytes } => match self.admit(stream, &report, (spare, bytes), now)
-            {
-                Ok(()) => Grant::Place,
-                Err(status) => Grant::Refused(Box::new(status)),
-            },
+            Ask::Request { spare, bytes, call } => {
+                let sizes = (spare, bytes);
+                let admitted = match call {
+                    false => self.admit(stream, &report, sizes, now),
+                    true => self.admit_opening(stream, &report, sizes, now),
+                };
+                match admitted {
+                    Ok(()) => Grant::Place,
+                    Err(status) => Grant::Refused(Box::new(status)),
+                }
+            }
             Ask::Room { bytes, best }
                 if self.reserve(stream, best) || self.reserve(stream, bytes) =>
             {
@@ -345,6 +358,9 @@ impl Admission {
         if events.offences > 0 || events.ok > 0 {
             self.connections.settle(groups, events.offences, events.ok, now);
         }
+        if let Some(calls) = events.calls {
+            self.keep_calls(stream, calls);
+        }
     }
 
     /// Notes a stream that a peer opened, until it is [forgotten](Self::forget).
@@ -363,6 +379,7 @@ impl Admission {
     /// Forgets a stream, after the last of its requests.
     pub(super) fn forget(&mut self, stream: StreamKey, now: Timestamp) {
         self.connections.charge(&mut self.budget, stream, 0);
+        self.keep_calls(stream, 0);
         if self.connections.open.get(stream).is_some_and(|stream| stream.placed) {
             self.give(stream, Kind::Stream);
         }
@@ -380,7 +397,7 @@ impl Admission {
 
     /// Lets a request of `bytes` in, with which its stream holds what it reports, and may hold `spare`
     /// more if they fit; or says with which status to refuse it.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         stream: StreamKey,
         report: &ServerReport,

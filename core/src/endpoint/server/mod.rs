@@ -2,6 +2,7 @@
 
 mod admission;
 mod budget;
+mod calls;
 mod groups;
 mod lifecycle;
 mod limit;

@@ -1,4 +1,4 @@
-//! Places of requests, streams and raw streams, for whoever has a fair share left.
+//! Places of requests, streams, raw streams and calls, for whoever has a fair share left.
 
 use super::admission::Admission;
 use super::share::{Flow, Places};
@@ -16,6 +16,7 @@ impl Admission {
             Kind::Stream => (&mut self.streams, &mut protocol.streams),
             Kind::Request => (&mut self.requests, &mut protocol.requests),
             Kind::Raw => (&mut self.raws, &mut protocol.raws),
+            Kind::Call => (&mut self.calls, &mut protocol.calls),
         };
         let of_protocol = Some(Flow { has: *has, known });
         let admitted = shares.admit(places, &self.connections.flows(connection, kind, of_protocol));
@@ -34,6 +35,7 @@ impl Admission {
             Kind::Stream => (&mut self.streams, protocol.map(|one| &mut one.streams)),
             Kind::Request => (&mut self.requests, protocol.map(|one| &mut one.requests)),
             Kind::Raw => (&mut self.raws, protocol.map(|one| &mut one.raws)),
+            Kind::Call => (&mut self.calls, protocol.map(|one| &mut one.calls)),
         };
         shares.give(1, self.connections.counts(peer, groups, kind, has));
     }

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) memory: usize,
     /// Bytes of it that wait for the peer: to send the rest of a message, or to take an answer.
     pub(super) waiting: usize,
+    /// Its calls that have a place.
+    pub(super) calls: usize,
     /// It has answered what it was asked, and nothing is on its way in or out.
     pub(super) idle: bool,
     /// It has a place among all streams.
@@ -55,6 +57,8 @@ pub(super) struct Holding {
     /// Handlers at work, and those that were told to stop.
     pub(super) requests: usize,
     pub(super) raws: usize,
+    /// Calls that are open, or about to be.
+    pub(super) calls: usize,
     pub(super) memory: usize,
 }
 
@@ -64,6 +68,7 @@ pub(super) enum Kind {
     Stream,
     Request,
     Raw,
+    Call,
 }
 
 impl Holding {
@@ -72,6 +77,7 @@ impl Holding {
             Kind::Stream => self.streams,
             Kind::Request => self.requests,
             Kind::Raw => self.raws,
+            Kind::Call => self.calls,
         }
     }
 
@@ -80,6 +86,7 @@ impl Holding {
             Kind::Stream => &mut self.streams,
             Kind::Request => &mut self.requests,
             Kind::Raw => &mut self.raws,
+            Kind::Call => &mut self.calls,
         }
     }
 }
@@ -150,6 +157,7 @@ impl Connections {
             in_flight: 0,
             memory: 0,
             waiting: 0,
+            calls: 0,
             idle: false,
             placed: false,
             displaced: false,

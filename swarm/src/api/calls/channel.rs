@@ -306,7 +306,10 @@ impl Channel {
             state.end = Some(End::Dropped);
             state.wishes = Wishes { cancel: true, ..Wishes::default() };
             state.inbox = VecDeque::new();
+            // Halves in other tasks.
+            let waiting = [state.receiver.take(), state.sender.take(), state.drained.take()];
             self.touch(state);
+            waiting.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
