@@ -1,11 +1,14 @@
 //! The server: streams accepted, requests out to handlers, answers in.
 
+mod driven;
+
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use slotmap::SlotMap;
 
+use self::driven::Driven;
 use crate::config::{ConfigError, ServerConfig};
 use crate::connection::{CallId, ServerStream, ServerStreamEvent, StreamEvent, StreamOp};
 use crate::endpoint::{
@@ -28,6 +31,8 @@ pub struct Server {
     admission: Admission,
     streams: SlotMap<StreamId, Driven>,
     touched: VecDeque<StreamId>,
+    /// Streams that may have news for admission control. They report before anybody else is let in.
+    reporting: Vec<StreamId>,
     timers: StreamTimers,
     outputs: VecDeque<ServerOutput>,
     /// Raw streams that are open.
@@ -36,56 +41,6 @@ pub struct Server {
     now: Timestamp,
     /// When time was last let pass.
     ticked: Timestamp,
-}
-
-#[derive(Debug)]
-struct Driven {
-    machine: ServerStream,
-    key: StreamKey,
-    peer: PeerId,
-    protocol: ProtocolName,
-    touched: bool,
-    timer: Option<Timestamp>,
-}
-
-impl Driven {
-    /// What has come up since time was last let pass may have been due then already.
-    fn catch_up(&mut self, admission: &mut Admission, ticked: Timestamp, now: Timestamp) {
-        if self.machine.next_deadline().is_some_and(|due| due <= ticked) {
-            self.machine.handle_timeout(ticked);
-            self.exchange(admission, now);
-        }
-    }
-
-    /// Takes what the stream has to report, and has it answered; whether there was anything.
-    fn exchange(&mut self, admission: &mut Admission, now: Timestamp) -> bool {
-        let Some(mut report) = self.machine.take_report() else { return false };
-        loop {
-            let verdict = admission.handle(self.key, report, now);
-            self.machine.handle_verdict(verdict, now);
-            if !self.machine.is_asking() && !self.machine.has_news() {
-                return true;
-            }
-            match self.machine.take_report() {
-                Some(next) => report = next,
-                None => return true,
-            }
-        }
-    }
-
-    fn poll_event(
-        &mut self,
-        admission: &mut Admission,
-        now: Timestamp,
-    ) -> Option<ServerStreamEvent> {
-        loop {
-            let event = self.machine.poll_event(now);
-            let heard = self.exchange(admission, now);
-            if event.is_some() || !heard || !self.machine.has_event() {
-                return event;
-            }
-        }
-    }
 }
 
 /// A request as the server names it.
@@ -179,6 +134,7 @@ impl Server {
             config,
             streams: SlotMap::with_key(),
             touched: VecDeque::new(),
+            reporting: Vec::new(),
             timers: StreamTimers::default(),
             outputs: VecDeque::new(),
             raws: BTreeSet::new(),
@@ -216,7 +172,9 @@ impl Server {
         let (key, verdict) = self.admission.open(origin, protocol, format, true, self.now);
         machine.handle_verdict(verdict, self.now);
         let (peer, protocol) = (origin.peer, protocol.clone());
-        let mut driven = Driven { machine, key, peer, protocol, touched: true, timer: None };
+        let (touched, reporting, ticked) = (true, false, self.ticked);
+        let mut driven =
+            Driven { machine, key, peer, protocol, touched, reporting, timer: None, ticked };
         driven.exchange(&mut self.admission, self.now);
         let stream = self.streams.insert(driven);
         self.touched.push_back(stream);
@@ -228,7 +186,12 @@ impl Server {
         self.now = self.now.max(now);
         match input {
             ServerInput::Stream(stream, event) => {
-                self.on_stream(stream, |machine, now| machine.handle(event, now));
+                // Bytes alone change nothing for others before they are looked at.
+                if matches!(event, StreamEvent::Received(_) | StreamEvent::Filled(_)) {
+                    self.touch(stream, |machine, now| machine.handle(event, now));
+                } else {
+                    self.on_stream(stream, |machine, now| machine.handle(event, now));
+                }
             }
             ServerInput::Timeout => {
                 self.ticked = self.now;
@@ -259,7 +222,7 @@ impl Server {
     ) {
         self.now = self.now.max(now);
         let answer = answer.map(Into::into);
-        self.on_stream(request.stream, |machine, now| {
+        self.on_handler(request.stream, |machine, now| {
             machine.respond(request.call, answer, now);
         });
     }
@@ -267,7 +230,7 @@ impl Server {
     /// Says that work on an abandoned request has stopped.
     pub fn abandoned(&mut self, request: InboundId, now: Timestamp) {
         self.now = self.now.max(now);
-        self.on_stream(request.stream, |machine, now| {
+        self.on_handler(request.stream, |machine, now| {
             machine.abandoned(request.call, now);
         });
     }
@@ -282,6 +245,7 @@ impl Server {
             if let Some(output) = self.outputs.pop_front() {
                 return output;
             }
+            self.report();
             if self.admission.has_stalled() {
                 self.reset_stalled();
             }
@@ -356,7 +320,12 @@ impl Server {
     #[doc(alias = "connections_info")]
     #[must_use]
     pub fn streams(&self, now: Timestamp) -> Vec<StreamInfo> {
-        self.admission.streams(self.now.max(now))
+        let now = self.now.max(now);
+        let streams = self.streams.values();
+        let streams = streams.map(|driven| (driven.key, driven.machine.last_active()));
+        let raws = self.raws.iter().map(|key| (*key, Timestamp::ZERO));
+        let info = |(key, active)| self.admission.stream_info(key, active, now);
+        streams.chain(raws).filter_map(info).collect()
     }
 
     /// Counters so far.
@@ -371,13 +340,42 @@ impl Server {
         self.streams.values().map(|driven| driven.machine.buffered()).sum()
     }
 
+    /// Does something to a stream, which reports that at once and is looked at soon.
     fn on_stream(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
-        let now = self.now;
+        self.touch(stream, f);
+        if let Some(driven) = self.streams.get_mut(stream) {
+            driven.exchange(&mut self.admission, self.now);
+        }
+    }
+
+    /// The same for what ends a handler. Many end one after the other, so they are reported together,
+    /// and before anybody else is let in.
+    fn on_handler(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
+        self.touch(stream, f);
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        f(&mut driven.machine, now);
-        driven.exchange(&mut self.admission, now);
+        if driven.machine.is_asking() {
+            driven.exchange(&mut self.admission, self.now);
+        } else if !core::mem::replace(&mut driven.reporting, true) {
+            self.reporting.push(stream);
+        }
+    }
+
+    /// Does something to a stream, which is looked at soon.
+    fn touch(&mut self, stream: StreamId, f: impl FnOnce(&mut ServerStream, Timestamp)) {
+        let Some(driven) = self.streams.get_mut(stream) else { return };
+        f(&mut driven.machine, self.now);
         if !core::mem::replace(&mut driven.touched, true) {
             self.touched.push_back(stream);
+        }
+    }
+
+    /// Has streams report what has happened to them.
+    fn report(&mut self) {
+        while let Some(stream) = self.reporting.pop() {
+            if let Some(driven) = self.streams.get_mut(stream) {
+                driven.reporting = false;
+                driven.exchange(&mut self.admission, self.now);
+            }
         }
     }
 
@@ -412,11 +410,18 @@ impl Server {
     /// Takes what a stream that has no events wants done, and its timer.
     fn collect(&mut self, stream: StreamId) {
         let Some(driven) = self.streams.get_mut(stream) else { return };
-        driven.catch_up(&mut self.admission, self.ticked, self.now);
-        while let Some(op) = driven.machine.poll_op() {
-            self.outputs.push_back(ServerOutput::Stream(stream, op));
+        driven.take_ops(stream, &mut self.outputs);
+        if driven.exchange(&mut self.admission, self.now) {
+            driven.take_ops(stream, &mut self.outputs);
         }
-        driven.exchange(&mut self.admission, self.now);
+        let mut due = driven.machine.next_deadline();
+        if due.is_some_and(|due| due <= self.ticked) {
+            // It has come up, or was postponed and is not any more, since time was last let pass.
+            driven.machine.handle_timeout(self.ticked);
+            driven.exchange(&mut self.admission, self.now);
+            driven.take_ops(stream, &mut self.outputs);
+            due = driven.machine.next_deadline();
+        }
         driven.touched = driven.machine.has_event();
         if driven.touched {
             // What waited for room in the outbox is looked at now.
@@ -428,7 +433,7 @@ impl Server {
             self.admission.close(driven.key, report, self.now);
             self.streams.remove(stream);
         } else {
-            self.timers.update(stream, &mut driven.timer, driven.machine.next_deadline());
+            self.timers.update(stream, &mut driven.timer, due);
         }
     }
 

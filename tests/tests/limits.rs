@@ -112,7 +112,11 @@ const FIXED: &[(&str, &str, &str)] = &[
         "GROUP_FULL",
         "peers of the network that come later begin with fewer points",
     ),
-    ("core/src/endpoint/server/budget.rs", "SMALL", "what is kept for such peers is not for it"),
+    (
+        "core/src/endpoint/server/shares/budget.rs",
+        "SMALL",
+        "what is kept for such peers is not for it",
+    ),
     ("core/src/endpoint/server/memory.rs", "STILL", "it is reset, if others lack memory"),
     ("core/src/endpoint/server/rate.rs", "BUCKETS", "they share one limit"),
     ("core/src/endpoint/server/notice.rs", "WAITING", "further ones are not told"),
@@ -128,7 +132,11 @@ const FIXED: &[(&str, &str, &str)] = &[
         "the stream asks for another place",
     ),
     ("swarm/src/api/server/shared.rs", "ALLOWANCE", "the stream asks for more room"),
-    ("core/src/endpoint/server/share.rs", "MULTIPLE", "further requests are answered `busy`"),
+    (
+        "core/src/endpoint/server/shares/places.rs",
+        "MULTIPLE",
+        "further requests are answered `busy`",
+    ),
     (
         "core/src/connection/server/stream.rs",
         "OUTBOX_HIGH",

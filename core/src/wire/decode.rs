@@ -277,6 +277,9 @@ impl Decoder {
             return Err(error.clone());
         }
         self.waiting = false;
+        if self.input.is_empty() && self.large.is_none() {
+            return Ok(None);
+        }
         let frame = self.advance(room);
         if let Err(error) = &frame {
             self.failed = Some(error.clone());

@@ -270,12 +270,6 @@ impl<R: Runtime> NodeBuilder<R> {
         }
         self.rules.apply(&server);
         let limits = Limits::new(self.max_incoming as usize);
-        let tasks = clock.clone();
-        let config = SwarmConfig::with_executor(move |task| tasks.spawn(task))
-            .with_idle_connection_timeout(self.idle_connection_timeout)
-            .with_max_negotiating_inbound_streams(NEGOTIATING)
-            // A sole proposal goes out with the first request, without waiting for the answer.
-            .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy);
         // Ends handshakes that lead nowhere, in both directions. Whoever waits for a connection
         // gives up before, and knows why.
         let security = Security::with_dialects(&keypair, self.dialects)?.with_clock(clock.clone());
@@ -297,6 +291,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let (inbound, outbound) = (self.handshake_timeout, connect_timeout * 2);
         let transport =
             Handshakes::new(direct, HANDSHAKES, inbound, outbound, clock.clone()).boxed();
+        let config = swarm_config(clock.clone(), self.idle_connection_timeout);
         let mut swarm = Swarm::new(transport, parts, peer, config);
         self.external.into_iter().for_each(|address| swarm.add_external_address(address));
         let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -310,18 +305,33 @@ impl<R: Runtime> NodeBuilder<R> {
         let event_loop = EventLoop::new(swarm, inbox, events, clock.clone(), watch, keeping);
         let mut event_loop = Box::new(event_loop);
         event_loop.load_addresses();
-        // On a task of the runtime: the caller may be elsewhere.
-        let (begun, listening) = oneshot::channel();
-        let listen = self.listen;
-        clock.spawn(Box::pin(async move {
-            let listens = event_loop.listen(listen).await;
-            let is_up = listens.is_ok();
-            if begun.send(listens).is_ok() && is_up {
-                event_loop.run().await;
-            }
-        }));
-        listening.await.unwrap_or(Err(NodeError::NoRuntime))?;
+        run(event_loop, self.listen, &clock).await?;
         let inner = Inner { peer, client, server, commands, listeners, connect_timeout, clock };
         Ok(Node { inner: Arc::new(inner), runtime: PhantomData })
     }
+}
+
+fn swarm_config(tasks: Clock, idle_connection_timeout: Duration) -> SwarmConfig {
+    SwarmConfig::with_executor(move |task| tasks.spawn(task))
+        .with_idle_connection_timeout(idle_connection_timeout)
+        .with_max_negotiating_inbound_streams(NEGOTIATING)
+        // A sole proposal goes out with the first request, without waiting for the answer.
+        .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy)
+}
+
+/// Runs a node's loop on a task of the runtime, since the caller may be elsewhere; returns once it listens.
+async fn run(
+    mut event_loop: Box<EventLoop>,
+    listen: Vec<Multiaddr>,
+    clock: &Clock,
+) -> Result<(), NodeError> {
+    let (begun, listening) = oneshot::channel();
+    clock.spawn(Box::pin(async move {
+        let listens = event_loop.listen(listen).await;
+        let is_up = listens.is_ok();
+        if begun.send(listens).is_ok() && is_up {
+            event_loop.run().await;
+        }
+    }));
+    listening.await.unwrap_or(Err(NodeError::NoRuntime))
 }

@@ -104,13 +104,11 @@ fn a_slow_peer_is_not_dead() {
         let node = client(once()).await;
         let peer = node.connect(way.address()).await.expect("it listens");
         let asking = node.client();
-        // Longer than `read_timeout`, which the bytes below almost take.
-        let patience = Duration::from_secs(120);
-        let asked = name("/slow");
-        let slow = spawn(async move { asking.send(peer, &asked, "?").timeout(patience).await });
+        let slow = spawn(async move { asking.send(peer, &name("/slow"), "?").await });
         until(|| server.server().stats().in_flight == 1).await;
-        // Half a minute of bytes, with nothing to read for most of it.
-        let body = noise(700_000, 3);
+        // 16 s of bytes, with nothing to read for half of them: longer than silence may last, and far
+        // from the 30 s that a request has, since a link that is late on a busy machine stays behind.
+        let body = noise(400_000, 3);
         let answer = node.client().send(peer, &echo_name(), body.clone()).await;
         assert!(answer.expect("bytes move all the time") == body);
         drop(opener);

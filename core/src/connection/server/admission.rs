@@ -151,20 +151,14 @@ impl ServerStream {
     /// verdict comes, and before that on the stream's opening, news is summed up.
     #[inline]
     pub fn take_report(&mut self) -> Option<ServerReport> {
-        if self.exchange.reported {
-            return None;
-        }
-        let ask = if self.is_asking() { self.ask() } else { None };
+        let asks = self.is_asking();
         let (held, idle) = (self.held(), self.is_idle());
-        let waiting = held.saturating_sub(self.work + self.unstalled_for_calls());
-        let granted = self.exchange.place || self.exchange.granted == Some(true);
-        let Exchange { events, known, active, .. } = &mut self.exchange;
-        // What was just granted is to be used first.
-        let holds = known.room == held || known.room > held && granted;
-        let stands = holds && (known.idle, known.active) == (idle, *active);
-        if stands && ask.is_none() && !events.any {
+        if self.exchange.reported || !asks && !self.has_news() && self.is_known(held, idle) {
             return None;
         }
+        let ask = if asks { self.ask(held) } else { None };
+        let waiting = held.saturating_sub(self.work + self.unstalled_for_calls());
+        let Exchange { events, known, active, .. } = &mut self.exchange;
         (known.room, known.idle, known.active) = (held, idle, *active);
         let events = core::mem::take(events);
         known.calls = events.calls.unwrap_or(known.calls);
@@ -172,6 +166,16 @@ impl ServerStream {
         self.exchange.free = 0;
         self.exchange.reported = true;
         Some(ServerReport { events, held, waiting, idle, active, ask, withdrawn: false })
+    }
+
+    /// Whether this is how admission control has it.
+    #[inline]
+    fn is_known(&self, held: usize, idle: bool) -> bool {
+        let Exchange { known, active, place, granted, .. } = &self.exchange;
+        // What was just granted is to be used first.
+        let granted = *place || *granted == Some(true);
+        let holds = known.room == held || known.room > held && granted;
+        holds && (known.idle, known.active) == (idle, *active)
     }
 
     pub(super) fn last_report(&mut self) -> ServerReport {
@@ -183,8 +187,7 @@ impl ServerStream {
     }
 
     #[inline]
-    fn ask(&mut self) -> Option<Ask> {
-        let held = self.held();
+    fn ask(&mut self, held: usize) -> Option<Ask> {
         let (asked, ask) = if let Some(answer) = self.answers.front() {
             let bytes = held.saturating_add(answer.len());
             (Asked::Answer, Ask::Room { bytes, best: bytes })

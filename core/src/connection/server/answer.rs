@@ -31,8 +31,8 @@ impl Answering {
 }
 
 impl ServerStream {
-    /// A handler has ended. Its answer is written at once if there is room for it, and else waits
-    /// for a verdict.
+    /// A handler has ended. Its answer is written at once if there is room for it, as there is for one
+    /// that is no larger than its request, and else waits for a verdict.
     pub(super) fn answer(&mut self, call: Call, answer: Result<Body, Status>) {
         let answer = self.within_limits(answer);
         let len = match (&answer, self.link.format) {
@@ -41,7 +41,8 @@ impl ServerStream {
             (Err(status), _) => status.detail.len(),
         };
         let answering = Answering { call, answer, len };
-        let fits = len == 0 || self.held().saturating_add(len) <= self.exchange.known.room;
+        let fits = len <= answering.call.bytes
+            || self.held().saturating_add(len) <= self.exchange.known.room;
         if fits && self.answers.is_empty() {
             self.finish_answer(answering, true);
         } else {

@@ -24,7 +24,7 @@ pub(super) struct Call {
     /// When it was let in.
     started: Timestamp,
     /// Its bytes, before and after decompression.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// Why a handler was told to stop, and so what remains to be answered when it has.
@@ -43,6 +43,7 @@ impl ServerStream {
     pub fn respond(&mut self, call: CallId, answer: Result<Body, Status>, now: Timestamp) {
         self.link.advance_clock(now);
         let Some(call) = self.remove(call) else { return };
+        self.exchange.active = self.link.now;
         if let Some(stop) = call.stopped {
             self.exchange.events.abandon();
             if stop == Stop::Cancel {

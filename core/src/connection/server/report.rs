@@ -84,6 +84,11 @@ impl Events {
         self.ok + self.failed + self.abandoned
     }
 
+    /// Places that nobody uses any more.
+    pub(crate) const fn freed(&self) -> usize {
+        self.ended().saturating_sub(self.renewed) as usize
+    }
+
     /// A handler that was told to stop has ended, or a place was not used.
     pub(crate) fn abandon(&mut self) {
         self.any = true;

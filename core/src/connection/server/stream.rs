@@ -376,6 +376,11 @@ impl ServerStream {
         self.link.decoder.buffered() + self.link.outbox.len()
     }
 
+    /// When bytes last came or left, or a handler ended.
+    pub(crate) fn last_active(&self) -> Timestamp {
+        self.exchange.active
+    }
+
     /// Bytes held as admission control counts them.
     #[inline]
     pub(super) fn held(&self) -> usize {
@@ -452,7 +457,7 @@ impl ServerStream {
     /// Whether it has answered what it was asked, and nothing is on its way.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        let at_rest = !self.is_busy() && !self.is_arriving() && self.link.unwritten() == 0;
+        let at_rest = !self.is_busy() && self.link.unwritten() == 0 && !self.is_arriving();
         at_rest && !self.is_unused() && !self.finished && !self.draining && self.is_listening()
     }
 

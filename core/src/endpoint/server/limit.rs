@@ -211,6 +211,8 @@ pub struct Limit {
 #[derive(Debug, Clone)]
 struct Window {
     opened: Timestamp,
+    /// When it is over; not ever, if the end of time cuts it short.
+    due: Option<Timestamp>,
     samples: u32,
     /// The most requests at work at once.
     peak: usize,
@@ -331,6 +333,11 @@ impl Limit {
     /// A request was handed to its handler.
     pub fn started(&mut self, now: Timestamp) {
         self.handle_timeout(now);
+        self.begin();
+    }
+
+    /// The same when time has passed already.
+    pub(super) fn begin(&mut self) {
         self.active = self.active.saturating_add(1);
         self.observe_load();
     }
@@ -397,11 +404,16 @@ impl Limit {
     ///
     /// Every other input does this first, and where the limit goes does not depend on how late it
     /// is done: no timer is needed, only this call before [`limit`](Self::limit) is read.
+    #[inline]
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        if self.next_deadline().is_some_and(|due| due <= self.now)
-            && !self.needs_more_samples()
-            && let Some(window) = self.window.take()
+        if self.next_deadline().is_some_and(|due| due <= self.now) && !self.needs_more_samples() {
+            self.end_window();
+        }
+    }
+
+    fn end_window(&mut self) {
+        if let Some(window) = self.window.take()
             && window.samples >= self.policy.min_samples()
         {
             self.evaluate(&window);
@@ -412,14 +424,7 @@ impl Limit {
     /// nothing.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let opened = self.window.as_ref()?.opened;
-        let length = match self.policy {
-            LimitPolicy::QueueDelay { .. } => self.length / 10,
-            _ => self.length,
-        };
-        let due = opened + length;
-        // A window that the end of time cuts short is never over.
-        (due.since(opened) == length).then_some(due)
+        self.window.as_ref()?.due
     }
 
     /// Whether a window that could be over goes on for want of samples.
@@ -454,9 +459,14 @@ impl Limit {
     /// Counts a sample, which opens a window if none is open.
     fn sample(&mut self) -> &mut Window {
         let (opened, active) = (self.now, self.active);
-        let new =
-            || Window { opened, samples: 0, peak: 0, latency: 0, dropped: false, full: false };
-        let window = self.window.get_or_insert_with(new);
+        let length = match self.policy {
+            LimitPolicy::QueueDelay { .. } => self.length / 10,
+            _ => self.length,
+        };
+        let window = self.window.get_or_insert_with(|| {
+            let due = Some(opened + length).filter(|due| due.since(opened) == length);
+            Window { opened, due, samples: 0, peak: 0, latency: 0, dropped: false, full: false }
+        });
         window.samples = window.samples.saturating_add(1);
         window.peak = window.peak.max(active);
         window

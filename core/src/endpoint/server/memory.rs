@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::admission::Admission;
 use super::penalty::Offence;
-use super::streams::StreamKey;
+use super::shares::StreamKey;
 use crate::time::Timestamp;
 
 /// A stream may stand still for so long, in the middle of a message or an answer, while others lack the
@@ -37,11 +37,15 @@ impl Admission {
         !self.stalled.streams.is_empty()
     }
 
-    /// So many bytes were refused. If they are short, whoever holds some and waits for nothing but its
-    /// peer is given up, as far as that is needed, the largest first. Its peer pays for what it held.
-    pub(super) fn make_memory(&mut self, bytes: usize, now: Timestamp) {
+    /// Bytes were refused. If they are short, whoever holds some and waits for nothing but its peer is
+    /// given up, as far as that is needed, the largest first. Its peer pays for what it held.
+    #[cold]
+    pub(super) fn make_memory(&mut self, now: Timestamp) {
+        let bytes = core::mem::take(&mut self.capacity.lacking);
         let looked = self.stalled.looked;
-        if !self.budget.is_short_of(bytes) || looked.is_some_and(|at| now.since(at) < EVERY) {
+        if !self.capacity.budget.is_short_of(bytes)
+            || looked.is_some_and(|at| now.since(at) < EVERY)
+        {
             return;
         }
         self.stalled.looked = Some(now);
@@ -61,18 +65,14 @@ impl Admission {
     }
 
     fn give_up(&mut self, key: StreamKey, now: Timestamp) {
-        self.counters.stalled += 1;
+        self.capacity.counters.stalled += 1;
         self.stalled.streams.push(key);
-        let Some((stream, peer)) = self.connections.get_mut(key) else { return };
+        let Some(mut account) = self.connections.account(key) else { return };
+        let stream = &mut *account.stream;
         let offence = Offence::Timeout(stream.waiting, now.since(stream.last_active));
         // It is not chosen again while it ends.
         stream.waiting = 0;
-        let id = peer.id;
-        if peer.penalty.spend(offence.points(), now) && !peer.trusted {
-            self.counters.cut_off += 1;
-            self.notices.kept_out(id, &peer.penalty, now);
-        }
-        let groups = stream.groups;
-        self.connections.settle(groups, offence.points(), 0, now);
+        self.capacity.offend(&mut account, offence.points(), now);
+        account.settle(offence.points(), 0, now);
     }
 }

@@ -4,10 +4,9 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::admission::Admission;
-use super::origin::Origin;
 use super::penalty::Penalty;
 use super::rate::{RateLimit, RateScope};
-use super::streams::StreamKey;
+use super::shares::{Origin, StreamKey};
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 
@@ -46,14 +45,14 @@ impl Admission {
     /// The next thing to know about a peer. Ask when a [verdict](crate::connection::ServerVerdict) cuts
     /// a stream off, and when a stream was closed.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        self.notices.0.pop_front()
+        self.capacity.notices.0.pop_front()
     }
 
     /// Whether there is a [notice](Self::poll_notice), or a [stream to reset](Self::take_stalled).
     #[must_use]
     #[inline]
     pub fn has_news(&self) -> bool {
-        !self.notices.0.is_empty() || self.has_stalled()
+        !self.capacity.notices.0.is_empty() || self.has_stalled()
     }
 
     /// Whose stream it is, and under which protocol.
@@ -73,18 +72,18 @@ impl Admission {
         }
         // It may be time, and the points are not back yet.
         let time = penalty.remaining(now).max(Duration::from_millis(1));
-        self.counters.kept_out += 1;
+        self.capacity.counters.kept_out += 1;
         Some(time)
     }
 
     /// Counts a request, a stream or a connection that a rule of the application's does not allow.
     pub fn note_denied(&mut self) {
-        self.counters.denied += 1;
+        self.capacity.counters.denied += 1;
     }
 
     /// Limits how much may come in a while, or lifts a limit with [`RateLimit::new`]. What comes beyond
     /// is answered `busy`, with the time after which it may come. Everybody begins with full buckets.
     pub fn set_rate_limit(&mut self, scope: RateScope, limit: RateLimit) {
-        self.rates.set(scope, limit);
+        self.capacity.rates.set(scope, limit);
     }
 }

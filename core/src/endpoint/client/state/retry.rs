@@ -286,11 +286,13 @@ impl TryBudget {
     }
 
     fn pass(&mut self, now: Timestamp) {
-        let passed = now.since(self.at).as_nanos();
-        if passed < u128::from(Self::STEP) {
-            return;
+        let passed = now.as_nanos().saturating_sub(self.at.as_nanos());
+        if passed >= Self::STEP {
+            self.advance(passed / Self::STEP);
         }
-        let steps = u64::try_from(passed / u128::from(Self::STEP)).unwrap_or(u64::MAX);
+    }
+
+    fn advance(&mut self, steps: u64) {
         self.at = self.at + Duration::from_nanos(steps.saturating_mul(Self::STEP));
         for _ in 0..steps.min(200) {
             self.recent -= self.recent.div_ceil(8);

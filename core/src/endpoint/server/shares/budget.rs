@@ -1,10 +1,10 @@
 //! How many bytes are held for whom.
 //!
-//! Bytes are shared like places are ([`share`](super::share)): whoever holds some may have eight times
+//! Bytes are shared like places are ([`places`](super::places)): whoever holds some may have eight times
 //! what is left for everybody. What cannot be taken back has to be shared before it is short, so that a
 //! sixteenth is kept for messages of peers that hold next to nothing.
 
-use super::share::MULTIPLE;
+use super::places::MULTIPLE;
 use crate::config::ServerConfig;
 
 /// A peer that holds no more than this may use what is kept for such peers.
@@ -15,7 +15,7 @@ const KEPT: usize = 16;
 
 /// The limits on bytes held for a stream, a peer and all peers together, and how many are.
 #[derive(Debug)]
-pub(super) struct MemoryBudget {
+pub(in crate::endpoint::server) struct MemoryBudget {
     stream: usize,
     peer: usize,
     server: usize,
@@ -26,13 +26,13 @@ pub(super) struct MemoryBudget {
 
 /// Bytes that are held for one of a kind, and how many of its kind there are.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Holder {
-    pub(super) holds: usize,
-    pub(super) known: usize,
+pub(in crate::endpoint::server) struct Holder {
+    pub(in crate::endpoint::server) holds: usize,
+    pub(in crate::endpoint::server) known: usize,
 }
 
 impl MemoryBudget {
-    pub(super) fn configured(config: &ServerConfig) -> Self {
+    pub(in crate::endpoint::server) fn configured(config: &ServerConfig) -> Self {
         let (server, block) = (config.max_memory(), config.max_block_size());
         let kept = if server / block.max(1) >= 2 * KEPT { server / KEPT } else { 0 };
         let (stream, peer) = (config.max_memory_per_stream(), config.max_memory_per_peer());
@@ -40,14 +40,13 @@ impl MemoryBudget {
     }
 
     /// Bytes held in all.
-    pub(super) fn used(&self) -> usize {
+    pub(in crate::endpoint::server) fn used(&self) -> usize {
         self.used
     }
 
     /// Whether a stream that holds `before` bytes may hold `after`, as far as its peer and its groups
     /// hold so many.
-    #[inline]
-    pub(super) fn fits(
+    pub(in crate::endpoint::server) fn fits(
         &self,
         before: usize,
         after: usize,
@@ -70,17 +69,17 @@ impl MemoryBudget {
     }
 
     /// Whether a request of so many bytes would not fit, whoever had it.
-    pub(super) fn is_short_of(&self, bytes: usize) -> bool {
+    pub(in crate::endpoint::server) fn is_short_of(&self, bytes: usize) -> bool {
         self.used.saturating_add(bytes) > self.server - self.kept
     }
 
     /// A stream that held `before` bytes holds `after`.
-    pub(super) fn charge(&mut self, before: usize, after: usize) {
+    pub(in crate::endpoint::server) fn charge(&mut self, before: usize, after: usize) {
         self.used = moved(self.used, before, after);
     }
 }
 
 /// What is held in all when a part of it has changed.
-pub(super) fn moved(all: usize, before: usize, after: usize) -> usize {
+pub(in crate::endpoint::server) fn moved(all: usize, before: usize, after: usize) -> usize {
     all.saturating_sub(before).saturating_add(after)
 }

@@ -26,50 +26,58 @@
 use super::origin::LEVELS;
 
 /// How many times as many places as are left one network, peer or protocol may have.
-pub(super) const MULTIPLE: usize = 8;
+pub(in crate::endpoint::server) const MULTIPLE: usize = 8;
 
 /// The kinds of flows, in this order: the groups from the widest one on, the peer, the protocol.
-pub(super) const KINDS: usize = LEVELS + 2;
+pub(in crate::endpoint::server) const KINDS: usize = LEVELS + 2;
 const PEER: usize = LEVELS;
 
 /// The places that are taken, and by how many flows of each kind.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(in crate::endpoint::server) struct Shares {
     taken: usize,
     busy: [usize; KINDS],
 }
 
 /// The places of which flows want shares.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Places {
+pub(in crate::endpoint::server) struct Places {
     /// How many are to be taken.
-    pub(super) limit: usize,
+    pub(in crate::endpoint::server) limit: usize,
     /// How many of these are left; none if more than the limit are taken.
-    pub(super) free: usize,
+    pub(in crate::endpoint::server) free: usize,
     /// How many are left in all, up to the ceiling.
-    pub(super) room: usize,
+    pub(in crate::endpoint::server) room: usize,
+}
+
+impl Places {
+    /// The places that never go beyond their limit.
+    pub(in crate::endpoint::server) fn of(limit: usize, shares: &Shares) -> Self {
+        let free = limit.saturating_sub(shares.taken);
+        Self { limit, free, room: free }
+    }
 }
 
 /// What a flow has, and how many of its kind there are.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Flow {
+pub(in crate::endpoint::server) struct Flow {
     /// The places that it has.
-    pub(super) has: usize,
+    pub(in crate::endpoint::server) has: usize,
     /// How many flows there are, with or without places.
-    pub(super) known: usize,
+    pub(in crate::endpoint::server) known: usize,
 }
 
 /// One flow of each kind; `None` where there is none.
-pub(super) type Flows = [Option<Flow>; KINDS];
+pub(in crate::endpoint::server) type Flows = [Option<Flow>; KINDS];
 
 impl Shares {
     /// How many places are taken.
-    pub(super) fn taken(&self) -> usize {
+    pub(in crate::endpoint::server) fn taken(&self) -> usize {
         self.taken
     }
 
     /// Whether there is a place that counts for all of these.
-    pub(super) fn admit(&self, places: Places, flows: &Flows) -> bool {
+    pub(in crate::endpoint::server) fn admit(&self, places: Places, flows: &Flows) -> bool {
         let fair = |free: usize| flows.iter().flatten().all(|flow| flow.is_fair(free));
         if fair(places.free.min(places.room)) {
             return true;
@@ -89,7 +97,7 @@ impl Shares {
     }
 
     /// Flows take a place; each is what one had of them.
-    pub(super) fn take(&mut self, flows: [Option<&mut usize>; KINDS]) {
+    pub(in crate::endpoint::server) fn take(&mut self, flows: [Option<&mut usize>; KINDS]) {
         self.taken += 1;
         for (has, busy) in flows.into_iter().zip(&mut self.busy) {
             let Some(has) = has else { continue };
@@ -100,7 +108,11 @@ impl Shares {
 
     /// So many places are given back, more than none; nothing of the protocol's if it is
     /// [gone](Self::forget).
-    pub(super) fn give(&mut self, count: usize, flows: [Option<&mut usize>; KINDS]) {
+    pub(in crate::endpoint::server) fn give(
+        &mut self,
+        count: usize,
+        flows: [Option<&mut usize>; KINDS],
+    ) {
         self.taken = self.taken.saturating_sub(count);
         for (has, busy) in flows.into_iter().zip(&mut self.busy) {
             let Some(has) = has else { continue };
@@ -110,7 +122,7 @@ impl Shares {
     }
 
     /// A protocol that has so many places is gone before they are given back.
-    pub(super) fn forget(&mut self, protocol: usize) {
+    pub(in crate::endpoint::server) fn forget(&mut self, protocol: usize) {
         let busy = &mut self.busy[KINDS - 1];
         *busy = busy.saturating_sub(usize::from(protocol > 0));
     }

@@ -16,7 +16,7 @@ impl GroupId {
 }
 
 /// How many groups a stream belongs to at most.
-pub(super) const LEVELS: usize = 2;
+pub(in crate::endpoint::server) const LEVELS: usize = 2;
 
 /// Whom a stream is of: a peer, within up to two groups of which the second one is a part of the first
 /// one.
@@ -34,8 +34,8 @@ pub(super) const LEVELS: usize = 2;
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub(crate) peer: PeerId,
-    pub(super) groups: [Option<GroupId>; LEVELS],
-    pub(super) trusted: bool,
+    pub(in crate::endpoint::server) groups: [Option<GroupId>; LEVELS],
+    pub(in crate::endpoint::server) trusted: bool,
 }
 
 impl Origin {
