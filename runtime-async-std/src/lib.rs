@@ -66,7 +66,6 @@
 //!
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
 
-mod interfaces;
 pub mod tcp;
 
 use std::io;
@@ -174,5 +173,5 @@ pub fn transport_with_security(security: &Security) -> Boxed<(PeerId, StreamMuxe
 /// What happens to network interfaces, for a [`Runtime`] of your own on `async-io`.
 #[must_use]
 pub fn interface_changes() -> BoxStream<'static, ()> {
-    interfaces::changes()
+    pointsub_swarm::system::interface_changes(if_watch::smol::IfWatcher::new())
 }

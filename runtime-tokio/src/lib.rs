@@ -75,8 +75,6 @@ pub use pointsub_swarm::*;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod exclusive;
-mod interfaces;
-mod keep_alive;
 #[cfg(feature = "dns")]
 mod names;
 #[cfg(feature = "quic")]
@@ -141,7 +139,7 @@ impl Runtime for Tokio {
     fn interface_changes(&self) -> BoxStream<'static, ()> {
         let runtime = self.handle();
         let _entered = runtime.enter();
-        interfaces::changes()
+        pointsub_swarm::system::interface_changes(if_watch::tokio::IfWatcher::new())
     }
 
     fn now(&self) -> Instant {
@@ -217,7 +215,10 @@ pub fn transport_with_security(security: &Security) -> io::Result<Boxed<(PeerId,
 fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let tcp = libp2p_tcp::Config::default().nodelay(true);
     let tcp = Exclusive::new(libp2p_tcp::tokio::Transport::new(tcp));
-    let tcp = tcp.map(|stream, _| keep_alive::keep_alive(stream));
+    let tcp = tcp.map(|stream, _| {
+        pointsub_swarm::system::keep_alive(&stream.0);
+        stream
+    });
     let tcp = security.establish(tcp);
     #[cfg(feature = "quic")]
     let tcp = {

@@ -52,6 +52,7 @@
 //!   than that negotiate, and tells nobody. Its default is 128.
 
 pub mod migration;
+pub mod system;
 
 mod api;
 mod clock;

@@ -265,8 +265,8 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("runtime-tokio/src/quic/config.rs", "WINDOW", "the sender waits"),
     ("runtime-tokio/src/quic/config.rs", "SEND", "writers wait"),
     ("runtime-tokio/src/quic/config.rs", "IDLE", "the connection is lost"),
-    ("runtime-tokio/src/keep_alive.rs", "UNACKNOWLEDGED", "the connection is lost"),
-    ("runtime-tokio/src/keep_alive.rs", "IDLE", "the peer is asked whether it is there"),
+    ("swarm/src/system.rs", "UNACKNOWLEDGED", "the connection is lost"),
+    ("swarm/src/system.rs", "IDLE", "the peer is asked whether it is there"),
     ("swarm/src/node/stored/addresses.rs", "LONGEST", "the rest is not looked at"),
     ("swarm/src/node/stored/addresses.rs", "OF_USE", "it is left out"),
     ("swarm/src/node/stored/key_file.rs", "LONGEST", "the rest is not looked at"),
@@ -622,7 +622,15 @@ const AREAS: [(&str, &[&str]); 8] = [
             "swarm/src/connection/server.rs",
         ],
     ),
-    ("Connections", &["core/src/connection/", "swarm/src/connection/", "swarm/src/transport/"]),
+    (
+        "Connections",
+        &[
+            "core/src/connection/",
+            "swarm/src/connection/",
+            "swarm/src/system.rs",
+            "swarm/src/transport/",
+        ],
+    ),
     (
         "Peers and their addresses",
         &["core/src/network/", "swarm/src/node/addresses/", "swarm/src/node/autonat/"],
@@ -655,7 +663,6 @@ fn page() -> String {
          * for a connection with a hostile peer, unread bytes: up to 128 MiB over QUIC, and 132 MiB over \
          Yamux; over QUIC nothing limits that for all connections together but their number and how many \
          one network may have;\n\
-         * for a connection over QUIC with a hostile peer, up to 128 MiB of unread bytes;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
          * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\

@@ -172,7 +172,7 @@ impl ServerConfig {
         self.max_concurrent_requests.unwrap_or_else(default)
     }
 
-    /// The least that the limit of concurrency ever becomes. Default 64 with
+    /// The least that the limit of concurrency ever becomes. Default 8 with
     /// [`LimitPolicy::QueueDelay`] and 100 with other rules, or
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) if that is lower; 1 to
     /// `max_concurrent_requests`.

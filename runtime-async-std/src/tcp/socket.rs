@@ -2,22 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections the system keeps until they are accepted.
 const BACKLOG: i32 = 1024;
-
-/// How long nothing has come before the system asks the peer whether it is there.
-const IDLE: Duration = Duration::from_secs(30);
-/// How often it asks again, and how long it waits for the last answer.
-const INTERVAL: Duration = Duration::from_secs(15);
-const RETRIES: u32 = 4;
-/// How long what was sent may go unacknowledged, where the system knows that: a little less than all of
-/// these together. Without it, that is a quarter of an hour.
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(85);
 
 /// Whether others may bind to the same port: connections that start from a listener's port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,40 +64,4 @@ fn is_under_way(error: &io::Error) -> bool {
         return true;
     }
     error.kind() == io::ErrorKind::WouldBlock
-}
-
-/// Has the system watch a connection. Where it cannot, the connection is as it was.
-pub(super) fn keep_alive(stream: &TcpStream) {
-    if let Err(error) = set_keep_alive(&SockRef::from(stream)) {
-        tracing::debug!(%error, "a connection is not watched by the system");
-    }
-}
-
-fn set_keep_alive(socket: &SockRef<'_>) -> io::Result<()> {
-    let keep_alive = TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL);
-    #[cfg(not(target_os = "windows"))]
-    let keep_alive = keep_alive.with_retries(RETRIES);
-    #[cfg(target_os = "windows")]
-    let _fixed = RETRIES;
-    socket.set_tcp_keepalive(&keep_alive)?;
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_system_watches_a_connection() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("it is bound");
-        let stream = TcpStream::connect(address).expect("it listens");
-        keep_alive(&stream);
-        let socket = SockRef::from(&stream);
-        assert!(socket.keepalive().expect("an option"));
-        #[cfg(target_os = "linux")]
-        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(UNACKNOWLEDGED));
-    }
 }

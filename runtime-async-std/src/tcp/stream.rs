@@ -21,7 +21,7 @@ pub struct Stream {
 impl Stream {
     pub(super) fn new(stream: Async<TcpStream>) -> io::Result<Self> {
         stream.get_ref().set_nodelay(true)?;
-        super::socket::keep_alive(stream.get_ref());
+        pointsub_swarm::system::keep_alive(stream.get_ref());
         Ok(Self { socket: stream, empty: false })
     }
 

@@ -4,7 +4,8 @@ use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 use super::distance::Point;
-use super::nodes::{Node, Nodes};
+use super::node::Node;
+use super::nodes::Nodes;
 use super::strategy::{Candidate, Choices, Strategy};
 use crate::id::PeerId;
 use crate::rng::Rng;
@@ -168,7 +169,8 @@ impl Selection {
         Some(if of_second < of_first { (of_second, second) } else { (of_first, first) })
     }
 
-    /// One at random of these nodes that may be named; `None` if that does not happen soon.
+    /// One at random of these nodes that may be named; one that is silent if no other is drawn soon, and
+    /// `None` if none is.
     fn draw<'a>(
         &self,
         nodes: &'a Nodes,
@@ -180,7 +182,14 @@ impl Selection {
             let index = (u128::from(rng.next_u64()) * among.len() as u128) >> 64;
             nodes.numbered(*among.get(index as usize)?)
         };
-        self.offered((0..DRAWS).filter_map(drawn), now).next()
+        let mut silent = None;
+        for node in self.offered((0..DRAWS).filter_map(drawn), now) {
+            if !node.is_silent(now) {
+                return Some(node);
+            }
+            silent.get_or_insert(node);
+        }
+        silent
     }
 
     /// The first two in an order that only `rng` decides: every node's hash is mixed with it. So a

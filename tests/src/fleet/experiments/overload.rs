@@ -178,8 +178,8 @@ pub(super) fn handlers(options: &Options) -> Table {
             servers,
             deadline,
             worth: (service * 100).max(secs(1)),
-            from: at(60.0).min(secs(120)),
-            until: at(60.0).min(secs(120)) + at(60.0).clamp(secs(4), secs(600)),
+            from: at(60.0).clamp(secs(6), secs(300)),
+            until: at(60.0).clamp(secs(6), secs(300)) + at(60.0).clamp(secs(6), secs(600)),
             choice: Choice::Default,
             client: pointsub_core::ClientConfig::default().with_read_timeout(secs(1200)),
             ..Setup::default()
