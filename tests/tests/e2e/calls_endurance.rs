@@ -29,7 +29,7 @@ async fn serve(alive: Alive, call: IncomingCall) -> Result<&'static str, Handler
         },
         b"large" => {
             sender.send(noise(8 * MIB, 3)).await?;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         b"echo" => {
             while let Some(message) = receiver.recv().await? {
