@@ -151,10 +151,10 @@ fn a_hedge_beyond_a_quantile_waits_for_as_long_as_most_calls_take() {
                 stream
             }
         };
-        c.at(u64::from(n) * 20 + 10);
+        c.at(n * 20 + 10);
         c.receives(stream, [response(id(n + 1, 0), "A")]);
         expect_answer(c.expect_closest(call), nodes[0], "A");
-        c.at(u64::from(n) * 20 + 20);
+        c.at(n * 20 + 20);
     }
     assert_eq!(c.stats().hedges, 0, "nothing was known");
     let call = c.send_closest("a", hedge);
@@ -183,10 +183,10 @@ fn a_hedge_that_asks_nobody_is_not_paid_for() {
                 stream
             }
         };
-        c.at(u64::from(n) * 50 + 40);
+        c.at(n * 50 + 40);
         c.receives(stream, [response(id(n + 1, 0), "A")]);
         expect_answer(c.expect_closest(call), 1, "A");
-        c.at(u64::from(n) * 50 + 50);
+        c.at(n * 50 + 50);
     }
     assert_eq!(c.add_node(2), Ok(true));
     c.send_closest("a", hedged(20));
@@ -224,7 +224,7 @@ fn there_are_no_hedges_for_a_while_after_more_were_wanted_than_there_may_be() {
     let hedged_after = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 28];
     let mut seconds = 0;
     for n in 1..=28 {
-        let began = u64::from(n) * 60;
+        let began = n * 60;
         c.at(began);
         let call = c.send_closest("a", hedged(20).with_hedge(Hedge::after(HEDGE).with_max(1)));
         let first = asks(&mut c, 0);
