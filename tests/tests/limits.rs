@@ -48,6 +48,12 @@ const FIXED: &[(&str, &str, &str)] = &[
         "the rest is granted when half of it has come",
     ),
     ("core/src/connection/calls/writing.rs", "TURN", "other calls come first"),
+    (
+        "core/src/connection/server/streaming.rs",
+        "LEAST_WINDOW",
+        "a window is no smaller, whatever memory is left",
+    ),
+    ("swarm/src/api/calls/open.rs", "LEAST_BYTES", "a window that is asked for is no smaller"),
     ("core/src/connection/client/calls.rs", "FILL", "the rest goes with the next write"),
     (
         "core/src/connection/client/calls.rs",
@@ -132,6 +138,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "the stream asks for another place",
     ),
     ("swarm/src/api/server/shared.rs", "ALLOWANCE", "the stream asks for more room"),
+    ("swarm/src/api/server/shared.rs", "LAST_WORDS", "calls that are left are ended"),
     (
         "core/src/endpoint/server/shares/places.rs",
         "MULTIPLE",
@@ -618,7 +625,12 @@ const AREAS: [(&str, &[&str]); 8] = [
     ),
     (
         "The client",
-        &["core/src/endpoint/client/", "core/src/endpoint/closest/", "swarm/src/api/client/"],
+        &[
+            "core/src/endpoint/client/",
+            "core/src/endpoint/closest/",
+            "swarm/src/api/client/",
+            "swarm/src/api/calls/",
+        ],
     ),
     (
         "The server",

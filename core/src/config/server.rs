@@ -21,12 +21,15 @@ options! {
     /// max_memory
     ///   + max_streams × (64 KiB + 16 KiB + buffer_pool_size)
     ///   + concurrency_ceiling × 64 KiB
+    ///   + max_open_calls × 8 KiB
     /// ```
     ///
     /// The second line is what a stream may hold before it is asked whether it fits: what was
     /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, and its
     /// buffer for answers. The third is there because the body of a small request is a slice of
-    /// the block of up to 64 KiB that it was read in, which lives as long as the slice does.
+    /// the block of up to 64 KiB that it was read in, which lives as long as the slice does. The last one
+    /// is the least window of a call whose client sends messages. What the windows of calls have beyond
+    /// that, and messages that wait to be written, are counted in `max_memory`.
     /// What handlers allocate themselves comes on top.
     ///
     /// # Shares
@@ -107,6 +110,11 @@ options! {
         /// 65 536. Worst-case memory: half of `max_memory_per_stream` for the messages of all calls of
         /// a stream, and 8 KiB for each call whatever that says.
         with_max_calls(max_calls: usize) = 1024, 0, 65_536;
+        /// The most calls that are open, in all. Shares of it are fair, as those of raw streams are. A call
+        /// counts from the request that opens it to its end, and not as a request once it is accepted.
+        /// Beyond it a call is answered `busy`. Default 20 000; 1 to 1 000 000. What calls may
+        /// hold is counted in `max_memory`, but for 8 KiB each.
+        with_max_open_calls(max_open_calls: usize) = 20_000, 1, MOST;
         /// The most streams that one connection may have open at us. For one more, the one that has
         /// been idle for the longest time is closed; if each is at work, or has not been used yet,
         /// the new one is refused. Yamux ends a connection with more than 512 streams of both sides

@@ -32,6 +32,7 @@ mod connection;
 mod failures;
 mod frames;
 mod go12;
+mod headers;
 mod limit;
 mod liveness;
 mod queue_delay;

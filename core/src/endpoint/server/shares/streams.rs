@@ -40,6 +40,8 @@ pub(in crate::endpoint::server) struct Connection {
     pub(in crate::endpoint::server) memory: usize,
     /// Bytes of it that wait for the peer: to send the rest of a message, or to take an answer.
     pub(in crate::endpoint::server) waiting: usize,
+    /// Its calls that have a place.
+    pub(in crate::endpoint::server) calls: usize,
     /// It has answered what it was asked, and nothing is on its way in or out.
     pub(in crate::endpoint::server) idle: bool,
     /// It has a place among all streams.
@@ -114,6 +116,7 @@ impl Connections {
             in_flight: 0,
             memory: 0,
             waiting: 0,
+            calls: 0,
             idle: false,
             placed: false,
             displaced: false,
