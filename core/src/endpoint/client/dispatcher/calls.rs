@@ -182,13 +182,15 @@ impl Dispatcher {
     /// Asks this node, and deals with what that leads to.
     fn go_on(&mut self, id: ClosestId, why: Why, node: Option<PeerId>) {
         let asked = self.ask_node(id, node);
-        if let Some(paid) = self.calls.get_mut(id).map(|call| call.take_paid(&why))
-            && asked != Ok(true)
-        {
+        let paid = self.calls.get_mut(id).map(|call| call.take_paid(&why)).unwrap_or_default();
+        let further = u64::from(paid.tries);
+        if asked != Ok(true) {
             self.retries.give_back(paid);
         }
         match (why, asked) {
-            (Why::Begin, Ok(true)) | (Why::Hedge, Ok(false) | Err(_)) => {}
+            // The first of a further round, which is paid for.
+            (Why::Begin, Ok(true)) => self.stats.retries += further,
+            (Why::Hedge, Ok(false) | Err(_)) => {}
             (Why::Begin, Ok(false)) => self.fail_call(id, SendError::NoNodes.into()),
             (Why::Begin, Err(refused)) => self.fail_call(id, refused.into()),
             (Why::Hedge, Ok(true)) => self.stats.hedges += 1,
@@ -341,7 +343,6 @@ impl Dispatcher {
         if let Some(call) = self.calls.get_mut(id) {
             call.begin_next_round(random);
         }
-        self.stats.retries += 1;
         self.set_call_due(id, Some(self.now + pause));
     }
 
