@@ -70,11 +70,11 @@ options! {
     /// assert!(config.compression());
     ///
     /// // A limit that is set is a ceiling, unless another one is.
-    /// let config = config.with_max_concurrent_requests(50);
-    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (50, 50));
+    /// let config = config.with_max_concurrent_requests(5);
+    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (5, 5));
     ///
-    /// let wrong = config.with_min_concurrent_requests(51).validate().unwrap_err();
-    /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 51, allowed is 1 to 50");
+    /// let wrong = config.with_min_concurrent_requests(6).validate().unwrap_err();
+    /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 6, allowed is 1 to 5");
     /// ```
     ServerConfig {
         /// How long a new stream may take until its first request arrives, and the longest silence
