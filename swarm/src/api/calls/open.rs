@@ -37,7 +37,7 @@ impl Client {
     /// is there when a handler of the peer has accepted it; set options before.
     ///
     /// Calls need a peer of this library. Any other refuses them at once, as
-    /// [`StatusCode::Unimplemented`](crate::StatusCode::Unimplemented).
+    /// [`StatusCode::Unimplemented`].
     ///
     /// ```no_run
     /// # use pointsub_swarm::{Client, PeerId, ProtocolName, RequestError};
