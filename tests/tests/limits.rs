@@ -84,6 +84,11 @@ const FIXED: &[(&str, &str, &str)] = &[
         "MAX_PLAIN_USES",
         "it is closed, and another opened",
     ),
+    (
+        "core/src/endpoint/client/state/window.rs",
+        "SOON",
+        "it is asked again after that pause, as after any failure",
+    ),
     ("core/src/endpoint/client/state/requests.rs", "MAX_MOVES", "it counts as a failed try"),
     (
         "core/src/endpoint/client/state/retry.rs",
