@@ -107,7 +107,7 @@ fn send(pair: &mut Pair, now: Timestamp) {
 }
 
 #[library_benchmark]
-#[bench::native(args = (Format::Native), setup = warm, config = about(191_148))]
+#[bench::native(args = (Format::Native), setup = warm, config = about(201_337))]
 fn request(mut pair: Pair) -> Pair {
     send(&mut pair, Timestamp::ZERO + NOW);
     pair.ask(Timestamp::ZERO + NOW);
@@ -122,7 +122,7 @@ fn asked(format: Format) -> Pair {
 }
 
 #[library_benchmark]
-#[bench::native(args = (Format::Native), setup = asked, config = about(131_303))]
+#[bench::native(args = (Format::Native), setup = asked, config = about(133_412))]
 fn response(mut pair: Pair) -> Pair {
     assert_eq!(pair.answer(Timestamp::ZERO + NOW) as u64, COUNT);
     pair
@@ -130,8 +130,8 @@ fn response(mut pair: Pair) -> Pair {
 
 // Request and response, one after the other.
 #[library_benchmark]
-#[bench::native(args = (Format::Native), setup = warm, config = about(696_457))]
-#[bench::plain(args = (Format::Plain), setup = warm, config = about(866_531))]
+#[bench::native(args = (Format::Native), setup = warm, config = about(750_073))]
+#[bench::plain(args = (Format::Plain), setup = warm, config = about(918_319))]
 fn alone(mut pair: Pair) -> Pair {
     for _ in 0..COUNT {
         pair.send(Bytes::from_static(&[7; 512]), Timestamp::ZERO + NOW);

@@ -150,4 +150,4 @@ pub use id::{
 pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput};
 pub use time::Timestamp;
 pub use wire::compress::{Body, Payload};
-pub use wire::{Format, FrameError, Metadata, MetadataError, Method};
+pub use wire::{Format, FrameError, Headers, Metadata, MetadataError, Method};

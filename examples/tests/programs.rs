@@ -39,6 +39,46 @@ fn a_tonic_service_streams_to_its_client() {
     assert_eq!(seen, ["SERVING", "NOT_SERVING", "SERVING"], "{text}");
 }
 
+/// A room that pushes what is said in it, and who comes and goes.
+#[test]
+fn a_chat_room_tells_its_members_who_is_there() {
+    let text = output_of("chat");
+    let seen: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let wanted = [
+        "alice | * here are: alice",
+        "alice | * alice has come",
+        "bob | * here are: alice, bob",
+        "bob | * bob has come",
+        "alice | * bob has come",
+        "alice | alice: hello, bob",
+        "bob | alice: hello, bob",
+        "bob | bob: hello, alice",
+        "alice | bob: hello, alice",
+        "alice | * bob has gone",
+        "alice | = goodbye, alice",
+    ];
+    assert_eq!(seen, wanted, "{text}");
+}
+
+/// A file that grows is followed, line by line.
+#[test]
+fn a_file_is_followed_by_peer_id() {
+    let path = std::env::temp_dir().join(format!("pointsub-tail-{}.log", std::process::id()));
+    std::fs::write(&path, "one\ntwo\n").expect("it can be written");
+    let (_server, command) = Running::start("tail", &["serve", path.to_str().expect("a path")]);
+    let arguments: Vec<&str> = command.split_whitespace().collect();
+    let mut follower = example("tail");
+    let follower = follower.args(arguments).stdout(Stdio::piped());
+    let mut follower = Running(follower.spawn().expect("built"));
+    let mut lines = BufReader::new(follower.0.stdout.take().expect("it is piped")).lines();
+    let mut next = || lines.next().expect("it goes on").expect("text");
+    assert_eq!([next(), next()], ["one", "two"]);
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("it is there");
+    writeln!(file, "three").expect("it can be written");
+    assert_eq!(next(), "three");
+    let _gone = std::fs::remove_file(&path);
+}
+
 /// A process that is ended with the test.
 struct Running(Child);
 

@@ -67,8 +67,8 @@ mod transport;
 
 pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
 pub use api::calls::{
-    CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, StreamingCall,
-    TrySendError,
+    CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, OpenClosest,
+    StreamingCall, TrySendError,
 };
 pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
 pub use api::failover::{ClosestError, NodeAttempt};

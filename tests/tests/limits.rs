@@ -48,6 +48,12 @@ const FIXED: &[(&str, &str, &str)] = &[
         "the rest is granted when half of it has come",
     ),
     ("core/src/connection/calls/writing.rs", "TURN", "other calls come first"),
+    (
+        "core/src/connection/server/streaming.rs",
+        "LEAST_WINDOW",
+        "a window is no smaller, whatever memory is left",
+    ),
+    ("swarm/src/api/calls/open.rs", "LEAST_BYTES", "a window that is asked for is no smaller"),
     ("core/src/connection/client/calls.rs", "FILL", "the rest goes with the next write"),
     (
         "core/src/connection/client/calls.rs",
@@ -77,6 +83,11 @@ const FIXED: &[(&str, &str, &str)] = &[
         "core/src/endpoint/client/state/stream.rs",
         "MAX_PLAIN_USES",
         "it is closed, and another opened",
+    ),
+    (
+        "core/src/endpoint/client/state/window.rs",
+        "SOON",
+        "it is asked again after that pause, as after any failure",
     ),
     ("core/src/endpoint/client/state/requests.rs", "MAX_MOVES", "it counts as a failed try"),
     (
@@ -132,6 +143,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "the stream asks for another place",
     ),
     ("swarm/src/api/server/shared.rs", "ALLOWANCE", "the stream asks for more room"),
+    ("swarm/src/api/server/shared.rs", "LAST_WORDS", "calls that are left are ended"),
     (
         "core/src/endpoint/server/shares/places.rs",
         "MULTIPLE",
@@ -186,6 +198,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/connection/streams.rs", "ENDING", "a new stream is refused"),
     ("swarm/src/connection/buffers.rs", "POOLED", "the oldest are freed"),
     ("swarm/src/transport/muxer/mod.rs", "INBOUND", "the stream is reset"),
+    ("swarm/src/api/server/semaphore.rs", "WAITING", "the answer is sent without compression"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
     ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
     (
@@ -290,12 +303,14 @@ const NO_LIMITS: &[&str] = &[
     "BEST",
     "BUFFER",
     "BYTES",
+    "CALM",
     "CANCELLED",
     "CEILING",
     "COMPRESSED",
     "COPY",
     "COUNTED",
     "DAY",
+    "DELAY",
     "DRAWS",
     "EACH",
     "EARNED",
@@ -308,6 +323,8 @@ const NO_LIMITS: &[&str] = &[
     "FAR_EVERY",
     "FEW",
     "FIN",
+    "FINE",
+    "FINE_BITS",
     "FIRST_ANSWERS",
     "FIRST_BUFFER",
     "FIRST_PAUSE",
@@ -325,6 +342,7 @@ const NO_LIMITS: &[&str] = &[
     "HEADER_LEN",
     "HEAD_START",
     "HEAD_START_BEFORE_LAST",
+    "HEDGES",
     "HELD",
     "HOUR",
     "INITIAL",
@@ -416,6 +434,7 @@ const NO_LIMITS: &[&str] = &[
     "SHORTEST",
     "SHORT_LEN",
     "SILENCES",
+    "SILENT",
     "SIZE",
     "SLOT_BITS",
     "SLOT_MASK",
@@ -430,6 +449,7 @@ const NO_LIMITS: &[&str] = &[
     "TAG",
     "THRESHOLD",
     "TOGETHER",
+    "TOLERATED",
     "TRIAL",
     "WARM_UP",
     "WHOLE",
@@ -611,7 +631,12 @@ const AREAS: [(&str, &[&str]); 8] = [
     ),
     (
         "The client",
-        &["core/src/endpoint/client/", "core/src/endpoint/closest/", "swarm/src/api/client/"],
+        &[
+            "core/src/endpoint/client/",
+            "core/src/endpoint/closest/",
+            "swarm/src/api/client/",
+            "swarm/src/api/calls/",
+        ],
     ),
     (
         "The server",
@@ -665,7 +690,9 @@ fn page() -> String {
          one network may have;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
-         * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
+         * to compress answers, some 300 KiB for each core and each thread, however many answers \
+         wait, and 8 MiB of answers that wait for a core;\n\
+         * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time.\n\n\
          A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
          an answer arrives.\n",
     );

@@ -72,7 +72,7 @@ const ROWS: &[(&str, &str)] = &[
     ),
     ("C5", "`retry_interval` 1 s: exponential with jitter, within a budget, retry-after honoured"),
     ("C6", "`compression` of the client, on by default"),
-    ("C7", "`max_idle_streams` 100 in all and a cap per peer; the last used stream is used first"),
+    ("C7", "`max_idle_streams` in all and a cap per peer; the last used stream is used first"),
     ("C8", "`idle_stream_timeout` 5 min, exact, and checked before a stream is used again"),
     ("C9", "Streams are pooled by peer and protocol and used again; the hit ratio is a metric"),
     ("C10", "Streams in all are capped, and nobody starves at the cap"),

@@ -135,6 +135,9 @@ options! {
         /// How often a request is tried again after a failure that may pass: see
         /// [`RequestError::may_retry`](crate::RequestError::may_retry). Default 3, so 4 tries;
         /// 0 to 100.
+        ///
+        /// What a busy server refuses while it works on other requests of this client is not tried again:
+        /// it waits until one of these has ended, for half of its time at most. With 0 it fails at once.
         with_max_retries(max_retries: u32) = 3, 0, 100;
         /// The longest pause before the first of them. It doubles with each, is at most 30 s, and
         /// half of it is random. Default 1 s; 1 ms to 24 h.
@@ -147,8 +150,9 @@ options! {
         /// more are there for clients that seldom ask, of which one comes back in ten seconds.
         /// Default 100, so a tenth; 0 (none at all) to 10 000.
         with_retry_budget(retry_budget: u32) = 100, 0, 10_000;
-        /// How many of those may be hedges, in thousandths of first tries. None are made within a
-        /// second after a server was busy. Default 50, so a twentieth, as much as "The Tail at Scale"
+        /// How many of those may be hedges, in thousandths of first tries. Five more are there for clients
+        /// that seldom ask. None are made within a second after a server was busy, or after more were
+        /// wanted than there may be: then many calls are slow, and hedges would slow down the rest. Default 50, so a twentieth, as much as "The Tail at Scale"
         /// found worth its while; 0 to 10 000.
         with_hedge_budget(hedge_budget: u32) = 50, 0, 10_000;
         /// The largest message in bytes, in both directions, before and after compression.
@@ -160,10 +164,11 @@ options! {
         /// Default `true`.
         with_compression(compression: bool) = true, false, true;
         /// How many idle streams are kept for reuse in all; beyond that, those that are idle for the
-        /// longest time are closed. Default 100; 0 to 100 000. Worst-case memory: this times 4 KiB,
+        /// longest time are closed. A client that asks more peers than this one after the other opens a
+        /// stream for each request. Default 1000; 0 to 100 000. Worst-case memory: this times 4 KiB,
         /// beside what libp2p holds for a stream.
         #[doc(alias = "max_idle_conns")]
-        with_max_idle_streams(max_idle_streams: usize) = 100, 0, 100_000;
+        with_max_idle_streams(max_idle_streams: usize) = 1000, 0, 100_000;
         /// How many of those may be streams to the same peer. Default 64, so that a burst of as
         /// many requests to a plain peer finds its streams again; 0 to 240.
         #[doc(alias = "max_idle_conns_per_peer")]

@@ -21,12 +21,15 @@ options! {
     /// max_memory
     ///   + max_streams × (64 KiB + 16 KiB + buffer_pool_size)
     ///   + concurrency_ceiling × 64 KiB
+    ///   + max_open_calls × 8 KiB
     /// ```
     ///
     /// The second line is what a stream may hold before it is asked whether it fits: what was
     /// read and not looked at yet or the beginning of a request of up to 64 KiB, fields, and its
     /// buffer for answers. The third is there because the body of a small request is a slice of
-    /// the block of up to 64 KiB that it was read in, which lives as long as the slice does.
+    /// the block of up to 64 KiB that it was read in, which lives as long as the slice does. The last one
+    /// is the least window of a call whose client sends messages. What the windows of calls have beyond
+    /// that, and messages that wait to be written, are counted in `max_memory`.
     /// What handlers allocate themselves comes on top.
     ///
     /// # Shares
@@ -34,7 +37,9 @@ options! {
     /// Requests, streams, raw streams and bytes are shared fairly among networks (an IPv4 /24, an IPv6
     /// /48 and within it a /56), then among peers, then among protocols: one of these may have eight times
     /// what is left for all. Whoever has nothing gets a first place while there are any, but a peer only
-    /// as far as its network may have another one: peer ids are free, and addresses are not. Of
+    /// as far as its network may have another one: peer ids are free, and addresses are not. Of the last
+    /// ninth of `concurrency_ceiling`, a place is kept for each peer that was answered before and has
+    /// nothing at work. Of
     /// `max_memory` a sixteenth is kept for peers that hold less than 64 KiB. If bytes are short, streams
     /// that hold some and wait for their peer for more than 3 s are reset.
     ///
@@ -67,11 +72,11 @@ options! {
     /// assert!(config.compression());
     ///
     /// // A limit that is set is a ceiling, unless another one is.
-    /// let config = config.with_max_concurrent_requests(50);
-    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (50, 50));
+    /// let config = config.with_max_concurrent_requests(5);
+    /// assert_eq!((config.min_concurrent_requests(), config.concurrency_ceiling()), (5, 5));
     ///
-    /// let wrong = config.with_min_concurrent_requests(51).validate().unwrap_err();
-    /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 51, allowed is 1 to 50");
+    /// let wrong = config.with_min_concurrent_requests(6).validate().unwrap_err();
+    /// assert_eq!(wrong.to_string(), "min_concurrent_requests is 6, allowed is 1 to 5");
     /// ```
     ServerConfig {
         /// How long a new stream may take until its first request arrives, and the longest silence
@@ -107,6 +112,11 @@ options! {
         /// 65 536. Worst-case memory: half of `max_memory_per_stream` for the messages of all calls of
         /// a stream, and 8 KiB for each call whatever that says.
         with_max_calls(max_calls: usize) = 1024, 0, 65_536;
+        /// The most calls that are open, in all. Shares of it are fair, as those of raw streams are. A call
+        /// counts from the request that opens it to its end, and not as a request once it is accepted.
+        /// Beyond it a call is answered `busy`. Default 20 000; 1 to 1 000 000. What calls may
+        /// hold is counted in `max_memory`, but for 8 KiB each.
+        with_max_open_calls(max_open_calls: usize) = 20_000, 1, MOST;
         /// The most streams that one connection may have open at us. For one more, the one that has
         /// been idle for the longest time is closed; if each is at work, or has not been used yet,
         /// the new one is refused. Yamux ends a connection with more than 512 streams of both sides
@@ -164,7 +174,7 @@ impl ServerConfig {
         self.max_concurrent_requests.unwrap_or_else(default)
     }
 
-    /// The least that the limit of concurrency ever becomes. Default 64 with
+    /// The least that the limit of concurrency ever becomes. Default 8 with
     /// [`LimitPolicy::QueueDelay`] and 100 with other rules, or
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) if that is lower; 1 to
     /// `max_concurrent_requests`.

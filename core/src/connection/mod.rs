@@ -18,7 +18,7 @@ mod streams;
 pub use crate::wire::outcome::Answer;
 pub use calls::{
     Balance, CallEnd, CallError, CallEvent, CallKey, CallLimits, CallMessage, CallOpening,
-    CallStart, CallStop, Calls, Unconfirmed,
+    CallStart, CallStop, Calls, SEND_WINDOW, Unconfirmed,
 };
 pub use client::{BULK, ClientStream, Report, Slot, StreamCommand, batch_size};
 pub use coalescing::coalesces;
@@ -26,8 +26,8 @@ pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{
-    CallAcceptance, CallId, CallTerms, Compression, RequestExtras, ServerReport, ServerStream,
-    ServerStreamEvent, ServerVerdict, runs_inline,
+    CallAcceptance, CallId, CallTerms, Compression, ServerReport, ServerStream, ServerStreamEvent,
+    ServerVerdict, runs_inline,
 };
 pub use streams::{Acceptance, Connection, Signs};
 

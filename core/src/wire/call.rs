@@ -40,6 +40,21 @@ impl Credit {
     pub const fn new(bytes: u32, messages: u32) -> Self {
         Self { bytes, messages }
     }
+
+    /// The lesser of both, of bytes and of messages.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self { bytes: self.bytes.min(other.bytes), messages: self.messages.min(other.messages) }
+    }
+
+    /// What is left of it without `other`.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            messages: self.messages.saturating_sub(other.messages),
+        }
+    }
 }
 
 impl Add for Credit {
@@ -184,7 +199,7 @@ pub(crate) fn parse_request(frame: Frame) -> Result<Opening, FrameError> {
     if metadata {
         request.metadata = Metadata::read(&frame.head);
     }
-    request.argument = Payload { bytes: frame.body, original };
+    request.argument = Payload::new(frame.body, original);
     Ok(Opening { request, unknown, malformed })
 }
 

@@ -81,7 +81,11 @@ impl Metadata {
     ///
     /// # Errors
     /// [`MetadataError`] if the key cannot be used, or the metadata would become too large.
-    pub fn insert(&mut self, key: &str, value: &[u8]) -> Result<(), MetadataError> {
+    pub fn insert(&mut self, key: &str, value: impl AsRef<[u8]>) -> Result<(), MetadataError> {
+        self.insert_bytes(key, value.as_ref())
+    }
+
+    fn insert_bytes(&mut self, key: &str, value: &[u8]) -> Result<(), MetadataError> {
         if !is_key(key.as_bytes()) {
             return Err(MetadataError::Key { key: key.into() });
         }
@@ -122,12 +126,14 @@ impl Metadata {
         self.fields.len()
     }
 
+    #[cold]
     pub(crate) fn write(&self, head: &mut Head<'_>) {
         head.fields(&self.fields);
     }
 
     /// The metadata in the fields of a frame. What is malformed inside is left out, as is what goes
     /// beyond [`MAX_METADATA`].
+    #[cold]
     pub(crate) fn read(head: &[u8]) -> Self {
         let mut fields = Vec::new();
         for field in HeadReader::new(head).flatten().filter(|field| field.tag == tag::META) {
@@ -173,6 +179,55 @@ impl Method {
 
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         Self::new(core::str::from_utf8(value).ok()?).ok()
+    }
+}
+
+/// What travels beside the body of a request or of an answer. An answer has no method.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// What is asked for within the protocol.
+    pub method: Option<Method>,
+    /// Keys with values.
+    pub metadata: Metadata,
+}
+
+impl Headers {
+    /// Whether there is nothing beside the body.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.method.is_none() && self.metadata.is_empty()
+    }
+
+    /// How many bytes it takes in a frame.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        let method = self.method.as_ref().map_or(0, |method| 3 + method.as_str().len());
+        method + self.metadata.wire_len()
+    }
+
+    /// What lies in the fields of a request; `None` if the method is none.
+    #[cold]
+    pub(crate) fn read(head: &[u8]) -> Option<Self> {
+        let mut method = None;
+        for field in HeadReader::new(head).flatten().filter(|field| field.tag == tag::METHOD) {
+            method = Some(Method::read(field.value)?);
+        }
+        Some(Self { method, metadata: Metadata::read(head) })
+    }
+
+    /// Adds the fields of a request.
+    #[cold]
+    pub(crate) fn write(&self, head: &mut Head<'_>) {
+        if let Some(method) = &self.method {
+            head.bytes(tag::METHOD, method.as_str().as_bytes());
+        }
+        self.metadata.write(head);
+    }
+}
+
+impl From<Metadata> for Headers {
+    fn from(metadata: Metadata) -> Self {
+        Self { method: None, metadata }
     }
 }
 

@@ -19,7 +19,7 @@ pub use call::{CallRequest, CallViolation, Credit, MAX_ARGUMENT, MAX_CURSOR, MAX
 pub(crate) use decode::Room;
 pub use decode::{Decoder, Frame};
 pub use go12::{Go12Error, Go12Header};
-pub use metadata::{MAX_METADATA, Metadata, MetadataError, Method};
+pub use metadata::{Headers, MAX_METADATA, Metadata, MetadataError, Method};
 pub(crate) use native::HeadReader;
 pub use native::{Features, Flags, Head, Header, Kind, Settings, tag};
 pub use outbox::Outbox;

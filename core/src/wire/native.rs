@@ -109,6 +109,7 @@ pub struct Header {
 
 impl Header {
     /// Reads a header; checks every length before anyone acts on it.
+    #[inline]
     pub(super) fn parse(bytes: &[u8; HEADER_LEN], max_body: usize) -> Result<Self, FrameError> {
         let [l0, l1, l2, l3, kind, flags, h0, h1, id @ ..] = *bytes;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
@@ -185,6 +186,7 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// Begins a frame at the end of `buf`.
+    #[inline]
     pub fn new(buf: &'a mut BytesMut, kind: Kind, flags: Flags, id: u64) -> Self {
         let start = buf.len();
         let mut header = [0; HEADER_LEN];
@@ -228,6 +230,7 @@ impl<'a> Head<'a> {
     }
 
     /// Ends the fields; a body of `body` bytes follows. Returns the bytes written so far.
+    #[inline]
     pub fn finish(self, body: usize) -> usize {
         let written = self.buf.len() - self.start;
         let head = (written - HEADER_LEN) as u16;
@@ -318,13 +321,20 @@ pub struct Features(pub u32);
 impl Features {
     /// Requests with [`Flags::STREAM`].
     pub const CALLS: Self = Self(1);
-    /// Requests with [`tag::METHOD`].
+    /// Requests with [`tag::METHOD`] and [`tag::META`].
     pub const METHODS: Self = Self(2);
 
     /// Whether all bits of `other` are set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+impl core::ops::BitOr for Features {
+    type Output = Self;
+    fn bitor(self, rhs: Self) -> Self {
+        Self(self.0 | rhs.0)
     }
 }
 

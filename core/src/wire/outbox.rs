@@ -111,6 +111,7 @@ impl Outbox {
     }
 
     /// Adds a native frame; `fields` writes its fields.
+    #[inline]
     pub fn native(
         &mut self,
         kind: Kind,

@@ -81,6 +81,7 @@ pub(crate) fn parse(frame: Frame) -> Result<(Answer, Option<u16>), FrameError> {
     }
     let (mut code, mut app_code, mut original) = (None, 0, None);
     let (mut message, mut retry_after, mut load) = (String::new(), None, None);
+    let mut beside = false;
     for field in HeadReader::new(&frame.head) {
         let field = field?;
         match field.tag {
@@ -92,6 +93,7 @@ pub(crate) fn parse(frame: Frame) -> Result<(Answer, Option<u16>), FrameError> {
             }
             tag::SIZE => original = Some(field.u32()?),
             tag::LOAD => load = Some(field.u16()?),
+            tag::META => beside = true,
             _ if field.ignorable() => {}
             _ => return Err(FrameError::Field { tag: field.tag }),
         }
@@ -100,7 +102,12 @@ pub(crate) fn parse(frame: Frame) -> Result<(Answer, Option<u16>), FrameError> {
         return Err(FrameError::Field { tag: tag::SIZE });
     }
     let Some(code) = code.filter(|code| *code != 0) else {
-        return Ok((Ok(Payload { bytes: frame.body, original }), load));
+        let payload = Payload::new(frame.body, original);
+        let payload = match beside {
+            true => payload.with_headers(Metadata::read(&frame.head).into()),
+            false => payload,
+        };
+        return Ok((Ok(payload), load));
     };
     let code = StatusCode::from_byte(code, app_code);
     let delivery = match code {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pointsub_core::connection::{
-    CallError, CallEvent, CallKey, CallLimits, CallMessage, CallOpening, CallStart, CallStop, Calls,
+    CallError, CallEvent, CallKey, CallLimits, CallMessage, CallOpening, CallStart, CallStop,
+    Calls, SEND_WINDOW,
 };
 use pointsub_core::wire::{CallRequest, Credit, Decoder, Outbox};
 use pointsub_core::{Cause, Delivery, Format, Metadata, Payload, Status, StatusCode, Timestamp};
@@ -322,4 +323,29 @@ fn limits_are_said_before_anything_is_sent() {
     }
     let full = calls.open(CallKey(4), CallOpening::default(), NOW);
     assert_eq!(full, Err(CallError::TooManyCalls { limit: 3 }));
+}
+
+#[test]
+fn no_more_waits_to_be_written_than_a_sender_may_hold_whatever_is_granted() {
+    let mut calls = Calls::server(LIMITS, NOW);
+    let granted = Credit::new(4096 * KIB as u32, 100_000);
+    let start = CallStart { credit: granted, silent: true, ..CallStart::default() };
+    calls.begin(CALL, start, NOW).expect("the first");
+    assert_eq!(calls.credit(CALL), SEND_WINDOW);
+    for _ in 0..8 {
+        send(&mut calls, vec![7; 32 * KIB]).expect("there is room");
+    }
+    assert_eq!(send(&mut calls, vec![7; 32 * KIB]), Err(CallError::NoCredit));
+    assert_eq!((calls.unwritten(), calls.stalled()), (256 * KIB, 256 * KIB));
+    // What is written makes room for as much.
+    assert_eq!(written(&mut calls, 1).len(), 2, "acceptance and a message");
+    let freed = Credit::new(32 * KIB as u32, 1);
+    assert_eq!(events(&mut calls), [CallEvent::Credit(freed)]);
+    // A message that is longer than all of it leaves as it is paid for, to the last byte.
+    send(&mut calls, vec![8; 1024 * KIB]).expect("there is room to begin with");
+    assert_eq!(calls.unwritten(), (7 * 32 + 1024) * KIB);
+    let frames: usize = (0..100).map(|_| written(&mut calls, 64 * KIB).len()).sum();
+    assert!(frames >= 7 + 32, "{frames} frames");
+    assert_eq!((calls.unwritten(), calls.wants_write()), (0, false));
+    assert_eq!(calls.credit(CALL), SEND_WINDOW);
 }

@@ -55,8 +55,8 @@ fn a_stream_takes_as_many_calls_as_it_may() {
             receives(&mut stream, &mut admission, &opening(1));
             let event = stream.poll_event(&mut admission, NOW);
             let Some(ServerStreamEvent::Request { call, .. }) = event else { panic!("{event:?}") };
-            let extras = stream.take_extras(call).expect("it opens a call");
-            let key = stream.accept_call(call, &extras.call, CallAcceptance::default(), NOW);
+            let terms = stream.terms(call).expect("it opens a call").clone();
+            let key = stream.accept_call(call, &terms, CallAcceptance::default(), NOW);
             assert_eq!(key, Some(CallKey(1)));
             assert_eq!(written(&mut stream).len(), 1, "acceptance");
         }
@@ -77,10 +77,10 @@ fn a_call_holds_a_place_until_it_is_accepted_and_ends_by_itself() {
     let Some(ServerStreamEvent::Request { call, payload, .. }) = event else { panic!("{event:?}") };
     assert_eq!(payload.into_bytes(), Ok("argument".into()));
     assert_eq!(admission.stats().in_flight, 1);
-    let extras = stream.take_extras(call).expect("it opens a call");
-    assert_eq!(extras.call.credit, Credit::new(8, 8));
+    let terms = stream.terms(call).expect("it opens a call").clone();
+    assert_eq!(terms.credit, Credit::new(8, 8));
     let acceptance = CallAcceptance { window: SMALL, ..CallAcceptance::default() };
-    let key = stream.accept_call(call, &extras.call, acceptance, NOW).expect("it is waited for");
+    let key = stream.accept_call(call, &terms, acceptance, NOW).expect("it is waited for");
     assert_eq!(stream.poll_event(&mut admission, NOW), None);
     assert_eq!(admission.stats().in_flight, 0, "its place is free");
     assert!(admission.stats().memory >= 8192, "its window is counted");
@@ -139,4 +139,97 @@ fn a_call_takes_a_slot_of_its_clients_stream_until_it_has_ended() {
     };
     assert!(end.outcome.is_ok());
     assert_eq!(stream.in_flight(), 1, "the request goes on");
+}
+
+/// Opens a call and accepts it, with this window. `None` if it was refused as busy.
+fn accepted(
+    stream: &mut Attached,
+    admission: &mut Admission,
+    id: u64,
+    window: Credit,
+) -> Option<CallKey> {
+    receives(stream, admission, &opening(id));
+    let Some(ServerStreamEvent::Request { call, .. }) = stream.poll_event(admission, NOW) else {
+        let refused = written(stream);
+        assert!(format!("{refused:?}").contains("fields [03, 00, 01, 03"), "{refused:?}");
+        return None;
+    };
+    let terms = stream.terms(call).expect("it opens a call").clone();
+    let acceptance = CallAcceptance { window, ..CallAcceptance::default() };
+    let key = stream.accept_call(call, &terms, acceptance, NOW).expect("it is waited for");
+    assert_eq!(stream.poll_event(admission, NOW), None);
+    Some(key)
+}
+
+fn ends(stream: &mut Attached, admission: &mut Admission, key: CallKey) {
+    stream.end_call(key, Ok(Body::default()), Metadata::new(), NOW);
+    assert_eq!(written(stream).len(), 1, "the result");
+    assert_eq!(stream.poll_event(admission, NOW), None);
+}
+
+#[test]
+fn calls_have_a_limit_of_their_own_and_are_no_requests() {
+    let config = ServerConfig::default().with_max_open_calls(2).with_max_concurrent_requests(1);
+    let (mut stream, mut admission) = server(&config);
+    written(&mut stream);
+    let keys: Vec<CallKey> = (1..=2)
+        .map(|id| accepted(&mut stream, &mut admission, id, SMALL).expect("there is a place"))
+        .collect();
+    written(&mut stream);
+    assert_eq!((admission.stats().calls, admission.stats().in_flight), (2, 0));
+    assert_eq!(accepted(&mut stream, &mut admission, 3, SMALL), None);
+    assert_eq!((admission.stats().calls, admission.stats().no_place), (2, 1));
+    // A request needs no place of a call's.
+    receives(&mut stream, &mut admission, &request(4, "a"));
+    let event = stream.poll_event(&mut admission, NOW);
+    let Some(ServerStreamEvent::Request { call, .. }) = event else { panic!("{event:?}") };
+    // A call whose handler ends before it accepts gives its place back, too.
+    stream.respond(call, Ok(Body::default()), &mut admission, NOW);
+    written(&mut stream);
+    ends(&mut stream, &mut admission, keys[0]);
+    assert_eq!(admission.stats().calls, 1);
+    receives(&mut stream, &mut admission, &opening(5));
+    let event = stream.poll_event(&mut admission, NOW);
+    let Some(ServerStreamEvent::Request { call, .. }) = event else { panic!("{event:?}") };
+    assert_eq!(admission.stats().calls, 2, "from the request on");
+    stream.respond(call, Err(Status::new(StatusCode::NotFound, "")), &mut admission, NOW);
+    assert_eq!(admission.stats().calls, 1);
+    assert!(accepted(&mut stream, &mut admission, 6, SMALL).is_some());
+    stream.close(&mut admission, NOW);
+    assert_eq!((admission.stats().calls, admission.stats().memory), (0, 0));
+}
+
+#[test]
+fn a_window_is_as_large_as_there_is_memory_for() {
+    let config = ServerConfig::default().with_max_block_size(100_000).with_max_memory(400_000);
+    let (mut stream, mut admission) = server(&config);
+    written(&mut stream);
+    let window = Credit::new(1 << 20, 8);
+    let mut memory = 0;
+    for id in 1..=20 {
+        accepted(&mut stream, &mut admission, id, window).expect("there is a place");
+        let now = admission.stats().memory;
+        assert!((8192..=1 << 18).contains(&(now - memory)), "call {id} holds {}", now - memory);
+        memory = now;
+    }
+    assert!(memory < 400_000 + 20 * 8192, "{memory} bytes");
+}
+
+#[test]
+fn calls_that_a_server_waits_for_no_longer_are_told_why() {
+    let (mut stream, mut admission) = server(&ServerConfig::default());
+    let key = accepted(&mut stream, &mut admission, 1, SMALL).expect("there is a place");
+    receives(&mut stream, &mut admission, &request(2, "a"));
+    assert!(stream.poll_event(&mut admission, NOW).is_some());
+    stream.drain(NOW);
+    assert_eq!(stream.poll_call_event(), Some((key, CallEvent::Draining)));
+    written(&mut stream);
+    stream.end_calls(NOW);
+    let stopped = CallEvent::Stopped(CallStop::Refused(StatusCode::Draining));
+    assert_eq!(stream.poll_call_event(), Some((key, stopped)));
+    assert_eq!(written(&mut stream), [crate::support::failure(1, 8)]);
+    // What its handler says then is not heard.
+    stream.end_call(key, Ok(Body::default()), Metadata::new(), NOW);
+    assert_eq!(written(&mut stream), []);
+    assert_eq!(admission.stats().in_flight, 1, "the request goes on");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::support::endpoints::{Random, START, answer, begin, fail, ms, nodes, order, peer};
 use pointsub_core::endpoint::closest::{
-    Attempt, Candidate, Choices, Distance, LATENCY_FRESH, LOAD_FRESH, MAX_NODES, Node, Nodes,
-    PeakEwma, Selection, Strategy, Weighted, XorOrder,
+    Attempt, Candidate, Choices, Distance, LATENCY_FRESH, LOAD_FRESH, MAX_NODES, NearFirst, Node,
+    Nodes, PeakEwma, Selection, Strategy, Weighted, XorOrder,
 };
 use pointsub_core::{PeerId, Timestamp};
 
@@ -298,4 +298,71 @@ fn two_choices_prefer_the_faster_of_two_idle_nodes() {
         let mut selection = Selection::new(b"key", rng);
         assert_eq!(selection.next(&nodes, &PeakEwma, now), Some(peer(1)));
     }
+}
+
+/// Callers without a deadline report nothing of a node that falls silent. That it says nothing although
+/// something is under way there is seen all the same.
+#[test]
+fn a_silent_node_is_avoided_although_no_attempt_has_failed() {
+    let mut nodes = nodes(2);
+    for number in [0, 1] {
+        answer(&mut nodes, number, 10, ms(0));
+        answer(&mut nodes, number, 10, ms(20));
+    }
+    let _silent = begin(&mut nodes, 0, ms(100));
+    let mut busy: Vec<_> = (0..5).map(|_| begin(&mut nodes, 1, ms(500))).collect();
+    nodes.succeeded(busy.pop().expect("five"), ms(510));
+    let chosen = |nodes: &mut Nodes, now: Timestamp| {
+        nodes.refresh(now);
+        let mut random = Random(1);
+        let mut first =
+            || Selection::new(b"", random.next()).next(nodes, &NearFirst, now).expect("usable");
+        (0..200).filter(|_| first() == peer(0)).count()
+    };
+    // One draw in four is of the same node twice.
+    let (soon, later) = (chosen(&mut nodes, ms(550)), chosen(&mut nodes, ms(700)));
+    assert!((20..80).contains(&soon), "chosen {soon} times although it costs more");
+    assert!(later < 5, "chosen {later} times although it is silent");
+    let silence = nodes.get(&peer(0)).expect("a node").silence(ms(700));
+    assert_eq!(silence, Duration::from_millis(600));
+
+    nodes.heard(&peer(0), ms(700));
+    let back = chosen(&mut nodes, ms(700));
+    assert!(back > 120, "chosen {back} times although it has less to do");
+}
+
+/// To go far costs more than to be refused now and then. Where near nodes are busy time and again, some
+/// requests go to far ones from the beginning, until near ones have answered for a while.
+#[test]
+fn near_nodes_that_are_busy_time_and_again_send_some_requests_far_for_a_while() {
+    let mut nodes = nodes(8);
+    let near = |number: u64| number < 4;
+    for at in [0, 1000] {
+        for number in 0..8 {
+            answer(&mut nodes, number, if near(number) { 5 } else { 200 }, ms(at));
+        }
+    }
+    let far = |nodes: &mut Nodes, now: Timestamp| {
+        nodes.refresh(now);
+        let mut random = Random(7);
+        let far_ones = [4, 5, 6, 7].map(peer);
+        let mut first =
+            || Selection::new(b"", random.next()).next(nodes, &NearFirst, now).expect("usable");
+        (0..2000).filter(|_| far_ones.contains(&first())).count()
+    };
+    assert!(far(&mut nodes, ms(2000)) < 40);
+    let busy = |nodes: &mut Nodes, number: u64| {
+        let attempt = begin(nodes, number, ms(2000));
+        nodes.busy(attempt, ms(2000));
+    };
+    busy(&mut nodes, 0);
+    // When what it told of its load is old.
+    let once = far(&mut nodes, ms(5000));
+    assert!(once < 40, "{once} of 2000 went far although a node was busy once");
+    (0..4).for_each(|number| busy(&mut nodes, number));
+    let soon = far(&mut nodes, ms(5000));
+    assert!((200..800).contains(&soon), "{soon} of 2000 went far");
+    (0..600).for_each(|n| answer(&mut nodes, 1 + n % 3, 5, ms(5000)));
+    let later = far(&mut nodes, ms(6100));
+    assert!(later < 60, "{later} of 2000 went far");
 }

@@ -28,7 +28,7 @@ fn every_option_has_its_default() {
     assert_eq!(c.write_timeout(), Duration::from_secs(30));
     assert_eq!(c.cleanup_interval(), Duration::from_secs(300));
     assert_eq!(c.max_concurrent_requests(), 1000);
-    assert_eq!(c.min_concurrent_requests(), 64);
+    assert_eq!(c.min_concurrent_requests(), 8);
     assert_eq!(c.concurrency_ceiling(), 10_000);
     assert_eq!(c.limit_policy(), LimitPolicy::QueueDelay { queue: 8 });
     assert_eq!(c.limit_window(), Duration::from_secs(1));
@@ -52,10 +52,10 @@ fn limits_of_concurrency_follow_each_other() {
         assert_eq!(c.validate(), Ok(()));
         (c.min_concurrent_requests(), c.max_concurrent_requests(), c.concurrency_ceiling())
     };
-    assert_eq!(limits(config().with_max_concurrent_requests(50)), (50, 50, 50));
+    assert_eq!(limits(config().with_max_concurrent_requests(50)), (8, 50, 50));
     assert_eq!(limits(config().with_max_concurrent_requests(3)), (3, 3, 3));
-    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (64, 1000, 20_000));
-    assert_eq!(limits(config().with_concurrency_ceiling(20)), (20, 20, 20));
+    assert_eq!(limits(config().with_concurrency_ceiling(20_000)), (8, 1000, 20_000));
+    assert_eq!(limits(config().with_concurrency_ceiling(20)), (8, 20, 20));
     assert_eq!(limits(config().with_min_concurrent_requests(3)), (3, 1000, 10_000));
     let seed = || config().with_limit_policy(LimitPolicy::LOAD_FACTOR);
     assert_eq!(limits(seed()), (100, 1000, 10_000));
@@ -162,13 +162,14 @@ fn every_range_is_exact() {
 }
 
 /// Where it is shown that an option does something: its test, by file and name.
-const SHOWN: [(&str, &str, &str); 22] = [
+const SHOWN: [(&str, &str, &str); 23] = [
     ("read_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("write_timeout", CONFIG, "options_of_single_streams_do_something"),
     ("cleanup_interval", CONFIG, "options_of_single_streams_do_something"),
     ("max_block_size", CONFIG, "options_of_single_streams_do_something"),
     ("max_in_flight", CONFIG, "options_of_single_streams_do_something"),
     ("max_calls", STREAMS, "a_stream_takes_as_many_calls_as_it_may"),
+    ("max_open_calls", STREAMS, "calls_have_a_limit_of_their_own_and_are_no_requests"),
     ("buffer_pool_size", BUFFERS, "an_outbox_keeps_no_more_than_it_may"),
     ("compression", BODIES, "a_server_compresses_its_answers_unless_told_not_to"),
     ("error_texts", HANDLERS, "the_text_of_a_handlers_error_is_sent_if_the_server_is_told_so"),

@@ -99,7 +99,7 @@ fn flags_that_must_be_understood_are_unimplemented() {
 
 #[test]
 fn fields_that_must_be_understood_are_unimplemented() {
-    for tag in [0x03, 0x07, 0x08, 0x11, 0x7f] {
+    for tag in [0x03, 0x0c, 0x08, 0x11, 0x7f] {
         refused(config(), request(1, "a").field(tag, b"x"), failure(1, 9).unprocessed());
     }
 }

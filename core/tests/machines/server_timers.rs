@@ -64,7 +64,7 @@ fn a_message_that_is_no_request_does_not_postpone_the_first_one() {
 fn a_request_that_is_refused_is_a_first_request_too() {
     let (mut s, stream) = ServerScript::native(config());
     s.at(READ - 1);
-    s.receives(stream, [request(1, "a").field(0x07, b"")]);
+    s.receives(stream, [request(1, "a").field(0x0c, b"")]);
     s.expect_sent(stream, [failure(1, 9).unprocessed()]);
     s.expires_at(READ - 1 + IDLE);
     s.expect_sent(stream, [drain(1)]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use pointsub_core::ProtocolName;
+use pointsub_core::{Metadata, Method, ProtocolName};
 
 use super::failover::NodeAttempt;
 use super::server::error::{BoxError, HandlerError};
@@ -40,12 +40,17 @@ pub struct Request {
     /// How long the caller still waited when the request arrived, if it said so. The handler is
     /// stopped (its future is dropped) when that is over.
     pub remaining: Option<Duration>,
+    /// What is asked for within the protocol, if the caller says so.
+    pub method: Option<Method>,
+    /// What the caller says beside the body.
+    pub metadata: Metadata,
 }
 
 impl Request {
     /// A request as a handler would get it, of a caller that does not say how long it waits.
     pub fn new(peer: PeerId, protocol: ProtocolName, body: impl Into<Bytes>) -> Self {
-        Self { peer, protocol, body: body.into(), remaining: None }
+        let (remaining, method, metadata) = (None, None, Metadata::new());
+        Self { peer, protocol, body: body.into(), remaining, method, metadata }
     }
 
     /// Sets how long the caller still waits.
@@ -54,24 +59,56 @@ impl Request {
         self.remaining = Some(remaining);
         self
     }
+
+    /// Sets what is asked for within the protocol.
+    #[must_use]
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.method = Some(method);
+        self
+    }
+
+    /// Sets what the caller says beside the body.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
 }
 
 /// The answer of a handler that did not fail, made of whatever is [`IntoResponse`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
     body: Bytes,
+    metadata: Metadata,
 }
 
 impl Reply {
     /// A reply with this body.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { body: body.into() }
+        Self { body: body.into(), metadata: Metadata::new() }
+    }
+
+    /// The same reply with metadata beside its body. Callers on the plain format do not get it.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
     }
 
     /// The body.
     #[must_use]
     pub const fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// What travels beside it.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub(crate) fn into_parts(self) -> (Bytes, Metadata) {
+        (self.body, self.metadata)
     }
 
     /// The body alone.
@@ -161,16 +198,23 @@ pub struct Response {
     peer: PeerId,
     elapsed: Duration,
     attempts: Vec<NodeAttempt>,
+    metadata: Metadata,
 }
 
 impl Response {
     /// A response of this peer that took no time, for tests.
     pub fn new(peer: PeerId, body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), peer, elapsed: Duration::ZERO, attempts: Vec::new() }
+        let (elapsed, attempts, metadata) = (Duration::ZERO, Vec::new(), Metadata::new());
+        Self { body: body.into(), peer, elapsed, attempts, metadata }
     }
 
     pub(crate) const fn with_elapsed(mut self, elapsed: Duration) -> Self {
         self.elapsed = elapsed;
+        self
+    }
+
+    pub(crate) fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -203,6 +247,12 @@ impl Response {
     #[must_use]
     pub const fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// What the server says beside the body.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// How long it took from when the call was first polled, with everything: connecting, further

@@ -9,7 +9,7 @@ use pointsub_core::connection::{
     ClientStream, ServerStream,
 };
 use pointsub_core::wire::Credit;
-use pointsub_core::{Body, Metadata, Status, Timestamp};
+use pointsub_core::{Body, Status, Timestamp};
 
 use crate::api::calls::channel::{CallMailbox, Channel, Wishes};
 use crate::api::calls::server::WINDOW;
@@ -113,6 +113,11 @@ impl StreamCalls {
         let (mut any, mut stopped) = (false, Vec::new());
         while let Some((key, event)) = machine.poll_call_event() {
             any = true;
+            if event == CallEvent::Unopened {
+                // Its caller hears of that elsewhere, or it is opened again.
+                self.channels.remove(&key);
+                continue;
+            }
             let ends = matches!(event, CallEvent::Ended(_) | CallEvent::Stopped(_));
             let channel = match ends {
                 true => self.channels.remove(&key),
@@ -194,7 +199,9 @@ impl StreamCalls {
             channel.close(CallStop::Cancelled);
         }
         let Some(key) = self.end(call) else { return Some(answer) };
-        machine.end_call(key, answer, Metadata::new(), now);
+        let beside = answer.as_ref().ok().and_then(Body::headers);
+        let metadata = beside.map(|headers| headers.metadata.clone()).unwrap_or_default();
+        machine.end_call(key, answer, metadata, now);
         None
     }
 

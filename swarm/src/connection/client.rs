@@ -116,17 +116,19 @@ impl ClientDriver {
     fn carry_out(&mut self) {
         let now = self.shared.clock.now();
         for command in self.commands.drain(..) {
-            let call = match &command {
-                StreamCommand::Start { request, .. } => self.shared.openings.get(*request),
-                _ => None,
-            };
-            match (call, command) {
-                (Some((opening, channel)), StreamCommand::Start { request, .. }) => {
-                    if let Some(key) = self.machine.open(request, opening, now) {
-                        self.calls.get_or_insert_default().insert(key, channel);
+            if let StreamCommand::Start { request, body, .. } = &command
+                && let Some(number) = body.opened_call()
+            {
+                match self.shared.openings.get(number) {
+                    Some((opening, channel)) => {
+                        if let Some(key) = self.machine.open(*request, opening, now) {
+                            self.calls.get_or_insert_default().insert(key, channel);
+                        }
                     }
+                    None => self.machine.decline(*request),
                 }
-                (_, command) => self.machine.carry_out(command, now),
+            } else {
+                self.machine.carry_out(command, now);
             }
         }
     }

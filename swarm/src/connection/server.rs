@@ -13,12 +13,13 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{
-    CallId, Compression, ServerStream, ServerStreamEvent, runs_inline,
+    CallId, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
 };
 use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
-    Body, Format, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
+    Body, Format, Headers, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp,
+    Timestamp,
 };
 
 use super::calls::StreamCalls;
@@ -29,7 +30,7 @@ use crate::api::calls::server::{self as api, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
-use crate::api::server::semaphore::{Permit, Permits};
+use crate::api::server::semaphore::Permits;
 use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
@@ -166,14 +167,14 @@ impl ServerDriver {
         &mut self,
         handler: &Arc<dyn CallHandler>,
         call: CallId,
-        argument: Payload,
+        mut argument: Payload,
         remaining: Option<Duration>,
     ) -> Option<Answer> {
-        let Some(extras) = self.machine.take_extras(call) else {
+        let Some(terms) = self.machine.terms(call).cloned() else {
             let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
             return Some(Err(status.into()));
         };
-        let len = argument.len();
+        let (len, headers) = (argument.len(), argument.take_headers());
         let argument = match argument.into_bytes() {
             Ok(argument) => argument,
             Err(error) => {
@@ -181,13 +182,13 @@ impl ServerDriver {
                 return Some(Err(Failure::Malformed { len, status }));
             }
         };
-        let terms = extras.call.clone();
         let channel = Channel::new(WINDOW);
-        channel.grant(terms.credit, terms.silent);
-        self.calls.get_or_insert_default().begin(call, &channel, terms);
+        channel.grant(terms.credit.min(SEND_WINDOW), terms.silent);
         let who = (self.peer, self.protocol.clone());
         let log = self.shared.error_log.clone();
-        let work = api::begin(handler, who, argument, extras, remaining, &channel, log);
+        let asked = (argument, headers);
+        let work = api::begin(handler, who, asked, &terms, remaining, &channel, log);
+        self.calls.get_or_insert_default().begin(call, &channel, terms);
         self.spawn(call, work);
         None
     }
@@ -280,6 +281,7 @@ impl ServerDriver {
                         self.machine.abandoned(call, now);
                     }
                 }
+                Command::EndCalls => self.machine.end_calls(now),
                 Command::Drain { stop: false } => self.machine.drain(now),
                 Command::Drain { stop: true } => {
                     self.machine.drain(now);
@@ -301,7 +303,7 @@ impl ServerDriver {
     fn begin(
         &mut self,
         call: CallId,
-        payload: Payload,
+        mut payload: Payload,
         deadline: Option<Timestamp>,
         now: Timestamp,
         cx: &mut Context<'_>,
@@ -317,8 +319,9 @@ impl ServerDriver {
         let compress = self.shared.config.compression() && self.machine.compresses();
         let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
+        let Headers { method, metadata } = payload.take_headers();
         // Its body comes when it is inflated.
-        let request = Request { peer, protocol, body: Bytes::new(), remaining };
+        let request = Request { peer, protocol, body: Bytes::new(), remaining, method, metadata };
         let (permits, log) = (self.permits.clone(), self.shared.error_log.clone());
         let mut work = work(permits, handler, request, payload, log, compress);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
@@ -347,14 +350,18 @@ fn work(
         })?;
         let (peer, protocol) = (request.peer, request.protocol.clone());
         let reply = handler.handle(request).await;
-        let response = reply.map_err(|error| error.tell(&log, &peer, &protocol))?.into_body();
-        match Compression::of(&response, compresses) {
-            Compression::None => return Ok(Body::uncompressed(response)),
-            Compression::Inline => {}
-            // Whoever polls to see if work is light learns that it is not.
-            Compression::Spawned => compress::give_way().await,
-        }
-        Ok(deflate(&permits, response).await)
+        let reply = reply.map_err(|error| error.tell(&log, &peer, &protocol))?;
+        let (response, metadata) = reply.into_parts();
+        let body = match Compression::of(&response, compresses) {
+            Compression::None => Body::uncompressed(response),
+            Compression::Inline => deflate(&permits, response).await,
+            Compression::Spawned => {
+                // Whoever polls to see if work is light learns that it is not.
+                compress::give_way().await;
+                deflate(&permits, response).await
+            }
+        };
+        Ok(body.with_headers(metadata.into()))
     };
     async move {
         let caught = AssertUnwindSafe(work).catch_unwind().await;
@@ -365,18 +372,20 @@ fn work(
 }
 
 async fn inflate(permits: &Permits, payload: Payload) -> Result<Bytes, InflateError> {
-    let _permit = if payload.is_compressed() { permit(permits, payload.len()).await } else { None };
+    let is_long = payload.is_compressed() && payload.len() > ONE_STEP;
+    let _permit = if is_long { Some(permits.next().await) } else { None };
     compress::inflate(payload).await
 }
 
+/// What is done in one step needs no permit.
 async fn deflate(permits: &Permits, response: Bytes) -> Body {
-    let _permit = permit(permits, response.len()).await;
-    compress::deflate(response).await
-}
-
-/// What is done in one step needs none.
-async fn permit(permits: &Permits, len: usize) -> Option<Permit> {
-    if len > ONE_STEP { Some(permits.next().await) } else { None }
+    if response.len() <= ONE_STEP {
+        return compress::deflate(response).await;
+    }
+    match permits.next_with(response.len()).await {
+        Some(_permit) => compress::deflate(response).await,
+        None => Body::uncompressed(response),
+    }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::join_all;
 use libp2p_identity::Keypair;
-use pointsub_swarm::{Cause, ClientConfig, Delivery, Multiaddr, ServerConfig};
+use pointsub_swarm::{
+    Cause, ClientConfig, Delivery, HandlerError, IncomingCall, Multiaddr, ServerConfig,
+};
 
 use crate::common::*;
 use crate::draining::Load;
@@ -58,6 +60,13 @@ impl Drop for Server {
     }
 }
 
+/// Says hello, and no more.
+async fn subscribe(call: IncomingCall) -> Result<(), HandlerError> {
+    let mut sender = call.sender;
+    sender.send("hello").await?;
+    std::future::pending().await
+}
+
 async fn be_the_server(role: String) {
     let (key, listen) = role.split_once(' ').expect("key and address");
     let byte = |i| u8::from_str_radix(&key[i..i + 2], 16).expect("hexadecimal");
@@ -71,6 +80,7 @@ async fn be_the_server(role: String) {
         .expect("a node");
     node.server().register(&echo_name(), echo).expect("first");
     node.server().register(&name("/hang"), |_| hang(Alive::default())).expect("first");
+    node.server().register_call(&name("/subscribe"), subscribe).expect("first");
     println!("LISTENS {}", address(&node).await);
     // Until it is killed.
     std::future::pending::<()>().await;
@@ -156,6 +166,39 @@ fn calls_end_when_the_server_is_killed() {
 
         let _server = Server::start(&key, &server.place());
         check_echo(&node, peer, "after").await;
+    });
+}
+
+#[test]
+fn a_thousand_open_calls_end_when_the_server_is_killed() {
+    run(async {
+        let key = Keypair::generate_ed25519().to_protobuf_encoding().expect("an ed25519 key");
+        let mut server = Server::start(&key, &loopback());
+        let node = client(once()).await;
+        let peer = node.connect(server.address.clone()).await.expect("the server listens");
+        let mut calls = Vec::new();
+        while calls.len() < 1000 {
+            let open = || node.client().open(peer, &name("/subscribe"), "").receive_only();
+            let opened = join_all((0..50).map(|_| open())).await;
+            calls.extend(opened.into_iter().map(|call| call.expect("accepted")));
+        }
+        for call in calls.iter_mut().step_by(2) {
+            assert_eq!(call.recv().await.expect("open").expect("a message"), "hello");
+        }
+        server.kill();
+        for (number, mut call) in calls.into_iter().enumerate() {
+            let mut outcome = call.recv().await;
+            if number % 2 == 1
+                && let Ok(message) = outcome
+            {
+                assert_eq!(message.expect("a message"), "hello", "what came before is not lost");
+                outcome = call.recv().await;
+            }
+            let error = outcome.expect_err("nobody is there");
+            assert!(matches!(error.cause, Cause::Lost(_) | Cause::RemoteClosed), "{error:?}");
+            assert_eq!(error.delivery, Delivery::Processed);
+        }
+        until(|| node.client().stats().streams == 0).await;
     });
 }
 

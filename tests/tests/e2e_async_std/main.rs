@@ -10,6 +10,10 @@ mod bodies;
 mod breaks;
 #[path = "../e2e/calls.rs"]
 mod calls;
+#[path = "../e2e/calls_closest.rs"]
+mod calls_closest;
+#[path = "../e2e/calls_endurance.rs"]
+mod calls_endurance;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]
@@ -42,6 +46,8 @@ mod field;
 mod formats;
 #[path = "../e2e/handlers.rs"]
 mod handlers;
+#[path = "../e2e/headers.rs"]
+mod headers;
 #[path = "../e2e/held_up.rs"]
 mod held_up;
 #[path = "../e2e/hostile.rs"]

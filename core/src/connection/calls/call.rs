@@ -53,7 +53,26 @@ pub(super) struct Call {
     /// When it is looked at next, at the latest.
     pub(super) timer: Option<Timestamp>,
     /// Bytes that are counted for it.
-    pub(super) reserved: usize,
+    pub(super) held: Held,
+}
+
+/// Bytes that are counted for calls.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Of messages that have come or may come.
+    pub(super) incoming: usize,
+    /// Of messages that wait to be written.
+    pub(super) outgoing: usize,
+    /// Those of both that wait for the peer, to send the rest of a message or to take one.
+    pub(super) stalled: usize,
+}
+
+impl Held {
+    pub(super) fn replace(&mut self, before: Self, after: Self) {
+        self.incoming = self.incoming - before.incoming + after.incoming;
+        self.outgoing = self.outgoing - before.outgoing + after.outgoing;
+        self.stalled = self.stalled - before.stalled + after.stalled;
+    }
 }
 
 /// Frames of a call that go before messages.
@@ -92,7 +111,7 @@ impl Call {
             moved: now,
             answer_due: None,
             timer: None,
-            reserved: 0,
+            held: Held::default(),
         }
     }
 
@@ -109,6 +128,13 @@ impl Call {
             || todo.cancel
             || todo.grant != Credit::NONE
             || self.out.is_empty() && (todo.answer.is_some() || self.out.is_finishing())
+    }
+
+    /// What is to be counted for it.
+    pub(super) fn holds(&self) -> Held {
+        let (incoming, outgoing) = (self.inc.reserved(), self.out.waiting());
+        let arriving = if self.inc.is_arriving() { incoming } else { 0 };
+        Held { incoming, outgoing, stalled: outgoing + arriving }
     }
 
     /// Whether it waits for nothing but its peer.

@@ -127,15 +127,15 @@ impl Calls {
             Phase::Stopped { .. } => return Ok(()),
             _ => return Err(FrameError::Call(CallViolation::Acceptance)),
         }
-        call.out.credit(acceptance.credit).map_err(FrameError::Call)?;
+        let usable = call.out.credit(acceptance.credit).map_err(FrameError::Call)?;
         call.phase = Phase::Open;
         call.answer_due = None;
         call.moved = now;
         self.schedule(id);
         self.arm(id);
-        let call::Acceptance { metadata, load, credit } = acceptance;
+        let call::Acceptance { metadata, load, .. } = acceptance;
         self.push(id, CallEvent::Accepted { metadata, load });
-        self.push(id, CallEvent::Credit(credit));
+        self.push(id, CallEvent::Credit(usable));
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Calls {
                 return Err(FrameError::Call(CallViolation::Result));
             }
             Ok(result) => match result.check(limit) {
-                Ok(()) => Ok(result),
+                Ok(()) => Ok(result.split().0),
                 Err(error) => Err((error.into(), Delivery::Processed)),
             },
             // Whoever has accepted a call has seen it.

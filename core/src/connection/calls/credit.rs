@@ -6,6 +6,10 @@ use crate::wire::{CallViolation, Credit};
 /// How far ahead of what has arrived the rest of a long message is granted.
 const AHEAD: u32 = 1024 * 1024;
 
+/// So much of a call's messages waits at its sender at most, however much the peer grants: what is
+/// granted beyond that can be used when some of it is written.
+pub const SEND_WINDOW: Credit = Credit { bytes: 256 * 1024, messages: 1024 };
+
 /// What may be sent: the peer has granted it.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balance(Credit);

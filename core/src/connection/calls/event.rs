@@ -32,7 +32,7 @@ impl CallMessage {
 
 impl From<Bytes> for CallMessage {
     fn from(bytes: Bytes) -> Self {
-        Self { payload: Payload { bytes, original: None }, cursor: None }
+        Self { payload: Payload::new(bytes, None), cursor: None }
     }
 }
 
@@ -55,6 +55,9 @@ pub enum CallEvent {
     /// The server is shutting down, or its stream: the call goes on for a while, and can be opened
     /// elsewhere meanwhile.
     Draining,
+    /// At a client: no handler has it under this key. What became of the request that was to open it is
+    /// said by a report. The last event of the call.
+    Unopened,
     /// At a client: the call is over. The last event of the call.
     Ended(CallEnd),
     /// At a server: the handler is to stop, and then to `respond` with anything. The last event of the

@@ -7,7 +7,7 @@ use super::table::{Calls, Role};
 use crate::error::{Cause, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::call::{self, MIN_PART};
-use crate::wire::{CallViolation, Frame, FrameError, Kind};
+use crate::wire::{CallViolation, Credit, Frame, FrameError, Kind};
 
 /// What it costs to cancel a call that a handler works on, in points.
 const CANCELLED: u32 = 10;
@@ -119,9 +119,9 @@ impl Calls {
         }
         let Some(call) = self.get_mut(id) else { return Ok(()) };
         call.moved = now;
-        call.out.credit(credit).map_err(FrameError::Call)?;
-        if call.is_live() {
-            self.push(id, CallEvent::Credit(credit));
+        let usable = call.out.credit(credit).map_err(FrameError::Call)?;
+        if call.is_live() && usable != Credit::NONE {
+            self.push(id, CallEvent::Credit(usable));
         }
         self.schedule(id);
         Ok(())

@@ -85,6 +85,11 @@ impl Incoming {
         !self.finished && (self.window.is_open() || self.assembly.is_some())
     }
 
+    /// Whether the rest of a message is to come.
+    pub(super) const fn is_arriving(&self) -> bool {
+        self.assembly.is_some() && !self.ignored
+    }
+
     /// Whether a message waits for the application.
     pub(super) fn has_untaken(&self) -> bool {
         self.window.unread().messages > u32::from(self.assembly.is_some())
@@ -135,7 +140,7 @@ impl Incoming {
         let assembly = self.assembly.take();
         let message = assembly.filter(|_| !self.ignored).map(|assembly| {
             let Assembly { first, bytes, .. } = *assembly;
-            let payload = Payload { bytes: bytes.into(), original: first.original };
+            let payload = Payload::new(bytes.into(), first.original);
             CallMessage { payload, cursor: first.cursor }
         });
         Ok(message)
@@ -150,7 +155,7 @@ impl Incoming {
             if self.ignored {
                 return Ok(None);
             }
-            let payload = Payload { bytes: body, original: first.original };
+            let payload = Payload::new(body, first.original);
             check(&payload, room)?;
             return Ok(Some(CallMessage { payload, cursor: first.cursor }));
         };

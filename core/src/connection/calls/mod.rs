@@ -16,7 +16,7 @@ mod timers;
 mod writing;
 
 pub use client::CallOpening;
-pub use credit::Balance;
+pub use credit::{Balance, SEND_WINDOW};
 pub use event::{CallEnd, CallError, CallEvent, CallKey, CallMessage, CallStop};
 pub use server::CallStart;
 pub use table::{CallLimits, Calls};

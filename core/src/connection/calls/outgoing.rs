@@ -2,9 +2,9 @@
 
 use alloc::collections::VecDeque;
 
-use super::credit::Balance;
+use super::credit::{Balance, SEND_WINDOW};
 use super::event::{CallError, CallKey, CallMessage};
-use crate::wire::call::{self, FirstPart, MAX_PART, MIN_PART};
+use crate::wire::call::{self, FirstPart, MAX_CREDIT, MAX_PART, MIN_PART};
 use crate::wire::{CallViolation, Credit, Outbox};
 
 /// The sending direction of a call.
@@ -14,6 +14,10 @@ use crate::wire::{CallViolation, Credit, Outbox};
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     balance: Balance,
+    /// Granted as well, and not to be used before some of what waits is written.
+    withheld: Credit,
+    /// Bytes of `queue` that were not written.
+    waiting: usize,
     queue: VecDeque<CallMessage>,
     /// Bytes of the first message of `queue` that were written.
     written: usize,
@@ -34,10 +38,34 @@ enum End {
 }
 
 impl Outgoing {
-    pub(super) fn credit(&mut self, credit: Credit) -> Result<(), CallViolation> {
-        self.balance.add(credit)?;
+    /// The peer grants more. How much of it can be used.
+    pub(super) fn credit(&mut self, credit: Credit) -> Result<Credit, CallViolation> {
+        let sum = self.balance.left() + self.withheld + credit;
+        if sum.bytes > MAX_CREDIT || sum.messages > MAX_CREDIT {
+            return Err(CallViolation::TooMuchCredit);
+        }
+        self.withheld += credit;
+        Ok(self.release())
+    }
+
+    /// How much more can be used, since some of what waits was written.
+    pub(super) fn release(&mut self) -> Credit {
+        let messages = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        // What is not paid for yet can be paid for whatever waits: the rest of the message waits for it.
+        let paid = self.waiting.saturating_sub(self.unpaid as usize);
+        let waiting = Credit::new(u32::try_from(paid).unwrap_or(u32::MAX), messages);
+        let room = SEND_WINDOW.less(self.balance.left()).less(waiting);
+        let released = self.withheld.min(room);
+        self.withheld = self.withheld.less(released);
+        // The sum was checked when it was granted.
+        let _fits = self.balance.add(released);
         self.unpaid = self.balance.pay(self.unpaid);
-        Ok(())
+        released
+    }
+
+    /// Bytes of messages that wait here.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     pub(super) const fn left(&self) -> Credit {
@@ -73,6 +101,7 @@ impl Outgoing {
             return Err(CallError::NoCredit);
         }
         self.unpaid = self.balance.begin(len as u32);
+        self.waiting += len;
         self.queue.push_back(message);
         Ok(())
     }
@@ -107,17 +136,18 @@ impl Outgoing {
     /// Drops what waits.
     pub(super) fn clear(&mut self) {
         self.queue = VecDeque::new();
-        (self.written, self.unpaid) = (0, 0);
+        (self.written, self.unpaid, self.waiting) = (0, 0, 0);
     }
 
     /// Drops the message that lacks credit, if there is one.
     pub(super) fn drop_unpaid(&mut self) {
-        if self.unpaid > 0 {
-            self.queue.pop_back();
+        if self.unpaid > 0
+            && let Some(message) = self.queue.pop_back()
+        {
+            let written =
+                if self.queue.is_empty() { core::mem::take(&mut self.written) } else { 0 };
+            self.waiting -= message.payload.wire_len() - written;
             self.unpaid = 0;
-            if self.queue.is_empty() {
-                self.written = 0;
-            }
         }
     }
 
@@ -152,6 +182,7 @@ impl Outgoing {
             call::later_part(outbox, key.0, end < len, body);
         }
         self.written = end;
+        self.waiting -= part;
         if end == len {
             self.queue.pop_front();
             self.written = 0;

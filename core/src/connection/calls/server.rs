@@ -235,6 +235,7 @@ impl Calls {
         call.out.clear();
         (call.deadline, call.idle) = (None, None);
         call.todo.answer = Some(Box::new(failure(code)));
+        self.account(id);
         self.schedule(id);
     }
 

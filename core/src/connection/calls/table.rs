@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use slab::Slab;
 
-use super::call::{Call, Phase};
+use super::call::{Call, Held, Phase};
 use super::event::{CallError, CallEvent, CallKey, CallMessage};
 use super::incoming::Room;
 use crate::time::Timestamp;
@@ -56,7 +56,7 @@ pub struct Calls {
     pub(super) ready: VecDeque<u64>,
     events: VecDeque<(CallKey, CallEvent)>,
     pub(super) timers: BTreeSet<(Timestamp, u64)>,
-    reserved: usize,
+    held: Held,
     /// The highest id that a client has used.
     pub(super) last_id: u64,
     pub(super) draining: bool,
@@ -77,7 +77,7 @@ impl Calls {
             ready: VecDeque::new(),
             events: VecDeque::new(),
             timers: BTreeSet::new(),
-            reserved: 0,
+            held: Held::default(),
             last_id: 0,
             draining: false,
             now,
@@ -100,7 +100,19 @@ impl Calls {
     /// Bytes of messages that have come or may come.
     #[must_use]
     pub fn reserved(&self) -> usize {
-        self.reserved
+        self.held.incoming
+    }
+
+    /// Bytes of messages that wait to be written.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.held.outgoing
+    }
+
+    /// Bytes of messages that wait for the peer: to send the rest of one, or to take one.
+    #[must_use]
+    pub fn stalled(&self) -> usize {
+        self.held.stalled
     }
 
     /// The next event, with its call.
@@ -157,6 +169,7 @@ impl Calls {
         }
         let call = self.live(key)?;
         call.out.send(message)?;
+        self.account(key.0);
         self.ensure_accepted(key);
         self.schedule(key.0);
         Ok(())
@@ -246,7 +259,7 @@ impl Calls {
     pub(super) fn remove(&mut self, id: u64) -> Option<Call> {
         let slot = self.index.remove(&id)?;
         let call = self.calls.try_remove(slot)?;
-        self.reserved -= call.reserved;
+        self.held.replace(call.held, Held::default());
         if let Some(timer) = call.timer {
             self.timers.remove(&(timer, id));
         }
@@ -261,21 +274,21 @@ impl Calls {
     /// Counts what is kept for a call.
     pub(super) fn account(&mut self, id: u64) {
         let Some(call) = self.get_mut(id) else { return };
-        let (before, after) = (call.reserved, call.inc.reserved());
-        call.reserved = after;
-        self.reserved = self.reserved - before + after;
+        let after = call.holds();
+        let before = core::mem::replace(&mut call.held, after);
+        self.held.replace(before, after);
     }
 
     /// How much a window of a further call may have.
     pub(super) fn window(&self, wanted: Credit) -> Credit {
-        let free = self.limits.max_memory.saturating_sub(self.reserved);
+        let free = self.limits.max_memory.saturating_sub(self.held.incoming);
         let most = u32::try_from(free).unwrap_or(u32::MAX).max(MIN_WINDOW.bytes);
         Credit { bytes: wanted.bytes.min(most), ..wanted }
     }
 
     pub(super) fn room(&self, id: u64) -> Room {
-        let free = self.limits.max_memory.saturating_sub(self.reserved);
-        let own = self.get(id).map_or(0, |call| call.reserved);
+        let free = self.limits.max_memory.saturating_sub(self.held.incoming);
+        let own = self.get(id).map_or(0, |call| call.held.incoming);
         Room { max_message: self.limits.max_message, memory: free + own }
     }
 

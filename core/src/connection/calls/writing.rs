@@ -1,7 +1,7 @@
 //! Frames of calls on their way out.
 
 use super::call::{Answer, Phase};
-use super::event::CallKey;
+use super::event::{CallEvent, CallKey};
 use super::table::{Calls, Role};
 use crate::wire::call;
 use crate::wire::{Credit, Kind, Outbox, outcome};
@@ -43,6 +43,12 @@ impl Calls {
             let Some(bytes) = call.out.write(CallKey(id), outbox) else { break };
             written += HEADER + bytes;
         }
+        let usable = call.out.release();
+        if usable != Credit::NONE && call.is_live() {
+            self.push(id, CallEvent::Credit(usable));
+        }
+        self.account(id);
+        let Some(call) = self.get(id) else { return written };
         if call.out.is_empty() && call.has_control() {
             self.write_control(id, outbox);
         } else {

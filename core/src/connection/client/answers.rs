@@ -39,7 +39,7 @@ impl ClientStream {
         let Some(request) = call.and_then(|call| call.request) else {
             return Err(FrameError::Unexpected("an answer to a request never made"));
         };
-        let answer = Ok(Payload { bytes: frame.body, original: None });
+        let answer = Ok(Payload::new(frame.body, None));
         self.reports.push_back(Report::Answered { request, answer, load: None });
         self.finish_drain();
         Ok(())

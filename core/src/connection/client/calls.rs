@@ -69,6 +69,13 @@ impl ClientStream {
         }
     }
 
+    /// The call is not wanted any more that this request was to open.
+    pub fn decline(&mut self, request: RequestId) {
+        let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+        let slot = if self.closed || self.draining { Slot::Gone } else { Slot::Free };
+        self.report_failed(request, Cause::Cancelled, phase, delivery, slot);
+    }
+
     /// Why no call can be opened here, and what becomes of its slot.
     fn refuses_calls(&self) -> Option<(Cause, Slot)> {
         let unimplemented = |why: &str| {
@@ -147,13 +154,17 @@ impl ClientStream {
         }
     }
 
-    /// Nobody waits for the call any more.
+    /// Nobody waits for an accepted call any more. One that is not accepted is
+    /// [cancelled](Self::cancel) as a request.
     pub fn cancel_call(&mut self, key: CallKey, now: Timestamp) {
         let Some(calls) = &mut self.streaming else { return };
+        if calls.requests.contains_key(&key.0) {
+            return;
+        }
         let before = calls.table.has(key);
         calls.table.cancel(key, now);
         calls.events.retain(|(other, _)| *other != key);
-        if before && calls.requests.remove(&key.0).is_none() {
+        if before {
             self.reports.push_back(Report::Vacated);
         }
         self.finish_drain();
@@ -206,12 +217,14 @@ impl ClientStream {
                     (Some(request), Err((Cause::Remote(status), delivery))) => {
                         let answer = Err((status.clone(), *delivery));
                         self.reports.push_back(Report::Answered { request, answer, load: None });
+                        calls.events.push_back((key, CallEvent::Unopened));
                         continue;
                     }
                     (Some(request), Err((cause, delivery))) => {
                         let error = RequestError::new(cause.clone(), Phase::Wait, *delivery);
                         let slot = if lost { Slot::Gone } else { Slot::Free };
                         self.reports.push_back(Report::Failed { request, error, slot });
+                        calls.events.push_back((key, CallEvent::Unopened));
                         continue;
                     }
                     (Some(request), Ok(_)) => {
@@ -268,6 +281,8 @@ impl ClientStream {
         {
             let bytes = FILL.saturating_sub(self.link.outbox.len()).max(LEAST);
             calls.table.fill(&mut self.link.outbox, bytes);
+            // What is written makes room for more.
+            self.report_calls(false);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::id::RequestId;
 use crate::time::{Timestamp, earliest};
 use crate::wire::compress::Body;
 use crate::wire::outcome;
-use crate::wire::{Buffers, Flags, Format, FrameError, Kind, Settings, tag};
+use crate::wire::{Buffers, Features, Flags, Format, FrameError, Kind, Settings, tag};
 
 /// The low bits of a wire id are the slot of its call; those above only ever increase.
 const SLOT_BITS: u32 = 20;
@@ -154,6 +154,11 @@ impl ClientStream {
             self.report_failed(request, Cause::Deadline, phase, delivery, Slot::Free);
             return;
         }
+        if let Some(cause) = self.refuses_headers(&body) {
+            let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
+            self.report_failed(request, cause, phase, delivery, Slot::Free);
+            return;
+        }
         let native = self.link.format == Format::Native;
         let len = body.raw().len();
         let limit = self.peer.max_body as usize;
@@ -167,7 +172,7 @@ impl ClientStream {
         let id = self.next_id(self.calls.vacant_key() as u64);
         let entry = self.calls.vacant_entry();
         if native {
-            let payload = body.into_payload();
+            let (payload, headers) = body.into_payload().split();
             let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
             let timeout = deadline.map(|deadline| outcome::millis(deadline.since(self.link.now)));
             self.link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
@@ -176,6 +181,9 @@ impl ClientStream {
                 }
                 if let Some(original) = payload.original {
                     head.u32(tag::SIZE, original);
+                }
+                if let Some(headers) = &headers {
+                    headers.write(head);
                 }
             });
         } else {
@@ -193,6 +201,20 @@ impl ClientStream {
         });
         self.unsent.push_back((end, id));
         self.due = earliest(self.due, deadline);
+    }
+
+    /// Why what travels beside a body cannot be sent here.
+    #[inline]
+    fn refuses_headers(&self, body: &Body) -> Option<Cause> {
+        body.headers()?;
+        let why = if self.link.format == Format::Plain {
+            "the peer speaks the plain format, which has no methods and metadata"
+        } else if self.has_settings && !self.peer.features.contains(Features::METHODS) {
+            "the peer does not take methods and metadata of requests"
+        } else {
+            return None;
+        };
+        Some(Cause::Remote(Status::new(StatusCode::Unimplemented, why)))
     }
 
     /// Nobody waits for the answer to `request` any more. Tells the server, if the format can;

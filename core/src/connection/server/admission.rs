@@ -22,6 +22,12 @@ pub(super) struct Waiting {
     bytes: usize,
 }
 
+impl Waiting {
+    pub(super) const fn wire_id(&self) -> u64 {
+        self.wire_id
+    }
+}
+
 /// A question that is under way.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -41,6 +47,8 @@ pub(super) struct Known {
     pub(super) room: usize,
     idle: bool,
     active: Timestamp,
+    /// Calls that have a place, as far as was reported and granted.
+    pub(super) calls: usize,
     /// Requests at work, and how many there may be.
     at_work: u32,
     limit: u32,
@@ -57,6 +65,8 @@ pub(super) struct Exchange {
     /// A report, or the stream's opening, is under way, and its verdict will come.
     reported: bool,
     pub(super) asked: Option<Asked>,
+    /// For a call.
+    asked_call: bool,
     /// The request that waits for a place, or for its turn on one.
     pub(super) waiting: Option<Waiting>,
     /// A place that no request uses yet.
@@ -76,10 +86,11 @@ impl Exchange {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             events: Events::default(),
-            known: Known { room: 0, idle: false, active: now, at_work: 0, limit: 1 },
+            known: Known { room: 0, idle: false, active: now, calls: 0, at_work: 0, limit: 1 },
             active: now,
             reported: true,
             asked: None,
+            asked_call: false,
             waiting: None,
             place: false,
             free: 0,
@@ -146,10 +157,11 @@ impl ServerStream {
             return None;
         }
         let ask = if asks { self.ask(held) } else { None };
-        let waiting = held.saturating_sub(self.work);
+        let waiting = held.saturating_sub(self.work + self.unstalled_for_calls());
         let Exchange { events, known, active, .. } = &mut self.exchange;
         (known.room, known.idle, known.active) = (held, idle, *active);
         let events = core::mem::take(events);
+        known.calls = events.calls.unwrap_or(known.calls);
         let active = *active;
         self.exchange.free = 0;
         self.exchange.reported = true;
@@ -180,8 +192,11 @@ impl ServerStream {
             let bytes = held.saturating_add(answer.len());
             (Asked::Answer, Ask::Room { bytes, best: bytes })
         } else if self.exchange.waiting.is_some() {
-            let bytes = self.exchange.waiting.as_ref().map_or(0, |waiting| waiting.bytes);
-            (Asked::Request, Ask::Request { spare: self.exchange.spare, bytes })
+            let waiting = self.exchange.waiting.as_ref();
+            let (bytes, id) = waiting.map_or((0, 0), |waiting| (waiting.bytes, waiting.wire_id));
+            let call = self.opens_call(id);
+            self.exchange.asked_call = call;
+            (Asked::Request, Ask::Request { spare: self.exchange.spare, bytes, call })
         } else {
             let (bytes, best) = self.exchange.wanted?;
             let elsewhere = self.held_elsewhere();
@@ -219,6 +234,9 @@ impl ServerStream {
             self.refused = true;
             return self.drain(self.link.now);
         }
+        if grant == Grant::Place {
+            self.exchange.known.calls += usize::from(self.exchange.asked_call);
+        }
         match (self.exchange.asked.take(), grant) {
             (Some(Asked::Request), Grant::Place) => self.exchange.place = true,
             (_, Grant::Place) => {
@@ -229,7 +247,7 @@ impl ServerStream {
             (_, Grant::Refused(status)) => {
                 if let Some(waiting) = self.exchange.waiting.take() {
                     self.work -= waiting.bytes;
-                    self.drop_extras(waiting.wire_id);
+                    self.drop_terms(waiting.wire_id);
                     self.refuse_request(waiting.wire_id, &status);
                 }
             }
@@ -265,15 +283,25 @@ impl ServerStream {
         payload: Payload,
         deadline: Option<Timestamp>,
     ) -> Option<ServerStreamEvent> {
-        let bytes = super::calls::bytes_at_work(&payload);
-        if self.renew(bytes) {
+        if self.renew(super::calls::bytes_at_work(&payload)) {
             return Some(self.begin(wire_id, payload, deadline));
         }
+        self.wait_for_place(wire_id, payload, deadline);
+        None
+    }
+
+    /// A request waits for a place of its own.
+    pub(super) fn wait_for_place(
+        &mut self,
+        wire_id: u64,
+        payload: Payload,
+        deadline: Option<Timestamp>,
+    ) {
+        let bytes = super::calls::bytes_at_work(&payload);
         self.work += bytes;
         self.idle_due = None;
         self.due = earliest(self.due, deadline);
         self.exchange.waiting = Some(Waiting { wire_id, payload, deadline, bytes });
-        None
     }
 
     /// Lets a request in on the place of one that has ended since the last report.
@@ -299,6 +327,7 @@ impl ServerStream {
         let waiting = self.exchange.waiting.take()?;
         self.exchange.place = false;
         self.work -= waiting.bytes;
+        self.keep_window(waiting.wire_id);
         Some(self.begin(waiting.wire_id, waiting.payload, waiting.deadline))
     }
 
@@ -320,7 +349,7 @@ impl ServerStream {
     pub(super) fn drop_waiting(&mut self) -> Option<Waiting> {
         let waiting = self.exchange.waiting.take()?;
         self.work -= waiting.bytes;
-        self.drop_extras(waiting.wire_id);
+        self.drop_terms(waiting.wire_id);
         if self.exchange.asked == Some(Asked::Request) {
             self.exchange.asked = Some(Asked::Withdrawn);
         }

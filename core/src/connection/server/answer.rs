@@ -107,7 +107,7 @@ impl ServerStream {
             Format::Plain => self.link.outbox.plain(body.raw().clone()),
             Format::Native => {
                 let load = self.load_to_tell();
-                let payload = body.into_payload();
+                let (payload, headers) = body.into_payload().split();
                 let flags =
                     if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
                 self.link.outbox.native(Kind::Response, flags, wire_id, payload.bytes, |head| {
@@ -116,6 +116,9 @@ impl ServerStream {
                     }
                     if let Some(load) = load {
                         head.u16(tag::LOAD, load);
+                    }
+                    if let Some(headers) = &headers {
+                        headers.metadata.write(head);
                     }
                 });
             }

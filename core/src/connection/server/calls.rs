@@ -4,6 +4,7 @@ use super::stream::{ServerStream, ServerStreamEvent};
 use crate::endpoint::{Offence, Sample, SampleOutcome};
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::{Timestamp, earliest};
+use crate::wire::Headers;
 use crate::wire::compress::{Body, Payload};
 
 const SLOT_BITS: u32 = 20;
@@ -125,7 +126,7 @@ impl ServerStream {
         self.calls.get(slot).filter(|found| found.id == call)?;
         let call = self.calls.try_remove(slot)?;
         self.work -= call.bytes;
-        self.drop_extras(call.wire_id);
+        self.drop_terms(call.wire_id);
         Some(call)
     }
 
@@ -197,7 +198,9 @@ impl Stop {
     }
 }
 
-/// What a request costs while its handler works: its bytes, and what they inflate to.
+/// What a request costs while its handler works: its bytes, what they inflate to, and what came beside
+/// them.
 pub(super) fn bytes_at_work(payload: &Payload) -> usize {
-    payload.wire_len() + if payload.is_compressed() { payload.len() } else { 0 }
+    let inflated = if payload.is_compressed() { payload.len() } else { 0 };
+    payload.wire_len() + inflated + payload.headers().map_or(0, Headers::wire_len)
 }

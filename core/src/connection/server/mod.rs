@@ -16,4 +16,4 @@ pub use placement::{Compression, runs_inline};
 pub(crate) use report::{Ask, Events, Grant, Samples};
 pub use report::{ServerReport, ServerVerdict};
 pub use stream::{ServerStream, ServerStreamEvent};
-pub use streaming::{CallAcceptance, CallTerms, RequestExtras};
+pub use streaming::{CallAcceptance, CallTerms};

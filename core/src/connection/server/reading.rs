@@ -21,7 +21,7 @@ impl ServerStream {
             let taken = match self.next_frame() {
                 Ok(None) => break,
                 Ok(Some(frame)) if self.link.format == Format::Plain => {
-                    let payload = Payload { bytes: frame.body, original: None };
+                    let payload = Payload::new(frame.body, None);
                     Ok(self.admit(0, payload, None))
                 }
                 Ok(Some(frame)) => self.take_native(frame),
@@ -108,42 +108,52 @@ impl ServerStream {
         if flags.contains(Flags::STREAM) && self.max_calls > 0 {
             return self.take_opening(frame);
         }
-        let (mut timeout, mut original, mut unknown) = (None, None, flags.unsupported());
+        let (mut timeout, mut original, mut beside) = (None, None, false);
+        let mut unknown = flags.unsupported();
         for field in HeadReader::new(&frame.head) {
             let field = field?;
             match field.tag {
                 tag::TIMEOUT => timeout = Some(field.u32()?),
                 tag::SIZE => original = Some(field.u32()?),
+                tag::METHOD | tag::META => beside = true,
                 _ => unknown |= !field.ignorable(),
             }
         }
         if flags.contains(Flags::COMPRESSED) != original.is_some() {
             return Err(FrameError::Field { tag: tag::SIZE });
         }
-        let payload = Payload { bytes: frame.body, original };
+        let mut payload = Payload::new(frame.body, original);
+        let malformed = beside && !payload.read_headers(&frame.head);
         // The caller's time counts from when the request came, however long it waited here.
         let deadline = timeout.map(|ms| self.arrived + Duration::from_millis(u64::from(ms)));
         let refusal = if self.denied.is_some() {
             return Ok(self.refuse_denied(id));
         } else if unknown {
             Some(Status::new(StatusCode::Unimplemented, ""))
+        } else if malformed {
+            Some(Status::new(StatusCode::BadRequest, "a method that is none"))
         } else {
             self.refusal(&payload, deadline)
         };
         if let Some(status) = refusal {
-            let price = match status.code {
-                StatusCode::Busy | StatusCode::DeadlineExceeded => 0,
-                _ => payload.wire_len().min(MOST_PRICED),
-            };
-            self.exchange.events.offence(Offence::Frame(price));
-            match status.code {
-                StatusCode::Busy => self.exchange.events.refuse_busy(),
-                _ => self.exchange.events.refuse(),
-            }
-            self.answer_failed(id, &status, Delivery::NotProcessed);
+            self.refuse(id, &status, payload.wire_len());
             return Ok(None);
         }
         Ok(self.admit(id, payload, deadline))
+    }
+
+    /// Answers a request of so many bytes that no handler is to see.
+    fn refuse(&mut self, id: u64, status: &Status, len: usize) {
+        let price = match status.code {
+            StatusCode::Busy | StatusCode::DeadlineExceeded => 0,
+            _ => len.min(MOST_PRICED),
+        };
+        self.exchange.events.offence(Offence::Frame(price));
+        match status.code {
+            StatusCode::Busy => self.exchange.events.refuse_busy(),
+            _ => self.exchange.events.refuse(),
+        }
+        self.answer_failed(id, status, Delivery::NotProcessed);
     }
 
     /// Answers a request that a rule of the application's does not allow, with what the rule says. The

@@ -43,7 +43,8 @@ impl ServerReport {
 pub(crate) enum Ask {
     /// May a handler begin to work on a request of so many bytes? `held` has them already; `spare` more
     /// are welcome, for what follows it.
-    Request { spare: usize, bytes: usize },
+    /// It may be to open a call, which needs a place of its own for as long as it lasts.
+    Request { spare: usize, bytes: usize, call: bool },
     /// May the stream hold so many bytes, and if possible `best`?
     Room { bytes: usize, best: usize },
 }
@@ -69,6 +70,8 @@ pub(crate) struct Events {
     /// Times that the peer broke the format.
     pub(crate) violations: u32,
     pub(crate) timed_out: Option<StreamTimer>,
+    /// How many calls there are that have a place, if that has changed.
+    pub(crate) calls: Option<usize>,
     /// What the peer did, in points of its penalty.
     pub(crate) offences: u32,
     /// Whether anything of this is not zero.
@@ -101,6 +104,11 @@ impl Events {
     pub(crate) fn charge(&mut self, points: u32) {
         self.any = true;
         self.offences = self.offences.saturating_add(points);
+    }
+
+    pub(crate) fn note_calls(&mut self, calls: usize) {
+        self.any = true;
+        self.calls = Some(calls);
     }
 
     pub(crate) fn refuse(&mut self) {

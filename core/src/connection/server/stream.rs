@@ -91,7 +91,10 @@ pub struct ServerStream {
 
 /// What a server understands beside requests.
 fn features(config: &ServerConfig) -> Features {
-    if config.max_calls > 0 { Features::CALLS } else { Features::default() }
+    match config.max_calls {
+        0 => Features::METHODS,
+        _ => Features::CALLS | Features::METHODS,
+    }
 }
 
 /// What a [`ServerStream`] asks of whoever runs the handlers.
@@ -230,7 +233,7 @@ impl ServerStream {
                 Overdue::Message(time) => (StreamTimer::Message, time),
                 Overdue::OtherFormat => (StreamTimer::OtherFormat, Duration::ZERO),
             };
-            let waiting = self.held().saturating_sub(self.work);
+            let waiting = self.held().saturating_sub(self.work + self.unstalled_for_calls());
             self.exchange.events.timed_out(timer, waiting, time);
             self.reset();
             return;
@@ -429,6 +432,9 @@ impl ServerStream {
     /// is not needed any more.
     #[inline]
     pub(super) fn settle(&mut self) {
+        if self.streaming.is_some() {
+            self.note_calls();
+        }
         if self.link.is_open() && !self.is_busy() {
             if self.draining || self.read_closed {
                 self.link.finish();

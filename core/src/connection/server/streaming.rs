@@ -17,24 +17,16 @@ use crate::connection::calls::{
 use crate::endpoint::SampleOutcome;
 use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
+use crate::wire::call::MIN_WINDOW;
 use crate::wire::compress::{Body, Payload};
-use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Metadata, Method};
+use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Headers, Metadata};
 
 /// So much of messages goes into one write, behind what ends and regulates calls.
 const FILL: usize = 64 * 1024;
 /// So much goes into it at least, whatever answers wait.
 const LEAST: usize = 16 * 1024;
-
-/// What a request that opens a call brings beside its argument.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestExtras {
-    /// What is asked for within the protocol.
-    pub method: Option<Method>,
-    /// Keys and values.
-    pub metadata: Metadata,
-    /// What the call is to be like that the request opens.
-    pub call: CallTerms,
-}
+/// The least window that a client is granted, if it is to send anything.
+const LEAST_WINDOW: u32 = 2 * MIN_WINDOW.bytes;
 
 /// What a call is to be like, as its client says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,13 +50,29 @@ pub struct CallAcceptance {
     pub idle: Option<Duration>,
 }
 
+/// A request that is to open a call.
+#[derive(Debug)]
+struct Opening {
+    terms: CallTerms,
+    /// Bytes that are kept for the client's messages, from when it begins until it is accepted.
+    window: u32,
+}
+
 /// What a stream has beside requests, which most streams do not have.
 #[derive(Debug)]
 pub(super) struct ServerCalls {
     pub(super) table: Calls,
     /// Of requests that wait or are at work, by wire id.
-    extras: BTreeMap<u64, RequestExtras>,
+    terms: BTreeMap<u64, Opening>,
+    /// Bytes of their windows.
+    opening: usize,
     events: VecDeque<(CallKey, CallEvent)>,
+}
+
+impl ServerCalls {
+    fn held(&self) -> usize {
+        self.table.reserved() + self.table.unwritten() + self.opening
+    }
 }
 
 impl ServerStream {
@@ -76,11 +84,11 @@ impl ServerStream {
         self
     }
 
-    /// What a request brings beside its argument, if it opens a call; once.
-    pub fn take_extras(&mut self, call: CallId) -> Option<RequestExtras> {
-        self.streaming.as_ref()?;
-        let wire_id = self.wire_id(call)?;
-        self.streaming.as_mut()?.extras.remove(&wire_id)
+    /// What the call is to be like that a request opens, if it opens one.
+    #[must_use]
+    pub fn terms(&self, call: CallId) -> Option<&CallTerms> {
+        let opening = self.streaming.as_ref()?.terms.get(&self.wire_id(call)?)?;
+        Some(&opening.terms)
     }
 
     /// The handler of a request that opens a call has it. From here on the call is known by its key,
@@ -95,9 +103,11 @@ impl ServerStream {
     ) -> Option<CallKey> {
         self.link.advance_clock(now);
         let now = self.link.now;
+        let kept = self.window_of(call);
         let (key, deadline) = self.leave_requests(call)?;
         let load = self.load_to_tell();
         let CallAcceptance { metadata, window, idle } = acceptance;
+        let window = Credit { bytes: window.bytes.min(kept), ..window };
         let (credit, silent) = (terms.credit, terms.silent);
         let start = CallStart { window, credit, silent, deadline, idle };
         let table = &mut self.streaming_here().table;
@@ -106,6 +116,59 @@ impl ServerStream {
         table.accept(key, metadata, load, now).ok()?;
         self.settle();
         Some(key)
+    }
+
+    /// A request has a place that may open a call: keeps as much for the client's messages as there is
+    /// memory for, and for the least window whatever the budgets say.
+    pub(super) fn keep_window(&mut self, wire_id: u64) {
+        let room = self.exchange.known.room.saturating_sub(self.held());
+        let Some(streaming) = &mut self.streaming else { return };
+        let Some(opening) = streaming.terms.get_mut(&wire_id) else { return };
+        if !opening.terms.silent {
+            opening.window = u32::try_from(room).unwrap_or(u32::MAX).max(LEAST_WINDOW);
+            streaming.opening += opening.window as usize;
+        }
+    }
+
+    /// What is kept for the messages of a call that is not accepted.
+    fn window_of(&self, call: CallId) -> u32 {
+        let opening = self.wire_id(call).and_then(|id| self.streaming.as_ref()?.terms.get(&id));
+        opening.map_or(LEAST_WINDOW, |opening| opening.window)
+    }
+
+    /// The server waits no longer for the calls that are open: their handlers are to stop, and their
+    /// clients are told that it is draining. Requests go on.
+    pub fn end_calls(&mut self, now: Timestamp) {
+        self.link.advance_clock(now);
+        let now = self.link.now;
+        if let Some(streaming) = &mut self.streaming {
+            streaming.table.stop_all(now);
+            self.collect_call_events();
+        }
+        self.settle();
+    }
+
+    /// Calls that have a place among all of them.
+    fn placed_calls(&self) -> usize {
+        let Some(streaming) = &self.streaming else { return 0 };
+        let waiting = self.exchange.waiting.as_ref().map(|waiting| waiting.wire_id());
+        let waits = waiting.is_some_and(|id| streaming.terms.contains_key(&id));
+        let waits = waits && !self.exchange.place;
+        streaming.terms.len() - usize::from(waits) + streaming.table.len()
+    }
+
+    /// Has it reported how many calls there are, if that is not known.
+    pub(super) fn note_calls(&mut self) {
+        let placed = self.placed_calls();
+        if placed != self.exchange.known.calls {
+            self.exchange.events.note_calls(placed);
+        }
+    }
+
+    /// Whether a request that waits for a place is to open a call.
+    pub(super) fn opens_call(&self, wire_id: u64) -> bool {
+        let terms = self.streaming.as_ref().map(|streaming| &streaming.terms);
+        terms.is_some_and(|terms| terms.contains_key(&wire_id))
     }
 
     /// The handler of a call has ended: see [`Calls::respond`].
@@ -179,22 +242,19 @@ impl ServerStream {
         let (now, peer) = (self.link.now, self.max_message());
         let streaming = self.streaming.get_or_insert_with(|| {
             let table = Calls::server(limits, now);
-            Box::new(ServerCalls { table, extras: BTreeMap::new(), events: VecDeque::new() })
+            let (terms, events) = (BTreeMap::new(), VecDeque::new());
+            Box::new(ServerCalls { table, terms, opening: 0, events })
         });
         streaming.table.set_peer_limit(peer);
         streaming
     }
 
-    /// Keeps what a request brings beside its argument.
-    fn keep_extras(&mut self, wire_id: u64, extras: RequestExtras) {
-        self.streaming_here().extras.insert(wire_id, extras);
-    }
-
-    /// A request is gone that may have brought something.
+    /// A request is gone that may have been to open a call.
     #[inline]
-    pub(super) fn drop_extras(&mut self, wire_id: u64) {
+    pub(super) fn drop_terms(&mut self, wire_id: u64) {
         if let Some(streaming) = &mut self.streaming {
-            streaming.extras.remove(&wire_id);
+            let opening = streaming.terms.remove(&wire_id);
+            streaming.opening -= opening.map_or(0, |opening| opening.window as usize);
         }
     }
 
@@ -218,9 +278,11 @@ impl ServerStream {
             Ok((request, deadline)) => {
                 let CallRequest { method, metadata, argument, credit, silent, resume, .. } =
                     request;
-                let call = CallTerms { credit, silent, resume };
-                self.keep_extras(id, RequestExtras { method, metadata, call });
-                Ok(self.admit(id, argument, deadline))
+                let terms = CallTerms { credit, silent, resume };
+                self.streaming_here().terms.insert(id, Opening { terms, window: 0 });
+                let argument = argument.with_headers(Headers { method, metadata });
+                self.wait_for_place(id, argument, deadline);
+                Ok(None)
             }
             Err(status) => {
                 match status.code {
@@ -299,7 +361,7 @@ impl ServerStream {
     /// The stream is gone: the handlers of calls are to stop.
     pub(super) fn lose_calls(&mut self) {
         if let Some(streaming) = &mut self.streaming {
-            streaming.extras = BTreeMap::new();
+            (streaming.terms, streaming.opening) = (BTreeMap::new(), 0);
             streaming.table.lose_handlers();
             self.collect_call_events();
         }
@@ -313,13 +375,22 @@ impl ServerStream {
         {
             let bytes = FILL.saturating_sub(self.link.outbox.len()).max(LEAST);
             streaming.table.fill(&mut self.link.outbox, bytes);
+            // What is written makes room for more.
+            self.collect_call_events();
         }
     }
 
-    /// Bytes of messages that have come or may come.
+    /// Bytes of messages that have come or may come, and of those that wait to be written.
     #[inline]
     pub(super) fn held_for_calls(&self) -> usize {
-        self.streaming.as_ref().map_or(0, |streaming| streaming.table.reserved())
+        self.streaming.as_ref().map_or(0, |streaming| streaming.held())
+    }
+
+    /// Those of them that do not wait for the peer.
+    #[inline]
+    pub(super) fn unstalled_for_calls(&self) -> usize {
+        let unstalled = |streaming: &ServerCalls| streaming.held() - streaming.table.stalled();
+        self.streaming.as_ref().map_or(0, |streaming| unstalled(streaming))
     }
 
     #[inline]

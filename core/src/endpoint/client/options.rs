@@ -96,21 +96,44 @@ impl ClosestOptions {
 /// answer counts; the other nodes are told that theirs is not wanted.
 ///
 /// Several nodes may execute the request, so that there is no hedging for calls that are not
-/// idempotent; nor is there while the retry budget is used up.
+/// idempotent. Nor is there while the retry budget or the
+/// [hedge budget](crate::ClientConfig::with_hedge_budget) is used up, or within a second after a
+/// server was busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hedge {
-    /// How long to wait for an answer before one more node is asked. Zero asks all at once.
+    /// How long to wait for an answer at least before one more node is asked. Zero asks all at once,
+    /// unless there is a `quantile`.
     pub delay: Duration,
     /// How many more nodes are asked at most, over the whole call.
     pub max: u32,
+    /// One more node is asked only when the answer takes longer than this part of the answers of the
+    /// protocol did of late, in thousandths. It counts calls with a quantile, and none is
+    /// hedged before a hundred of them were answered.
+    pub quantile: Option<u16>,
 }
 
 impl Hedge {
     /// One more node after each `delay`, up to two: three in all, as many as the Go library asks.
     #[must_use]
     pub const fn after(delay: Duration) -> Self {
-        Self { delay, max: 2 }
+        Self { delay, max: 2, quantile: None }
+    }
+
+    /// One more node when the answer takes longer than so many of a thousand did of late. 950 hedges the
+    /// slowest twentieth, as "The Tail at Scale" has it (Dean and Barroso, 2013), and needs nobody to
+    /// know how long that takes.
+    ///
+    /// ```
+    /// use pointsub_core::Hedge;
+    ///
+    /// let slowest = Hedge::beyond(950);
+    /// assert_eq!((slowest.quantile, slowest.max), (Some(950), 1));
+    /// ```
+    #[must_use]
+    pub const fn beyond(thousandths: u16) -> Self {
+        let thousandths = if thousandths < 1000 { thousandths } else { 999 };
+        Self { delay: Duration::ZERO, max: 1, quantile: Some(thousandths) }
     }
 
     /// Sets how many more nodes are asked at most.

@@ -36,14 +36,17 @@ mod distance;
 mod health;
 mod latency;
 mod near;
+mod node;
 mod nodes;
+mod quantiles;
 mod selection;
 mod strategy;
 
 pub use distance::{Distance, Point};
 pub use health::{BACKOFF_BASE, BACKOFF_MAX};
 pub use latency::{INITIAL_PEAK, LATENCY_FRESH, PEAK_HALF_LIFE};
-pub use nodes::{AddNodeError, Attempt, LOAD_FRESH, MAX_NODES, Node, Nodes};
+pub use node::{LOAD_FRESH, Node};
+pub use nodes::{AddNodeError, Attempt, MAX_NODES, Nodes};
 pub use selection::Selection;
 pub use strategy::{
     Candidate, Choices, NearFirst, PeakEwma, Rendezvous, Strategy, Weighted, XorOrder,

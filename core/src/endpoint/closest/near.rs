@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::distance::Point;
-use super::nodes::{Node, Nodes};
+use super::node::Node;
+use super::nodes::Nodes;
 use crate::id::PeerId;
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -36,12 +37,15 @@ pub(super) struct Near {
     /// The rest of the subset.
     far: Vec<u64>,
     known: Option<Timestamp>,
-    /// The part of requests that go to far nodes since the near ones have no room, of [`WHOLE`].
+    /// How much room the near nodes lack, as a part of [`WHOLE`]: what exceeds
+    /// [`TOLERATED`] is the part of requests that go to far ones.
     spilled: u32,
 }
 
 /// The whole of the parts.
 const WHOLE: u32 = 1 << 20;
+/// As much as one near node that was busy: to be refused now and then costs less than to go far.
+const TOLERATED: u32 = WHOLE / 16;
 
 impl Near {
     pub(super) fn add(&mut self, local: Option<&PeerId>, node: &Node, number: u64) {
@@ -79,20 +83,21 @@ impl Near {
     /// A node was busy. If it is a near one, more requests go to far ones, and the other way round.
     pub(super) fn busy(&mut self, number: u64) {
         if self.near.contains(&number) {
-            self.spilled += (WHOLE - self.spilled) / 8;
+            self.spilled += (WHOLE - self.spilled) / 16;
         } else {
-            self.spilled -= self.spilled / 8;
+            self.spilled -= self.spilled / 16;
         }
     }
 
-    /// A node has answered.
+    /// A node has answered. Sixteen answers make up for one that was busy, so that near nodes are used
+    /// until some in a hundred requests find them busy.
     pub(super) fn answered(&mut self) {
-        self.spilled -= self.spilled / 1024;
+        self.spilled -= self.spilled / 256;
     }
 
     /// Whether a request goes to a far node, by a random number.
     pub(super) fn spills(&self, random: u64) -> bool {
-        random >> 44 < u64::from(self.spilled)
+        random >> 44 < u64::from(self.spilled.saturating_sub(TOLERATED))
     }
 
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {

@@ -1,24 +1,19 @@
 //! The servers of one protocol, and what is known of each.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::time::Duration;
-
 use hashbrown::HashMap;
 use thiserror::Error;
 
-use super::distance::Point;
-use super::health::{self, Ejection, Health};
-use super::latency::Latency;
+use super::health::{self, Ejection};
 use super::near::Near;
+use super::node::Node;
+use super::quantiles::Quantiles;
 use crate::hash::FixedState;
 use crate::id::PeerId;
 use crate::time::Timestamp;
 
 /// The most servers of one protocol among which a client chooses.
 pub const MAX_NODES: usize = 10_000;
-
-/// How long a server's word on its load counts: 30 s. Then its load is unknown again.
-pub const LOAD_FRESH: Duration = Duration::from_secs(30);
 
 /// The nodes of one protocol, in the order in which they were added.
 ///
@@ -52,22 +47,8 @@ pub struct Nodes {
     errors: health::ErrorRate,
     /// Attempts under way at all nodes.
     in_flight: u32,
-}
-
-/// One node: a server of the protocol.
-#[derive(Clone, Debug)]
-pub struct Node {
-    peer: PeerId,
-    point: Point,
-    latency: Latency,
-    load: Option<(u16, Timestamp)>,
-    online: Option<bool>,
-    in_flight: u32,
-    failures: u32,
-    /// Failures of attempts with lower numbers are no news.
-    counts_from: u64,
-    ejection: Option<Ejection>,
-    health: Health,
+    /// How long calls wait for the node that they asked, of calls that want to know.
+    pub(crate) waits: Quantiles,
 }
 
 /// One attempt at a node, from [`Nodes::begin`] to exactly one of [`Nodes::succeeded`],
@@ -110,112 +91,6 @@ pub enum AddNodeError {
     Full,
 }
 
-impl Node {
-    fn new(peer: PeerId, now: Timestamp) -> Self {
-        Self {
-            peer,
-            point: Point::of_peer(&peer),
-            latency: Latency::new(now),
-            load: None,
-            online: None,
-            in_flight: 0,
-            failures: 0,
-            counts_from: 0,
-            ejection: None,
-            health: Health::default(),
-        }
-    }
-
-    /// Who it is.
-    #[must_use]
-    pub const fn peer(&self) -> &PeerId {
-        &self.peer
-    }
-
-    /// Where it lies: its hash, taken once.
-    #[must_use]
-    pub const fn point(&self) -> &Point {
-        &self.point
-    }
-
-    /// How long it takes to answer: each answer moves it by an eighth of the difference. Unknown
-    /// before the first and [`LATENCY_FRESH`](crate::endpoint::closest::LATENCY_FRESH) after the last.
-    #[must_use]
-    pub fn latency(&self, now: Timestamp) -> Option<Duration> {
-        self.latency.smooth(now)
-    }
-
-    /// How long it takes to answer at worst: rises at once and falls by half in
-    /// [`PEAK_HALF_LIFE`](crate::endpoint::closest::PEAK_HALF_LIFE). Starts as
-    /// [`INITIAL_PEAK`](crate::endpoint::closest::INITIAL_PEAK).
-    #[must_use]
-    pub fn peak_latency(&self, now: Timestamp) -> Duration {
-        self.latency.peak(now)
-    }
-
-    /// How far away it is: the least that an answer took within the last half to whole minute in which
-    /// there were any. Unknown before the first.
-    #[must_use]
-    pub fn network_distance(&self) -> Option<Duration> {
-        self.latency.least().map(Duration::from_nanos)
-    }
-
-    /// What it is expected to take to answer: unlike [`latency`](Self::latency) it falls at once when the
-    /// node is faster, and with time, so that one that was slow is tried again. Unknown before the
-    /// first answer.
-    #[must_use]
-    pub fn expected_latency(&self, now: Timestamp) -> Option<Duration> {
-        self.latency.expected(now).map(Duration::from_nanos)
-    }
-
-    /// When the load was told, if it was.
-    pub(super) fn load_told(&self) -> Option<(u16, Timestamp)> {
-        self.load
-    }
-
-    /// Whether it is ejected, half-open or not.
-    pub(super) const fn is_ejected(&self) -> bool {
-        self.ejection.is_some()
-    }
-
-    /// The load that the server told, in thousandths of its limit; unknown if it never did, or not
-    /// within [`LOAD_FRESH`].
-    #[must_use]
-    pub fn load(&self, now: Timestamp) -> Option<u16> {
-        self.load.filter(|(_, told)| now.since(*told) <= LOAD_FRESH).map(|(load, _)| load)
-    }
-
-    /// Whether there is a connection to it; unknown until that is first reported.
-    #[must_use]
-    pub const fn online(&self) -> Option<bool> {
-        self.online
-    }
-
-    /// Attempts under way.
-    #[must_use]
-    pub const fn in_flight(&self) -> u32 {
-        self.in_flight
-    }
-
-    /// Failures in a row.
-    #[must_use]
-    pub const fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Until when it backs off, or backed off if it is half-open; `None` in normal use.
-    #[must_use]
-    pub fn backoff_until(&self) -> Option<Timestamp> {
-        self.ejection.map(|ejection| ejection.until)
-    }
-
-    /// Whether an attempt may be made now: it is in normal use, or half-open without an attempt.
-    #[must_use]
-    pub fn is_usable(&self, now: Timestamp) -> bool {
-        self.ejection.is_none_or(|ejection| ejection.until <= now && ejection.half_open.is_none())
-    }
-}
-
 impl Nodes {
     /// No nodes. `local` is the own peer, which cannot be one.
     #[must_use]
@@ -235,6 +110,7 @@ impl Nodes {
             near: Near::default(),
             errors: health::ErrorRate::default(),
             in_flight: 0,
+            waits: Quantiles::default(),
         }
     }
 
@@ -374,6 +250,7 @@ impl Nodes {
         let attempt = self.take_number();
         let node = self.nodes.get_mut(&number)?;
         node.in_flight = node.in_flight.saturating_add(1);
+        node.silent_since.get_or_insert(now);
         self.in_flight = self.in_flight.saturating_add(1);
         if let Some(ejection) = &mut node.ejection {
             ejection.half_open.get_or_insert(attempt);
@@ -390,6 +267,7 @@ impl Nodes {
         node.latency.answered(now.since(attempt.since), now);
         node.online = Some(true);
         node.failures = 0;
+        node.heard(now);
         node.health.answered(now);
         self.near.answered();
         self.errors.note(false);
@@ -405,6 +283,7 @@ impl Nodes {
         let Some(node) = self.end(&attempt) else { return };
         node.latency.at_least(now.since(began), now);
         node.online = Some(true);
+        node.heard(now);
         if node.health.erred(now) && fleet < health::MOST_ERRORS {
             self.eject(number, order, now);
         } else if !self.nodes.get(&number).is_some_and(|node| node.health.errs()) {
@@ -435,6 +314,7 @@ impl Nodes {
     /// The node has said something, whatever it was: it is not silent.
     pub fn heard(&mut self, peer: &PeerId, now: Timestamp) {
         if let Some(node) = self.get_mut(peer) {
+            node.heard(now);
             node.health.heard(now);
         }
     }
@@ -500,6 +380,9 @@ impl Nodes {
     fn end(&mut self, attempt: &Attempt) -> Option<&mut Node> {
         let node = self.nodes.get_mut(&attempt.node)?;
         node.in_flight = node.in_flight.saturating_sub(1);
+        if node.in_flight == 0 {
+            node.silent_since = None;
+        }
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(ejection) = &mut node.ejection {
             ejection.half_open.take_if(|half_open| *half_open == attempt.number);

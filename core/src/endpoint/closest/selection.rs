@@ -1,10 +1,11 @@
 //! The nodes to try for one request, best first.
 
-use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::distance::Point;
-use super::nodes::{Node, Nodes};
+use super::node::Node;
+use super::nodes::Nodes;
 use super::strategy::{Candidate, Choices, Strategy};
 use crate::id::PeerId;
 use crate::rng::Rng;
@@ -30,7 +31,8 @@ const LOADED_FOR: Duration = Duration::from_secs(1);
 pub struct Selection {
     key: Point,
     rng: u64,
-    skipped: BTreeSet<PeerId>,
+    /// In order. Most requests name one node, so that a set would cost more than the choice.
+    skipped: Vec<PeerId>,
 }
 
 impl Selection {
@@ -44,12 +46,14 @@ impl Selection {
     /// For a request whose key was hashed before.
     #[must_use]
     pub const fn at(key: Point, rng: u64) -> Self {
-        Self { key, rng, skipped: BTreeSet::new() }
+        Self { key, rng, skipped: Vec::new() }
     }
 
     /// Never names this node.
     pub fn exclude(&mut self, peer: PeerId) {
-        self.skipped.insert(peer);
+        if let Err(place) = self.skipped.binary_search(&peer) {
+            self.skipped.insert(place, peer);
+        }
     }
 
     /// The best node that is usable now, not excluded, and not named before; `None` if there is
@@ -67,8 +71,14 @@ impl Selection {
             Choices::Near => self.near(nodes, strategy, now),
             _ => self.best(self.offered(nodes.iter(), now), strategy, now, nodes.in_flight()),
         };
-        self.skipped.extend(best);
+        if let Some(best) = best {
+            self.exclude(best);
+        }
         best
+    }
+
+    fn skips(&self, peer: &PeerId) -> bool {
+        !self.skipped.is_empty() && self.skipped.binary_search(peer).is_ok()
     }
 
     /// Of these nodes, those that may be named now.
@@ -77,7 +87,7 @@ impl Selection {
         nodes: impl Iterator<Item = &'a Node>,
         now: Timestamp,
     ) -> impl Iterator<Item = &'a Node> {
-        nodes.filter(move |node| node.is_usable(now) && !self.skipped.contains(node.peer()))
+        nodes.filter(move |node| node.is_usable(now) && !self.skips(node.peer()))
     }
 
     /// The best of the nodes that are offered.
@@ -168,7 +178,8 @@ impl Selection {
         Some(if of_second < of_first { (of_second, second) } else { (of_first, first) })
     }
 
-    /// One at random of these nodes that may be named; `None` if that does not happen soon.
+    /// One at random of these nodes that may be named; one that is silent if no other is drawn soon, and
+    /// `None` if none is.
     fn draw<'a>(
         &self,
         nodes: &'a Nodes,
@@ -180,7 +191,14 @@ impl Selection {
             let index = (u128::from(rng.next_u64()) * among.len() as u128) >> 64;
             nodes.numbered(*among.get(index as usize)?)
         };
-        self.offered((0..DRAWS).filter_map(drawn), now).next()
+        let mut silent = None;
+        for node in self.offered((0..DRAWS).filter_map(drawn), now) {
+            if !node.is_silent(now) {
+                return Some(node);
+            }
+            silent.get_or_insert(node);
+        }
+        silent
     }
 
     /// The first two in an order that only `rng` decides: every node's hash is mixed with it. So a

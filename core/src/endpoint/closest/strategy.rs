@@ -4,7 +4,7 @@ use core::fmt::Debug;
 use core::time::Duration;
 
 use super::distance::Distance;
-use super::nodes::Node;
+use super::node::Node;
 use crate::rng::Rng;
 use crate::time::Timestamp;
 
@@ -64,6 +64,9 @@ pub enum Choices {
     /// Near are those that take at most twice as long as the nearest and 20 ms, and the three nearest in
     /// any case. A node is loaded for a second after it has told a load of 0.9 or was busy; and the more
     /// often near ones are busy, the more requests go to far ones from the beginning.
+    ///
+    /// A node that has said nothing for half a second and twice its usual latency, although something is under
+    /// way there, is drawn only if there is no other: what it was asked shows when it is back.
     ///
     /// One request in 64 goes to a node whose backoff is over, and one in 256 to a far one. A choice takes
     /// the same time however many nodes there are. Where the nodes are copied for a strategy that is not
@@ -220,11 +223,11 @@ impl Strategy for PeakEwma {
 /// Of two nodes drawn among the [near](Choices::Near) ones, the one with the lower
 ///
 /// ```text
-/// latency × (attempts in flight + 1) × (1 + 2 × load) × 2^failures
+/// latency × (attempts in flight + 1) × (1 + load) × 2^failures
 /// ```
 ///
-/// The latency is the [expected](Node::expected_latency) one. A node of which none is known is tried at once, by one request at a
-/// time. The load is what the server told, and counts half as much with each second. This is
+/// The latency is the [expected](Node::expected_latency) one, and at least for how long the node has been
+/// silent. A node of which none is known is tried at once, by one request at a time. The load is what the server told, and counts half as much with each second. This is
 /// Finagle's least-loaded P2C with latencies, with the servers' own word on their load, which Prequal and C3
 /// found to matter where many clients share servers.
 #[derive(Copy, Clone, Debug, Default)]
@@ -237,13 +240,13 @@ impl Strategy for NearFirst {
         let latency = match node.expected_latency(*now) {
             Some(latency) => u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1),
             None if in_flight == 0 => 0,
-            None => node.peak_latency(*now).as_nanos() as u64,
+            None => node.peak_latency(*now).max(node.silence(*now)).as_nanos() as u64,
         };
         let load = node
             .load_told()
             .map_or(0, |(load, told)| u64::from(load) >> now.since(told).as_secs().min(63));
         let waiting = latency.saturating_mul(in_flight + 1) / 1000;
-        waiting.saturating_mul(1000 + 2 * load) << node.failures().min(8)
+        waiting.saturating_mul(1000 + load) << node.failures().min(8)
     }
 
     fn choices(&self) -> Choices {

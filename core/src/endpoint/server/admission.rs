@@ -138,6 +138,7 @@ impl Admission {
             stopping: self.capacity.requests.taken().saturating_sub(self.capacity.limit.active())
                 as u64,
             raw_streams: self.capacity.raws.taken() as u64,
+            calls: self.capacity.calls.taken() as u64,
             limit: self.capacity.limit.limit() as u64,
             load: self.capacity.limit.load(),
             streams: self.connections.open.len() as u64,
@@ -260,6 +261,7 @@ impl Admission {
     pub(super) fn forget(&mut self, stream: StreamKey, now: Timestamp) {
         if let Some(mut account) = self.connections.account(stream) {
             account.charge(&mut self.capacity.budget, 0);
+            self.capacity.keep_calls(&mut account, 0);
             if account.stream.placed {
                 self.capacity.give(&mut account, Kind::Stream, 1);
             }

@@ -29,6 +29,8 @@ pub(super) struct Capacity {
     pub(super) requests: Shares,
     max_raws: usize,
     pub(super) raws: Shares,
+    max_calls: usize,
+    pub(super) calls: Shares,
     max_streams: usize,
     streams: Shares,
     pub(super) budget: MemoryBudget,
@@ -48,6 +50,7 @@ pub(super) struct Protocol {
     streams: usize,
     requests: usize,
     raws: usize,
+    calls: usize,
 }
 
 impl Protocol {
@@ -56,6 +59,7 @@ impl Protocol {
             Kind::Stream => &mut self.streams,
             Kind::Request => &mut self.requests,
             Kind::Raw => &mut self.raws,
+            Kind::Call => &mut self.calls,
         }
     }
 }
@@ -68,6 +72,8 @@ impl Capacity {
             requests: Shares::default(),
             max_raws: config.max_raw_streams(),
             raws: Shares::default(),
+            max_calls: config.max_open_calls(),
+            calls: Shares::default(),
             max_streams: config.max_streams(),
             streams: Shares::default(),
             budget: MemoryBudget::configured(config),
@@ -84,6 +90,7 @@ impl Capacity {
     pub(super) fn forget_protocol(&mut self, gone: &Protocol) {
         self.requests.forget(gone.requests);
         self.raws.forget(gone.raws);
+        self.calls.forget(gone.calls);
         self.streams.forget(gone.streams);
     }
 
@@ -109,6 +116,10 @@ impl Capacity {
         self.counters.add(events);
         self.limit.settle(now, events.samples, events.renewed);
         account.peer.penalty.earn(events.ok);
+        if events.ok > 0 && !account.peer.answered {
+            account.peer.answered = true;
+            account.requests_changed(false);
+        }
         if events.offences > 0 {
             self.offend(account, events.offences, now);
         }
@@ -130,6 +141,9 @@ impl Capacity {
         if events.offences > 0 || events.ok > 0 {
             account.settle(events.offences, events.ok, now);
         }
+        if let Some(calls) = events.calls {
+            self.keep_calls(account, calls);
+        }
     }
 
     /// A peer pays for what it did, and may be kept out for it.
@@ -149,15 +163,21 @@ impl Capacity {
         now: Timestamp,
     ) -> Option<Grant> {
         Some(match *report.ask.as_ref()? {
-            Ask::Request { spare, bytes } => match self.admit(account, report.held, bytes, now) {
-                Ok(()) => {
-                    if spare > 0 {
-                        account.reserve(&mut self.budget, report.held.saturating_add(spare));
+            Ask::Request { spare, bytes, call } => {
+                let admitted = match call {
+                    false => self.admit(account, report.held, bytes, now),
+                    true => self.admit_opening(account, report.held, bytes, now),
+                };
+                match admitted {
+                    Ok(()) => {
+                        if spare > 0 {
+                            account.reserve(&mut self.budget, report.held.saturating_add(spare));
+                        }
+                        Grant::Place
                     }
-                    Grant::Place
+                    Err(status) => Grant::Refused(Box::new(status)),
                 }
-                Err(status) => Grant::Refused(Box::new(status)),
-            },
+            }
             Ask::Room { bytes, best } => {
                 let budget = &mut self.budget;
                 if account.reserve(budget, best) || account.reserve(budget, bytes) {
@@ -229,6 +249,7 @@ impl Capacity {
             limit,
             free: limit.saturating_sub(self.limit.active()),
             room: self.ceiling.saturating_sub(self.requests.taken()),
+            kept: account.kept_for_others(self.ceiling),
         };
         if !self.share(account, Kind::Request, places) {
             self.limit.refused(now);
@@ -245,6 +266,36 @@ impl Capacity {
         self.counters.started += 1;
         self.limit.begin();
         Ok(())
+    }
+
+    /// Lets a request in that opens a call, with a place for the call beside its own. A call is no load:
+    /// the limit of requests does not know it.
+    fn admit_opening(
+        &mut self,
+        account: &mut Account<'_>,
+        held: usize,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        if !self.share(account, Kind::Call, Places::of(self.max_calls, &self.calls)) {
+            self.counters.no_place += 1;
+            return Err(self.refuse_busy("too many calls are open"));
+        }
+        let admitted = self.admit(account, held, bytes, now);
+        match admitted {
+            Ok(()) => account.stream.calls += 1,
+            Err(_) => self.give(account, Kind::Call, 1),
+        }
+        admitted
+    }
+
+    /// A stream has so many calls left.
+    pub(super) fn keep_calls(&mut self, account: &mut Account<'_>, calls: usize) {
+        let ended = account.stream.calls.saturating_sub(calls);
+        if ended > 0 {
+            account.stream.calls = calls;
+            self.give(account, Kind::Call, ended);
+        }
     }
 
     /// Lets a raw stream in, or says with which status a request would be refused.
@@ -286,10 +337,13 @@ impl Capacity {
             Kind::Stream => &mut self.streams,
             Kind::Request => &mut self.requests,
             Kind::Raw => &mut self.raws,
+            Kind::Call => &mut self.calls,
         };
         let admitted = shares.admit(places, &flows);
         if admitted {
+            let was_idle = account.peer.is_answered_and_idle();
             shares.take(account.counts(kind, Some(has)));
+            account.requests_changed(was_idle);
         }
         admitted
     }
@@ -303,8 +357,11 @@ impl Capacity {
             Kind::Stream => &mut self.streams,
             Kind::Request => &mut self.requests,
             Kind::Raw => &mut self.raws,
+            Kind::Call => &mut self.calls,
         };
+        let was_idle = account.peer.is_answered_and_idle();
         shares.give(count, account.counts(kind, has));
+        account.requests_changed(was_idle);
     }
 
     /// Counts a request that nobody is registered for.

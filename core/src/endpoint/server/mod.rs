@@ -7,7 +7,6 @@ mod limit;
 mod memory;
 mod notice;
 mod penalty;
-mod queue_delay;
 mod rate;
 mod raw;
 mod shares;

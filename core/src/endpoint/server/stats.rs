@@ -25,7 +25,7 @@ pub struct ServerStats {
     /// Those of `refused` for which there was no place or no memory.
     pub busy: u64,
     /// Those of `busy` for which there was no place: the limit of concurrency or a fair share of it was
-    /// reached, or that of raw streams.
+    /// reached, or that of raw streams or calls.
     pub no_place: u64,
     /// Requests and answers for which there was no memory, or no fair share of it.
     pub no_memory: u64,
@@ -46,6 +46,8 @@ pub struct ServerStats {
     /// The load factor: requests at work, without the stopping ones, in thousandths of the limit.
     /// More than 1000 while the limit is exceeded.
     pub load: u32,
+    /// Calls that are open, or about to be: no requests, and no load.
+    pub calls: u64,
     /// Raw streams that peers have open.
     pub raw_streams: u64,
     /// Streams that are open, raw ones included.

@@ -58,7 +58,11 @@ impl Deflate {
             // Not known to happen.
             TDEFLStatus::BadParam | TDEFLStatus::PutBufFailed => None,
         };
-        ControlFlow::Break(Body { raw: self.raw, deflated })
+        let body = Body::uncompressed(self.raw);
+        ControlFlow::Break(match deflated {
+            Some(deflated) => body.with(|more| more.deflated = Some(deflated)),
+            None => body,
+        })
     }
 }
 

@@ -10,12 +10,15 @@
 mod deflate;
 mod inflate;
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
 pub use self::deflate::{Deflate, is_futile};
 pub use self::inflate::{Inflate, InflateError};
+use super::Headers;
 
 /// Bodies below this size are sent as they are: the gain would be a few hundred bytes.
 pub const MIN_SIZE: usize = 1024;
@@ -29,21 +32,40 @@ pub const ONE_STEP: usize = 64 * 1024;
 /// So much of a larger body is worked on in one step.
 const STEP: usize = 8 * 1024;
 
-/// A body on its way out: as it is and, if that pays, compressed.
+/// A body on its way out, with what travels beside it: as it is and, if that pays, compressed.
 ///
 /// Both are kept because only the stream that the request ends up on knows its format, and the
 /// plain format has no compression.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Body {
     raw: Bytes,
+    /// Apart, because few bodies have any of it.
+    more: Option<Arc<More>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct More {
     deflated: Option<Bytes>,
+    headers: Headers,
+    opening: Option<u64>,
+}
+
+impl More {
+    #[cold]
+    fn into_payload(self, raw: Bytes) -> Payload {
+        let payload = match self.deflated {
+            Some(bytes) => Payload::new(bytes, Some(raw.len() as u32)),
+            None => Payload::new(raw, None),
+        };
+        payload.with_headers(self.headers)
+    }
 }
 
 impl Body {
     /// A body that is sent as it is.
     #[must_use]
     pub const fn uncompressed(raw: Bytes) -> Self {
-        Self { raw, deflated: None }
+        Self { raw, more: None }
     }
 
     /// Compresses `raw` if that saves at least an eighth: not if it is smaller than
@@ -51,6 +73,42 @@ impl Body {
     #[must_use]
     pub fn compressed(raw: Bytes) -> Self {
         finish(Deflate::new(raw), Deflate::step)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut More)) -> Self {
+        change(Arc::make_mut(self.more.get_or_insert_default()));
+        self
+    }
+
+    /// The same body with what travels beside it. Peers on the plain format get no such request: it
+    /// fails as [`StatusCode::Unimplemented`](crate::StatusCode::Unimplemented), and so it does where
+    /// a peer does not say that it takes methods. Of an answer the metadata travels alone, and to
+    /// plain peers nothing.
+    #[must_use]
+    pub fn with_headers(self, headers: Headers) -> Self {
+        if headers.is_empty() { self } else { self.with(|more| more.headers = headers) }
+    }
+
+    /// What travels beside it.
+    #[must_use]
+    pub fn headers(&self) -> Option<&Headers> {
+        let headers = self.more.as_ref().map(|more| &more.headers);
+        headers.filter(|headers| !headers.is_empty())
+    }
+
+    /// In place of a body: the request opens a call, which whoever drives the streams knows under this
+    /// number. A driver that gets a
+    /// [`StreamCommand::Start`](crate::connection::StreamCommand::Start) with it calls
+    /// [`ClientStream::open`](crate::connection::ClientStream::open).
+    #[must_use]
+    pub fn opening(number: u64) -> Self {
+        Self::default().with(|more| more.opening = Some(number))
+    }
+
+    /// The number of the call that is to be opened.
+    #[must_use]
+    pub fn opened_call(&self) -> Option<u64> {
+        self.more.as_ref()?.opening
     }
 
     /// The body as it is.
@@ -61,14 +119,15 @@ impl Body {
 
     /// Bytes on the wire of a native stream.
     pub(crate) fn wire_len(&self) -> usize {
-        self.deflated.as_ref().unwrap_or(&self.raw).len()
+        let deflated = self.more.as_ref().and_then(|more| more.deflated.as_ref());
+        deflated.unwrap_or(&self.raw).len()
     }
 
     /// What goes on the wire of a native stream.
     pub(crate) fn into_payload(self) -> Payload {
-        match self.deflated {
-            Some(bytes) => Payload { bytes, original: Some(self.raw.len() as u32) },
-            None => Payload { bytes: self.raw, original: None },
+        match self.more {
+            None => Payload::new(self.raw, None),
+            Some(more) => Arc::unwrap_or_clone(more).into_payload(self.raw),
         }
     }
 }
@@ -85,14 +144,53 @@ impl From<Bytes> for Body {
     }
 }
 
-/// A body as it came from the wire, perhaps compressed.
+/// A body as it came from the wire, perhaps compressed, with what came beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payload {
     pub(crate) bytes: Bytes,
     pub(crate) original: Option<u32>,
+    headers: Option<Box<Headers>>,
 }
 
 impl Payload {
+    pub(crate) const fn new(bytes: Bytes, original: Option<u32>) -> Self {
+        Self { bytes, original, headers: None }
+    }
+
+    pub(crate) fn with_headers(mut self, headers: Headers) -> Self {
+        if !headers.is_empty() {
+            self.headers = Some(Box::new(headers));
+        }
+        self
+    }
+
+    /// Takes in what lies beside it in the fields of a request. Whether the method is one.
+    #[cold]
+    pub(crate) fn read_headers(&mut self, head: &[u8]) -> bool {
+        let headers = Headers::read(head);
+        let valid = headers.is_some();
+        self.headers = headers.filter(|headers| !headers.is_empty()).map(Box::new);
+        valid
+    }
+
+    /// What came beside it.
+    #[must_use]
+    pub fn headers(&self) -> Option<&Headers> {
+        self.headers.as_deref()
+    }
+
+    /// The body, and what travels beside it.
+    pub(crate) fn split(mut self) -> (Self, Option<Box<Headers>>) {
+        let headers = self.headers.take();
+        (self, headers)
+    }
+
+    /// Takes what came beside it.
+    #[must_use]
+    pub fn take_headers(&mut self) -> Headers {
+        self.headers.take().map_or_else(Headers::default, |headers| *headers)
+    }
+
     /// Bytes on the wire.
     #[must_use]
     pub fn wire_len(&self) -> usize {

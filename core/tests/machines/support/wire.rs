@@ -34,8 +34,8 @@ pub(crate) fn settings(max_body: usize, max_in_flight: u32) -> Wire {
 pub(crate) fn server_settings(max_body: usize, max_in_flight: u32, max_calls: u32) -> Wire {
     let settings = settings(max_body, max_in_flight);
     match max_calls {
-        0 => settings,
-        _ => settings.field(0x13, &max_calls.to_be_bytes()).field(0x91, &1_u32.to_be_bytes()),
+        0 => settings.features(2),
+        _ => settings.field(0x13, &max_calls.to_be_bytes()).features(3),
     }
 }
 
@@ -76,6 +76,17 @@ impl Wire {
         self.fields.put_u16(value.len() as u16);
         self.fields.put_slice(value);
         self
+    }
+
+    /// What else the sender of settings understands.
+    pub(crate) fn features(self, bits: u32) -> Self {
+        self.field(0x91, &bits.to_be_bytes())
+    }
+
+    /// Metadata.
+    pub(crate) fn meta(self, key: &str, value: &[u8]) -> Self {
+        let key_len = u8::try_from(key.len()).expect("a short key");
+        self.field(0x82, &[&[key_len], key.as_bytes(), value].concat())
     }
 
     pub(crate) fn timeout(self, millis: u32) -> Self {

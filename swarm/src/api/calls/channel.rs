@@ -172,6 +172,7 @@ impl Channel {
             CallEvent::Draining => state.draining = true,
             CallEvent::Ended(end) => state.end = Some(End::Answered(Box::new(end))),
             CallEvent::Stopped(why) => state.end = Some(End::Stopped(why)),
+            CallEvent::Unopened => {}
         }
         let (receiver, sender) = (state.receiver.take(), state.sender.take());
         let over = state.draining || state.end.is_some();
@@ -305,7 +306,10 @@ impl Channel {
             state.end = Some(End::Dropped);
             state.wishes = Wishes { cancel: true, ..Wishes::default() };
             state.inbox = VecDeque::new();
+            // Halves in other tasks.
+            let waiting = [state.receiver.take(), state.sender.take(), state.drained.take()];
             self.touch(state);
+            waiting.into_iter().flatten().for_each(Waker::wake);
         }
     }
 

@@ -3,9 +3,11 @@
 pub(crate) mod channel;
 mod client;
 mod halves;
+mod open;
 pub(crate) mod openings;
 pub(crate) mod server;
 
-pub use client::{OpenCall, StreamingCall};
+pub use client::StreamingCall;
 pub use halves::{CallReceiver, CallSender, Message, TrySendError};
+pub use open::{OpenCall, OpenClosest};
 pub use server::{CallHandler, IncomingCall};

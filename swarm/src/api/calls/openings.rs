@@ -1,43 +1,41 @@
-//! Calls that are not accepted, beside the requests as which the dispatcher knows them.
+//! Calls that are not accepted, beside the requests as which they travel.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use pointsub_core::RequestId;
 use pointsub_core::connection::CallOpening;
-use slotmap::SecondaryMap;
 
 use super::channel::Channel;
 
-type Opening = (CallOpening, Arc<Channel>);
+pub(crate) type Opening = (CallOpening, Arc<Channel>);
 
-/// Calls that are not accepted. A stream's driver asks for each request that it starts, so that
-/// asking costs no lock while there is none.
+/// Calls that are not accepted, each by the number that is in the body of its request.
 #[derive(Debug, Default)]
-pub(crate) struct Openings {
-    count: AtomicUsize,
-    calls: Mutex<SecondaryMap<RequestId, Opening>>,
+pub(crate) struct Openings(Mutex<Numbered>);
+
+#[derive(Debug, Default)]
+struct Numbered {
+    last: u64,
+    calls: HashMap<u64, Opening>,
 }
 
 impl Openings {
-    pub(crate) fn insert(&self, request: RequestId, opening: Opening) {
-        let mut calls = self.calls.lock();
-        calls.insert(request, opening);
-        self.count.store(calls.len(), Ordering::Release);
+    /// The call's number.
+    pub(crate) fn insert(&self, opening: Opening) -> u64 {
+        let mut numbered = self.0.lock();
+        numbered.last += 1;
+        let number = numbered.last;
+        numbered.calls.insert(number, opening);
+        number
     }
 
-    pub(crate) fn remove(&self, request: RequestId) {
-        let mut calls = self.calls.lock();
-        calls.remove(request);
-        self.count.store(calls.len(), Ordering::Release);
+    pub(crate) fn remove(&self, number: u64) {
+        self.0.lock().calls.remove(&number);
     }
 
-    /// What a request is to open, if it is no request.
-    pub(crate) fn get(&self, request: RequestId) -> Option<Opening> {
-        match self.count.load(Ordering::Acquire) {
-            0 => None,
-            _ => self.calls.lock().get(request).cloned(),
-        }
+    /// What a request is to open, unless its caller has gone.
+    pub(crate) fn get(&self, number: u64) -> Option<Opening> {
+        self.0.lock().calls.get(&number).cloned()
     }
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
-use pointsub_core::connection::RequestExtras;
+use pointsub_core::connection::CallTerms;
 use pointsub_core::endpoint::RegisterError;
 use pointsub_core::wire::Credit;
-use pointsub_core::{Body, Metadata, Method, ProtocolName, Status, StatusCode};
+use pointsub_core::{Body, Headers, Metadata, Method, ProtocolName, Status, StatusCode};
 
 use super::channel::Channel;
 use super::halves::{CallReceiver, CallSender};
@@ -129,14 +129,14 @@ impl Server {
 pub(crate) fn begin(
     handler: &Arc<dyn CallHandler>,
     (peer, protocol): (PeerId, ProtocolName),
-    argument: Bytes,
-    extras: RequestExtras,
+    (argument, headers): (Bytes, Headers),
+    terms: &CallTerms,
     remaining: Option<Duration>,
     channel: &Arc<Channel>,
     log: Arc<ErrorLog>,
 ) -> BoxFuture<'static, Answer> {
-    let RequestExtras { method, metadata, call } = extras;
-    let resume = call.resume;
+    let Headers { method, metadata } = headers;
+    let resume = terms.resume.clone();
     let sender = CallSender::new(channel.clone(), true);
     let receiver = CallReceiver::new(channel.clone(), true);
     let (who, what) = (peer, protocol.clone());
@@ -164,7 +164,10 @@ pub(crate) fn begin(
         })
         .await;
         match caught {
-            Ok(Ok(reply)) => Ok(Body::uncompressed(reply.into_body())),
+            Ok(Ok(reply)) => {
+                let (body, metadata) = reply.into_parts();
+                Ok(Body::uncompressed(body).with_headers(metadata.into()))
+            }
             Ok(Err(error)) => Err(error.tell(&log, &who, &what).into()),
             Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked").into()),
         }

@@ -14,7 +14,9 @@ use pointsub_core::{ClosestId, ClosestOptions, Hedge, ProtocolName, RequestError
 use super::lazy::Lazy;
 use super::policy::Settings;
 use super::shared::ClientShared;
-use super::{Asked, Cancellable, Client, InFlight, broken, compresses, gone, inflate};
+use super::{
+    Asked, Beside, Cancellable, Client, InFlight, broken, compresses, gone, headers, inflate,
+};
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
 use crate::{compress, peer};
@@ -130,6 +132,7 @@ impl Client {
             body: body.into(),
             key: None,
             settings: Settings::default(),
+            beside: None,
             exclude: Vec::new(),
         }))
     }
@@ -146,6 +149,7 @@ struct Unsent {
     body: Bytes,
     key: Option<Point>,
     settings: Settings,
+    beside: Option<Box<Beside>>,
     exclude: Vec<pointsub_core::PeerId>,
 }
 
@@ -194,6 +198,18 @@ impl ClosestCall {
         self.with(|unsent| unsent.settings.hedge = Some(hedge.into()))
     }
 
+    /// What is asked for within the protocol, such as the name of a method of a service: 1 to 255 bytes
+    /// without control characters. See
+    /// [`Call::method`](crate::Call::method).
+    pub fn method(self, method: &str) -> Self {
+        self.with(|unsent| unsent.beside.get_or_insert_default().method(method))
+    }
+
+    /// Tells the handler a key with its value: see [`Call::metadata`](crate::Call::metadata).
+    pub fn metadata(self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.with(|unsent| unsent.beside.get_or_insert_default().metadata(key, value.as_ref()))
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
         self.0.set(set);
         self
@@ -215,13 +231,15 @@ impl fmt::Debug for ClosestCall {
 }
 
 async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
-    let Unsent { shared, protocol, body, key, settings, exclude } = unsent;
+    let Unsent { shared, protocol, body, key, settings, beside, exclude } = unsent;
+    let headers = headers(beside).map_err(|error| failed(error.into()))?;
     let settings = shared.policies.read().of(&protocol, settings);
     if let Some(answers) = shared.answers.clone() {
         let nodes = Client::new(shared.clone()).server_nodes(&protocol);
         let asked = |node: &PeerId| !exclude.contains(&peer::to_core(node));
         let nodes = nodes.into_iter().filter(asked).collect();
-        let request = shared.local_request(protocol, body).map_err(|error| failed(error.into()))?;
+        let request = shared.local_request(protocol, body, headers);
+        let request = request.map_err(|error| failed(error.into()))?;
         return answers.send_closest(request, nodes, &shared.clock, settings.timeout).await;
     }
     let began = shared.clock.now();
@@ -232,13 +250,15 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
     let key = key.unwrap_or_else(|| Point::of_key(&body));
     let body =
         if compresses(&shared, None, &body) { compress::deflate(body).await } else { body.into() };
+    let body = body.with_headers(headers);
     let sent = shared.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
     let outcome = InFlight::new(shared.clone(), id, outcome, options.deadline).await;
     match outcome.ok_or_else(|| failed(gone()))? {
         Ok(answer) => {
             let attempts = attempts(answer.attempts);
-            let payload = answer.payload;
+            let mut payload = answer.payload;
+            let metadata = payload.take_headers().metadata;
             let taken = match payload.check_len(settings.max_answer()).map_err(broken) {
                 Ok(()) => inflate(payload).await,
                 Err(error) => Err(error),
@@ -250,7 +270,7 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
                         at: began,
                         max_answer: usize::MAX,
                     };
-                    Ok(asked.answered(body, &shared).with_attempts(attempts))
+                    Ok(asked.answered(body, metadata, &shared).with_attempts(attempts))
                 }
                 Err(error) => Err(ClosestError { error, attempts }),
             }
@@ -262,7 +282,7 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
     }
 }
 
-fn attempts(attempts: Vec<pointsub_core::NodeTry>) -> Vec<NodeAttempt> {
+pub(in crate::api) fn attempts(attempts: Vec<pointsub_core::NodeTry>) -> Vec<NodeAttempt> {
     let attempt = |attempt: pointsub_core::NodeTry| NodeAttempt {
         node: peer::to_libp2p(&attempt.node),
         after: attempt.after,

@@ -5,18 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
 use futures_timer::Delay;
 use libp2p_identity::PeerId;
 use pointsub_core::{Cause, Delivery, NodeOutcome, Phase, RequestError, SendError};
 
 use crate::api::failover::{ClosestError, NodeAttempt};
-use crate::api::message::{Request, Response};
+use crate::api::message::{Reply, Request, Response};
 use crate::api::server::HandlerError;
 use crate::clock::Clock;
 
-type Answer = Result<Bytes, RequestError>;
+type Answer = Result<Reply, RequestError>;
 type Respond = dyn Fn(PeerId, Request) -> BoxFuture<'static, Answer> + Send + Sync;
 
 /// Who answers instead of a network.
@@ -77,9 +76,10 @@ impl Local {
             };
             attempts.push(NodeAttempt { node, after, took, outcome });
             match answer {
-                Ok(body) => {
+                Ok(reply) => {
+                    let (body, metadata) = reply.into_parts();
                     let response = Response::new(node, body).with_elapsed(now.since(began));
-                    return Ok(response.with_attempts(attempts));
+                    return Ok(response.with_metadata(metadata).with_attempts(attempts));
                 }
                 Err(error) => last = error,
             }

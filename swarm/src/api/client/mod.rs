@@ -1,5 +1,6 @@
 //! The client's handle: usable from any task, clones share everything.
 
+mod beside;
 mod closest;
 mod dial;
 mod effects;
@@ -25,10 +26,12 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientStats, Delivery, Payload, Phase, ProtocolName, RequestError,
-    RequestId, Timestamp,
+    Body, CallOptions, Cause, ClientStats, Delivery, Headers, Metadata, Payload, Phase,
+    ProtocolName, RequestError, RequestId, SendError, Timestamp,
 };
 
+pub(super) use self::beside::Beside;
+pub(super) use self::closest::attempts;
 pub use self::closest::{ClosestCall, NodeInfo};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
@@ -66,6 +69,7 @@ impl Client {
             protocol: protocol.clone(),
             body: body.into(),
             settings: Settings::default(),
+            beside: None,
         }))
     }
 
@@ -145,6 +149,7 @@ struct Unsent {
     protocol: ProtocolName,
     body: Bytes,
     settings: Settings,
+    beside: Option<Box<Beside>>,
 }
 
 /// Who was asked, when, and how long the answer may be.
@@ -156,8 +161,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn answered(self, body: Bytes, shared: &ClientShared) -> Response {
-        Response::new(self.peer, body).with_elapsed(shared.clock.now().since(self.at))
+    fn answered(self, body: Bytes, metadata: Metadata, shared: &ClientShared) -> Response {
+        let elapsed = shared.clock.now().since(self.at);
+        Response::new(self.peer, body).with_elapsed(elapsed).with_metadata(metadata)
     }
 }
 
@@ -191,6 +197,23 @@ impl Call {
         self.with(|unsent| unsent.settings.max_answer = Some(max_answer))
     }
 
+    /// What is asked for within the protocol, such as the name of a method of a service: 1 to 255 bytes
+    /// without control characters. The handler gets it as
+    /// [`Request::method`](crate::Request::method).
+    ///
+    /// Peers on the plain format, and those of versions that do not take methods, are not asked: the
+    /// request fails with [`StatusCode::Unimplemented`](crate::StatusCode::Unimplemented). So it does
+    /// with [`metadata`](Self::metadata).
+    pub fn method(self, method: &str) -> Self {
+        self.with(|unsent| unsent.beside.get_or_insert_default().method(method))
+    }
+
+    /// Tells the handler a key with its value: [`Request::metadata`](crate::Request::metadata). Keys are
+    /// lowercase ASCII without spaces; all of it takes up to 12 KiB.
+    pub fn metadata(self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.with(|unsent| unsent.beside.get_or_insert_default().metadata(key, value.as_ref()))
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
         if let State::New(unsent) = &mut self.0 {
             set(unsent);
@@ -212,13 +235,15 @@ impl Future for Call {
             let outcome = ready!(sent.poll_unpin(cx));
             let (shared, asked) = (sent.shared.clone(), *asked);
             self.0 = State::Done;
-            let payload = outcome.ok_or_else(gone)??;
+            let mut payload = outcome.ok_or_else(gone)??;
             payload.check_len(asked.max_answer).map_err(broken)?;
+            let metadata = payload.take_headers().metadata;
             if !payload.is_compressed() {
                 let body = payload.into_bytes().map_err(broken);
-                return Poll::Ready(body.map(|body| asked.answered(body, &shared)));
+                return Poll::Ready(body.map(|body| asked.answered(body, metadata, &shared)));
             }
-            let rest = async move { Ok(asked.answered(inflate(payload).await?, &shared)) };
+            let rest =
+                async move { Ok(asked.answered(inflate(payload).await?, metadata, &shared)) };
             self.0 = State::InSteps(rest.boxed());
         }
         let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
@@ -241,31 +266,40 @@ impl fmt::Debug for State {
 
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
-    let Unsent { shared, peer, protocol, body, settings } = unsent;
+    let Unsent { shared, peer, protocol, body, settings, beside } = unsent;
+    let headers = headers(beside)?;
     let settings = shared.policies.read().of(&protocol, settings);
     let asked = Asked { peer, at: shared.clock.now(), max_answer: settings.max_answer() };
     if let Some(answers) = shared.answers.clone() {
         let rest = async move {
-            let request = shared.local_request(protocol, body)?;
-            let body = answers.send(request, peer, settings.timeout).await?;
-            Ok(asked.answered(body, &shared))
+            let request = shared.local_request(protocol, body, headers)?;
+            let reply = answers.send(request, peer, settings.timeout).await?;
+            let (body, metadata) = reply.into_parts();
+            Ok(asked.answered(body, metadata, &shared))
         };
         return Ok(State::InSteps(rest.boxed()));
     }
     let options = settings.options(asked.at);
     let peer = peer::to_core(&peer);
     if !compresses(&shared, Some((&peer, &protocol)), &body) {
-        let sent = start(shared, &peer, &protocol, body.into(), options)?;
+        let body = Body::uncompressed(body).with_headers(headers);
+        let sent = start(shared, &peer, &protocol, body, options)?;
         return Ok(State::Sent(sent, asked));
     }
     let rest = async move {
-        let body = compress::deflate(body).await;
+        let body = compress::deflate(body).await.with_headers(headers);
         let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
-        let payload = outcome.ok_or_else(gone)??;
+        let mut payload = outcome.ok_or_else(gone)??;
         payload.check_len(asked.max_answer).map_err(broken)?;
-        Ok(asked.answered(inflate(payload).await?, &shared))
+        let metadata = payload.take_headers().metadata;
+        Ok(asked.answered(inflate(payload).await?, metadata, &shared))
     };
     Ok(State::InSteps(rest.boxed()))
+}
+
+/// What a caller says beside a body.
+fn headers(beside: Option<Box<Beside>>) -> Result<Headers, SendError> {
+    beside.map_or_else(|| Ok(Headers::default()), |beside| beside.into_headers())
 }
 
 fn start(

@@ -13,12 +13,12 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_swarm::{ConnectionId, Stream};
 use parking_lot::{Mutex, RwLock};
-use pointsub_core::connection::{CallOpening, ClientStream, Report, StreamCommand};
+use pointsub_core::connection::{ClientStream, Report, StreamCommand};
 use pointsub_core::endpoint::closest::Point;
 use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
     Body, CallOptions, ClientConfig, ClientEvent, ClientStats, ClosestId, ClosestOptions, DialId,
-    Format, PeerId, ProtocolName, RequestId, SendError, StreamError, StreamId, Timestamp,
+    Format, Headers, PeerId, ProtocolName, RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
@@ -29,7 +29,6 @@ use super::local::Local;
 use super::mailbox::Mailbox;
 use super::policy::Policies;
 use super::ticket::{OpenTicket, Opener, Wanted};
-use crate::api::calls::channel::Channel;
 use crate::api::calls::openings::Openings;
 use crate::api::message::Request;
 use crate::api::raw::{CancelHandle, Place, RawStream};
@@ -50,7 +49,7 @@ pub(crate) struct ClientShared {
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
-    /// Calls that are not accepted, beside the requests as which they travel.
+    /// Calls that are not accepted.
     pub(crate) openings: Openings,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
@@ -129,26 +128,6 @@ impl ClientShared {
         let id = self.update(|state| {
             let id = state.dispatcher.send(peer, protocol, body, options, now)?;
             state.waiters.insert(id, sender);
-            Ok::<_, SendError>(id)
-        })?;
-        Ok((id, receiver))
-    }
-
-    /// Opens a call. The outcome says that a handler has accepted it.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        peer: &PeerId,
-        protocol: &str,
-        call: (CallOpening, Arc<Channel>),
-        options: CallOptions,
-    ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
-        let now = self.clock.now();
-        let (sender, receiver) = oneshot::channel();
-        let id = self.update(|state| {
-            let id = state.dispatcher.send(peer, protocol, Body::default(), options, now)?;
-            state.waiters.insert(id, sender);
-            // Before a driver sees the request.
-            self.openings.insert(id, call);
             Ok::<_, SendError>(id)
         })?;
         Ok((id, receiver))
@@ -311,15 +290,25 @@ impl ClientShared {
         f(&mut self.state.lock().dispatcher)
     }
 
+    /// Whether somebody answers instead of a network.
+    pub(crate) fn is_local(&self) -> bool {
+        self.answers.is_some()
+    }
+
     /// A request for whoever answers instead of a network, unless the client is closed.
     pub(super) fn local_request(
         &self,
         protocol: ProtocolName,
         body: Bytes,
+        headers: Headers,
     ) -> Result<Request, SendError> {
+        let Headers { method, metadata } = headers;
         match self.state.lock().dispatcher.is_drained() {
             true => Err(SendError::Closed),
-            false => Ok(Request::new(self.local, protocol, body)),
+            false => {
+                let request = Request::new(self.local, protocol, body);
+                Ok(Request { method, metadata, ..request })
+            }
         }
     }
 

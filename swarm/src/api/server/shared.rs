@@ -33,6 +33,10 @@ use crate::connection::negotiation::{Speaks, WireName};
 /// for room. They count in the budgets meanwhile.
 const ALLOWANCE: usize = 64 * 1024;
 
+/// So long before the end of a stop's grace, or a tenth of it before if that is less, calls that are left
+/// are ended: their clients are told that the server is draining.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 pub(crate) struct ServerShared {
     pub(crate) local: PeerId,
     pub(crate) clock: Clock,
@@ -120,6 +124,8 @@ pub(crate) enum Command {
     Abandoned {
         call: CallId,
     },
+    /// The server does not wait any longer for calls.
+    EndCalls,
     Drain {
         /// The server stops, and is to know that the peer has got everything.
         stop: bool,
@@ -382,8 +388,17 @@ impl ServerShared {
         self.swarm.wake();
         // Whoever asked for it may not wait for its end.
         let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
+        let calls_due = self.clock.now() + (grace - LAST_WORDS.min(grace / 10));
         self.clock.spawn(
             async move {
+                let Either::Right(((), guarded)) =
+                    select(guarded, clock.sleep_until(calls_due)).await
+                else {
+                    return;
+                };
+                if let Some(shared) = shared.upgrade() {
+                    shared.end_calls();
+                }
                 if let Either::Right(_) = select(guarded, clock.sleep_until(due)).await
                     && let Some(shared) = shared.upgrade()
                 {
@@ -393,6 +408,12 @@ impl ServerShared {
             .boxed(),
         );
         receiver
+    }
+
+    /// Calls that are left end, and their clients are told why while there is time for that.
+    fn end_calls(&self) {
+        let mailboxes = self.state.lock().mailboxes();
+        mailboxes.iter().for_each(|mailbox| mailbox.push(Command::EndCalls));
     }
 
     /// The node is gone: nothing is served any more, and nobody waits.

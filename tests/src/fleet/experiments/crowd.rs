@@ -78,7 +78,7 @@ pub(super) fn pool(options: &Options) -> Table {
     let mut table = Table::new(&head);
     for choice in &options.choices {
         for servers in [50, 200] {
-            let setup = Setup { choice: *choice, servers, clients: 100, ..Setup::default() };
+            let setup = Setup { choice: *choice, servers, until: secs(10), ..Setup::default() };
             let reports = runs(options, &setup.at_load(0.5));
             let opens = median(&reports, |report| {
                 report.measured.opens as f64 / report.measured.calls as f64

@@ -28,6 +28,7 @@ pub(super) fn load(options: &Options) -> Table {
     let head =
         ["load %", "strategy", "goodput %", "p50 ms", "p99 ms", "hottest / mean", "tries / call"];
     let mut table = Table::new(&head);
+    let mut calm = f64::INFINITY;
     for load in [50, 80, 95, 120, 200, 400] {
         for choice in &options.choices {
             let setup = Setup { choice: *choice, ..Setup::default() };
@@ -50,6 +51,9 @@ pub(super) fn load(options: &Options) -> Table {
                 let wanted = f64::from(load.min(97)) - 2.0;
                 table.expect(good >= wanted, || format!("goodput {good:.1} at {load} %"));
                 table.expect(tries <= 1.2, || format!("{tries:.2} tries a call at {load} %"));
+                let slow = p99(&reports);
+                calm = calm.min(slow);
+                table.expect(slow <= 4.0 * calm, || format!("p99 {slow:.0} ms at {load} %"));
             }
         }
     }
@@ -178,8 +182,8 @@ pub(super) fn handlers(options: &Options) -> Table {
             servers,
             deadline,
             worth: (service * 100).max(secs(1)),
-            from: at(60.0).min(secs(120)),
-            until: at(60.0).min(secs(120)) + at(60.0).clamp(secs(4), secs(600)),
+            from: at(60.0).clamp(secs(6), secs(300)),
+            until: at(60.0).clamp(secs(6), secs(300)) + at(60.0).clamp(secs(6), secs(600)),
             choice: Choice::Default,
             client: pointsub_core::ClientConfig::default().with_read_timeout(secs(1200)),
             ..Setup::default()

@@ -166,7 +166,8 @@ impl Dispatcher {
     pub(super) fn node_chosen(&mut self, id: ClosestId, why: Why, node: Option<PeerId>) {
         let Some(call) = self.calls.get_mut(id) else { return };
         if matches!(why, Why::Hedge) && !call.is_asking() {
-            return;
+            let paid = call.take_paid(&why);
+            return self.retries.give_back(paid);
         }
         if let Some(peer) = node {
             let (protocol, selection) = call.selection_mut();
@@ -181,11 +182,15 @@ impl Dispatcher {
     /// Asks this node, and deals with what that leads to.
     fn go_on(&mut self, id: ClosestId, why: Why, node: Option<PeerId>) {
         let asked = self.ask_node(id, node);
-        if asked != Ok(true) && !matches!(why, Why::Begin) {
-            self.retries.give_back();
+        let paid = self.calls.get_mut(id).map(|call| call.take_paid(&why)).unwrap_or_default();
+        let further = u64::from(paid.tries);
+        if asked != Ok(true) {
+            self.retries.give_back(paid);
         }
         match (why, asked) {
-            (Why::Begin, Ok(true)) | (Why::Hedge, Ok(false) | Err(_)) => {}
+            // The first of a further round, which is paid for.
+            (Why::Begin, Ok(true)) => self.stats.retries += further,
+            (Why::Hedge, Ok(false) | Err(_)) => {}
             (Why::Begin, Ok(false)) => self.fail_call(id, SendError::NoNodes.into()),
             (Why::Begin, Err(refused)) => self.fail_call(id, refused.into()),
             (Why::Hedge, Ok(true)) => self.stats.hedges += 1,
@@ -209,9 +214,11 @@ impl Dispatcher {
                 if let Some(call) = self.calls.get_mut(id) {
                     call.ask(request, attempt);
                 }
-                let due = self.calls.get(id).and_then(|call| call.hedge_due(now));
-                if due.is_some() {
-                    self.set_call_due(id, due);
+                if let Some(hedge) = self.calls.get(id).and_then(FailoverCall::hedge) {
+                    let quantile = hedge.quantile.map(|of| self.endpoints.wait(&protocol, of));
+                    // Nothing is known yet: no hedge.
+                    let delay = quantile.unwrap_or(Some(Duration::ZERO));
+                    self.set_call_due(id, delay.map(|delay| now + delay.max(hedge.delay)));
                 }
                 Ok(true)
             }
@@ -252,6 +259,9 @@ impl Dispatcher {
         let Some(attempt) = call.take_asked(request) else { return };
         let node = *attempt.peer();
         call.log(&attempt, NodeOutcome::Answered, now);
+        if let Some(waited) = call.waited(Some(&attempt), now) {
+            self.endpoints.note_wait(call.protocol(), waited);
+        }
         self.endpoints.succeeded(call.protocol(), attempt, now);
         if let Some(call) = self.take_call(id) {
             let (_, _, attempts) = call.into_report();
@@ -268,6 +278,11 @@ impl Dispatcher {
         let node = *attempt.peer();
         call.log(&attempt, NodeOutcome::Failed(error.clone()), now);
         call.count(error.attempts, error.delivery);
+        if matches!(error.cause, Cause::Deadline)
+            && let Some(waited) = call.waited(Some(&attempt), now)
+        {
+            self.endpoints.note_wait(call.protocol(), waited);
+        }
         self.endpoints.failed(call.protocol(), attempt, &error, now);
         let idempotent = call.options().idempotent;
         if error.may_retry(idempotent) {
@@ -328,7 +343,6 @@ impl Dispatcher {
         if let Some(call) = self.calls.get_mut(id) {
             call.begin_next_round(random);
         }
-        self.stats.retries += 1;
         self.set_call_due(id, Some(self.now + pause));
     }
 
@@ -344,6 +358,7 @@ impl Dispatcher {
     fn take_call(&mut self, id: ClosestId) -> Option<FailoverCall> {
         self.set_call_due(id, None);
         let mut call = self.calls.remove(id)?;
+        self.retries.give_back(call.take_all_paid());
         for Asked { request, attempt } in call.take_all_asked() {
             if let Some(request) = self.requests.get(request) {
                 let sent = request.stream().is_some();

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use hashbrown::HashSet;
 
@@ -191,6 +192,18 @@ impl EndpointSets {
         if let Some(nodes) = self.nodes.get_mut(protocol) {
             nodes.succeeded(attempt, now);
         }
+    }
+
+    /// A call has waited so long for a node.
+    pub(crate) fn note_wait(&mut self, protocol: &ProtocolName, waited: Duration) {
+        if let Some(nodes) = self.nodes.get_mut(protocol) {
+            nodes.waits.note(waited);
+        }
+    }
+
+    /// How long this part of the calls wait at most, in thousandths; `None` before it is known.
+    pub(crate) fn wait(&self, protocol: &ProtocolName, thousandths: u16) -> Option<Duration> {
+        self.nodes.get(protocol)?.waits.quantile(thousandths)
     }
 
     /// A node was asked in vain, which says nothing about it.

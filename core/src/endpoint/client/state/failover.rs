@@ -1,6 +1,7 @@
 //! Calls to the closest node that have no outcome yet.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use slotmap::SlotMap;
 
@@ -48,6 +49,16 @@ pub(crate) struct FailoverCall {
     delivery: Delivery,
     /// When the next hedge or round is due.
     due: Option<Timestamp>,
+    paid: Paid,
+}
+
+/// Further tries that were paid for and are not made yet.
+#[derive(Debug, Copy, Clone, Default)]
+pub(crate) struct Paid {
+    /// Of whatever kind.
+    pub(crate) tries: u32,
+    /// Of those, hedges.
+    pub(crate) hedges: u32,
 }
 
 /// Why a node is asked.
@@ -96,6 +107,7 @@ impl FailoverCall {
             attempts: 0,
             delivery: Delivery::NotProcessed,
             due: None,
+            paid: Paid::default(),
         };
         new.begin_round(random);
         new
@@ -109,8 +121,9 @@ impl FailoverCall {
         self.passing = None;
     }
 
-    /// A further round follows.
+    /// A further round follows, which is paid for.
     pub(crate) fn begin_next_round(&mut self, random: u64) {
+        self.paid.tries += 1;
         self.retries += 1;
         self.begin_round(random);
     }
@@ -195,9 +208,17 @@ impl FailoverCall {
         self.passing.take()
     }
 
-    /// When a further node may be asked beside one that was asked now.
-    pub(crate) fn hedge_due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.hedge.filter(|hedge| hedge.max > 0).map(|hedge| now + hedge.delay)
+    /// How further nodes may be asked beside those that are asked now, if they may.
+    pub(crate) fn hedge(&self) -> Option<Hedge> {
+        self.hedge.filter(|hedge| hedge.max > 0)
+    }
+
+    /// How long the node has been asked that was asked first of those that are asked now, if the call
+    /// wants to know how long calls wait.
+    pub(crate) fn waited(&self, answered: Option<&Attempt>, now: Timestamp) -> Option<Duration> {
+        self.hedge?.quantile?;
+        let asked = self.asked.iter().map(|asked| &asked.attempt);
+        asked.chain(answered).map(|attempt| now.since(attempt.since())).max()
     }
 
     /// Whether a further node may be asked beside one that takes long.
@@ -205,8 +226,10 @@ impl FailoverCall {
         self.hedge.is_some_and(|hedge| hedge.max > 0)
     }
 
-    /// One of those is asked.
+    /// One of those is paid for.
     pub(crate) fn count_hedge(&mut self) {
+        self.paid.tries += 1;
+        self.paid.hedges += 1;
         if let Some(hedge) = &mut self.hedge {
             hedge.max = hedge.max.saturating_sub(1);
         }
@@ -217,8 +240,24 @@ impl FailoverCall {
         self.failovers
     }
 
+    /// One of those is paid for.
     pub(crate) fn count_failover(&mut self) {
+        self.paid.tries += 1;
         self.failovers += 1;
+    }
+
+    /// What was paid for a node that is asked now, or not at all.
+    pub(crate) fn take_paid(&mut self, why: &Why) -> Paid {
+        let tries = self.paid.tries.min(1);
+        let hedges = if matches!(why, Why::Hedge) { self.paid.hedges.min(1) } else { 0 };
+        self.paid.tries -= tries;
+        self.paid.hedges -= hedges;
+        Paid { tries, hedges }
+    }
+
+    /// What was paid for and is not made any more.
+    pub(crate) fn take_all_paid(&mut self) -> Paid {
+        core::mem::take(&mut self.paid)
     }
 
     /// How its end is reported: on how many streams it was tried, whether a node may have processed

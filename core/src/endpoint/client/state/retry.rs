@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::fmt::Debug;
 use core::time::Duration;
 
+use super::failover::Paid;
 use crate::config::ClientConfig;
 use crate::error::{Cause, Delivery, RequestError, StatusCode};
 use crate::id::{PeerId, ProtocolName};
@@ -91,8 +92,9 @@ pub(crate) struct Retries {
     hedges: TryBudget,
     /// Peers that have failed of late.
     peers: PeerBudgets,
-    /// When a server last answered that it was busy.
-    busy: Option<Timestamp>,
+    /// When the fleet was last seen to be loaded: a server was busy, or more hedges were wanted than there
+    /// may be.
+    loaded: Option<Timestamp>,
     rng: Rng,
 }
 
@@ -101,10 +103,10 @@ impl Retries {
         Self {
             policy,
             by_protocol: BTreeMap::new(),
-            tries: TryBudget::new(config.retry_budget),
-            hedges: TryBudget::new(config.hedge_budget),
+            tries: TryBudget::new(config.retry_budget, TryBudget::RESERVE),
+            hedges: TryBudget::new(config.hedge_budget, TryBudget::HEDGES),
             peers: PeerBudgets::default(),
-            busy: None,
+            loaded: None,
             rng: Rng::new(seed),
         }
     }
@@ -128,7 +130,9 @@ impl Retries {
     /// A request, or a call to the closest node, is tried for the first time.
     pub(crate) fn note_first(&mut self, now: Timestamp) {
         self.tries.first(now);
-        self.hedges.first(now);
+        if !self.is_loaded(now) {
+            self.hedges.first(now);
+        }
     }
 
     /// Whether successes of peers are to be noted, since some have failed.
@@ -144,7 +148,7 @@ impl Retries {
     pub(crate) fn note_failure(&mut self, peer: &PeerId, error: &RequestError, now: Timestamp) {
         self.peers.failed(peer);
         if error.is_busy() {
-            self.busy = Some(now);
+            self.loaded = Some(now);
         }
     }
 
@@ -153,18 +157,27 @@ impl Retries {
         self.tries.take(now)
     }
 
-    /// A try that was paid for was not made.
-    pub(crate) fn give_back(&mut self) {
-        self.tries.give_back();
+    /// Tries that were paid for were not made.
+    pub(crate) fn give_back(&mut self, paid: Paid) {
+        self.tries.give_back(paid.tries);
+        self.hedges.give_back(paid.hedges);
     }
 
     /// Takes what a hedge costs; `false` if there is to be none.
     pub(crate) fn take_hedge(&mut self, now: Timestamp) -> bool {
-        let loaded = self.busy.is_some_and(|busy| now.since(busy) < LOADED);
-        if loaded || !self.hedges.can_take(now) || !self.tries.take(now) {
+        if self.is_loaded(now) {
             return false;
         }
-        self.hedges.take(now)
+        if !self.hedges.can_take(now) {
+            // More calls are slow than a few: all are.
+            self.loaded = Some(now);
+            return false;
+        }
+        self.tries.take(now) && self.hedges.take(now)
+    }
+
+    fn is_loaded(&self, now: Timestamp) -> bool {
+        self.loaded.is_some_and(|since| now.since(since) < LOADED)
     }
 
     /// Whether there is another try after this failure of a request of this protocol; at this peer, if
@@ -218,7 +231,7 @@ pub(crate) fn fit_pause(
     in_time.then_some(pause)
 }
 
-/// No hedges for so long after a server was busy: the fleet is loaded, and they would add to that.
+/// No hedges for so long after the fleet was seen to be loaded: they would add to that.
 const LOADED: Duration = Duration::from_secs(1);
 
 /// What tries after the first cost: each first try pays a share of one, and each further try takes a
@@ -234,6 +247,8 @@ const LOADED: Duration = Duration::from_secs(1);
 struct TryBudget {
     /// What a first try pays, in thousandths of a try; 0 allows none at all.
     share: u64,
+    /// What is there for clients that seldom ask, in thousandths of a try.
+    reserve: u64,
     /// In thousandths of a try.
     balance: u64,
     /// First tries of late: each counts for a second or two, and less and less.
@@ -248,14 +263,17 @@ impl TryBudget {
     /// What is there for clients that seldom ask: enough for what was under way to a server that is
     /// restarted, and for its callers to wait for it.
     const RESERVE: u64 = 50 * Self::ONE;
-    /// Time passes in steps of this. With each, an eighth of the recent tries is forgotten, and a
-    /// fiftieth of a try comes back to the reserve: one in ten seconds.
+    /// Of hedges.
+    const HEDGES: u64 = 5 * Self::ONE;
+    /// Time passes in steps of this. With each, an eighth of the recent tries is forgotten, and this part
+    /// of the reserve comes back: all of it in five hundred seconds.
     const STEP: u64 = 200_000_000;
-    const PER_STEP: u64 = Self::ONE / 50;
+    const PER_STEP: u64 = 2500;
 
-    fn new(share: u32) -> Self {
-        let balance = if share == 0 { 0 } else { Self::RESERVE };
-        Self { share: u64::from(share), balance, recent: 0, at: Timestamp::ZERO }
+    fn new(share: u32, reserve: u64) -> Self {
+        let reserve = if share == 0 { 0 } else { reserve };
+        let (share, balance) = (u64::from(share), reserve);
+        Self { share, reserve, balance, recent: 0, at: Timestamp::ZERO }
     }
 
     fn first(&mut self, now: Timestamp) {
@@ -277,12 +295,12 @@ impl TryBudget {
         can
     }
 
-    fn give_back(&mut self) {
-        self.balance += Self::ONE;
+    fn give_back(&mut self, tries: u32) {
+        self.balance += u64::from(tries) * Self::ONE;
     }
 
     fn most(&self) -> u64 {
-        if self.share == 0 { 0 } else { Self::RESERVE + self.recent.saturating_mul(self.share) }
+        self.reserve + self.recent.saturating_mul(self.share)
     }
 
     fn pass(&mut self, now: Timestamp) {
@@ -297,13 +315,8 @@ impl TryBudget {
         for _ in 0..steps.min(200) {
             self.recent -= self.recent.div_ceil(8);
         }
-        if self.share > 0 {
-            self.balance = self.balance.max(
-                self.balance
-                    .saturating_add(steps.saturating_mul(Self::PER_STEP))
-                    .min(Self::RESERVE),
-            );
-        }
+        let back = steps.saturating_mul(self.reserve / Self::PER_STEP);
+        self.balance = self.balance.max(self.balance.saturating_add(back).min(self.reserve));
         self.balance = self.balance.min(self.most());
     }
 }

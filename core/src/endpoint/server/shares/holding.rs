@@ -8,6 +8,8 @@ pub(in crate::endpoint::server) struct Holding {
     /// Handlers at work, and those that were told to stop.
     pub(in crate::endpoint::server) requests: usize,
     pub(in crate::endpoint::server) raws: usize,
+    /// Calls that are open, or about to be.
+    pub(in crate::endpoint::server) calls: usize,
     pub(in crate::endpoint::server) memory: usize,
 }
 
@@ -17,6 +19,7 @@ pub(in crate::endpoint::server) enum Kind {
     Stream,
     Request,
     Raw,
+    Call,
 }
 
 impl Holding {
@@ -25,6 +28,7 @@ impl Holding {
             Kind::Stream => self.streams,
             Kind::Request => self.requests,
             Kind::Raw => self.raws,
+            Kind::Call => self.calls,
         }
     }
 
@@ -33,6 +37,7 @@ impl Holding {
             Kind::Stream => &mut self.streams,
             Kind::Request => &mut self.requests,
             Kind::Raw => &mut self.raws,
+            Kind::Call => &mut self.calls,
         }
     }
 }

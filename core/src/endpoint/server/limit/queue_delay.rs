@@ -5,15 +5,24 @@
 //! concurrency-limits. Looking for the latency without a queue by letting in less for a moment is what
 //! BBR does (Cardwell and others, 2016), and Envoy's adaptive concurrency.
 
-use super::limit::Limit;
+use core::time::Duration;
 
-/// The least limit, unless another one is set: what handlers that only wait are asked for at once is
-/// no overload, and 64 requests of 10 ms are 160 ms of work for four workers.
-pub(super) const MIN: usize = 64;
+use super::Limit;
+
+/// The least limit, unless another one is set: hardly less than that of one worker and a queue of 8.
+pub(super) const MIN: usize = 8;
+/// As many may wait in any case as are served within this time: that harms nobody (CoDel's target is a
+/// quarter of it, between machines that are closer to each other).
+const DELAY: Duration = Duration::from_millis(20);
 /// A lower limit is not lowered further to look for the latency without a queue.
 const LOOK_FROM: usize = 4;
-/// The least number of requests that have to end in a window.
-pub(super) const MIN_SAMPLES: u32 = 40;
+/// The least number of requests that have to end in a window,
+pub(super) const SAMPLES: u32 = 40;
+/// and in one that is longer than `limit_window`.
+pub(super) const MIN_SAMPLES: u32 = 10;
+/// With each window in which the limit is not reached and hardly anything waits, it rises by this part,
+/// up to where it began: a moment in which much came at once is not to make for refusals later.
+const CALM: usize = 16;
 /// Windows at the limit between two looks for the latency without a queue: after one that found a
 /// queue, and at most, since one that finds none costs a quarter of a window's work.
 const LOOK_AFTER: u32 = 4;
@@ -22,6 +31,8 @@ const LOOK_AFTER_AT_MOST: u32 = 64;
 /// What the rule knows.
 #[derive(Debug, Clone)]
 pub(super) struct QueueDelay {
+    /// The limit to begin with.
+    first: usize,
     /// The latency without a queue, in nanoseconds; 0 before it is known.
     base: u64,
     /// Requests that were at work when the limit moved: what they took says nothing about the new one.
@@ -53,13 +64,11 @@ pub(super) struct Seen {
     pub(super) active: usize,
 }
 
-impl Default for QueueDelay {
-    fn default() -> Self {
-        Self { base: 0, earlier: 0, windows: 0, look_after: LOOK_AFTER, look: None }
-    }
-}
-
 impl QueueDelay {
+    pub(super) const fn new(first: usize) -> Self {
+        Self { first, base: 0, earlier: 0, windows: 0, look_after: LOOK_AFTER, look: None }
+    }
+
     /// Of so many requests that have ended, those that began after the last move of the limit.
     pub(super) fn without_earlier(&mut self, count: u32) -> u32 {
         let earlier = self.earlier.min(count);
@@ -83,10 +92,20 @@ impl QueueDelay {
                 self.moved(seen, queue)
             }
         };
-        if limit != seen.limit {
+        if limit < seen.limit || seen.full && limit > seen.limit {
             self.earlier = u32::try_from(seen.active).unwrap_or(u32::MAX);
         }
         limit
+    }
+
+    /// Within this time, some of the requests at work have ended as a rule.
+    pub(super) fn long(&self) -> Duration {
+        Duration::from_nanos(self.base.saturating_mul(4))
+    }
+
+    /// A higher limit, up to the one to begin with.
+    pub(super) fn toward_first(&self, limit: usize) -> usize {
+        limit.max((limit + limit.div_ceil(2)).min(self.first))
     }
 
     /// Hardly anything waits: the latency is the one without a queue. It rises slowly, since a queue may
@@ -102,18 +121,32 @@ impl QueueDelay {
     fn moved(&mut self, seen: Seen, queue: usize) -> usize {
         let limit = seen.limit;
         let served = scaled(seen.peak, self.base.min(seen.mean), seen.mean);
-        let (waiting, allowed) = (seen.peak - served, queue.max(2 * seen.peak.isqrt()));
+        let (waiting, harmless) = (seen.peak - served, self.served_within(DELAY, served));
+        let few = queue.max(2 * seen.peak.isqrt());
+        let allowed = few.max(harmless);
         let moved = if waiting > allowed {
-            served + queue.max(2 * served.isqrt())
+            served + queue.max(2 * served.isqrt()).max(harmless)
         } else if !seen.full {
-            self.follow(seen.mean);
-            limit
+            if waiting <= few {
+                self.follow(seen.mean);
+            }
+            if waiting <= few / 2 && limit < self.first {
+                (limit + limit.div_ceil(CALM)).min(self.first)
+            } else {
+                limit
+            }
         } else if waiting < allowed / 2 {
             limit + limit.div_ceil(2)
         } else {
             limit + allowed - waiting
         };
         moved.min(Limit::CEILING)
+    }
+
+    /// How many requests end within a time, where so many are worked on at once.
+    fn served_within(&self, time: Duration, served: usize) -> usize {
+        let within = served as u128 * time.as_nanos() / u128::from(self.base.max(1));
+        usize::try_from(within).map_or(Limit::CEILING, |within| within.min(Limit::CEILING))
     }
 
     fn begin_look(&mut self, seen: Seen) -> usize {

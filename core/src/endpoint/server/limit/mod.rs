@@ -3,9 +3,13 @@
 //! A machine without clock, randomness and floating point: shares are thousandths, and what needs
 //! fractions counts in 65 536ths. Time that runs backwards counts as standing still.
 
+mod policy;
+mod queue_delay;
+
 use core::time::Duration;
 
-use super::queue_delay::{self, QueueDelay, Seen};
+pub use self::policy::LimitPolicy;
+use self::queue_delay::{QueueDelay, Seen};
 use crate::config::{ConfigError, ServerConfig, check};
 use crate::connection::Samples;
 use crate::time::Timestamp;
@@ -18,140 +22,6 @@ const FRACTION: u32 = 16;
 const ONE: u64 = 1 << FRACTION;
 /// Windows of which the long-term latency is the plain mean before it becomes a moving one.
 const WARM_UP: u32 = 10;
-
-/// The rule by which a [`Limit`] moves.
-///
-/// Parameters are in thousandths, unless they count requests. Their defaults are
-/// [`QUEUE_DELAY`](Self::QUEUE_DELAY), [`LOAD_FACTOR`](Self::LOAD_FACTOR), [`AIMD`](Self::AIMD) and
-/// [`GRADIENT`](Self::GRADIENT).
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LimitPolicy {
-    /// The limit never moves.
-    Fixed,
-    /// As many as are worked on, and a short queue: the limit follows from the delay that more
-    /// requests at work cause.
-    ///
-    /// With `base`, the latency without a queue, `mean`, that of a window, and `peak`, the most requests
-    /// at work in it, so many of those waited, by Little's law (the estimate of TCP Vegas):
-    ///
-    /// ```text
-    /// served  = peak × base / mean
-    /// waiting = peak − served
-    /// allowed = max(queue, 2 × √peak)
-    /// limit   = served + max(queue, 2 × √served)  if waiting > allowed
-    ///         = limit × 3 / 2                     if waiting < allowed / 2 and the limit was reached
-    ///         = limit + allowed − waiting         else, if the limit was reached
-    /// ```
-    ///
-    /// `base` follows the windows' means while the limit is not reached. While it is reached, it is
-    /// looked for, as BBR looks for the round-trip time: for one window the limit is three quarters. If requests are no faster then, nobody had waited, and `base` is what they take.
-    /// If they are faster, some had waited, and `base` is three quarters of what they take, or what it
-    /// was if that is less. So the rule works for servers that begin in overload, and for handlers
-    /// that wait for something else and not for each other.
-    ///
-    /// A window is a tenth of [`limit_window`](ServerConfig::with_limit_window), and longer until 40
-    /// requests have ended in it; and until as many have ended as were at work, but no longer than
-    /// a fifth of `limit_window` for that.
-    QueueDelay {
-        /// The least number of requests that may wait behind those that are worked on. Default 8;
-        /// 1 to 1000.
-        queue: u32,
-    },
-    /// The rule of the Go original: less when full, more when empty.
-    ///
-    /// A window's load is the largest number of requests at work in it, divided by the limit. Load
-    /// above `max_load` makes the limit 9/10 of what it was, load below half of `max_load` makes
-    /// it 11/10, rounded down as in Go but by at least 1. One request that began, ended or was
-    /// refused makes a window count.
-    ///
-    /// The peak and not the mean, because refusals happen at peaks: a limit that was nearly
-    /// reached must not pass for idle because the rest of the second was quiet.
-    LoadFactor {
-        /// The load above which the limit shrinks. Default 800; 1 to 1000.
-        max_load: u32,
-    },
-    /// Up slowly, down at once: additive increase, multiplicative decrease. After `AIMDLimit` of
-    /// Netflix concurrency-limits.
-    ///
-    /// A window in which a request was [dropped](SampleOutcome::Dropped) multiplies the limit by
-    /// `backoff`, rounded down. Any other adds 1, if at least half of the limit was in use.
-    Aimd {
-        /// What is left of the limit after a drop. Default 900; 500 to 999.
-        backoff: u32,
-    },
-    /// Down when latency rises. After `Gradient2Limit` of Netflix concurrency-limits.
-    ///
-    /// With `short`, a window's mean latency, and `long`, the exponential moving average of
-    /// 600 of those:
-    ///
-    /// ```text
-    /// gradient = clamp(tolerance × long / short, 1/2, 1)
-    /// limit    = limit × (1 - smoothing) + (limit × gradient + √limit) × smoothing
-    /// ```
-    ///
-    /// if at least half of the limit was in use. √limit, rounded down, is the queue that is
-    /// allowed to stand (as in Envoy; Netflix's default is 4), and what makes the limit grow
-    /// while latency is steady. After the end of a long overload, `long` loses 1/20 per window
-    /// for as long as it is more than twice `short`. A drop is a latency like any other here.
-    Gradient {
-        /// How far latency may rise before the limit falls. Default 1500, that is 1.5 times;
-        /// 1000 to 10 000.
-        tolerance: u32,
-        /// How much of each window's result is taken over. Default 200; 1 to 1000.
-        smoothing: u32,
-    },
-}
-
-impl LimitPolicy {
-    /// The queue delay with a queue of 8.
-    pub const QUEUE_DELAY: Self = Self::QueueDelay { queue: 8 };
-    /// The rule of the Go original with its documented numbers.
-    pub const LOAD_FACTOR: Self = Self::LoadFactor { max_load: 800 };
-    /// AIMD with Netflix's default.
-    pub const AIMD: Self = Self::Aimd { backoff: 900 };
-    /// Gradient with Netflix's defaults.
-    pub const GRADIENT: Self = Self::Gradient { tolerance: 1500, smoothing: 200 };
-
-    /// The samples that make a window count: one reading of the load says what it says, but a few
-    /// latencies say little (10 is Netflix's number).
-    const fn min_samples(self) -> u32 {
-        match self {
-            Self::Fixed | Self::LoadFactor { .. } => 1,
-            Self::Aimd { .. } | Self::Gradient { .. } => 10,
-            Self::QueueDelay { .. } => queue_delay::MIN_SAMPLES,
-        }
-    }
-
-    /// The least limit.
-    pub(crate) const fn min(self) -> usize {
-        match self {
-            Self::QueueDelay { .. } => queue_delay::MIN,
-            _ => Limit::MIN,
-        }
-    }
-
-    pub(crate) fn validate(self) -> Result<(), ConfigError> {
-        match self {
-            Self::Fixed => Ok(()),
-            Self::QueueDelay { queue } => check("queue", queue, 1, 1000),
-            Self::LoadFactor { max_load } => check("max_load", max_load, 1, WHOLE),
-            Self::Aimd { backoff } => check("backoff", backoff, 500, 999),
-            Self::Gradient { tolerance, smoothing } => {
-                check("tolerance", tolerance, 1000, 10_000)?;
-                check("smoothing", smoothing, 1, WHOLE)
-            }
-        }
-    }
-}
-
-/// The default is the queue delay. The rule of the Go original looks at occupancy alone: after a time
-/// of peace it lets in what takes the server minutes (`tests/FLEET.md`).
-impl Default for LimitPolicy {
-    fn default() -> Self {
-        Self::QUEUE_DELAY
-    }
-}
 
 /// What a request that ended tells about the server.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -206,6 +76,8 @@ pub struct Limit {
     window: Option<Window>,
     long: LongTerm,
     delay: QueueDelay,
+    /// Since when there has been work of which none has ended, or since the limit rose for that.
+    none_ended: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -225,11 +97,13 @@ struct Window {
 
 impl Window {
     /// Whether fewer requests have ended in it than the rule of the queue delay wants. Where more come
-    /// than end, those at work never all end: then so many are waited for no longer than `longest`.
-    fn is_short_of_samples(&self, now: Timestamp, longest: Duration) -> bool {
+    /// than end, those at work never all end: then so many are waited for no longer than a fifth of
+    /// `length`.
+    fn is_short_of_samples(&self, now: Timestamp, length: Duration) -> bool {
         let at_work = u32::try_from(self.peak).unwrap_or(u32::MAX);
-        self.samples < queue_delay::MIN_SAMPLES
-            || self.samples < at_work && now.since(self.opened) < longest
+        let lasts = now.since(self.opened);
+        let least = if lasts < length { queue_delay::SAMPLES } else { queue_delay::MIN_SAMPLES };
+        self.samples < least || self.samples < at_work && lasts < length / 5
     }
 
     fn mean_latency(&self) -> u64 {
@@ -242,7 +116,7 @@ impl Limit {
     /// The limit to begin with, unless another is configured: the Go original's.
     pub const INITIAL: usize = 1000;
     /// The least limit, unless another is configured: the Go original's. With
-    /// [`LimitPolicy::QueueDelay`] it is 4.
+    /// [`LimitPolicy::QueueDelay`] it is 8.
     pub const MIN: usize = 100;
     /// The greatest limit, unless another is configured: the Go original's.
     pub const MAX: usize = 10_000;
@@ -295,7 +169,8 @@ impl Limit {
             now: Timestamp::ZERO,
             window: None,
             long: LongTerm::default(),
-            delay: QueueDelay::default(),
+            delay: QueueDelay::new(initial),
+            none_ended: Timestamp::ZERO,
         }
     }
 
@@ -338,6 +213,9 @@ impl Limit {
 
     /// The same when time has passed already.
     pub(super) fn begin(&mut self) {
+        if self.active == 0 {
+            self.none_ended = self.now;
+        }
         self.active = self.active.saturating_add(1);
         self.observe_load();
     }
@@ -398,6 +276,19 @@ impl Limit {
         if let Some(window) = &mut self.window {
             window.full = true;
         }
+        if matches!(self.policy, LimitPolicy::QueueDelay { .. }) {
+            self.rise_if_none_ends();
+        }
+    }
+
+    /// What has been at work for long while nothing ended says that the limit was found for other
+    /// requests than these. Nothing would move it before they end.
+    fn rise_if_none_ends(&mut self) {
+        if self.now.since(self.none_ended) >= self.length.max(self.delay.long()) {
+            self.none_ended = self.now;
+            let limit = self.delay.toward_first(self.limit());
+            self.estimate = fixed(limit).min(fixed(self.max));
+        }
     }
 
     /// Time has passed. Moves the limit if a window is over.
@@ -430,12 +321,15 @@ impl Limit {
     /// Whether a window that could be over goes on for want of samples.
     fn needs_more_samples(&self) -> bool {
         let delay = matches!(self.policy, LimitPolicy::QueueDelay { .. });
-        let is_short = |window: &Window| window.is_short_of_samples(self.now, self.length / 5);
+        let is_short = |window: &Window| window.is_short_of_samples(self.now, self.length);
         delay && self.window.as_ref().is_some_and(is_short)
     }
 
     /// Takes in the latencies of so many requests, which sum up to `latency`.
     fn sample_delays(&mut self, count: u32, latency: u64) {
+        if count > 0 {
+            self.none_ended = self.now;
+        }
         let new = self.delay.without_earlier(count);
         if new > 0 {
             let window = self.sample();
