@@ -85,6 +85,11 @@ const FIXED: &[(&str, &str, &str)] = &[
         "it is closed, and another opened",
     ),
     (
+        "core/src/endpoint/client/dispatcher/windows.rs",
+        "FRESH",
+        "requests that came later are placed before it, while there are any",
+    ),
+    (
         "core/src/endpoint/client/state/window.rs",
         "SOON",
         "it is asked again after that pause, as after any failure",

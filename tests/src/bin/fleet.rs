@@ -11,7 +11,7 @@ use pointsub_tests::fleet::Choice;
 use pointsub_tests::fleet::experiments::{ALL, Options, planted};
 
 /// Experiments that are run for each change.
-const CI: [&str; 5] = ["ci", "metastable", "restart", "hedge", "hostile"];
+const CI: [&str; 6] = ["ci", "metastable", "restart", "direct", "hedge", "hostile"];
 
 const USAGE: &str =
     "fleet [EXPERIMENT]... [--seeds N] [--compare] [--loose] [--plots FOLDER] [--ci] [--planted]";

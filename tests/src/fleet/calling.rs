@@ -10,6 +10,7 @@ use super::client::Call;
 use super::event::{Ask, Carried, Event, LinkKey};
 use super::links::Link;
 use super::server::{PROTOCOL, peer_of_server, server_of_peer};
+use super::setup::Choice;
 use super::world::World;
 
 /// A caller waits for so long at most before it asks again.
@@ -30,6 +31,10 @@ impl World {
             let server = ask.client as usize % self.servers.len();
             return self.ask_server(call, server, None);
         }
+        if self.setup.choice == Choice::OneServer {
+            let server = ask.client as usize % self.servers.len();
+            return self.ask_server(call, server, deadline);
+        }
         if let Some(reference) = &mut client.reference {
             let server = reference.begin(self.now);
             return self.ask_server(call, server, deadline);
@@ -45,7 +50,7 @@ impl World {
         }
     }
 
-    /// Asks one server, for a reference or a hostile client.
+    /// Asks one server, and no other.
     fn ask_server(&mut self, mut call: Call, server: usize, deadline: Option<Timestamp>) {
         call.server = server as u32;
         let now = self.stamp();

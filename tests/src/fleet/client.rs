@@ -54,7 +54,10 @@ impl SimClient {
             Choice::Xor => machine.set_strategy(XorOrder),
             Choice::Weighted => machine.set_strategy(Weighted::default()),
             Choice::TwoChoices => machine.set_strategy(PeakEwma),
-            Choice::Default | Choice::ReferenceTwoChoices | Choice::ReferenceRoundRobin => {}
+            Choice::Default
+            | Choice::OneServer
+            | Choice::ReferenceTwoChoices
+            | Choice::ReferenceRoundRobin => {}
         }
         let protocol = ProtocolName::new(PROTOCOL).expect("a usable name");
         for server in 0..setup.servers {

@@ -77,6 +77,8 @@ pub enum Choice {
     Weighted,
     /// `PeakEwma`.
     TwoChoices,
+    /// Each client asks one server by its Peer ID, always the same.
+    OneServer,
     /// A reference: of two at random the one with fewer requests in flight, further tries for a
     /// tenth of the calls, ejection for 5 s after 5 failures in a row.
     ReferenceTwoChoices,
@@ -98,6 +100,7 @@ impl Choice {
             Self::Xor => "XOR",
             Self::Weighted => "weighted",
             Self::TwoChoices => "two choices",
+            Self::OneServer => "one server",
             Self::ReferenceTwoChoices => "p2c, 10 % budget",
             Self::ReferenceRoundRobin => "round robin",
         }

@@ -1,6 +1,7 @@
 //! What is tried with fleets, and what has to hold.
 
 mod crowd;
+mod direct;
 mod ill;
 mod outage;
 mod overload;
@@ -41,11 +42,12 @@ impl Default for Options {
 pub type Experiment = fn(&Options) -> Table;
 
 /// All experiments by name.
-pub const ALL: [(&str, Experiment); 14] = [
+pub const ALL: [(&str, Experiment); 15] = [
     ("load", overload::load),
     ("limit", overload::limit),
     ("metastable", overload::metastable),
     ("handlers", overload::handlers),
+    ("direct", direct::direct),
     ("outage", outage::outage),
     ("restart", outage::restart),
     ("ill", ill::ill),

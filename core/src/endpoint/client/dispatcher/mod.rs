@@ -31,7 +31,7 @@ use super::state::timers::{TimerKind, Timers};
 use crate::config::ClientConfig;
 use crate::connection::StreamCommand;
 use crate::endpoint::stream_info::StreamInfo;
-use crate::error::{Cause, Delivery, Phase, RequestError};
+use crate::error::Cause;
 use crate::id::{PeerId, StreamId};
 use crate::time::Timestamp;
 use crate::wire::Format;
@@ -159,10 +159,7 @@ impl Dispatcher {
                     let timeout = self.config().connect_timeout;
                     self.fail_open(stream, Cause::TimedOut(timeout));
                 }
-                TimerKind::Wait(request) => {
-                    let unsent = Delivery::NotProcessed;
-                    self.fail(request, RequestError::new(Cause::Deadline, Phase::Connect, unsent));
-                }
+                TimerKind::Wait(request) => self.stop_waiting(request),
                 TimerKind::Idle(stream) => self.expire_idle(stream),
                 TimerKind::Retry(request) => self.retry(request),
                 TimerKind::Call(call) => self.call_due(call),

@@ -4,6 +4,7 @@ use super::Dispatcher;
 use crate::connection::StreamCommand;
 use crate::endpoint::client::state::keys::{PeerKey, RouteKey};
 use crate::endpoint::client::state::memory::KeepAlive;
+use crate::endpoint::client::state::routes::Route;
 use crate::endpoint::client::state::timers::TimerKind;
 use crate::error::Delivery;
 use crate::id::{RequestId, StreamId};
@@ -30,9 +31,14 @@ impl Dispatcher {
     /// Has a request wait for a stream, in the order in which requests were accepted.
     pub(super) fn enqueue(&mut self, id: RequestId) {
         let Some(request) = self.requests.get_mut(id) else { return };
-        request.wait();
-        if let Some(deadline) = request.deadline() {
-            self.timers.set(deadline, TimerKind::Wait(id));
+        let window = self.routes.get(request.route()).and_then(Route::window);
+        let until = match window.filter(|_| request.call().is_none()) {
+            Some(_) => Some(request.is_patient_until(self.pool.config().read_timeout)),
+            None => request.deadline(),
+        };
+        request.wait(until);
+        if let Some(until) = until {
+            self.timers.set(until, TimerKind::Wait(id));
         }
         self.routes.enqueue(request.route(), request.is_bulk(), request.seq(), id);
     }
@@ -40,8 +46,8 @@ impl Dispatcher {
     /// A request waits for a stream no longer.
     pub(super) fn dequeue(&mut self, id: RequestId) {
         let Some(request) = self.requests.get(id) else { return };
-        if let Some(deadline) = request.deadline() {
-            self.timers.cancel(deadline, TimerKind::Wait(id));
+        if let Some(until) = request.waits_until() {
+            self.timers.cancel(until, TimerKind::Wait(id));
         }
         self.routes.dequeue(request.route(), request.is_bulk(), request.seq());
     }
@@ -77,12 +83,13 @@ impl Dispatcher {
             if self.window_left(route) == 0 {
                 return;
             }
-            let waiting = route.oldest_waiting().into_iter().flatten();
+            let waiting = self.next_waiting(route).into_iter().flatten();
             let mut placed = waiting.filter_map(|(id, bulk)| Some((id, self.pick(key, bulk)?)));
             let Some((id, stream)) = placed.next() else { return };
             self.dequeue(id);
-            if !self.give_up_late(key, id) {
-                self.place(stream, id);
+            self.place(stream, id);
+            if let Some(Some(window)) = self.routes.window_mut(key) {
+                window.note_placed();
             }
         }
     }

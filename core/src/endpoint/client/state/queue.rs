@@ -25,6 +25,16 @@ impl Queue {
         self.waiting.front().copied()
     }
 
+    /// The first of which that is not so, or the last if it is so of all. It is so of whichever was
+    /// accepted before one of which it is so.
+    pub(crate) fn first_behind(
+        &self,
+        is_old: impl Fn(RequestId) -> bool,
+    ) -> Option<(u64, RequestId)> {
+        let at = self.waiting.partition_point(|(_, id)| is_old(*id));
+        self.waiting.get(at).or(self.waiting.back()).copied()
+    }
+
     pub(crate) fn insert(&mut self, seq: u64, id: RequestId) {
         if self.waiting.back().is_none_or(|(last, _)| *last < seq) {
             self.waiting.push_back((seq, id));

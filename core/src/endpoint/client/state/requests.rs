@@ -1,6 +1,7 @@
 //! Requests that have no outcome yet.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use slotmap::SlotMap;
 
@@ -34,6 +35,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Request {
     wanted: Wanted,
     state: RequestState,
+    waits_until: Option<Timestamp>,
     seq: u64,
     /// On how many streams it was tried.
     attempts: u32,
@@ -76,10 +78,21 @@ impl Request {
         self.wanted.deadline
     }
 
-    /// Whether it has waited for half of its time, so that no more than that is left for its answer.
-    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
+    pub(crate) fn accepted(&self) -> Timestamp {
+        self.wanted.accepted
+    }
+
+    /// Until when it waits for a busy peer: for half of its time, so that as much is left for the answer,
+    /// and for so long at most.
+    pub(crate) fn is_patient_until(&self, most: Duration) -> Timestamp {
         let Wanted { accepted, deadline, .. } = self.wanted;
-        deadline.is_some_and(|due| now.since(accepted) > due.since(accepted) / 2)
+        let half = deadline.map_or(most, |due| due.since(accepted) / 2);
+        accepted + half.min(most)
+    }
+
+    /// Until when it waits for a stream.
+    pub(crate) fn waits_until(&self) -> Option<Timestamp> {
+        self.waits_until
     }
 
     pub(crate) fn is_bulk(&self) -> bool {
@@ -136,8 +149,10 @@ impl Request {
         }
     }
 
-    pub(crate) fn wait(&mut self) {
+    /// It waits, until then if that is said.
+    pub(crate) fn wait(&mut self, until: Option<Timestamp>) {
         self.state = RequestState::Waiting;
+        self.waits_until = until;
     }
 
     pub(crate) fn put_on(&mut self, stream: StreamId, signs: u64) {
@@ -183,6 +198,7 @@ impl Requests {
         self.requests.insert(Request {
             wanted,
             state: RequestState::Waiting,
+            waits_until: None,
             seq: self.accepted,
             attempts: 0,
             moves: 0,

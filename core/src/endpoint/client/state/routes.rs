@@ -96,7 +96,21 @@ impl Route {
     /// The oldest waiting request with a small body and the oldest with a large one, in the order
     /// in which they were accepted; with each whether its body is large.
     pub(crate) fn oldest_waiting(&self) -> [Option<(RequestId, bool)>; 2] {
-        let (small, bulk) = (self.small.first(), self.bulk.first());
+        Self::in_order(self.small.first(), self.bulk.first())
+    }
+
+    /// The same without those of which that is so, unless it is so of all: then the newest.
+    pub(crate) fn waiting_behind(
+        &self,
+        is_old: impl Fn(RequestId) -> bool,
+    ) -> [Option<(RequestId, bool)>; 2] {
+        Self::in_order(self.small.first_behind(&is_old), self.bulk.first_behind(&is_old))
+    }
+
+    fn in_order(
+        small: Option<(u64, RequestId)>,
+        bulk: Option<(u64, RequestId)>,
+    ) -> [Option<(RequestId, bool)>; 2] {
         let small_first = match (small, bulk) {
             (Some((small, _)), Some((bulk, _))) => small < bulk,
             (small, _) => small.is_some(),
