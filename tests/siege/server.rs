@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use pointsub_swarm::{Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned};
+use pointsub_swarm::{
+    IncomingCall, Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned,
+};
 use pointsub_tokio::Node;
 
 use crate::MIB;
@@ -13,6 +15,8 @@ use crate::MIB;
 const ELSEWHERE: usize = 32 * MIB;
 /// What the connection's muxer keeps of a stream that nobody reads.
 const WINDOW: usize = 256 * 1024;
+/// What an open call keeps beside what is counted for it.
+const CALL: usize = 8 * 1024;
 
 /// Smaller than the defaults, so that an attack reaches every limit within a few seconds.
 fn config() -> ServerConfig {
@@ -37,6 +41,7 @@ pub(crate) fn memory_bound() -> usize {
     config.max_memory()
         + config.max_streams() * stream
         + config.concurrency_ceiling() * 64 * 1024
+        + config.max_open_calls() * CALL
         + ELSEWHERE
 }
 
@@ -52,6 +57,12 @@ pub(crate) async fn serve() {
         .expect("first");
     let never = |_: Request| std::future::pending::<String>();
     server.register(&name("/slow/1.0.0"), never).expect("first");
+    // Calls that are held: nothing that comes is read, and nothing is sent.
+    let held = |call: IncomingCall| async move {
+        let _kept = call;
+        std::future::pending::<String>().await
+    };
+    server.register_call(&name("/held/1.0.0"), held).expect("first");
     let large = |_: Request| async { vec![7; MIB] };
     server.register(&name("/large/1.0.0"), Spawned(large)).expect("first");
     // Its streams are taken and kept for a while, and nothing is read from them.

@@ -200,6 +200,19 @@ fn calls_have_a_limit_of_their_own_and_are_no_requests() {
 }
 
 #[test]
+fn what_a_handler_may_keep_of_its_request_counts_until_the_call_ends() {
+    let (mut stream, mut admission) = server(&ServerConfig::default());
+    let key = accepted(&mut stream, &mut admission, 1, SMALL).expect("there is a place");
+    written(&mut stream);
+    // Another report says what the stream holds.
+    receives(&mut stream, &mut admission, &cancel(99));
+    assert_eq!(stream.poll_event(&mut admission, NOW), None);
+    assert_eq!(admission.stats().memory, 8192 + "argument".len() as u64);
+    ends(&mut stream, &mut admission, key);
+    assert_eq!(admission.stats().memory, 0);
+}
+
+#[test]
 fn a_window_is_as_large_as_there_is_memory_for() {
     let config = ServerConfig::default().with_max_block_size(100_000).with_max_memory(400_000);
     let (mut stream, mut admission) = server(&config);

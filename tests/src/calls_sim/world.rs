@@ -314,7 +314,7 @@ impl World {
         let CallRequest { credit, silent, timeout, .. } = request;
         let deadline = timeout.map(|ms| now + Duration::from_millis(u64::from(ms)));
         let window = plan.server_window;
-        let start = CallStart { window, credit, silent, deadline, idle: plan.idle };
+        let start = CallStart { window, credit, silent, deadline, idle: plan.idle, kept: 0 };
         self.server.calls.begin(key, start, now).map_err(|error| error.to_string())?;
         (app.at_server, app.begun) = (ServerState::Working, self.now);
         app.server.peer_finished = silent;
