@@ -78,7 +78,7 @@ const fn number(key: CallKey) -> usize {
     key.0 as usize - 1
 }
 
-fn payload(bytes: Bytes) -> Payload {
+pub(super) fn payload(bytes: Bytes) -> Payload {
     Body::uncompressed(bytes).into()
 }
 
@@ -255,7 +255,7 @@ impl World {
             Planted::AnswerTwice => (Kind::Response, 1),
             Planted::CancelLost => (Kind::Cancel, 0),
             Planted::CancelBehindData => return self.hold_back(from, frames),
-            Planted::TakenNever | Planted::TakenTwice | Planted::StopUnsaid => return,
+            _ => return,
         };
         let mut at = 0;
         while at < frames.len() {
