@@ -28,6 +28,7 @@ fn config() -> ServerConfig {
         .with_max_concurrent_requests(256)
         .with_max_raw_streams(64)
         .with_max_streams(400)
+        .with_max_calls_per_connection(25_000)
         .with_max_raw_idle(Duration::from_secs(30))
         .with_max_handler_time(Duration::from_secs(30))
         .with_read_timeout(Duration::from_secs(1))

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use futures::future::join_all;
-use pointsub_swarm::{IncomingCall, Multiaddr, ProtocolName, StreamingCall};
+use pointsub_swarm::{IncomingCall, Multiaddr, ProtocolName, ServerConfig, StreamingCall};
 use pointsub_tokio::Node;
 
 const HELD: ProtocolName = ProtocolName::from_static("/held/1.0.0");
@@ -23,7 +23,9 @@ const MOST: usize = 1536;
 
 async fn serve() {
     let listen = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
-    let node = Node::builder().listen(listen).build().await.expect("a node");
+    let config = ServerConfig::default().with_max_calls_per_connection(2 * (FEW + MORE));
+    let node = Node::builder().listen(listen).server_config(config).build().await;
+    let node = node.expect("a node");
     // A subscription to something that does not happen. What its future takes is counted too: little
     // beside the call itself.
     let subscribe = |call: IncomingCall| async move { call.sender.draining().await };

@@ -13,7 +13,7 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{
-    CallId, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
+    CallId, CallPlaces, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
 };
 use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
@@ -78,9 +78,11 @@ impl ServerDriver {
         format: Format,
         stream: Stream,
         has_room: bool,
+        places: CallPlaces,
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
             shared.accept((&peer, origin), &protocol, format, has_room);
+        let machine = machine.with_call_places(places);
         let timer = Timer::new(shared.clock.clone());
         let log = shared.error_log.clone();
         let calls = handler.as_ref().and_then(|handler| handler.calls());

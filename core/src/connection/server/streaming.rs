@@ -160,6 +160,7 @@ impl ServerStream {
     /// Has it reported how many calls there are, if that is not known.
     pub(super) fn note_calls(&mut self) {
         let placed = self.placed_calls();
+        self.call_places.set(placed);
         if placed != self.exchange.known.calls {
             self.exchange.events.note_calls(placed);
         }
@@ -266,7 +267,12 @@ impl ServerStream {
         let id = frame.header.id;
         let request = self.streaming_here().table.read(frame)?;
         let refused = |status: Status| Err(status);
+        let full = self.call_places.full();
         let request = request.or_else(refused).and_then(|request| {
+            if let Some(limit) = full {
+                let message = alloc::format!("{limit} calls are open on the connection already");
+                return Err(Status::new(StatusCode::Busy, message));
+            }
             let deadline =
                 request.timeout.map(|ms| self.arrived + Duration::from_millis(u64::from(ms)));
             match self.refusal(&request.argument, deadline) {
