@@ -3,7 +3,7 @@
 //! end, over pipes that delay and fill up. After a while all applications read; then every call has
 //! to end.
 //!
-//! In [`resume`], beside that, one call is opened again and again.
+//! Beside that, one call is opened again and again (`resume`).
 //!
 //! Equal seeds give equal lives.
 
