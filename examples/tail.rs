@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pointsub_tokio::{BoxError, Bytes, IncomingCall, Multiaddr, Node, ProtocolName};
+use pointsub_tokio::{BoxError, IncomingCall, Multiaddr, Node, ProtocolName, ResumePolicy};
 
 const TAIL: ProtocolName = ProtocolName::from_static("/tail/1.0.0");
 /// How often the file is looked at, and a server that is away is asked.
@@ -71,23 +71,12 @@ fn lines_from(path: PathBuf, position: u64) -> io::Result<Vec<String>> {
 async fn follow(address: Multiaddr) -> Result<(), Box<dyn Error>> {
     let node = Node::builder().build().await?;
     let peer = node.connect(address).await?;
-    let mut cursor: Option<Bytes> = None;
-    loop {
-        let mut open = node.client().open(peer, &TAIL, "").receive_only();
-        if let Some(cursor) = &cursor {
-            open = open.resume(cursor.clone());
-        }
-        match open.await {
-            Ok(mut call) => {
-                while let Ok(Some(message)) = call.recv_message().await {
-                    println!("{}", String::from_utf8_lossy(&message.body));
-                    cursor = message.cursor;
-                }
-            }
-            // It would be the same the next time.
-            Err(error) if !error.may_retry(true) => return Err(error.into()),
-            Err(_) => {}
-        }
-        tokio::time::sleep(PAUSE).await;
+    // For as long as the server is away.
+    let policy = ResumePolicy::default().with_max_tries(u32::MAX).with_patience(Duration::MAX);
+    let open = node.client().open(peer, &TAIL, "").resumable(policy.with_interval(PAUSE));
+    let mut lines = open.await?;
+    while let Some(line) = lines.recv().await? {
+        println!("{}", String::from_utf8_lossy(&line));
     }
+    Ok(())
 }

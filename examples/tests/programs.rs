@@ -79,6 +79,69 @@ fn a_file_is_followed_by_peer_id() {
     let _gone = std::fs::remove_file(&path);
 }
 
+/// What goes out as a stream comes back as one.
+#[test]
+fn a_stream_is_echoed_while_it_is_sent() {
+    let text = output_of("echo_stream");
+    let mut wanted: Vec<String> = (1..=5).map(|number| format!("echo: message {number}")).collect();
+    wanted.extend(["ping: ping", "pong: pong", "result: 2 messages"].map(str::to_owned));
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted, "{text}");
+}
+
+/// Passes connections on to a server on loopback. The first ends after so many bytes of its client's.
+fn cutting(server: u16, after: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let client = client.expect("a connection");
+            let server = TcpStream::connect(("127.0.0.1", server)).expect("it listens");
+            let copy = |from: &TcpStream, to: &TcpStream, most: u64| {
+                let (from, to) = (from.try_clone(), to.try_clone());
+                let (from, mut to) = (from.expect("a handle"), to.expect("a handle"));
+                std::thread::spawn(move || {
+                    let _broken = std::io::copy(&mut (&from).take(most), &mut to);
+                    let ends = [&from, &to].map(|end| end.shutdown(std::net::Shutdown::Both));
+                    drop(ends);
+                });
+            };
+            copy(&client, &server, if number == 0 { after } else { u64::MAX });
+            copy(&server, &client, u64::MAX);
+        }
+    });
+    port
+}
+
+/// A file that is sent in parts is whole although the connection was cut.
+#[test]
+fn an_upload_goes_on_where_it_was_cut() {
+    const MIB: u64 = 1024 * 1024;
+    let place = std::env::temp_dir().join(format!("pointsub-upload-{}", std::process::id()));
+    std::fs::create_dir_all(place.join("there")).expect("it can be made");
+    let (file, there) = (place.join("file"), place.join("there"));
+    let bytes = noise(8 * MIB as usize);
+    std::fs::write(&file, &bytes).expect("it can be written");
+    let (_server, command) = Running::start("upload", &["serve", there.to_str().expect("a path")]);
+    let address = command.strip_prefix("send FILE ").expect("an address");
+    let port = address.split('/').nth(4).expect("a port");
+    let cut = cutting(port.parse().expect("a port"), 3 * MIB).to_string();
+    let through = address.replacen(port, &cut, 1);
+    let output =
+        example("upload").args(["send", file.to_str().expect("a path"), &through]).output();
+    let output = output.expect("it was built");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let begins: Vec<u64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("from byte ")?.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(matches!(begins[..], [0, second, ..] if second > MIB), "{text}");
+    assert!(text.contains("cut: ") && text.contains("file: 8388608 bytes"), "{text}");
+    let found = std::fs::read(there.join("file")).expect("it is there");
+    assert!(found == bytes, "it came changed");
+    let _gone = std::fs::remove_dir_all(&place);
+}
+
 /// A process that is ended with the test.
 struct Running(Child);
 

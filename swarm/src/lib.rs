@@ -68,7 +68,7 @@ mod transport;
 pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
 pub use api::calls::{
     CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, OpenClosest,
-    StreamingCall, TrySendError,
+    OpenResumable, ResumableCall, StreamingCall, TrySendError,
 };
 pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
 pub use api::failover::{ClosestError, NodeAttempt};
@@ -100,7 +100,7 @@ pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 #[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{
-    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, RetryPolicy,
+    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, ResumePolicy, RetryPolicy,
 };
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,

@@ -8,12 +8,26 @@ use pointsub_swarm::{Multiaddr, PeerId};
 
 use crate::MIB;
 use crate::attacks::{Attack, LONG, bomb};
-use crate::raw::{NATIVE, REQUEST, RawPeer, native, write};
+use crate::raw::{NATIVE, REQUEST, RESPONSE, RawPeer, native, read_native, write};
 use crate::server::Seen;
 
 const RAW: &str = "/raw/1.0.0";
 const SLOW: &str = "/pointsub/1/slow/1.0.0";
 const LARGE: &str = "/pointsub/1/large/1.0.0";
+const HELD: &str = "/pointsub/1/held/1.0.0";
+/// A request with this flag opens a call, and with the second one its client sends no messages.
+const STREAM: u8 = 2;
+const SILENT: u8 = 8;
+const DATA: u8 = 6;
+const ACCEPT: u8 = 7;
+/// Calls that are wanted on each of so many streams, more than there may be in all, and how often one is
+/// tried there.
+const CALLS: usize = 900;
+const TRIES: u64 = 5000;
+const CALL_STREAMS: usize = 25;
+const AT_ONCE: u64 = 8;
+/// How many messages of a call may wait at the server.
+const WINDOW: usize = 32;
 
 type Run = fn(RawPeer, PeerId, Multiaddr) -> BoxFuture<'static, ()>;
 
@@ -47,6 +61,12 @@ pub(crate) const ATTACKS: &[Attack] = &[
         |peer, target, _| many(peer, target).boxed(),
         |seen| Ok(format!("{} streams, {} refused", seen.streams_total, seen.no_stream)),
     ),
+    attack("calls that are held", |peer, target, _| calls(peer, target, false).boxed(), calls_held),
+    attack(
+        "calls full of single bytes",
+        |peer, target, _| calls(peer, target, true).boxed(),
+        calls_held,
+    ),
 ];
 
 fn held(seen: &Seen) -> Result<String, &'static str> {
@@ -67,6 +87,14 @@ fn memory(seen: &Seen) -> Result<String, &'static str> {
     match seen.no_memory {
         0 => Err("it got all that it asked for"),
         refused => Ok(format!("{refused} refused for want of memory, {} given up", seen.stalled)),
+    }
+}
+
+fn calls_held(seen: &Seen) -> Result<String, &'static str> {
+    match (seen.ok, seen.no_place + seen.no_memory) {
+        (0, _) => Err("none was accepted"),
+        (_, 0) => Err("it got all that it asked for"),
+        (calls, refused) => Ok(format!("{calls} calls, {refused} refused")),
     }
 }
 
@@ -165,4 +193,46 @@ async fn many(peer: RawPeer, target: PeerId) {
         let _answer = select(stream.read(&mut [0; 1024]), Delay::new(LONG)).await;
     }
     keep(streams).await;
+}
+
+/// As many calls as there may be: those that need no room for messages, or those that do, each with as
+/// many messages as it may send, of one byte.
+async fn calls(peer: RawPeer, target: PeerId, filled: bool) {
+    let streams = open(&peer, target, HELD, CALL_STREAMS).await;
+    let opened = streams.into_iter().map(|mut stream| async move {
+        let accepted = open_calls(&mut stream, if filled { STREAM } else { STREAM | SILENT }).await;
+        for id in accepted.into_iter().filter(|_| filled) {
+            let messages = native(DATA, id, &[], &[7]).repeat(WINDOW);
+            let _gone = write(&mut stream, &messages).await;
+        }
+        stream
+    });
+    keep(join_all(opened).await).await;
+}
+
+/// Opens calls, a few at a time; those that were accepted.
+async fn open_calls(stream: &mut Stream, flags: u8) -> Vec<u64> {
+    let (mut last, mut accepted) = (0, Vec::new());
+    while accepted.len() < CALLS && last < TRIES {
+        let ids = last + 1..=last + AT_ONCE;
+        last += AT_ONCE;
+        let opening = |id| {
+            let mut frame = native(REQUEST, id, &[], b"x");
+            frame[5] = flags;
+            frame
+        };
+        let openings: Vec<u8> = ids.flat_map(opening).collect();
+        if write(stream, &openings).await.is_err() {
+            break;
+        }
+        let mut answered = 0;
+        while answered < AT_ONCE {
+            let Some(frame) = read_native(stream).await else { return accepted };
+            answered += u64::from([ACCEPT, RESPONSE].contains(&frame.kind));
+            if frame.kind == ACCEPT {
+                accepted.push(frame.id);
+            }
+        }
+    }
+    accepted
 }

@@ -5,7 +5,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pointsub_swarm::{Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned};
+use pointsub_swarm::{
+    IncomingCall, Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned,
+};
 use pointsub_tokio::Node;
 
 use crate::MIB;
@@ -14,6 +16,8 @@ use crate::MIB;
 const ELSEWHERE: usize = 32 * MIB;
 /// What the connection's muxer keeps of a stream that nobody reads.
 const WINDOW: usize = 256 * 1024;
+/// What an open call keeps beside what is counted for it.
+const CALL: usize = 8 * 1024;
 
 /// Smaller than the defaults, so that an attack reaches every limit within a few seconds.
 fn config() -> ServerConfig {
@@ -25,6 +29,7 @@ fn config() -> ServerConfig {
         .with_max_concurrent_requests(256)
         .with_max_raw_streams(64)
         .with_max_streams(400)
+        .with_max_calls_per_connection(25_000)
         .with_max_raw_idle(Duration::from_secs(30))
         .with_max_handler_time(Duration::from_secs(30))
         .with_read_timeout(Duration::from_secs(1))
@@ -38,6 +43,7 @@ pub(crate) fn memory_bound() -> usize {
     config.max_memory()
         + config.max_streams() * stream
         + config.concurrency_ceiling() * 64 * 1024
+        + config.max_open_calls() * CALL
         + ELSEWHERE
 }
 
@@ -53,6 +59,12 @@ pub(crate) async fn serve() {
         .expect("first");
     let never = |_: Request| std::future::pending::<String>();
     server.register(&name("/slow/1.0.0"), never).expect("first");
+    // Calls that are held: nothing that comes is read, and nothing is sent.
+    let held = |call: IncomingCall| async move {
+        let _kept = call;
+        std::future::pending::<String>().await
+    };
+    server.register_call(&name("/held/1.0.0"), held).expect("first");
     // What handlers hold themselves is theirs, and in no budget: all share one answer.
     let answer = incompressible();
     let large = move |_: Request| std::future::ready(answer.clone());

@@ -571,7 +571,7 @@ fn relay() -> String {
 
 /// What a server holds for its peers at worst, as a sum: what, how it comes about, how much that is for
 /// some options, and the attack that tries it (`tests/siege`).
-const SUMMANDS: [Summand; 4] = [
+const SUMMANDS: [Summand; 5] = [
     Summand {
         what: "messages that are incomplete or at work, and answers that are not written",
         formula: "`max_memory`",
@@ -595,6 +595,12 @@ const SUMMANDS: [Summand; 4] = [
         formula: "`concurrency_ceiling × 64 KiB`",
         bytes: |config| config.concurrency_ceiling() * 64 * 1024,
         attack: "many peers with slow requests",
+    },
+    Summand {
+        what: "what a call that is open is known by, its least window, and the ends of small messages",
+        formula: "`max_open_calls × 8 KiB`",
+        bytes: |config| config.max_open_calls() * 8 * 1024,
+        attack: "calls that are held",
     },
 ];
 
@@ -695,6 +701,9 @@ fn page() -> String {
          one network may have;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
+         * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
+         Of its 8 KiB, an idle call takes 1.3 KiB at its server, with a handler that keeps nothing, and 1 KiB \
+         at its client (`tests/tests/calls_memory.rs`).\n\n\
          * to compress answers, some 300 KiB for each core and each thread, however many answers \
          wait, and 8 MiB of answers that wait for a core;\n\
          * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time.\n\n\

@@ -112,6 +112,9 @@ options! {
         /// 65 536. Worst-case memory: half of `max_memory_per_stream` for the messages of all calls of
         /// a stream, and 8 KiB for each call whatever that says.
         with_max_calls(max_calls: usize) = 1024, 0, 65_536;
+        /// The most calls that are open on one connection, over all its streams; what comes beyond is
+        /// answered `busy`. Default 8192; 1 to 1 000 000.
+        with_max_calls_per_connection(max_calls_per_connection: usize) = 8192, 1, MOST;
         /// The most calls that are open, in all. Shares of it are fair, as those of raw streams are. A call
         /// counts from the request that opens it to its end, and not as a request once it is accepted.
         /// Beyond it a call is answered `busy`. Default 20 000; 1 to 1 000 000. What calls may

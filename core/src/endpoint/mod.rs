@@ -13,7 +13,7 @@ mod timers;
 pub use client::{
     Backoff, CallOptions, ClientEvent, ClientStats, ClosestAnswer, ClosestFailure, ClosestOptions,
     Decision, DialId, Directive, Dispatcher, Hedge, NodeOutcome, NodeTry, Offer, Question,
-    RetryPolicy,
+    ResumePolicy, Resumption, RetryPolicy,
 };
 pub use server::{
     Admission, GroupId, Lifecycle, Limit, LimitPolicy, Notice, Origin, Quota, RateLimit, RateScope,

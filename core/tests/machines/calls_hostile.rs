@@ -1,8 +1,9 @@
 //! Peers that break the rules of calls.
 
+use bytes::Bytes;
 use pointsub_core::connection::{CallEvent, CallKey, CallStop, Calls};
-use pointsub_core::wire::{CallViolation, Credit, Frame};
-use pointsub_core::{FrameError, Metadata, Payload, Status, StatusCode};
+use pointsub_core::wire::{CallViolation, Credit, Decoder, Frame};
+use pointsub_core::{Format, FrameError, Metadata, Payload, Status, StatusCode};
 
 use crate::calls::{
     CALL, LIMITS, NOW, SMALL, accept, bytes, credit, data, events, expect, finish, first_part,
@@ -143,4 +144,25 @@ fn whole(wire: &Wire) -> Frame {
     let mut decoder = pointsub_core::wire::Decoder::new(pointsub_core::Format::Native, 1 << 20);
     decoder.push(wire.bytes());
     decoder.next_frame().expect("well-formed").expect("whole")
+}
+
+#[test]
+fn a_message_that_waits_keeps_no_block_and_no_cursor_of_a_client() {
+    for server in [true, false] {
+        let mut calls = match server {
+            true => open_server(SMALL, Credit::NONE),
+            false => open_client(SMALL, Credit::NONE),
+        };
+        let mut read = data("x").field(0x83, b"cursor").bytes().to_vec();
+        read.resize(64 * KIB, 0);
+        let block = Bytes::from(read);
+        let mut decoder = Decoder::new(Format::Native, 1 << 25);
+        decoder.push(block.clone());
+        let frame = decoder.next_frame().expect("well-formed").expect("whole");
+        calls.handle(frame, NOW).expect("there is credit");
+        drop(decoder);
+        let [CallEvent::Message(message)] = &events(&mut calls)[..] else { panic!("no message") };
+        assert_eq!(message.cursor.is_some(), !server);
+        assert!(block.is_unique(), "the message keeps what it was read with");
+    }
 }

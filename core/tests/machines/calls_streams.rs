@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use pointsub_core::connection::{
-    CallAcceptance, CallEvent, CallKey, CallMessage, CallOpening, CallStop, ClientStream, Report,
-    ServerStreamEvent, Slot,
+    CallAcceptance, CallEvent, CallKey, CallMessage, CallOpening, CallPlaces, CallStop,
+    ClientStream, Report, ServerStreamEvent, Slot,
 };
 use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::Credit;
@@ -197,6 +197,45 @@ fn calls_have_a_limit_of_their_own_and_are_no_requests() {
     assert!(accepted(&mut stream, &mut admission, 6, SMALL).is_some());
     stream.close(&mut admission, NOW);
     assert_eq!((admission.stats().calls, admission.stats().memory), (0, 0));
+}
+
+#[test]
+fn a_connection_has_so_many_calls_over_all_its_streams() {
+    let config = ServerConfig::default().with_max_calls_per_connection(2);
+    let places = CallPlaces::new(config.max_calls_per_connection());
+    let (first, mut admission) = server(&config);
+    let (second, mut others) = server(&config);
+    let mut first = first.with_call_places(places.clone());
+    let mut second = second.with_call_places(places);
+    for stream in [&mut first, &mut second] {
+        written(stream);
+    }
+    let key = accepted(&mut first, &mut admission, 1, SMALL).expect("there is a place");
+    written(&mut first);
+    accepted(&mut second, &mut others, 1, SMALL).expect("there is a place");
+    written(&mut second);
+    assert_eq!(accepted(&mut first, &mut admission, 2, SMALL), None);
+    assert_eq!(accepted(&mut second, &mut others, 2, SMALL), None);
+    ends(&mut first, &mut admission, key);
+    accepted(&mut second, &mut others, 3, SMALL).expect("one has ended");
+    written(&mut second);
+    assert_eq!(accepted(&mut first, &mut admission, 3, SMALL), None);
+    // With a stream its calls are gone.
+    drop(second);
+    accepted(&mut first, &mut admission, 4, SMALL).expect("there is a place");
+}
+
+#[test]
+fn what_a_handler_may_keep_of_its_request_counts_until_the_call_ends() {
+    let (mut stream, mut admission) = server(&ServerConfig::default());
+    let key = accepted(&mut stream, &mut admission, 1, SMALL).expect("there is a place");
+    written(&mut stream);
+    // Another report says what the stream holds.
+    receives(&mut stream, &mut admission, &cancel(99));
+    assert_eq!(stream.poll_event(&mut admission, NOW), None);
+    assert_eq!(admission.stats().memory, 8192 + "argument".len() as u64);
+    ends(&mut stream, &mut admission, key);
+    assert_eq!(admission.stats().memory, 0);
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod limit;
 mod liveness;
 mod queue_delay;
 mod raw;
+mod resumption;
 mod server;
 mod server_batches;
 mod server_config;

@@ -6,14 +6,14 @@ use pointsub_core::connection::{ClientStream, Report, ServerStreamEvent};
 use pointsub_core::endpoint::Admission;
 use pointsub_core::wire::{Decoder, Features, Flags, Frame, Kind, Outbox, Settings, tag};
 use pointsub_core::{
-    Body, ClientConfig, Format, FrameError, PeerId, ProtocolName, RequestId, ServerConfig,
-    StreamEvent, StreamOp, Timestamp,
+    Body, ClientConfig, Format, FrameError, Headers, Metadata, Method, PeerId, ProtocolName,
+    RequestId, ServerConfig, StreamEvent, StreamOp, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
 const WIRE: &str = include_str!("../../../WIRE.md");
 /// As many as `WIRE.md` has: a block that is not recognised must not go unnoticed.
-const VECTORS: usize = 109;
+const VECTORS: usize = 110;
 const LIMIT: usize = 32 * 1024 * 1024;
 /// Frames up to this size are split at every position.
 const SPLIT_EVERYWHERE: usize = 1024;
@@ -272,11 +272,16 @@ fn server_stream() -> (Attached, Admission) {
 
 /// A client whose request 1048576 is in flight.
 fn client_stream() -> ClientStream {
+    asking(Body::default()).0
+}
+
+/// A client with this request in flight, and what it has written.
+fn asking(body: Body) -> (ClientStream, Bytes) {
     let mut stream = ClientStream::new(Format::Native, &ClientConfig::default(), Timestamp::ZERO);
-    stream.start(RequestId::default(), Body::default(), None, Timestamp::ZERO);
-    assert!(matches!(stream.poll_op(), Some(StreamOp::Write(_))));
+    stream.start(RequestId::default(), body, None, Timestamp::ZERO);
+    let Some(StreamOp::Write(bytes)) = stream.poll_op() else { panic!("nothing is written") };
     stream.handle(StreamEvent::Written, Timestamp::ZERO);
-    stream
+    (stream, bytes)
 }
 
 #[test]
@@ -361,6 +366,37 @@ fn compressed_bodies_inflate_as_stated() {
         assert_eq!(payload.into_bytes(), Ok(hex(inflated)), "{name}");
     }
     assert_eq!(seen, 3);
+}
+
+/// What the lines `method` and `metadata` say.
+fn stated_headers(vector: &Vector<'_>) -> Option<Headers> {
+    let method = Method::new(vector.find("method")?).expect("a method");
+    let mut metadata = Metadata::new();
+    for pair in vector.get("metadata").split(',') {
+        let (key, value) = pair.split_once('=').expect("key=value");
+        metadata.insert(key, hex(value)).expect("it fits");
+    }
+    Some(Headers { method: Some(method), metadata })
+}
+
+#[test]
+fn methods_and_metadata_are_read_and_written_as_stated() {
+    let mut seen = 0;
+    for vector in vectors() {
+        let Some(headers) = stated_headers(&vector) else { continue };
+        seen += 1;
+        let (name, bytes) = (vector.name(), vector.bytes());
+        let (mut stream, mut admission) = server_stream();
+        stream.handle(StreamEvent::Received(bytes.clone()), &mut admission, Timestamp::ZERO);
+        let event = stream.poll_event(&mut admission, Timestamp::ZERO);
+        let Some(ServerStreamEvent::Request { payload, .. }) = event else { panic!("{name}") };
+        assert_eq!(payload.headers(), Some(&headers), "{name}");
+        let body = payload.into_bytes().expect(name);
+        let (_, written) = asking(Body::uncompressed(body).with_headers(headers));
+        // SETTINGS go before it.
+        assert!(written.ends_with(&bytes), "{name}: {written:x?}");
+    }
+    assert_eq!(seen, 1);
 }
 
 #[test]

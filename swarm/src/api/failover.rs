@@ -19,6 +19,11 @@ pub struct ClosestError {
 }
 
 impl ClosestError {
+    /// A failure before any node was asked.
+    pub(super) const fn before(error: RequestError) -> Self {
+        Self { error, attempts: Vec::new() }
+    }
+
     /// Whether time ran out: the caller's own, or one of the client's limits.
     #[must_use]
     pub const fn is_timeout(&self) -> bool {

@@ -14,7 +14,7 @@ use libp2p_swarm::handler::{
 use libp2p_swarm::{
     ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
 };
-use pointsub_core::connection::{Acceptance, Connection, Signs, Stage};
+use pointsub_core::connection::{Acceptance, CallPlaces, Connection, Signs, Stage};
 use pointsub_core::endpoint::Origin;
 use pointsub_core::network::Work;
 use pointsub_core::{StreamError, Verdict};
@@ -56,6 +56,8 @@ pub struct Handler {
     connection: Connection,
     /// Raw streams that the peer has opened hold a share of it.
     inbound_raw: Arc<()>,
+    /// Of the calls that the peer opens.
+    call_places: CallPlaces,
     /// Raw streams that this end has opened hold a share of it.
     outbound_raw: Arc<()>,
     activity: Arc<Activity>,
@@ -129,6 +131,7 @@ impl Handler {
             streams: Streams::new(activity.clone(), server.clock.clone()),
             connection: connection.tolerate(silence, random()),
             inbound_raw: Arc::new(()),
+            call_places: CallPlaces::new(server.config.max_calls_per_connection()),
             outbound_raw: Arc::new(()),
             activity,
             timer: Timer::new(client.clock.clone()),
@@ -222,7 +225,9 @@ impl Handler {
         match name.speaks {
             Speaks::Messages(format) => {
                 let (shared, protocol) = (self.server.clone(), name.protocol.clone());
-                let driver = ServerDriver::new(shared, whose, protocol, format, stream, has_room);
+                let places = self.call_places.clone();
+                let driver =
+                    ServerDriver::new(shared, whose, protocol, format, stream, has_room, places);
                 let key = driver.key();
                 self.connection.accepted(key);
                 self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());

@@ -13,7 +13,7 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{
-    CallId, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
+    CallId, CallPlaces, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
 };
 use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
@@ -24,9 +24,8 @@ use pointsub_core::{
 
 use super::calls::StreamCalls;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
-use crate::api::calls::CallHandler;
 use crate::api::calls::channel::Channel;
-use crate::api::calls::server::{self as api, WINDOW};
+use crate::api::calls::server::{self as api, CallService, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
@@ -65,7 +64,7 @@ pub(crate) struct ServerDriver {
     /// It does not wait any longer.
     cut_off: bool,
     /// Who handles calls, if the protocol has calls.
-    call_handler: Option<Arc<dyn CallHandler>>,
+    call_service: Option<Arc<CallService>>,
     /// Its calls, once there was one.
     calls: Option<Box<StreamCalls>>,
 }
@@ -79,11 +78,17 @@ impl ServerDriver {
         format: Format,
         stream: Stream,
         has_room: bool,
+        places: CallPlaces,
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
             shared.accept((&peer, origin), &protocol, format, has_room);
+        let machine = machine.with_call_places(places);
         let timer = Timer::new(shared.clock.clone());
-        let call_handler = handler.as_ref().and_then(|handler| handler.calls());
+        let log = shared.error_log.clone();
+        let calls = handler.as_ref().and_then(|handler| handler.calls());
+        let call_service = calls.map(|handler| {
+            Arc::new(CallService { handler, peer, protocol: protocol.clone(), log })
+        });
         let permits = shared.semaphore.of_stream(origin);
         Self {
             shared,
@@ -101,7 +106,7 @@ impl ServerDriver {
             spawned: HashMap::new(),
             stopping: false,
             cut_off: false,
-            call_handler,
+            call_service,
             calls: None,
         }
     }
@@ -165,7 +170,7 @@ impl ServerDriver {
     /// Begins to handle a call.
     fn begin_call(
         &mut self,
-        handler: &Arc<dyn CallHandler>,
+        service: &Arc<CallService>,
         call: CallId,
         mut argument: Payload,
         remaining: Option<Duration>,
@@ -184,10 +189,8 @@ impl ServerDriver {
         };
         let channel = Channel::new(WINDOW);
         channel.grant(terms.credit.min(SEND_WINDOW), terms.silent);
-        let who = (self.peer, self.protocol.clone());
-        let log = self.shared.error_log.clone();
         let asked = (argument, headers);
-        let work = api::begin(handler, who, asked, &terms, remaining, &channel, log);
+        let work = api::begin(service, asked, &terms, remaining, &channel);
         self.calls.get_or_insert_default().begin(call, &channel, terms);
         self.spawn(call, work);
         None
@@ -311,9 +314,9 @@ impl ServerDriver {
         let Some(handler) = self.handler.clone() else {
             return Some(Err(Status::new(StatusCode::NotFound, "").into()));
         };
-        if let Some(handler) = self.call_handler.clone() {
+        if let Some(service) = self.call_service.clone() {
             let remaining = deadline.map(|deadline| deadline.since(now));
-            return self.begin_call(&handler, call, payload, remaining);
+            return self.begin_call(&service, call, payload, remaining);
         }
         let inline = !handler.spawned() && runs_inline(&payload);
         let compress = self.shared.config.compression() && self.machine.compresses();

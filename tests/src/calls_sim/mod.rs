@@ -3,11 +3,14 @@
 //! end, over pipes that delay and fill up. After a while all applications read; then every call has
 //! to end.
 //!
+//! Beside that, one call is opened again and again (`resume`).
+//!
 //! Equal seeds give equal lives.
 
 mod app;
 mod check;
 mod plan;
+mod resume;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,11 +45,21 @@ pub enum Planted {
     CancelBehindData,
     /// A handler that has stopped does not say so.
     StopUnsaid,
+    /// A call is opened again one message before its cursor.
+    ResumedStale,
+    /// A call is opened again one message behind its cursor.
+    ResumedAhead,
+    /// While a call moves, messages of the one before are taken.
+    MovedUnread,
+    /// A call that has moved is not cancelled where it was.
+    LeftBehind,
+    /// A call is opened again although it was given up.
+    TriedForever,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::TakenNever,
         Self::TakenTwice,
         Self::DataLost,
@@ -59,6 +72,11 @@ impl Planted {
         Self::CancelLost,
         Self::CancelBehindData,
         Self::StopUnsaid,
+        Self::ResumedStale,
+        Self::ResumedAhead,
+        Self::MovedUnread,
+        Self::LeftBehind,
+        Self::TriedForever,
     ];
 }
 
@@ -81,6 +99,12 @@ pub struct Met {
     pub expired: u64,
     /// Messages that were refused because they were too long.
     pub refused: u64,
+    /// Times that a call was accepted again.
+    pub resumed: u64,
+    /// Times that a call was accepted elsewhere while it was open.
+    pub moved: u64,
+    /// Calls that were not tried any further.
+    pub gave_up: u64,
 }
 
 impl Met {
@@ -96,6 +120,9 @@ impl Met {
             waited: self.waited + other.waited,
             expired: self.expired + other.expired,
             refused: self.refused + other.refused,
+            resumed: self.resumed + other.resumed,
+            moved: self.moved + other.moved,
+            gave_up: self.gave_up + other.gave_up,
         }
     }
 }
@@ -105,7 +132,7 @@ impl Met {
 /// # Errors
 /// What did not hold.
 pub fn live(seed: u64, planted: Option<Planted>) -> Result<Met, String> {
-    let mut world = World::new(seed, planted);
-    catch_unwind(AssertUnwindSafe(|| world.live()))
+    let (mut world, mut resumed) = (World::new(seed, planted), resume::World::new(seed, planted));
+    catch_unwind(AssertUnwindSafe(|| Ok(world.live()?.and(resumed.live()?))))
         .unwrap_or_else(|_| Err("a machine panics".to_owned()))
 }

@@ -78,7 +78,7 @@ const fn number(key: CallKey) -> usize {
     key.0 as usize - 1
 }
 
-fn payload(bytes: Bytes) -> Payload {
+pub(super) fn payload(bytes: Bytes) -> Payload {
     Body::uncompressed(bytes).into()
 }
 
@@ -255,7 +255,7 @@ impl World {
             Planted::AnswerTwice => (Kind::Response, 1),
             Planted::CancelLost => (Kind::Cancel, 0),
             Planted::CancelBehindData => return self.hold_back(from, frames),
-            Planted::TakenNever | Planted::TakenTwice | Planted::StopUnsaid => return,
+            _ => return,
         };
         let mut at = 0;
         while at < frames.len() {
@@ -314,7 +314,7 @@ impl World {
         let CallRequest { credit, silent, timeout, .. } = request;
         let deadline = timeout.map(|ms| now + Duration::from_millis(u64::from(ms)));
         let window = plan.server_window;
-        let start = CallStart { window, credit, silent, deadline, idle: plan.idle };
+        let start = CallStart { window, credit, silent, deadline, idle: plan.idle, kept: 0 };
         self.server.calls.begin(key, start, now).map_err(|error| error.to_string())?;
         (app.at_server, app.begun) = (ServerState::Working, self.now);
         app.server.peer_finished = silent;

@@ -220,7 +220,7 @@ impl Table {
         let now = self.now;
         if self.server {
             let window = credit;
-            let start = CallStart { window, credit, silent, deadline: None, idle };
+            let start = CallStart { window, credit, silent, deadline: None, idle, kept: 0 };
             if !self.over.contains(&key) && self.calls.begin(key, start, now).is_ok() {
                 self.calls.saw(key.0);
                 self.ledger.grant(key.0, credit);

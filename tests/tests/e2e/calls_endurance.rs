@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
+use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{
-    Cause, Delivery, HandlerError, IncomingCall, PeerId, ProtocolName, RequestError, ServerConfig,
-    StatusCode, StreamingCall,
+    Cause, ClientConfig, Delivery, HandlerError, IncomingCall, PeerId, ProtocolName, RequestError,
+    ServerConfig, StatusCode, StreamingCall,
 };
 
 use crate::common::*;
 use crate::proxy::Proxy;
 use crate::raw::*;
+use crate::relay::{generous, relay};
 
 fn call_name() -> ProtocolName {
     name("/call/1.0.0")
@@ -153,6 +155,42 @@ fn a_connection_that_is_cut_ends_its_calls_behind_what_has_come() {
         }
         until(|| alive.now() == 0).await;
         until(|| server.server().stats().calls == 0).await;
+    });
+}
+
+#[test]
+fn a_relay_that_is_cut_ends_calls_behind_what_has_come() {
+    run(async {
+        let relay = relay(generous()).await;
+        let circuit = address(&relay).await.with(Protocol::P2pCircuit);
+        let server = Node::builder().listen(circuit).build().await.expect("a reservation");
+        let alive = register(&server);
+        // Between the client and the relay.
+        let proxy = Proxy::to(address(&relay).await).start();
+        let through = proxy.address().with(Protocol::P2pCircuit);
+        let node = client(ClientConfig::default()).await;
+        let through = through.with(Protocol::P2p(server.peer_id()));
+        let peer = node.connect(through).await.expect("the relay connects them");
+        let mut talks = open(&node, peer, "talk").await;
+        let mut holds = open(&node, peer, "hold").await;
+        for _ in 0..100 {
+            assert_eq!(talks.recv().await.expect("open").expect("more"), "again");
+        }
+        proxy.cut_rst();
+        for call in [&mut talks, &mut holds] {
+            let error = loop {
+                match call.recv().await {
+                    Ok(message) => assert_eq!(message.expect("no end"), "again"),
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(error.cause, Cause::RelayLost(_)), "{error:?}");
+            assert_eq!(error.delivery, Delivery::Processed);
+        }
+        until(|| alive.now() == 0).await;
+        let mut call = open(&node, peer, "echo").await;
+        call.send("again").await.expect("open");
+        assert_eq!(call.recv().await.expect("open").expect("an echo"), "again");
     });
 }
 

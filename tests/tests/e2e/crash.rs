@@ -18,14 +18,14 @@ use crate::draining::Load;
 /// Tells this test, when it runs in a child process, to be the server: its key and address.
 const ROLE: &str = "POINTSUB_TEST_SERVER";
 
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    address: Multiaddr,
+    pub(crate) address: Multiaddr,
 }
 
 impl Server {
     /// Runs this test binary again, as a server.
-    fn start(key: &[u8], listen: &Multiaddr) -> Self {
+    pub(crate) fn start(key: &[u8], listen: &Multiaddr) -> Self {
         let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut process = Command::new(std::env::current_exe().expect("this test has a path"))
             .args(["--exact", "--nocapture", "crash::calls_end_when_the_server_is_killed"])
@@ -43,11 +43,11 @@ impl Server {
     }
 
     /// Where it listens, without its name.
-    fn place(&self) -> Multiaddr {
+    pub(crate) fn place(&self) -> Multiaddr {
         self.address.iter().take(2).collect()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it is our child");
     }
@@ -81,6 +81,8 @@ async fn be_the_server(role: String) {
     node.server().register(&echo_name(), echo).expect("first");
     node.server().register(&name("/hang"), |_| hang(Alive::default())).expect("first");
     node.server().register_call(&name("/subscribe"), subscribe).expect("first");
+    let count = |call| crate::calls_resumption::count(Alive::default(), call);
+    node.server().register_call(&name("/log/1.0.0"), count).expect("first");
     println!("LISTENS {}", address(&node).await);
     // Until it is killed.
     std::future::pending::<()>().await;

@@ -11,6 +11,7 @@ mod breaks;
 mod calls;
 mod calls_closest;
 mod calls_endurance;
+mod calls_resumption;
 mod cancel;
 mod closest;
 mod common;

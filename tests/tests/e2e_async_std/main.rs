@@ -14,6 +14,8 @@ mod calls;
 mod calls_closest;
 #[path = "../e2e/calls_endurance.rs"]
 mod calls_endurance;
+#[path = "../e2e/calls_resumption.rs"]
+mod calls_resumption;
 #[path = "../e2e/cancel.rs"]
 mod cancel;
 #[path = "../e2e/closest.rs"]

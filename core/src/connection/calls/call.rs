@@ -54,6 +54,8 @@ pub(super) struct Call {
     pub(super) timer: Option<Timestamp>,
     /// Bytes that are counted for it.
     pub(super) held: Held,
+    /// At a server: bytes of the request, which its handler may keep.
+    pub(super) kept: usize,
 }
 
 /// Bytes that are counted for calls.
@@ -112,6 +114,7 @@ impl Call {
             answer_due: None,
             timer: None,
             held: Held::default(),
+            kept: 0,
         }
     }
 
@@ -134,7 +137,7 @@ impl Call {
     pub(super) fn holds(&self) -> Held {
         let (incoming, outgoing) = (self.inc.reserved(), self.out.waiting());
         let arriving = if self.inc.is_arriving() { incoming } else { 0 };
-        Held { incoming, outgoing, stalled: outgoing + arriving }
+        Held { incoming: incoming + self.kept, outgoing, stalled: outgoing + arriving }
     }
 
     /// Whether it waits for nothing but its peer.

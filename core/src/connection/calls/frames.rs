@@ -70,7 +70,11 @@ impl Calls {
         if !self.is_accepted(id) {
             return Err(FrameError::Call(CallViolation::Acceptance));
         }
-        let part = call::parse_data(frame)?;
+        let mut part = call::parse_data(frame)?;
+        if self.role == Role::Server {
+            // A client has no state that a call could go on from.
+            part.first.cursor = None;
+        }
         let room = self.room(id);
         let Some(call) = self.get_mut(id) else { return Ok(()) };
         call.moved = now;

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::credit::Window;
 use super::event::CallMessage;
 use crate::error::StatusCode;
@@ -157,6 +159,8 @@ impl Incoming {
             }
             let payload = Payload::new(body, first.original);
             check(&payload, room)?;
+            // It waits for its application, and must not keep the block that it was read in.
+            let payload = Payload::new(Bytes::copy_from_slice(&payload.bytes), first.original);
             return Ok(Some(CallMessage { payload, cursor: first.cursor }));
         };
         if !more || length as usize <= body.len() {

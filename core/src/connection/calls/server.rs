@@ -27,6 +27,8 @@ pub struct CallStart {
     pub deadline: Option<Timestamp>,
     /// How long a call is kept in which nothing moves, though this end does not keep it from moving.
     pub idle: Option<Duration>,
+    /// Bytes of the request, which the handler may keep: they count until the call ends.
+    pub kept: usize,
 }
 
 impl Calls {
@@ -88,11 +90,11 @@ impl Calls {
         if self.get(key.0).is_some() {
             return Err(CallError::Over);
         }
-        let CallStart { window, credit, silent, deadline, idle } = start;
+        let CallStart { window, credit, silent, deadline, idle, kept } = start;
         let mut call = Call::new(key.0, Credit::NONE, self.now);
         call.out.credit(credit).map_err(|_| CallError::Over)?;
         (call.deadline, call.idle) = (deadline, idle.map(|idle| idle.max(MIN_IDLE)));
-        call.window = window;
+        (call.window, call.kept) = (window, kept);
         if silent {
             call.window = Credit::NONE;
             call.silent = true;

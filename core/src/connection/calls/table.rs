@@ -1,5 +1,6 @@
 //! The calls of one stream.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
@@ -49,7 +50,8 @@ pub struct Calls {
     pub(super) limits: CallLimits,
     /// The longest message that the peer takes.
     peer_max_message: usize,
-    pub(super) calls: Slab<Call>,
+    /// Boxed, since a slab that grows is half empty.
+    pub(super) calls: Slab<Box<Call>>,
     index: BTreeMap<u64, usize>,
     /// Calls with frames that go before messages, and with messages, in turn.
     pub(super) control: VecDeque<u64>,
@@ -215,11 +217,11 @@ impl Calls {
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Call> {
-        self.calls.get(*self.index.get(&id)?)
+        self.calls.get(*self.index.get(&id)?).map(|call| &**call)
     }
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Call> {
-        self.calls.get_mut(*self.index.get(&id)?)
+        self.calls.get_mut(*self.index.get(&id)?).map(|call| &mut **call)
     }
 
     /// Whether a call with this key has not ended.
@@ -250,7 +252,7 @@ impl Calls {
     pub(super) fn insert(&mut self, call: Call) {
         let id = call.id;
         self.last_id = self.last_id.max(id);
-        let slot = self.calls.insert(call);
+        let slot = self.calls.insert(Box::new(call));
         self.index.insert(id, slot);
         self.account(id);
         self.arm(id);
@@ -268,7 +270,7 @@ impl Calls {
             (self.calls, self.index) = (Slab::new(), BTreeMap::new());
             (self.control, self.ready) = (VecDeque::new(), VecDeque::new());
         }
-        Some(call)
+        Some(*call)
     }
 
     /// Counts what is kept for a call.

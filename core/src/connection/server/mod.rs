@@ -5,6 +5,7 @@ mod answer;
 mod batch;
 mod calls;
 mod placement;
+mod places;
 mod reading;
 mod report;
 mod stream;
@@ -13,6 +14,7 @@ mod wire_index;
 
 pub use calls::CallId;
 pub use placement::{Compression, runs_inline};
+pub use places::CallPlaces;
 pub(crate) use report::{Ask, Events, Grant, Samples};
 pub use report::{ServerReport, ServerVerdict};
 pub use stream::{ServerStream, ServerStreamEvent};

@@ -11,6 +11,7 @@ use super::admission::Exchange;
 use super::answer::Answering;
 use super::batch::BatchSize;
 use super::calls::{Call, CallId};
+use super::places::{CallPlaces, TakenPlaces};
 use super::report::ServerReport;
 use super::streaming::ServerCalls;
 use super::wire_index::WireIndex;
@@ -48,6 +49,8 @@ pub struct ServerStream {
     pub(super) max_body: usize,
     pub(super) max_in_flight: usize,
     pub(super) max_calls: usize,
+    /// Those that it has of its connection's calls.
+    pub(super) call_places: TakenPlaces,
     pub(super) max_call_memory: usize,
     cleanup_interval: Duration,
     pub(super) peer: Settings,
@@ -140,6 +143,7 @@ impl ServerStream {
             max_body,
             max_in_flight: config.max_in_flight,
             max_calls: config.max_calls,
+            call_places: TakenPlaces::default(),
             max_call_memory: config.max_memory_per_stream() / 2,
             cleanup_interval: config.cleanup_interval,
             peer,
@@ -185,6 +189,14 @@ impl ServerStream {
                 self.drain(self.link.now);
             }
         }
+        self
+    }
+
+    /// The same stream, whose calls have places among those of its connection. What comes beyond is
+    /// answered [`StatusCode::Busy`](crate::StatusCode::Busy).
+    #[must_use]
+    pub fn with_call_places(mut self, places: CallPlaces) -> Self {
+        self.call_places = TakenPlaces::of(places);
         self
     }
 

@@ -103,13 +103,13 @@ impl ServerStream {
     ) -> Option<CallKey> {
         self.link.advance_clock(now);
         let now = self.link.now;
-        let kept = self.window_of(call);
-        let (key, deadline) = self.leave_requests(call)?;
+        let room = self.window_of(call);
+        let (key, deadline, kept) = self.leave_requests(call)?;
         let load = self.load_to_tell();
         let CallAcceptance { metadata, window, idle } = acceptance;
-        let window = Credit { bytes: window.bytes.min(kept), ..window };
+        let window = Credit { bytes: window.bytes.min(room), ..window };
         let (credit, silent) = (terms.credit, terms.silent);
-        let start = CallStart { window, credit, silent, deadline, idle };
+        let start = CallStart { window, credit, silent, deadline, idle, kept };
         let table = &mut self.streaming_here().table;
         // Its credit was checked, and its id was new.
         table.begin(key, start, now).ok()?;
@@ -160,6 +160,7 @@ impl ServerStream {
     /// Has it reported how many calls there are, if that is not known.
     pub(super) fn note_calls(&mut self) {
         let placed = self.placed_calls();
+        self.call_places.set(placed);
         if placed != self.exchange.known.calls {
             self.exchange.events.note_calls(placed);
         }
@@ -266,7 +267,12 @@ impl ServerStream {
         let id = frame.header.id;
         let request = self.streaming_here().table.read(frame)?;
         let refused = |status: Status| Err(status);
+        let full = self.call_places.full();
         let request = request.or_else(refused).and_then(|request| {
+            if let Some(limit) = full {
+                let message = alloc::format!("{limit} calls are open on the connection already");
+                return Err(Status::new(StatusCode::Busy, message));
+            }
             let deadline =
                 request.timeout.map(|ms| self.arrived + Duration::from_millis(u64::from(ms)));
             match self.refusal(&request.argument, deadline) {
@@ -330,14 +336,14 @@ impl ServerStream {
     }
 
     /// A request leaves for the table of calls: its place is free.
-    fn leave_requests(&mut self, call: CallId) -> Option<(CallKey, Option<Timestamp>)> {
+    fn leave_requests(&mut self, call: CallId) -> Option<(CallKey, Option<Timestamp>, usize)> {
         if self.is_stopped(call) {
             return None;
         }
         let call = self.remove(call)?;
         self.release(&call, SampleOutcome::Answered);
         self.exchange.events.ok += 1;
-        Some((CallKey(call.wire_id), call.deadline))
+        Some((CallKey(call.wire_id), call.deadline, call.bytes))
     }
 
     /// Lets time pass for calls.

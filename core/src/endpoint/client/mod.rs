@@ -8,6 +8,7 @@ mod directive;
 mod dispatcher;
 mod options;
 mod question;
+mod resumption;
 mod state;
 
 pub use answer::{ClosestAnswer, ClosestFailure, NodeOutcome, NodeTry};
@@ -15,6 +16,7 @@ pub use directive::{ClientEvent, ClientStats, Directive};
 pub use dispatcher::Dispatcher;
 pub use options::{CallOptions, ClosestOptions, Hedge};
 pub use question::{Decision, Question};
+pub use resumption::{ResumePolicy, Resumption};
 pub use state::keys::DialId;
 pub use state::retry::{Backoff, RetryPolicy};
 pub use state::stream::Offer;

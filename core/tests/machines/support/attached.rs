@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use pointsub_core::connection::{CallId, ServerStream, ServerStreamEvent};
+use pointsub_core::connection::{CallId, CallPlaces, ServerStream, ServerStreamEvent};
 use pointsub_core::endpoint::{Admission, StreamKey};
 use pointsub_core::wire::Buffers;
 use pointsub_core::{
@@ -35,6 +35,10 @@ impl Attached {
 
     pub(crate) fn with_buffers(self, buffers: Arc<dyn Buffers>) -> Self {
         Self { machine: self.machine.with_buffers(buffers), key: self.key }
+    }
+
+    pub(crate) fn with_call_places(self, places: CallPlaces) -> Self {
+        Self { machine: self.machine.with_call_places(places), key: self.key }
     }
 
     fn exchange(&mut self, admission: &mut Admission, now: Timestamp) {

@@ -20,8 +20,8 @@ use super::channel::{Channel, Unsent};
 #[derive(Debug)]
 pub struct CallSender {
     pub(super) channel: Arc<Channel>,
-    /// What a sink has taken and the peer has not.
-    waiting: Option<CallMessage>,
+    /// What a sink has taken and the peer has not. Most of the time there is none.
+    waiting: Option<Box<CallMessage>>,
     /// A handler's sender accepts the call.
     pub(super) accepts: bool,
 }
@@ -75,8 +75,25 @@ impl CallSender {
     async fn send_message(&mut self, message: CallMessage) -> Result<(), RequestError> {
         self.accept();
         poll_fn(|cx| self.poll_flush_waiting(cx)).await?;
-        self.waiting = Some(message);
-        poll_fn(|cx| self.poll_flush_waiting(cx)).await
+        if !self.send_or_keep(message)? {
+            poll_fn(|cx| self.poll_flush_waiting(cx)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message if the other end takes one now, and keeps it otherwise. Whether it has left.
+    fn send_or_keep(&mut self, message: CallMessage) -> Result<bool, RequestError> {
+        match self.channel.send(message) {
+            Ok(()) => {
+                self.waiting = None;
+                Ok(true)
+            }
+            Err(Unsent::Blocked(message)) => {
+                self.waiting = Some(Box::new(message));
+                Ok(false)
+            }
+            Err(Unsent::Failed(error)) => Err(error),
+        }
     }
 
     /// Sends a message if the other end takes one now.
@@ -104,17 +121,7 @@ impl CallSender {
     /// Why the call is over.
     pub fn latest(&mut self, message: impl Into<Bytes>) -> Result<bool, RequestError> {
         self.accept();
-        match self.channel.send(CallMessage::from(message.into())) {
-            Ok(()) => {
-                self.waiting = None;
-                Ok(true)
-            }
-            Err(Unsent::Blocked(message)) => {
-                self.waiting = Some(message);
-                Ok(false)
-            }
-            Err(Unsent::Failed(error)) => Err(error),
-        }
+        self.send_or_keep(CallMessage::from(message.into()))
     }
 
     /// Waits until the [latest](Self::latest) message has left.
@@ -141,13 +148,8 @@ impl CallSender {
     fn poll_flush_waiting(&mut self, cx: &Context<'_>) -> Poll<Result<(), RequestError>> {
         while let Some(message) = self.waiting.take() {
             let len = message.payload.wire_len();
-            match self.channel.send(message) {
-                Ok(()) => {}
-                Err(Unsent::Failed(error)) => return Poll::Ready(Err(error)),
-                Err(Unsent::Blocked(message)) => {
-                    self.waiting = Some(message);
-                    ready!(self.channel.poll_ready(len, cx));
-                }
+            if !self.send_or_keep(*message)? {
+                ready!(self.channel.poll_ready(len, cx));
             }
         }
         Poll::Ready(Ok(()))
@@ -242,7 +244,10 @@ impl CallReceiver {
         poll_fn(|cx| self.poll_message(cx)).await.transpose()
     }
 
-    fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Message, RequestError>>> {
+    pub(super) fn poll_message(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Message, RequestError>>> {
         if self.accepts {
             self.channel.accept(Metadata::new());
         }

@@ -5,9 +5,11 @@ mod client;
 mod halves;
 mod open;
 pub(crate) mod openings;
+mod resumable;
 pub(crate) mod server;
 
 pub use client::StreamingCall;
 pub use halves::{CallReceiver, CallSender, Message, TrySendError};
 pub use open::{OpenCall, OpenClosest};
+pub use resumable::{OpenResumable, ResumableCall};
 pub use server::{CallHandler, IncomingCall};

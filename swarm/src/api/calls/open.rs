@@ -88,6 +88,7 @@ pub struct OpenCall(Lazy<(PeerId, Unopened), Result<StreamingCall, RequestError>
 pub struct OpenClosest(Lazy<Closest, Result<StreamingCall, ClosestError>>);
 
 /// A call with its options.
+#[derive(Clone)]
 pub(super) struct Unopened {
     shared: Arc<ClientShared>,
     protocol: ProtocolName,
@@ -95,18 +96,26 @@ pub(super) struct Unopened {
     timeout: Option<Duration>,
     idle: Option<Duration>,
     idempotent: bool,
+    /// It is tried once.
+    once: bool,
     beside: Beside,
 }
 
 /// And where it may be opened.
-struct Closest {
-    unopened: Unopened,
+#[derive(Clone)]
+pub(super) struct Closest {
+    pub(super) unopened: Unopened,
     argument: Bytes,
     key: Option<Point>,
     exclude: Vec<pointsub_core::PeerId>,
 }
 
 impl OpenCall {
+    /// What was asked for, unless it was begun.
+    pub(super) fn into_options(self) -> Option<(PeerId, Unopened)> {
+        self.0.into_options()
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Unopened)) -> Self {
         self.0.set(|(_, unopened)| set(unopened));
         self
@@ -114,6 +123,11 @@ impl OpenCall {
 }
 
 impl OpenClosest {
+    /// What was asked for, unless it was begun.
+    pub(super) fn into_options(self) -> Option<Closest> {
+        self.0.into_options()
+    }
+
     /// Servers that are not asked; may be called several times.
     pub fn exclude(mut self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
         let nodes = nodes.into_iter().map(|node| peer::to_core(&node));
@@ -209,7 +223,7 @@ impl Future for OpenClosest {
     }
 }
 
-async fn open(peer: PeerId, unopened: Unopened) -> Result<StreamingCall, RequestError> {
+pub(super) async fn open(peer: PeerId, unopened: Unopened) -> Result<StreamingCall, RequestError> {
     let opening = unopened.begin()?;
     let to = peer::to_core(&peer);
     let shared = &opening.registered.shared;
@@ -221,9 +235,9 @@ async fn open(peer: PeerId, unopened: Unopened) -> Result<StreamingCall, Request
     Ok(opening.accepted(peer, Vec::new()))
 }
 
-async fn open_closest(closest: Closest) -> Result<StreamingCall, ClosestError> {
+pub(super) async fn open_closest(closest: Closest) -> Result<StreamingCall, ClosestError> {
     let Closest { unopened, argument, key, exclude } = closest;
-    let failed = |error: RequestError| ClosestError { error, attempts: Vec::new() };
+    let failed = ClosestError::before;
     let key = key.unwrap_or_else(|| Point::of_key(&argument));
     let opening = unopened.begin().map_err(failed)?;
     let options = opening.options;
@@ -277,12 +291,31 @@ impl Unopened {
             timeout: None,
             idle: None,
             idempotent: false,
+            once: false,
             beside: Beside::default(),
         }
     }
 
+    /// When the call has to be over, if it began then.
+    pub(super) fn deadline(&self, began: Timestamp) -> Option<Timestamp> {
+        self.timeout.map(|timeout| began + timeout)
+    }
+
+    /// From now on it is opened once more at a time. Behind which message it was opened first.
+    pub(super) fn resume_later(&mut self) -> Option<Bytes> {
+        // Whoever wants it opened again wants that also where the first handler may still be at work.
+        (self.idempotent, self.once) = (true, true);
+        self.request.resume.clone()
+    }
+
+    /// It is opened behind that message next, and has so much time.
+    pub(super) fn resume_at(&mut self, cursor: Option<Bytes>, remaining: Option<Duration>) {
+        self.request.resume = cursor;
+        self.timeout = remaining;
+    }
+
     fn begin(self) -> Result<Opening, RequestError> {
-        let Self { shared, protocol, mut request, timeout, idle, idempotent, beside } = self;
+        let Self { shared, protocol, mut request, timeout, idle, idempotent, once, beside } = self;
         let Headers { method, metadata } = beside.into_headers()?;
         (request.method, request.metadata) = (method, metadata);
         if shared.is_local() {
@@ -293,6 +326,7 @@ impl Unopened {
         let began = shared.clock.now();
         let mut options = CallOptions::default().with_idempotent(idempotent);
         options.deadline = timeout.map(|timeout| began + timeout);
+        options.max_retries = once.then_some(0);
         let channel = Channel::new(request.credit);
         let guard = Guard(channel.clone());
         let opening = CallOpening { request, deadline: options.deadline, idle };

@@ -1,8 +1,7 @@
 //! Calls that peers open.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +78,14 @@ where
     }
 }
 
+/// Who handles the calls of a stream, and whose they are.
+pub(crate) struct CallService {
+    pub(crate) handler: Arc<dyn CallHandler>,
+    pub(crate) peer: PeerId,
+    pub(crate) protocol: ProtocolName,
+    pub(crate) log: Arc<ErrorLog>,
+}
+
 /// A protocol of calls among those of requests.
 pub(crate) struct Calls(pub(crate) Arc<dyn CallHandler>);
 
@@ -127,22 +134,21 @@ impl Server {
 
 /// A handler at work on a call: its future, which accepts the call when it first waits, and the channel.
 pub(crate) fn begin(
-    handler: &Arc<dyn CallHandler>,
-    (peer, protocol): (PeerId, ProtocolName),
+    service: &Arc<CallService>,
     (argument, headers): (Bytes, Headers),
     terms: &CallTerms,
     remaining: Option<Duration>,
     channel: &Arc<Channel>,
-    log: Arc<ErrorLog>,
 ) -> BoxFuture<'static, Answer> {
     let Headers { method, metadata } = headers;
+    // A handler may keep it for as long as the call is open, but not the block that it was read in.
+    let argument = Bytes::copy_from_slice(&argument);
     let resume = terms.resume.clone();
     let sender = CallSender::new(channel.clone(), true);
     let receiver = CallReceiver::new(channel.clone(), true);
-    let (who, what) = (peer, protocol.clone());
     let call = IncomingCall {
-        peer,
-        protocol,
+        peer: service.peer,
+        protocol: service.protocol.clone(),
         method,
         metadata,
         argument,
@@ -151,24 +157,33 @@ pub(crate) fn begin(
         sender,
         receiver,
     };
-    let (handler, channel) = (handler.clone(), channel.clone());
+    let (service, channel) = (service.clone(), channel.clone());
+    // Boxed, or the task would have room for it as long as it lives.
+    let call = Box::new(call);
     async move {
-        let work = AssertUnwindSafe(async move { handler.handle(call).await }).catch_unwind();
-        let mut work = pin!(work);
-        let caught = poll_fn(|cx| {
-            let polled = work.as_mut().poll(cx);
-            if polled.is_pending() {
-                channel.accept(Metadata::new());
+        let begun = catch_unwind(AssertUnwindSafe(|| service.handler.handle(*call)));
+        let caught = match begun {
+            Ok(work) => {
+                let mut work = AssertUnwindSafe(work).catch_unwind();
+                poll_fn(|cx| {
+                    let polled = work.poll_unpin(cx);
+                    if polled.is_pending() {
+                        channel.accept(Metadata::new());
+                    }
+                    polled
+                })
+                .await
             }
-            polled
-        })
-        .await;
+            Err(panic) => Err(panic),
+        };
         match caught {
             Ok(Ok(reply)) => {
                 let (body, metadata) = reply.into_parts();
                 Ok(Body::uncompressed(body).with_headers(metadata.into()))
             }
-            Ok(Err(error)) => Err(error.tell(&log, &who, &what).into()),
+            Ok(Err(error)) => {
+                Err(error.tell(&service.log, &service.peer, &service.protocol).into())
+            }
             Err(_) => Err(Status::new(StatusCode::Internal, "the handler panicked").into()),
         }
     }

@@ -21,6 +21,14 @@ impl<O, T> Lazy<O, T> {
         }
     }
 
+    /// The options, unless the call is made.
+    pub(in crate::api) fn into_options(self) -> Option<O> {
+        match self {
+            Self::New(options) => Some(options),
+            Self::Made(_) | Self::Done => None,
+        }
+    }
+
     /// Makes the call if it is not made yet. One that is done is pending for ever.
     pub(in crate::api) fn poll<F>(
         &mut self,

@@ -534,6 +534,6 @@ impl State {
 }
 
 /// A number that differs from client to client, so that their retries do not coincide.
-fn seed() -> u64 {
+pub(in crate::api) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }

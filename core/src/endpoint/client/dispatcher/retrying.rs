@@ -81,6 +81,15 @@ impl Dispatcher {
         self.routes.request_backs_off(request.route());
     }
 
+    /// Takes from the retry budget what a further try costs that is made elsewhere: that of a
+    /// [call that is opened again](crate::endpoint::Resumption). `false` if there is none left.
+    pub fn take_retry(&mut self, now: Timestamp) -> bool {
+        self.now = self.now.max(now);
+        let paid = self.retries.take(self.now);
+        self.stats.retries += u64::from(paid);
+        paid
+    }
+
     /// The pause of a request is over.
     pub(super) fn retry(&mut self, id: RequestId) {
         let Some(route) = self.requests.get(id).map(|request| request.route()) else { return };
