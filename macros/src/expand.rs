@@ -26,8 +26,9 @@ pub(crate) fn service(service: &Service) -> TokenStream {
 fn types(service: &Service) -> TokenStream {
     let Service { runtime, visibility, name, .. } = service;
     let (client, server) = (client_name(service), server_name(service));
-    let of_client =
-        format!("Calls the methods of [`{name}`] at a peer, at the closest server, or in this program.");
+    let of_client = format!(
+        "Calls the methods of [`{name}`] at a peer, at the closest server, or in this program."
+    );
     let of_server = format!("Serves an implementation of [`{name}`].");
     quote! {
         #[doc = #of_client]
@@ -94,13 +95,16 @@ fn client(service: &Service) -> TokenStream {
 
             /// Calls the service at this peer.
             #[must_use]
-            #visibility fn peer(client: &#runtime::Client, peer: #runtime::PeerId) -> Self {
+            #visibility fn peer(
+                client: impl ::std::borrow::Borrow<#runtime::Client>,
+                peer: #runtime::PeerId,
+            ) -> Self {
                 Self(#runtime::Stub::peer(client, peer, Self::PROTOCOL))
             }
 
             /// Calls the service at the closest of its servers.
             #[must_use]
-            #visibility fn closest(client: &#runtime::Client) -> Self {
+            #visibility fn closest(client: impl ::std::borrow::Borrow<#runtime::Client>) -> Self {
                 Self(#runtime::Stub::closest(client, Self::PROTOCOL))
             }
 
@@ -235,7 +239,7 @@ fn server(service: &Service) -> TokenStream {
             /// If the protocol has a handler already, or the server is stopping.
             #visibility fn serve(
                 self,
-                server: &#runtime::Server,
+                server: impl ::std::borrow::Borrow<#runtime::Server>,
             ) -> ::core::result::Result<(), #runtime::RegisterError> {
                 #runtime::Service::serve(self, server)
             }

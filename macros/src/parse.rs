@@ -6,7 +6,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Block, Error, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, LitBool,
-    LitStr, Meta, Pat, Path, PathArguments, Result, ReturnType, Token, TraitItem, TraitItemFn, Type, Visibility,
+    LitStr, Meta, Pat, Path, PathArguments, Result, ReturnType, Token, TraitItem, TraitItemFn,
+    Type, Visibility,
 };
 
 /// What stands in the attribute.
@@ -28,7 +29,9 @@ impl Parse for Arguments {
         }
         match input.is_empty() {
             true => Ok(Self { protocol, runtime }),
-            false => Err(input.error("there is nothing to say here but `crate = path::to::service`")),
+            false => {
+                Err(input.error("there is nothing to say here but `crate = path::to::service`"))
+            }
         }
     }
 }
@@ -204,7 +207,8 @@ impl Method {
             let nothing = || Error::new(Span::call_site(), "this method cannot be read");
             return Err(mistakes.0.unwrap_or_else(nothing));
         };
-        let attributes: Vec<_> = function.attrs.iter().filter(|at| !is_helper(at)).cloned().collect();
+        let attributes: Vec<_> =
+            function.attrs.iter().filter(|at| !is_helper(at)).cloned().collect();
         let wire_name = LitStr::new(&unraw(&signature.ident), signature.ident.span());
         Ok(Self {
             documentation: documentation(&attributes),
@@ -242,7 +246,8 @@ impl Argument {
             return Err(Error::new_spanned(input, "`self` comes first"));
         };
         let Pat::Ident(name) = &*typed.pat else {
-            let text = "an argument has a name, under which it travels: take it apart in the method";
+            let text =
+                "an argument has a name, under which it travels: take it apart in the method";
             return Err(Error::new_spanned(&typed.pat, text));
         };
         let text = match &*typed.ty {
@@ -273,7 +278,8 @@ impl Messages {
             _ => Vec::new(),
         };
         let [GenericArgument::Type(message)] = parameters[..] else {
-            let text = "say which messages: `Tx<Event>` are sent to the client, `Rx<Part>` come from it";
+            let text =
+                "say which messages: `Tx<Event>` are sent to the client, `Rx<Part>` come from it";
             return Err(Error::new_spanned(&argument.of, text));
         };
         if direction.is_some() {

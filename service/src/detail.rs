@@ -76,7 +76,6 @@ pub(crate) fn closest_error<E: ServiceError>(error: ClosestError, limits: Limits
 
 /// The codec of a request.
 pub(crate) fn codec_of(metadata: &Metadata) -> Result<Codec, HandlerError> {
-    Codec::of(metadata).ok_or_else(|| {
-        of_rejection(Rejection::UnknownCodec, "there are cbor, postcard and json")
-    })
+    Codec::of(metadata)
+        .ok_or_else(|| of_rejection(Rejection::UnknownCodec, "there are cbor, postcard and json"))
 }

@@ -53,7 +53,8 @@ impl Incoming {
     }
 
     pub(crate) fn of_call(call: IncomingCall, limits: Limits) -> Result<Self, HandlerError> {
-        let IncomingCall { peer, metadata, argument, resume, remaining, sender, receiver, .. } = call;
+        let IncomingCall { peer, metadata, argument, resume, remaining, sender, receiver, .. } =
+            call;
         let wire = Wire { codec: codec_of(&metadata)?, limits };
         let from = Source::Network { wire, arguments: argument, halves: Some((sender, receiver)) };
         Ok(Self { cx: Cx::of(peer, metadata, remaining, resume), from })
@@ -187,7 +188,8 @@ impl Source {
     fn halves<R: Send + 'static, M: Send + 'static>(
         &mut self,
     ) -> Result<Halves<R, M>, HandlerError> {
-        let not_streaming = || of_rejection(Rejection::NotStreaming, "it was called without messages");
+        let not_streaming =
+            || of_rejection(Rejection::NotStreaming, "it was called without messages");
         match self {
             Self::Network { wire, halves, .. } => {
                 let (sender, receiver) = halves.take().ok_or_else(not_streaming)?;

@@ -148,7 +148,10 @@ where
     };
     let mut run: Run = run.boxed().shared();
     let done = poll_fn(|cx| Poll::Ready(drive(&mut run, cx))).await;
-    if done && !used.load(Ordering::Relaxed) && let Some(error) = failure(&ended) {
+    if done
+        && !used.load(Ordering::Relaxed)
+        && let Some(error) = failure(&ended)
+    {
         return Err(error);
     }
     let sender = LocalTx { sender: to_method, run: Some(run.clone()), used: None };
@@ -205,7 +208,11 @@ impl<T> LocalTx<T> {
         self.accept();
         let ready = poll_fn(|cx| {
             let done = self.run.as_mut().is_some_and(|run| drive(run, cx));
-            if done { Poll::Ready(Err(over())) } else { self.sender.poll_ready(cx).map_err(|_| over()) }
+            if done {
+                Poll::Ready(Err(over()))
+            } else {
+                self.sender.poll_ready(cx).map_err(|_| over())
+            }
         });
         ready.await?;
         self.sender.start_send(Some((message, cursor))).map_err(|_| over())

@@ -81,7 +81,9 @@ impl Router {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let method = Arc::new(method);
-        self.with(name, move |call| call.unary(&method, |method, cx, argument| method(cx, argument)))
+        self.with(name, move |call| {
+            call.unary(&method, |method, cx, argument| method(cx, argument))
+        })
     }
 
     /// Adds a method that sends messages.
@@ -172,6 +174,9 @@ impl Service for Router {
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let methods: Vec<_> = self.methods.keys().collect();
-        f.debug_struct("Router").field("protocol", &self.protocol).field("methods", &methods).finish()
+        f.debug_struct("Router")
+            .field("protocol", &self.protocol)
+            .field("methods", &methods)
+            .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! What a server needs of a service.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -39,12 +40,12 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`RegisterError`] if the protocol has a handler already, or the server is stopping.
-    fn serve(self, server: &Server) -> Result<(), RegisterError>
+    fn serve(self, server: impl Borrow<Server>) -> Result<(), RegisterError>
     where
         Self: Sized,
     {
         let protocol = self.protocol();
-        server.register(&protocol, Served::new(Arc::new(self)))
+        server.borrow().register(&protocol, Served::new(Arc::new(self)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whom calls go to, and how they are encoded: what generated clients are made of, and what there is
 //! without the macro.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::service::Service;
 use crate::unary::UnaryCall;
 use crate::wire::Wire;
 
-/// Calls methods of a service, by name. Cheap to clone.
+/// Calls methods of a service, by name. Cheap to clone. It is made of a [`Client`] or of a reference to one.
 ///
 /// ```
 /// use pointsub_service::{Client, Failure, PeerId, ProtocolName, Stub};
@@ -62,14 +63,16 @@ enum Target {
 impl Stub {
     /// Calls the service at this peer.
     #[must_use]
-    pub fn peer(client: &Client, peer: PeerId, protocol: ProtocolName) -> Self {
-        Self { target: Target::Peer(client.clone(), peer), protocol, wire: Wire::default() }
+    pub fn peer(client: impl Borrow<Client>, peer: PeerId, protocol: ProtocolName) -> Self {
+        let target = Target::Peer(client.borrow().clone(), peer);
+        Self { target, protocol, wire: Wire::default() }
     }
 
     /// Calls the service at the closest of its servers: [`Client::send_closest`].
     #[must_use]
-    pub fn closest(client: &Client, protocol: ProtocolName) -> Self {
-        Self { target: Target::Closest(client.clone()), protocol, wire: Wire::default() }
+    pub fn closest(client: impl Borrow<Client>, protocol: ProtocolName) -> Self {
+        let target = Target::Closest(client.borrow().clone());
+        Self { target, protocol, wire: Wire::default() }
     }
 
     /// Calls a service in the same program, for tests. There is no network, and nothing is encoded: the

@@ -127,7 +127,11 @@ impl Codec {
     ///
     /// # Errors
     /// [`CodecError`], which says what is wrong.
-    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8], limits: Limits) -> Result<T, CodecError> {
+    pub fn decode<T: DeserializeOwned>(
+        self,
+        bytes: &[u8],
+        limits: Limits,
+    ) -> Result<T, CodecError> {
         let (len, limit) = (bytes.len(), limits.len());
         if len > limit {
             return Err(CodecError::TooLong { len, limit });
