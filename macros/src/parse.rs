@@ -16,6 +16,8 @@ pub(crate) struct Arguments {
     runtime: Option<Path>,
 }
 
+const NOTHING_ELSE: &str = "there is nothing to say here but `crate = path::to::service`";
+
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let protocol: LitStr = input.parse().map_err(|error| {
@@ -23,15 +25,16 @@ impl Parse for Arguments {
         })?;
         let mut runtime = None;
         if input.parse::<Option<Token![,]>>()?.is_some() && !input.is_empty() {
+            if !input.peek(Token![crate]) {
+                return Err(input.error(NOTHING_ELSE));
+            }
             input.parse::<Token![crate]>()?;
             input.parse::<Token![=]>()?;
             runtime = Some(input.parse()?);
         }
         match input.is_empty() {
             true => Ok(Self { protocol, runtime }),
-            false => {
-                Err(input.error("there is nothing to say here but `crate = path::to::service`"))
-            }
+            false => Err(input.error(NOTHING_ELSE)),
         }
     }
 }

@@ -1,7 +1,7 @@
 use pointsub_macros::service;
 
 struct Cx;
-struct Tx<T>(T);
+struct Tx<T = u8>(T);
 struct Failure;
 
 #[service("/chat/1")]
