@@ -235,6 +235,6 @@ fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBo
 }
 
 /// The program in the README, so that it is true.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "service"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

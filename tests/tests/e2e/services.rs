@@ -342,9 +342,11 @@ fn the_closest_server_that_has_the_method_answers() {
         let client = StoreClient::closest(node.client());
         for number in 0..10u32 {
             client.get(number.to_string()).await.expect("both have it");
-            client.depth(Tree::Leaf).key(&number.to_be_bytes()).await.expect("one has it");
-            let call = client.put().key(&number.to_be_bytes()).idempotent(true).await;
-            assert_eq!(call.expect("one has it").peer(), new.peer_id());
+            // Also what may not be done twice: whoever does not have a method has done nothing.
+            let (key, depth) = (number.to_be_bytes(), client.depth(Tree::Leaf));
+            depth.key(&key).idempotent(false).await.expect("one has it");
+            let call = client.put().key(&key).await.expect("one has it");
+            assert_eq!(call.peer(), new.peer_id());
         }
         let error = client.depth(Tree::Leaf).exclude([new.peer_id()]).await;
         let error = error.expect_err("the other does not have it");
