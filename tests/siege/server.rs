@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pointsub_swarm::{Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned};
 use pointsub_tokio::Node;
 
@@ -52,7 +53,9 @@ pub(crate) async fn serve() {
         .expect("first");
     let never = |_: Request| std::future::pending::<String>();
     server.register(&name("/slow/1.0.0"), never).expect("first");
-    let large = |_: Request| async { vec![7; MIB] };
+    // What handlers hold themselves is theirs, and in no budget: all share one answer.
+    let answer = incompressible();
+    let large = move |_: Request| std::future::ready(answer.clone());
     server.register(&name("/large/1.0.0"), Spawned(large)).expect("first");
     // Its streams are taken and kept for a while, and nothing is read from them.
     let mut listener = server.listen(&name("/raw/1.0.0")).expect("first");
@@ -73,6 +76,17 @@ pub(crate) async fn serve() {
     for _ in std::io::stdin().lines() {
         println!("{}", Seen::of(&server.stats()));
     }
+}
+
+fn incompressible() -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..MIB / 8).flat_map(|_| next()).collect()
 }
 
 macro_rules! seen {

@@ -84,6 +84,11 @@ const FIXED: &[(&str, &str, &str)] = &[
         "MAX_PLAIN_USES",
         "it is closed, and another opened",
     ),
+    (
+        "core/src/endpoint/client/state/window.rs",
+        "SOON",
+        "it is asked again after that pause, as after any failure",
+    ),
     ("core/src/endpoint/client/state/requests.rs", "MAX_MOVES", "it counts as a failed try"),
     (
         "core/src/endpoint/client/state/retry.rs",
@@ -193,6 +198,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/connection/streams.rs", "ENDING", "a new stream is refused"),
     ("swarm/src/connection/buffers.rs", "POOLED", "the oldest are freed"),
     ("swarm/src/transport/muxer/mod.rs", "INBOUND", "the stream is reset"),
+    ("swarm/src/api/server/semaphore.rs", "WAITING", "the answer is sent without compression"),
     ("swarm/src/node/builder.rs", "IDLE_CONNECTION", "the connection is closed"),
     ("swarm/src/node/builder.rs", "NEGOTIATING", "libp2p drops the stream"),
     (
@@ -684,7 +690,9 @@ fn page() -> String {
          one network may have;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
-         * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
+         * to compress answers, some 300 KiB for each core and each thread, however many answers \
+         wait, and 8 MiB of answers that wait for a core;\n\
+         * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time.\n\n\
          A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
          an answer arrives.\n",
     );

@@ -135,6 +135,9 @@ options! {
         /// How often a request is tried again after a failure that may pass: see
         /// [`RequestError::may_retry`](crate::RequestError::may_retry). Default 3, so 4 tries;
         /// 0 to 100.
+        ///
+        /// What a busy server refuses while it works on other requests of this client is not tried again:
+        /// it waits until one of these has ended, for half of its time at most. With 0 it fails at once.
         with_max_retries(max_retries: u32) = 3, 0, 100;
         /// The longest pause before the first of them. It doubles with each, is at most 30 s, and
         /// half of it is random. Default 1 s; 1 ms to 24 h.

@@ -22,6 +22,7 @@ mod client_pool;
 mod client_retry;
 mod client_stopping;
 mod client_timeouts;
+mod client_windows;
 mod closest;
 mod closest_ends;
 mod closest_hedging;

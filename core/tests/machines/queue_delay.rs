@@ -111,3 +111,30 @@ fn it_rises_again_while_hardly_anything_waits() {
     assert!(least < 100, "{least}");
     assert_eq!(turn(&mut limit, 5000, 3000, 4), 1000);
 }
+
+/// A limit that was found for short requests is full of long ones. None of them ends, so that nothing is
+/// measured, and it rises nevertheless.
+#[test]
+fn it_does_not_stay_low_while_nothing_ends() {
+    let mut limit = limit();
+    let mut waiting = VecDeque::new();
+    for at in 0..20_000 {
+        while waiting.len() < limit.limit() {
+            waiting.push_back(ms(at));
+            limit.started(ms(at));
+        }
+        if let Some(began) = waiting.pop_front() {
+            ends(&mut limit, ms(at), began, SampleOutcome::Answered);
+        }
+    }
+    let low = limit.limit();
+    assert!(low < 100, "{low}");
+    for at in 20_000..23_000 {
+        limit.refused(ms(at));
+    }
+    assert!(limit.limit() > 2 * low, "{} after {low}", limit.limit());
+    for at in 23_000..60_000 {
+        limit.refused(ms(at));
+    }
+    assert_eq!(limit.limit(), 1000, "where it began, and no more");
+}

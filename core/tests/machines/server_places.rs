@@ -10,8 +10,13 @@ use pointsub_core::{
     ServerOutput, ServerStats, StatusCode, StreamEvent, StreamId, StreamOp,
 };
 
-const RULES: [LimitPolicy; 4] =
-    [LimitPolicy::Fixed, LimitPolicy::LOAD_FACTOR, LimitPolicy::AIMD, LimitPolicy::GRADIENT];
+const RULES: [LimitPolicy; 5] = [
+    LimitPolicy::Fixed,
+    LimitPolicy::LOAD_FACTOR,
+    LimitPolicy::AIMD,
+    LimitPolicy::GRADIENT,
+    LimitPolicy::QUEUE_DELAY,
+];
 
 /// Ten requests a second for an hour.
 const HONEST: u64 = 36_000;
@@ -36,7 +41,10 @@ struct Hour {
 
 impl Hour {
     fn new(rule: LimitPolicy) -> Self {
-        let config = ServerConfig::default().with_limit_policy(rule);
+        Self::configured(ServerConfig::default().with_limit_policy(rule))
+    }
+
+    fn configured(config: ServerConfig) -> Self {
         let mut server = Server::new(config).expect("a valid config");
         for protocol in [PROTOCOL, "/slow", "/raw"] {
             server.register(&name(protocol)).expect("the first");
@@ -178,6 +186,29 @@ fn handlers_that_do_not_stop_keep_nobody_out() {
         let stats = hour.stats();
         assert!(stats.stopping > 800, "{rule:?}: {stats:?}");
         assert!(stats.in_flight < 8900, "the others' part of 10 000 places: {stats:?}");
+    }
+}
+
+/// Peers that share the network of the honest ones come one by one, and each takes what it gets and holds
+/// it. Whoever was answered before finds a place, however few there are, and wherever the limit is.
+#[test]
+fn new_peers_that_hold_what_they_get_keep_out_nobody_who_was_answered() {
+    for rule in RULES {
+        for ceiling in [256, 1000] {
+            let config = ServerConfig::default().with_limit_policy(rule);
+            let mut hour = Hour::configured(config.with_max_concurrent_requests(ceiling));
+            let mut hostile = 0_u8;
+            let refused = hour.honest(|hour| {
+                if hour.now > 10_000 && hostile < 90 {
+                    hostile += 1;
+                    let stream = hour.accept(peer(hostile), "/slow");
+                    (1..=20).for_each(|id| hour.receives(stream, request(id, "x").bytes()));
+                }
+            });
+            assert_eq!(refused, 0, "{rule:?}, {ceiling}: {:?}", hour.stats());
+            let held = hour.stats().in_flight as usize;
+            assert!(held > ceiling / 4 * 3 && held <= ceiling, "{rule:?}: {held} of {ceiling}");
+        }
     }
 }
 
@@ -327,7 +358,7 @@ fn in_any_schedule_who_has_nothing_is_let_in_while_others_have_more() {
         let (limit, window) = (1 + random.below(20), 1 + random.below(50) as u64);
         let ceiling = limit + random.below(20);
         let config = limits(limit, ceiling)
-            .with_limit_policy(RULES[random.below(4)])
+            .with_limit_policy(RULES[random.below(RULES.len())])
             .with_min_concurrent_requests(1 + random.below(limit))
             .with_limit_window(std::time::Duration::from_millis(window));
         let mut s = ServerScript::new(config);
@@ -340,7 +371,9 @@ fn in_any_schedule_who_has_nothing_is_let_in_while_others_have_more() {
                 Held { stream, peer, protocol, next_id: 1, at_work: Vec::new() }
             })
             .collect();
+        let mut answered = std::collections::BTreeSet::new();
         for _ in 0..300 {
+            let ok_before = s.stats().ok;
             let nth = random.below(all.len());
             let (has, of) = (all[nth].at_work.len(), random.below(8));
             match of {
@@ -377,9 +410,13 @@ fn in_any_schedule_who_has_nothing_is_let_in_while_others_have_more() {
                         at_work.map(name).collect::<std::collections::BTreeSet<_>>().len() as u64
                     };
                     let (peers, of) = (busy(&|h| h.peer.into()), busy(&|h| h.protocol));
-                    let first =
-                        of_peer == 0 && peers < stats.limit || of_protocol == 0 && of < stats.limit;
-                    let room = before.in_flight < ceiling as u64;
+                    // Or those that have some have two on average.
+                    let many = stats.limit.max(before.in_flight / 2);
+                    let first = of_peer == 0 && peers < many || of_protocol == 0 && of < many;
+                    // Of the last ninth, places are kept for those who were answered before.
+                    let has_kept = of_peer == 0 && answered.contains(&all[nth].peer);
+                    let kept = if has_kept { 0 } else { ceiling / 9 };
+                    let room = before.in_flight + (kept as u64) < ceiling as u64;
                     assert!(call.is_some() || !(first && room), "refused a first place, {seen}");
                     let beyond = stats.in_flight - stats.stopping > stats.limit;
                     let lacks = 2 * of_peer.min(of_protocol) < stats.limit as usize;
@@ -390,6 +427,9 @@ fn in_any_schedule_who_has_nothing_is_let_in_while_others_have_more() {
                 }
             }
             s.flush(all[nth].stream);
+            if s.stats().ok > ok_before {
+                answered.insert(all[nth].peer);
+            }
         }
         for held in &all {
             for (_, call) in &held.at_work {

@@ -30,7 +30,7 @@ use crate::api::calls::server::{self as api, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
-use crate::api::server::semaphore::{Permit, Permits};
+use crate::api::server::semaphore::Permits;
 use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
 use crate::compress;
 use crate::timer::Timer;
@@ -370,18 +370,20 @@ fn work(
 }
 
 async fn inflate(permits: &Permits, payload: Payload) -> Result<Bytes, InflateError> {
-    let _permit = if payload.is_compressed() { permit(permits, payload.len()).await } else { None };
+    let is_long = payload.is_compressed() && payload.len() > ONE_STEP;
+    let _permit = if is_long { Some(permits.next().await) } else { None };
     compress::inflate(payload).await
 }
 
+/// What is done in one step needs no permit.
 async fn deflate(permits: &Permits, response: Bytes) -> Body {
-    let _permit = permit(permits, response.len()).await;
-    compress::deflate(response).await
-}
-
-/// What is done in one step needs none.
-async fn permit(permits: &Permits, len: usize) -> Option<Permit> {
-    if len > ONE_STEP { Some(permits.next().await) } else { None }
+    if response.len() <= ONE_STEP {
+        return compress::deflate(response).await;
+    }
+    match permits.next_with(response.len()).await {
+        Some(_permit) => compress::deflate(response).await,
+        None => Body::uncompressed(response),
+    }
 }
 
 /// The duty of a spawned handler to say how it ended, however it ends.

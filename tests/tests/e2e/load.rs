@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use pointsub_swarm::{LimitPolicy, Request, ServerConfig};
+use pointsub_swarm::{ClientConfig, LimitPolicy, Request, ServerConfig, Spawned};
 
 use crate::common::*;
 
@@ -116,6 +116,45 @@ fn streams_and_requests_in_flight_stay_within_the_configured_numbers() {
         let stats = client.client().stats();
         assert!(stats.opens <= 3, "{stats:?}");
         assert_eq!(stats.ok, 1_000);
+    });
+}
+
+/// C5: a client asks for more at once than its server takes. What is refused waits at the client until there
+/// is room, and no caller hears of it.
+#[test]
+fn callers_wait_for_a_server_that_is_full() {
+    run(async {
+        let config = ServerConfig::default().with_limit_policy(LimitPolicy::Fixed);
+        let server = start(config.with_max_concurrent_requests(4), once()).await;
+        let alive = Alive::default();
+        let at_work = alive.clone();
+        let handler = move |request: Request| {
+            let alive = at_work.clone();
+            async move {
+                let _guard = alive.enter();
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                request.body
+            }
+        };
+        server.server().register(&echo_name(), Spawned(handler)).expect("first");
+        let client = client_of(&server, ClientConfig::default()).await;
+        let callers = (0..64).map(|caller| {
+            let (client, peer) = (&client, server.peer_id());
+            async move {
+                for n in 0..20 {
+                    check_echo(client, peer, numbered(caller * 100 + n)).await;
+                }
+            }
+        });
+        join_all(callers).await;
+        assert!(alive.peak() <= 4, "{} at work at the same time", alive.peak());
+        let (client, server) = (client.client().stats(), server.server().stats());
+        assert_eq!((client.ok, client.failed, server.ok), (1280, 0, 1280));
+        assert!(server.busy > 0, "it was full: {server:?}");
+        // Most wait at the client, and are not refused again and again.
+        assert!(server.busy < 640 && client.retries == 0, "{server:?}, {client:?}");
     });
 }
 

@@ -116,6 +116,10 @@ impl Capacity {
         self.counters.add(events);
         self.limit.settle(now, events.samples, events.renewed);
         account.peer.penalty.earn(events.ok);
+        if events.ok > 0 && !account.peer.answered {
+            account.peer.answered = true;
+            account.requests_changed(false);
+        }
         if events.offences > 0 {
             self.offend(account, events.offences, now);
         }
@@ -245,6 +249,7 @@ impl Capacity {
             limit,
             free: limit.saturating_sub(self.limit.active()),
             room: self.ceiling.saturating_sub(self.requests.taken()),
+            kept: account.kept_for_others(self.ceiling),
         };
         if !self.share(account, Kind::Request, places) {
             self.limit.refused(now);
@@ -336,7 +341,9 @@ impl Capacity {
         };
         let admitted = shares.admit(places, &flows);
         if admitted {
+            let was_idle = account.peer.is_answered_and_idle();
             shares.take(account.counts(kind, Some(has)));
+            account.requests_changed(was_idle);
         }
         admitted
     }
@@ -352,7 +359,9 @@ impl Capacity {
             Kind::Raw => &mut self.raws,
             Kind::Call => &mut self.calls,
         };
+        let was_idle = account.peer.is_answered_and_idle();
         shares.give(count, account.counts(kind, has));
+        account.requests_changed(was_idle);
     }
 
     /// Counts a request that nobody is registered for.

@@ -10,6 +10,7 @@ mod raw;
 mod reports;
 mod requests;
 mod retrying;
+mod windows;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

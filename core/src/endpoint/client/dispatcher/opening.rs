@@ -84,6 +84,8 @@ impl Dispatcher {
     /// How many streams the waiting requests of a route need, beside those that are open.
     fn wanted(&self, route: &Route, format: Option<Format>) -> usize {
         let (small, bulk) = route.waiting();
+        let left = self.window_left(route);
+        let (small, bulk) = (small.min(left), bulk.min(left));
         let bulk = bulk.min(self.pool.bulk_room(route.peer()));
         match format {
             None => 1,

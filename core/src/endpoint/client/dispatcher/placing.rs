@@ -74,11 +74,16 @@ impl Dispatcher {
 
     pub(super) fn place_waiting(&mut self, key: RouteKey) {
         while let Some(route) = self.routes.get(key).filter(|route| route.has_waiting()) {
+            if self.window_left(route) == 0 {
+                return;
+            }
             let waiting = route.oldest_waiting().into_iter().flatten();
             let mut placed = waiting.filter_map(|(id, bulk)| Some((id, self.pick(key, bulk)?)));
             let Some((id, stream)) = placed.next() else { return };
             self.dequeue(id);
-            self.place(stream, id);
+            if !self.give_up_late(key, id) {
+                self.place(stream, id);
+            }
         }
     }
 

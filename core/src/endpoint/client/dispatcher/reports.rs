@@ -78,8 +78,12 @@ impl Dispatcher {
         match answer {
             Ok(payload) => self.succeed(request, payload),
             Err((status, delivery)) => {
-                let draining = status.code == StatusCode::Draining;
-                if !(draining && self.requeue(request, delivery)) {
+                let waits = match status.code {
+                    StatusCode::Draining => self.requeue(request, delivery),
+                    StatusCode::Busy => self.wait_for_window(request, &status, delivery),
+                    _ => false,
+                };
+                if !waits {
                     let error = RequestError::new(Cause::Remote(status), Phase::Answer, delivery);
                     self.fail_try(request, error);
                 }

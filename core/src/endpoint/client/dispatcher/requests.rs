@@ -64,7 +64,11 @@ impl Dispatcher {
     ) -> Result<RequestId, SendError> {
         let route = self.route(peer, protocol)?;
         let bulk = body.raw().len() > BULK;
-        let stream = self.pick(route, bulk);
+        let stream = match call {
+            // A call to the closest node has others to ask.
+            Some(_) => self.pick(route, bulk),
+            None => self.pick_within_window(route, bulk),
+        };
         let limit = self.config().max_pending;
         if stream.is_none() && self.routes.waiting() >= limit {
             self.forget_route_if_unused(route);
@@ -72,7 +76,9 @@ impl Dispatcher {
         }
         self.stats.started += 1;
         let CallOptions { deadline, idempotent, max_retries } = options;
-        let wanted = Wanted { route, body, deadline, bulk, call, idempotent, max_retries };
+        let accepted = self.now;
+        let wanted =
+            Wanted { route, body, accepted, deadline, bulk, call, idempotent, max_retries };
         let id = self.requests.insert(wanted);
         match stream {
             Some(stream) => self.place(stream, id),

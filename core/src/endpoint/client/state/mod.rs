@@ -13,3 +13,4 @@ pub(crate) mod retry;
 pub(crate) mod routes;
 pub(crate) mod stream;
 pub(crate) mod timers;
+pub(crate) mod window;

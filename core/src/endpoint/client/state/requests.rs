@@ -18,6 +18,7 @@ const MAX_MOVES: u32 = 3;
 pub(crate) struct Wanted {
     pub(crate) route: RouteKey,
     pub(crate) body: Body,
+    pub(crate) accepted: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
     /// Its body is large, and travels on a stream that carries nothing else meanwhile.
     pub(crate) bulk: bool,
@@ -73,6 +74,12 @@ impl Request {
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         self.wanted.deadline
+    }
+
+    /// Whether it has waited for half of its time, so that no more than that is left for its answer.
+    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
+        let Wanted { accepted, deadline, .. } = self.wanted;
+        deadline.is_some_and(|due| now.since(accepted) > due.since(accepted) / 2)
     }
 
     pub(crate) fn is_bulk(&self) -> bool {

@@ -8,6 +8,7 @@ use slotmap::{SecondaryMap, SlotMap};
 
 use super::keys::{PeerKey, RouteKey};
 use super::queue::Queue;
+use super::window::Window;
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
@@ -31,6 +32,8 @@ pub(crate) struct Route {
     waits_for_capacity: bool,
     small: Queue,
     bulk: Queue,
+    /// How many requests may be at work, since the peer was too busy for more.
+    window: Option<Window>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +79,10 @@ impl Route {
 
     pub(crate) fn has_waiting(&self) -> bool {
         !(self.small.is_empty() && self.bulk.is_empty())
+    }
+
+    pub(crate) fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
     }
 
     pub(crate) fn is_backing_off(&self) -> bool {
@@ -160,6 +167,7 @@ impl Routes {
             waits_for_capacity: false,
             small: Queue::default(),
             bulk: Queue::default(),
+            window: None,
         });
         if let Some(routes) = self.by_peer.entry(peer) {
             routes.or_default().push(key);
@@ -214,6 +222,10 @@ impl Routes {
     pub(crate) fn dequeue(&mut self, key: RouteKey, bulk: bool, seq: u64) {
         let Some(route) = self.routes.get_mut(key) else { return };
         self.waiting -= usize::from(route.queue(bulk).remove(seq));
+    }
+
+    pub(crate) fn window_mut(&mut self, key: RouteKey) -> Option<&mut Option<Window>> {
+        self.routes.get_mut(key).map(|route| &mut route.window)
     }
 
     /// A stream is being opened.

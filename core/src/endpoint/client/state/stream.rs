@@ -135,6 +135,10 @@ impl PooledStream {
         !self.capacity_known && !self.suspect
     }
 
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     pub(crate) fn answered(&self) -> u64 {
         self.answered
     }

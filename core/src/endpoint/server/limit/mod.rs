@@ -76,6 +76,8 @@ pub struct Limit {
     window: Option<Window>,
     long: LongTerm,
     delay: QueueDelay,
+    /// Since when there has been work of which none has ended, or since the limit rose for that.
+    none_ended: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -168,6 +170,7 @@ impl Limit {
             window: None,
             long: LongTerm::default(),
             delay: QueueDelay::new(initial),
+            none_ended: Timestamp::ZERO,
         }
     }
 
@@ -210,6 +213,9 @@ impl Limit {
 
     /// The same when time has passed already.
     pub(super) fn begin(&mut self) {
+        if self.active == 0 {
+            self.none_ended = self.now;
+        }
         self.active = self.active.saturating_add(1);
         self.observe_load();
     }
@@ -270,6 +276,19 @@ impl Limit {
         if let Some(window) = &mut self.window {
             window.full = true;
         }
+        if matches!(self.policy, LimitPolicy::QueueDelay { .. }) {
+            self.rise_if_none_ends();
+        }
+    }
+
+    /// What has been at work for long while nothing ended says that the limit was found for other
+    /// requests than these. Nothing would move it before they end.
+    fn rise_if_none_ends(&mut self) {
+        if self.now.since(self.none_ended) >= self.length.max(self.delay.long()) {
+            self.none_ended = self.now;
+            let limit = self.delay.toward_first(self.limit());
+            self.estimate = fixed(limit).min(fixed(self.max));
+        }
     }
 
     /// Time has passed. Moves the limit if a window is over.
@@ -308,6 +327,9 @@ impl Limit {
 
     /// Takes in the latencies of so many requests, which sum up to `latency`.
     fn sample_delays(&mut self, count: u32, latency: u64) {
+        if count > 0 {
+            self.none_ended = self.now;
+        }
         let new = self.delay.without_earlier(count);
         if new > 0 {
             let window = self.sample();

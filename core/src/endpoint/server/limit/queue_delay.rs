@@ -98,6 +98,16 @@ impl QueueDelay {
         limit
     }
 
+    /// Within this time, some of the requests at work have ended as a rule.
+    pub(super) fn long(&self) -> Duration {
+        Duration::from_nanos(self.base.saturating_mul(4))
+    }
+
+    /// A higher limit, up to the one to begin with.
+    pub(super) fn toward_first(&self, limit: usize) -> usize {
+        limit.max((limit + limit.div_ceil(2)).min(self.first))
+    }
+
     /// Hardly anything waits: the latency is the one without a queue. It rises slowly, since a queue may
     /// have begun to grow.
     fn follow(&mut self, mean: u64) {

@@ -4,7 +4,7 @@ use super::budget::{Holder, MemoryBudget, moved};
 use super::groups::Group;
 use super::holding::Kind;
 use super::origin::LEVELS;
-use super::places::{Flow, Flows, KINDS};
+use super::places::{Flow, Flows, KINDS, MULTIPLE};
 use super::streams::{Connection, Connections, Peer, StreamKey};
 use crate::time::Timestamp;
 
@@ -13,24 +13,26 @@ pub(in crate::endpoint::server) struct Account<'a> {
     pub(in crate::endpoint::server) stream: &'a mut Connection,
     pub(in crate::endpoint::server) peer: &'a mut Peer,
     /// The widest first.
-    pub(in crate::endpoint::server) groups: [Option<&'a mut Group>; LEVELS],
+    groups: [Option<&'a mut Group>; LEVELS],
     /// How many peers there are.
-    pub(in crate::endpoint::server) known: usize,
+    known: usize,
     /// How many groups of each size there are.
-    pub(in crate::endpoint::server) known_groups: [usize; LEVELS],
+    known_groups: [usize; LEVELS],
+    /// How many peers were answered before, and have nothing at work.
+    answered_idle: &'a mut usize,
 }
 
 impl Connections {
     /// A stream, with all that its places and bytes count for.
     #[inline]
     pub(in crate::endpoint::server) fn account(&mut self, key: StreamKey) -> Option<Account<'_>> {
-        let Self { open, peers, groups: [wide, narrow], .. } = self;
+        let Self { open, peers, answered_idle, groups: [wide, narrow], .. } = self;
         let stream = open.get_mut(key)?;
         let (known, known_groups) = (peers.len(), [wide.len(), narrow.len()]);
         let peer = peers.get_mut(stream.peer)?;
         let [first, second] = stream.groups;
         let groups = [wide.get_mut(first), narrow.get_mut(second)];
-        Some(Account { stream, peer, groups, known, known_groups })
+        Some(Account { stream, peer, groups, known, known_groups, answered_idle })
     }
 }
 
@@ -64,6 +66,23 @@ impl Account<'_> {
         let wide = wide.as_mut().map(|group| group.has.of_mut(kind));
         let narrow = narrow.as_mut().map(|group| group.has.of_mut(kind));
         [wide, narrow, Some(self.peer.has.of_mut(kind)), protocol]
+    }
+
+    /// How many of so many places are kept for peers that were answered before and have nothing at work:
+    /// of the last ninth, one for each of them.
+    #[inline]
+    pub(in crate::endpoint::server) fn kept_for_others(&self, places: usize) -> usize {
+        match self.peer.is_answered_and_idle() {
+            true => 0,
+            false => (*self.answered_idle).min(places / (MULTIPLE + 1)),
+        }
+    }
+
+    /// The peer's requests have changed, or one of them was answered.
+    #[inline]
+    pub(in crate::endpoint::server) fn requests_changed(&mut self, was_answered_and_idle: bool) {
+        *self.answered_idle += usize::from(self.peer.is_answered_and_idle());
+        *self.answered_idle -= usize::from(was_answered_and_idle);
     }
 
     /// Whether the stream may hold so many bytes.

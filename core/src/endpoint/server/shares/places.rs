@@ -17,11 +17,14 @@
 //! thresholds. All that is let in so is no more than the limit once more.
 //!
 //! *First places.* A flow that has none gets one beyond the limit, while fewer flows than the limit have
-//! one: then others have more than their part. Where each has one already and the limit is reached,
-//! nobody has more than their part, and one more is refused: a thousand clients with a request each are
-//! as much work as one client with a thousand. Peer ids are free, and networks are not. So a peer that
-//! has none may not take what its network has no right to: one network with any number of peer ids
-//! leaves a ninth of the ceiling to the others.
+//! one, or those that have some have two on average: then others have more than their part. Where each
+//! has one already and the limit is reached, nobody has more than their part, and one more is refused: a
+//! thousand clients with a request each are as much work as one client with a thousand. Peer ids are
+//! free, and networks are not. So a peer that has none may not take what its network has no right to:
+//! one network with any number of peer ids leaves a ninth of the ceiling to the others.
+//!
+//! *Kept places.* Within one network, new peer ids could take the last place one by one. Of the last ninth
+//! of the ceiling, a place is kept for each peer that was answered before and has nothing at work.
 
 use super::origin::LEVELS;
 
@@ -48,13 +51,15 @@ pub(in crate::endpoint::server) struct Places {
     pub(in crate::endpoint::server) free: usize,
     /// How many are left in all, up to the ceiling.
     pub(in crate::endpoint::server) room: usize,
+    /// How many of these are left for others.
+    pub(in crate::endpoint::server) kept: usize,
 }
 
 impl Places {
     /// The places that never go beyond their limit.
     pub(in crate::endpoint::server) fn of(limit: usize, shares: &Shares) -> Self {
         let free = limit.saturating_sub(shares.taken);
-        Self { limit, free, room: free }
+        Self { limit, free, room: free, kept: 0 }
     }
 }
 
@@ -78,22 +83,26 @@ impl Shares {
 
     /// Whether there is a place that counts for all of these.
     pub(in crate::endpoint::server) fn admit(&self, places: Places, flows: &Flows) -> bool {
+        if places.room <= places.kept {
+            return false;
+        }
         let fair = |free: usize| flows.iter().flatten().all(|flow| flow.is_fair(free));
         if fair(places.free.min(places.room)) {
             return true;
         }
-        if places.room == 0 {
-            return false;
-        }
-        let limit = places.limit;
-        let any = |range: core::ops::Range<usize>, what: fn(&Flow, usize, usize) -> bool| {
-            let mut known = flows[range.clone()].iter().zip(&self.busy[range]);
-            known.any(|(flow, busy)| flow.is_some_and(|flow| what(&flow, limit, *busy)))
-        };
+        let first = |flow: &Flow, busy| flow.is_first(places.limit.max(self.taken / 2), busy);
+        let lacks = |flow: &Flow, busy| flow.lacks(places.limit, busy);
         let allowed = flows[..PEER].iter().flatten().all(|group| group.is_fair(places.room));
-        any(0..PEER, Flow::is_first)
-            || allowed && any(PEER..KINDS, Flow::is_first)
-            || any(0..KINDS, Flow::lacks) && fair(places.room)
+        self.any(&flows[..PEER], 0, first)
+            || allowed && self.any(&flows[PEER..], PEER, first)
+            || self.any(flows, 0, lacks) && fair(places.room)
+    }
+
+    /// Whether that is so of any of these flows, of which the first has this kind, and of how many
+    /// there are that have something.
+    fn any(&self, flows: &[Option<Flow>], kind: usize, is: impl Fn(&Flow, usize) -> bool) -> bool {
+        let mut known = flows.iter().zip(&self.busy[kind..]);
+        known.any(|(flow, busy)| flow.is_some_and(|flow| is(&flow, *busy)))
     }
 
     /// Flows take a place; each is what one had of them.

@@ -57,8 +57,16 @@ pub(in crate::endpoint::server) struct Peer {
     open: usize,
     pub(in crate::endpoint::server) has: Holding,
     pub(in crate::endpoint::server) penalty: Penalty,
+    /// A request of it was answered since it is known.
+    pub(in crate::endpoint::server) answered: bool,
     /// It is never cut off.
     pub(in crate::endpoint::server) trusted: bool,
+}
+
+impl Peer {
+    pub(in crate::endpoint::server) fn is_answered_and_idle(&self) -> bool {
+        self.answered && self.has.requests == 0
+    }
 }
 
 /// All streams, their peers and the groups of these. A peer is known for as long as it has a stream
@@ -70,6 +78,8 @@ pub(in crate::endpoint::server) struct Peer {
 pub(in crate::endpoint::server) struct Connections {
     pub(in crate::endpoint::server) open: SlotMap<StreamKey, Connection>,
     pub(in crate::endpoint::server) peers: SlotMap<PeerKey, Peer>,
+    /// Peers of which a request was answered, and that have none at work.
+    pub(in crate::endpoint::server) answered_idle: usize,
     /// The widest first.
     pub(in crate::endpoint::server) groups: [Groups; LEVELS],
     by_id: BTreeMap<PeerId, PeerKey>,
@@ -97,7 +107,7 @@ impl Connections {
             let penalty = self.gone.take(&id);
             let penalty = penalty.unwrap_or_else(|| Penalty::new(credit.as_ref(), now));
             let has = Holding::default();
-            self.peers.insert(Peer { id, open: 0, has, penalty, trusted: false })
+            self.peers.insert(Peer { id, open: 0, has, penalty, answered: false, trusted: false })
         });
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.open += 1;
@@ -162,6 +172,7 @@ impl Connections {
         if peer.open == 0
             && let Some(peer) = self.peers.remove(connection.peer)
         {
+            self.answered_idle -= usize::from(peer.is_answered_and_idle());
             self.by_id.remove(&peer.id);
             self.gone.keep(peer.id, peer.penalty, now);
         }
