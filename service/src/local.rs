@@ -227,7 +227,7 @@ impl<T> LocalTx<T> {
         }
     }
 
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&self) {
         self.accept();
         // A clone has room for one message of its own.
         let _over = self.sender.clone().try_send(None);

@@ -31,11 +31,13 @@ pub struct OpenCall<S, R, T, E> {
     types: PhantomData<fn(S) -> (R, T, E)>,
 }
 
+type Opened<S, R, T, E> = Result<Streaming<S, R, T, E>, CallError<E>>;
+
 enum State<S, R, T, E> {
     Peer(pointsub_swarm::OpenCall, Wire),
     Closest(OpenClosest, Wire),
     Local(Box<Local>, PeerId),
-    Opening(BoxFuture<'static, Result<Streaming<S, R, T, E>, CallError<E>>>),
+    Opening(BoxFuture<'static, Opened<S, R, T, E>>),
     Failed(CodecError),
     Done,
 }
@@ -170,7 +172,7 @@ where
     T: Send + 'static,
     E: ServiceError,
 {
-    type Output = Result<Streaming<S, R, T, E>, CallError<E>>;
+    type Output = Opened<S, R, T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.begin();
