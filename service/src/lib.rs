@@ -55,7 +55,7 @@
 //!
 //! # A trait is a service
 //!
-//! [`#[service("/name/1")]`](service) makes of a trait `Numbers`:
+//! [`#[service("/name/1")]`](macro@service) makes of a trait `Numbers`:
 //!
 //! | | |
 //! |---|---|

@@ -19,7 +19,7 @@ use crate::incoming::Incoming;
 /// The outcome of a method, on its way to the caller.
 pub type Handling = BoxFuture<'static, Result<Reply, HandlerError>>;
 
-/// A service that can be served: what [`#[service]`](crate::service) makes of a trait, and what a
+/// A service that can be served: what [`#[service]`](macro@crate::service) makes of a trait, and what a
 /// [`Router`](crate::Router) is.
 pub trait Service: Send + Sync + 'static {
     /// Its protocol.
