@@ -60,6 +60,21 @@ fn a_chat_room_tells_its_members_who_is_there() {
     assert_eq!(seen, wanted, "{text}");
 }
 
+/// A service that is a trait: values, refusals, and messages in each direction.
+#[test]
+fn a_typed_store_is_asked_watched_and_loaded() {
+    let text = output_of("store");
+    let seen: Vec<&str> = text.lines().collect();
+    let wanted = [
+        "set: version 1",
+        "get: b\"blue\", version 1",
+        "watched: color/sky is b\"blue\"",
+        "refused: version 1 is there, and not 7",
+        "loaded: 3",
+    ];
+    assert_eq!(seen, wanted, "{text}");
+}
+
 /// A file that grows is followed, line by line.
 #[test]
 fn a_file_is_followed_by_peer_id() {

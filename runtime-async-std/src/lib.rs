@@ -52,7 +52,8 @@
 //! | an executor of smol's of your own | `smol` | `NodeBuilder::on(Smol::on(executor))` | likewise |
 //! | any other executor on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
 //!
-//! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names.
+//! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names,
+//! and so is `service`, for typed services, which is not.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns
 //! [`transport_with_security`].
@@ -74,6 +75,11 @@ use futures::stream::BoxStream;
 use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 
+#[cfg(feature = "service")]
+pub use pointsub_service as service;
+#[cfg(feature = "service")]
+#[doc(inline)]
+pub use pointsub_service::macros::service_on_async_std as service;
 pub use pointsub_swarm::*;
 
 /// A libp2p node on async-std: TCP, TLS or Noise, Yamux.

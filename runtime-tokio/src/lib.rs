@@ -50,6 +50,7 @@
 //! | `autonat` | yes | [`Node::external_addresses`](pointsub_swarm::Node::external_addresses) of a node behind a NAT (AutoNAT v2) |
 //! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
 //! | `axum` | no | axum serves on a [`Listener`] |
+//! | `service` | no | typed services: the attribute `service`, and a module of that name, which is `pointsub-service` |
 //!
 //! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
 //! them. With feature `axum`, an axum application is served on a [`Listener`].
@@ -70,6 +71,11 @@ use exclusive::Exclusive;
 #[cfg(feature = "dns")]
 use names::WithoutNames;
 
+#[cfg(feature = "service")]
+pub use pointsub_service as service;
+#[cfg(feature = "service")]
+#[doc(inline)]
+pub use pointsub_service::macros::service_on_tokio as service;
 pub use pointsub_swarm::*;
 
 #[cfg(feature = "axum")]
@@ -229,6 +235,6 @@ fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBo
 }
 
 /// The program in the README, so that it is true.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "service"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -6,6 +6,8 @@ mod calls;
 #[cfg(any(test, feature = "certificate"))]
 mod certificate;
 mod client;
+#[cfg(any(test, feature = "codecs"))]
+mod codecs;
 mod network;
 mod scenario;
 mod server;
@@ -30,6 +32,8 @@ pub use calls::call_inputs;
 #[cfg(any(test, feature = "certificate"))]
 pub use certificate::certificate;
 pub use client::client_inputs;
+#[cfg(any(test, feature = "codecs"))]
+pub use codecs::{service_cbor, service_json, service_postcard};
 pub use network::network_facts;
 pub use scenario::scenario;
 pub use server::server_inputs;
@@ -412,5 +416,8 @@ mod tests {
         network_facts
         scenario
         certificate
+        service_cbor
+        service_postcard
+        service_json
     }
 }

@@ -13,7 +13,8 @@ use futures::future::{AbortHandle, BoxFuture, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{
-    CallId, CallPlaces, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
+    CallId, CallPlaces, CallTerms, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent,
+    runs_inline,
 };
 use pointsub_core::endpoint::{Origin, StreamKey};
 use pointsub_core::wire::compress::{InflateError, ONE_STEP};
@@ -172,13 +173,10 @@ impl ServerDriver {
         &mut self,
         service: &Arc<CallService>,
         call: CallId,
+        terms: CallTerms,
         mut argument: Payload,
         remaining: Option<Duration>,
     ) -> Option<Answer> {
-        let Some(terms) = self.machine.terms(call).cloned() else {
-            let status = Status::new(StatusCode::Unimplemented, "the protocol has calls alone");
-            return Some(Err(status.into()));
-        };
         let (len, headers) = (argument.len(), argument.take_headers());
         let argument = match argument.into_bytes() {
             Ok(argument) => argument,
@@ -314,13 +312,14 @@ impl ServerDriver {
         let Some(handler) = self.handler.clone() else {
             return Some(Err(Status::new(StatusCode::NotFound, "").into()));
         };
-        if let Some(service) = self.call_service.clone() {
-            let remaining = deadline.map(|deadline| deadline.since(now));
-            return self.begin_call(&service, call, payload, remaining);
+        let remaining = deadline.map(|deadline| deadline.since(now));
+        if let Some(service) = self.call_service.clone()
+            && let Some(terms) = self.machine.terms(call).cloned()
+        {
+            return self.begin_call(&service, call, terms, payload, remaining);
         }
         let inline = !handler.spawned() && runs_inline(&payload);
         let compress = self.shared.config.compression() && self.machine.compresses();
-        let remaining = deadline.map(|deadline| deadline.since(now));
         let (peer, protocol) = (self.peer, self.protocol.clone());
         let Headers { method, metadata } = payload.take_headers();
         // Its body comes when it is inflated.

@@ -41,6 +41,8 @@ mod raw;
 mod relay;
 mod retry;
 mod security;
+mod services;
+mod services_versions;
 mod serving;
 mod silence;
 mod slow_links;

@@ -74,6 +74,10 @@ mod relay;
 mod retry;
 #[path = "../e2e/security.rs"]
 mod security;
+#[path = "../e2e/services.rs"]
+mod services;
+#[path = "../e2e/services_versions.rs"]
+mod services_versions;
 #[path = "../e2e/serving.rs"]
 mod serving;
 #[path = "../e2e/silence.rs"]

@@ -77,7 +77,12 @@ impl ServerStream {
                 };
                 self.exchange.events.failed += 1;
                 self.release(&call, sample);
-                self.answer_failed(call.wire_id, &status, Delivery::Unknown);
+                // A handler that does not have what is asked for has done nothing.
+                let delivery = match status.code {
+                    StatusCode::Unimplemented => Delivery::NotProcessed,
+                    _ => Delivery::Unknown,
+                };
+                self.answer_failed(call.wire_id, &status, delivery);
             }
         }
     }

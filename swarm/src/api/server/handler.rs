@@ -44,8 +44,7 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
-    /// Who handles the calls of the protocol, if it has calls.
-    #[doc(hidden)]
+    /// Who handles the calls of the protocol, if it has calls beside requests.
     fn calls(&self) -> Option<Arc<dyn CallHandler>> {
         None
     }
@@ -72,5 +71,9 @@ impl<H: Handler> Handler for Spawned<H> {
 
     fn spawned(&self) -> bool {
         true
+    }
+
+    fn calls(&self) -> Option<Arc<dyn CallHandler>> {
+        self.0.calls()
     }
 }

@@ -388,7 +388,7 @@ impl RequestError {
     /// Whether it makes sense to try the request at another node: what went wrong may be this
     /// node's fault, and trying cannot execute the request twice unless it is `idempotent`. More
     /// than [`may_retry`](Self::may_retry): another node may have an address, speak the protocol or
-    /// the format, or accept more.
+    /// the format, have the method, or accept more.
     #[must_use]
     pub fn may_try_elsewhere(&self, idempotent: bool) -> bool {
         let faulty = match &self.cause {
@@ -397,7 +397,9 @@ impl RequestError {
             | Cause::CutShort { .. }
             | Cause::Violation(_)
             | Cause::Body(_) => true,
-            Cause::Remote(status) => status.code == StatusCode::NotFound,
+            Cause::Remote(status) => {
+                matches!(status.code, StatusCode::NotFound | StatusCode::Unimplemented)
+            }
             _ => false,
         };
         self.may_retry(idempotent)

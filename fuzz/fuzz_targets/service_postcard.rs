@@ -1,0 +1,7 @@
+//! See `pointsub_tests::fuzz::service_postcard`.
+#![no_main]
+#![forbid(unsafe_code)]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| pointsub_tests::fuzz::service_postcard(data));
