@@ -159,7 +159,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     match store.set(color(), "red".into(), Some(7)).await {
         Err(CallError::Service(error @ StoreError::Conflict { .. })) => {
-            println!("refused: {error}")
+            println!("refused: {error}");
         }
         other => println!("not as it should be: {other:?}"),
     }
