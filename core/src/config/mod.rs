@@ -138,7 +138,7 @@ options! {
         ///
         /// What a busy server refuses while it works on other requests of this client is not tried again:
         /// it waits until one of these has ended, for half of its time and for `read_timeout` at most. With
-        /// 0 it fails at once.
+        /// 0 it fails at once, and so do those that come after it.
         with_max_retries(max_retries: u32) = 3, 0, 100;
         /// The longest pause before the first of them. It doubles with each, is at most 30 s, and
         /// half of it is random. Default 1 s; 1 ms to 24 h.

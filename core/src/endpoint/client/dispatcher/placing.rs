@@ -32,7 +32,7 @@ impl Dispatcher {
     pub(super) fn enqueue(&mut self, id: RequestId) {
         let Some(request) = self.requests.get_mut(id) else { return };
         let window = self.routes.get(request.route()).and_then(Route::window);
-        let until = match window.filter(|_| request.call().is_none()) {
+        let until = match window.filter(|_| request.is_patient()) {
             Some(_) => Some(request.is_patient_until(self.pool.config().read_timeout)),
             None => request.deadline(),
         };

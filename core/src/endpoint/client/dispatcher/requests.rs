@@ -64,10 +64,12 @@ impl Dispatcher {
     ) -> Result<RequestId, SendError> {
         let route = self.route(peer, protocol)?;
         let bulk = body.raw().len() > BULK;
-        let stream = match call {
-            // A call to the closest node has others to ask.
-            Some(_) => self.pick(route, bulk),
-            None => self.pick_within_window(route, bulk),
+        // A call to the closest node has others to ask, and who wants no retries hears of everything.
+        let most = options.max_retries.unwrap_or(self.config().max_retries);
+        let patient = call.is_none() && most > 0;
+        let stream = match patient {
+            true => self.pick_within_window(route, bulk),
+            false => self.pick(route, bulk),
         };
         let limit = self.config().max_pending;
         if stream.is_none() && self.routes.waiting() >= limit {
@@ -77,8 +79,17 @@ impl Dispatcher {
         self.stats.started += 1;
         let CallOptions { deadline, idempotent, max_retries } = options;
         let accepted = self.now;
-        let wanted =
-            Wanted { route, body, accepted, deadline, bulk, call, idempotent, max_retries };
+        let wanted = Wanted {
+            route,
+            body,
+            accepted,
+            deadline,
+            bulk,
+            call,
+            idempotent,
+            max_retries,
+            patient,
+        };
         let id = self.requests.insert(wanted);
         match stream {
             Some(stream) => self.place(stream, id),

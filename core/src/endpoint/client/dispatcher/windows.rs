@@ -42,19 +42,17 @@ impl Dispatcher {
     }
 
     /// A server was too busy for a request. It waits until one of those has ended that were let in, unless
-    /// there is none, it was refused too often, or it is not to be sent again. A call to the closest node
-    /// asks another one instead.
+    /// there is none, it was refused too often, or it is not patient.
     pub(super) fn wait_for_window(
         &mut self,
         id: RequestId,
         status: &Status,
         delivery: Delivery,
     ) -> bool {
-        let Some(request) = self.requests.get(id).filter(|request| request.call().is_none()) else {
+        let Some(request) = self.requests.get(id).filter(|request| request.is_patient()) else {
             return false;
         };
         let key = request.route();
-        let may_wait = request.has_retries_left() && self.config().max_retries > 0;
         if delivery != Delivery::NotProcessed || !Window::is_called_for(status) {
             return false;
         }
@@ -66,7 +64,7 @@ impl Dispatcher {
             Some(window) => window.shrink(others, status.clone()),
             None => *window = Some(Window::new(others, status.clone())),
         }
-        others > 0 && may_wait && self.requeue(id, delivery)
+        others > 0 && self.requeue(id, delivery)
     }
 
     /// The waiting requests to place next, one with a small body and one with a large one, the one that is

@@ -28,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) idempotent: bool,
     /// How often it is tried again at most.
     pub(crate) max_retries: Option<u32>,
+    /// It waits for a busy peer, instead of hearing of it at once.
+    pub(crate) patient: bool,
 }
 
 /// A request that has no outcome yet.
@@ -76,6 +78,10 @@ impl Request {
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         self.wanted.deadline
+    }
+
+    pub(crate) fn is_patient(&self) -> bool {
+        self.wanted.patient
     }
 
     pub(crate) fn accepted(&self) -> Timestamp {
