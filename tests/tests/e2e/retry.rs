@@ -124,7 +124,9 @@ fn a_policy_of_ones_own_decides() {
         let node = Node::builder().client_config(quick()).retry_policy(Never(asked.clone()));
         let node = node.build().await.expect("a node");
         connect(&node, &server).await;
-        let (client, peer) = (node.client(), server.peer_id());
+        // Had it something at work there itself, it would wait for that.
+        let other = client_of(&server, once()).await;
+        let (client, peer) = (other.client(), server.peer_id());
         let _first = spawn(async move { client.send(peer, &echo_name(), "first").await });
         until(|| server.server().stats().in_flight == 1).await;
         let outcome = node.client().send(peer, &echo_name(), "second").await;

@@ -20,7 +20,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// [`Dispatcher::set_retry_policy`](crate::endpoint::Dispatcher::set_retry_policy).
 ///
 /// It is asked only about failures that it makes sense to try again ([`RequestError::may_retry`]),
-/// while the retry budget lasts. No lock is held meanwhile, so it may look at the client, or use it.
+/// while the retry budget lasts; not about one that a busy server refused while it worked on others of this
+/// client, which waits for these. No lock is held meanwhile, so it may look at the client, or use it.
 pub trait RetryPolicy: Debug + Send + Sync {
     /// How long to wait before the request is tried again; `None` to give up. `retries` counts
     /// the tries after the first, so it is 0 when the first try has failed. `random` is a fresh
