@@ -239,7 +239,8 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
             }
             // Busy is no fault: the load decides how often such a node is asked.
             StatusCode::Busy => nodes.busy(attempt, now),
-            StatusCode::DeadlineExceeded | StatusCode::Cancelled => {
+            // A server that lacks one method is as good as others for those that it has.
+            StatusCode::DeadlineExceeded | StatusCode::Cancelled | StatusCode::Unimplemented => {
                 let peer = *attempt.peer();
                 nodes.heard(&peer, now);
                 nodes.given_up(attempt, now);
