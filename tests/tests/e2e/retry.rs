@@ -24,8 +24,10 @@ fn a_busy_server_is_asked_again_until_it_has_room() {
         server.server().register(&echo_name(), echo_behind(gate)).expect("first");
         let node = client_of(&server, quick().with_max_retries(100)).await;
         let (client, peer) = (node.client(), server.peer_id());
+        // Another client's: it would wait for one of its own.
+        let other = client_of(&server, once()).await;
         let first = spawn({
-            let client = client.clone();
+            let client = other.client();
             async move { client.send(peer, &echo_name(), "first").await }
         });
         until(|| server.server().stats().in_flight == 1).await;
