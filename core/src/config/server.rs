@@ -39,9 +39,8 @@ options! {
     /// what is left for all. Whoever has nothing gets a first place while there are any, but a peer only
     /// as far as its network may have another one: peer ids are free, and addresses are not. Of the last
     /// ninth of `concurrency_ceiling`, a place is kept for each peer that was answered before and has
-    /// nothing at work. Of
-    /// `max_memory` a sixteenth is kept for peers that hold less than 64 KiB. If bytes are short, streams
-    /// that hold some and wait for their peer for more than 3 s are reset.
+    /// nothing at work. Of `max_memory` a sixteenth is kept for peers that hold less than 64 KiB. If bytes
+    /// are short, streams that hold some and wait for their peer for more than 3 s are reset.
     ///
     /// # Misbehaviour
     ///

@@ -1,7 +1,10 @@
 //! The client: a peer that is too busy for more than it has.
 
-use crate::support::{ClientScript, Wire, failure, id, request, response, without_retries};
-use pointsub_core::{ClientConfig, Delivery, RequestId, StatusCode, StreamId};
+use crate::support::{
+    ClientScript, Wire, cancel, failure, id, request, response, settings, without_retries,
+};
+use pointsub_core::endpoint::Offer;
+use pointsub_core::{Cause, ClientConfig, Delivery, Format, RequestId, StatusCode, StreamId};
 
 const BUSY: u8 = 3;
 
@@ -138,4 +141,27 @@ fn a_peer_that_asks_for_a_pause_gets_it() {
     c.expect_sent(s, [request(id(4, 0), "b")]);
     c.receives(s, [response(id(4, 0), "B")]);
     c.expect_response(b, "B");
+}
+
+/// C5: requests on a stream on which the peer is silent are waited for by nobody.
+#[test]
+fn a_silent_stream_keeps_nobody_waiting() {
+    let (mut c, s) = ClientScript::native(ClientConfig::default());
+    let a = c.send("a");
+    let b = c.send_until(1000, "b");
+    c.expect_sent(s, [request(id(2, 0), "a"), request(id(3, 1), "b").timeout(1000)]);
+    c.receives(s, [busy(id(3, 1)), response(id(2, 0), "A")]);
+    c.expect_response(a, "A");
+    c.expect_sent(s, [request(id(4, 0), "b").timeout(1000)]);
+    c.send("c");
+    c.expect_sent(s, [request(id(5, 1), "c")]);
+    let d = c.send("d");
+    c.expires_at(1000);
+    assert_eq!(c.expect_error(b).cause, Cause::Deadline);
+    c.expect_sent(s, [cancel(id(4, 0))]);
+    let fresh = c.expect_open(Offer::Only(Format::Native));
+    c.opened(fresh, Format::Native);
+    c.expect_sent(fresh, [c.settings(), request(id(1, 0), "d")]);
+    c.receives(fresh, [settings(1, 1), response(id(1, 0), "D")]);
+    c.expect_response(d, "D");
 }

@@ -5,12 +5,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use pointsub_swarm::{ClientConfig, LimitPolicy, Request, ServerConfig, Spawned};
+use pointsub_swarm::{ClientConfig, Handler, LimitPolicy, Request, ServerConfig, Spawned};
 
 use crate::common::*;
 
 fn numbered(number: u64) -> Bytes {
     Bytes::from(format!("request {number}"))
+}
+
+/// A handler that takes a few turns, and counts how many of it are at work.
+fn counted_echo(alive: &Alive) -> impl Handler + use<> {
+    let alive = alive.clone();
+    move |request: Request| {
+        let alive = alive.clone();
+        async move {
+            let _guard = alive.enter();
+            for _ in 0..5 {
+                yield_now().await;
+            }
+            request.body
+        }
+    }
 }
 
 /// C9: what is warm is used again.
@@ -96,18 +111,7 @@ fn streams_and_requests_in_flight_stay_within_the_configured_numbers() {
     run(async {
         let server = start(ServerConfig::default(), once()).await;
         let alive = Alive::default();
-        let at_work = alive.clone();
-        let handler = move |request: Request| {
-            let alive = at_work.clone();
-            async move {
-                let _guard = alive.enter();
-                for _ in 0..5 {
-                    yield_now().await;
-                }
-                request.body
-            }
-        };
-        server.server().register(&echo_name(), handler).expect("first");
+        server.server().register(&echo_name(), counted_echo(&alive)).expect("first");
         let config = once().with_max_in_flight(10).with_max_streams_per_peer(3);
         let client = client_of(&server, config).await;
         let calls = (0..1_000).map(|n| check_echo(&client, server.peer_id(), numbered(n)));
@@ -127,18 +131,7 @@ fn callers_wait_for_a_server_that_is_full() {
         let config = ServerConfig::default().with_limit_policy(LimitPolicy::Fixed);
         let server = start(config.with_max_concurrent_requests(4), once()).await;
         let alive = Alive::default();
-        let at_work = alive.clone();
-        let handler = move |request: Request| {
-            let alive = at_work.clone();
-            async move {
-                let _guard = alive.enter();
-                for _ in 0..5 {
-                    yield_now().await;
-                }
-                request.body
-            }
-        };
-        server.server().register(&echo_name(), Spawned(handler)).expect("first");
+        server.server().register(&echo_name(), Spawned(counted_echo(&alive))).expect("first");
         let client = client_of(&server, ClientConfig::default()).await;
         let callers = (0..64).map(|caller| {
             let (client, peer) = (&client, server.peer_id());

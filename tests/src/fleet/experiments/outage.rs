@@ -22,13 +22,14 @@ pub(super) fn outage(options: &Options) -> Table {
     ];
     let mut table = Table::new(&head);
     for choice in &options.choices {
-        for (name, silent) in [("crash", false), ("silence", true)] {
+        for name in ["crash", "silence", "stall"] {
             for (whom, count) in [("half", 5), ("all", 10)] {
                 for deadline in [Some(secs(1)), None] {
-                    let (begin, end) = if silent {
-                        (Fault::Silent(0, count), Fault::Heard(0, count))
-                    } else {
-                        (Fault::Crash(0, count), Fault::Start(0, count))
+                    let (begin, end) = match name {
+                        "crash" => (Fault::Crash(0, count), Fault::Start(0, count)),
+                        "silence" => (Fault::Silent(0, count), Fault::Heard(0, count)),
+                        // What was begun meanwhile takes ten seconds.
+                        _ => (Fault::Slow(0, count, 1000.0), Fault::Slow(0, count, 1.0)),
                     };
                     let load = if count == 10 { 0.8 } else { 0.4 };
                     let setup = Setup {

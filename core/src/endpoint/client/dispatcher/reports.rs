@@ -104,6 +104,7 @@ impl Dispatcher {
         if suspicious {
             pooled.note_suspicion();
         }
+        let route = pooled.purpose().route;
         let unsupported = error.cause == Cause::Unsupported;
         let moves = Moves {
             gone: slot == Slot::Gone,
@@ -121,6 +122,9 @@ impl Dispatcher {
         self.move_or_fail(id, error, moves);
         if slot != Slot::Taken {
             self.vacate(stream);
+        } else if suspicious {
+            // What waited for requests on it waits for them no longer.
+            self.serve(route);
         }
     }
 

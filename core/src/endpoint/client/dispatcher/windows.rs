@@ -6,6 +6,7 @@ use super::Dispatcher;
 use crate::endpoint::client::state::keys::RouteKey;
 use crate::endpoint::client::state::requests::Request;
 use crate::endpoint::client::state::routes::Route;
+use crate::endpoint::client::state::stream::PooledStream;
 use crate::endpoint::client::state::window::Window;
 use crate::error::{Cause, Delivery, Phase, RequestError, Status};
 use crate::id::{RequestId, StreamId};
@@ -38,7 +39,7 @@ impl Dispatcher {
 
     fn at_work(&self, route: &Route) -> usize {
         let streams = route.streams().iter().filter_map(|id| self.pool.get(*id));
-        streams.map(|stream| stream.in_flight()).sum()
+        streams.map(PooledStream::at_work).sum()
     }
 
     /// A server was too busy for a request. It waits until one of those has ended that were let in, unless

@@ -135,8 +135,9 @@ impl PooledStream {
         !self.capacity_known && !self.suspect
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
+    /// The requests that the peer may be at work on. Of a stream on which it is silent nobody knows.
+    pub(crate) fn at_work(&self) -> usize {
+        if self.suspect { 0 } else { self.in_flight }
     }
 
     pub(crate) fn answered(&self) -> u64 {

@@ -1,11 +1,11 @@
 //! How many requests a client has at work at a peer that was too busy for more.
 //!
 //! A server that says `busy` has room for those that it has let in. So what it refused waits until one of
-//! these has ended, instead of being sent again and again: the caller waits, and hears of nothing. The
-//! window falls to what is at work when
-//! a request is refused, and grows by one with each window's worth of requests, then by twice as much as
-//! the time before, as TCP's congestion window does after a loss (RFC 5681), with the slow start behind
-//! the careful beginning. Breakwater (Cho and others, 2020) has servers hand such windows out.
+//! these has ended, instead of being sent again and again: the caller waits, and hears of nothing.
+//!
+//! The window falls to what is at work when a request is refused. It grows by one when as many requests
+//! as it holds have found a place, and by twice as much each time after that. TCP's congestion window grows
+//! by one as well after a loss (RFC 5681); Breakwater (Cho and others, 2020) has servers hand windows out.
 
 use alloc::boxed::Box;
 use core::time::Duration;
