@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use pointsub_service::{Codec, Limits};
+use pointsub_service::{Codec, CodecError, Limits};
 use serde::{Deserialize, Serialize};
 
 /// As much of serde's model as there is, and itself again.
@@ -32,6 +32,14 @@ fn decode(codec: Codec, data: &[u8]) {
     let Ok(value) = codec.decode::<Value>(data, limits) else { return };
     let encoded = codec.encode(&value).expect("it was decoded");
     let again = codec.decode::<Value>(&encoded, limits.max_len(usize::MAX));
+    // A value may have as many elements of no bytes as it has bytes, and some more. The same in fewer bytes,
+    // such as with its numbers in their shortest form, may then have too many.
+    if let Err(CodecError::Decode { reason, .. }) = &again
+        && encoded.len() < data.len()
+        && reason.contains("more elements than bytes")
+    {
+        return;
+    }
     assert_eq!(again.as_ref(), Ok(&value), "{encoded:?}");
 }
 

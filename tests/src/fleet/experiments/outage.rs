@@ -9,7 +9,8 @@ use crate::fleet::{Choice, Fault, Setup};
 const FROM: u64 = 20;
 const TO: u64 = 30;
 
-/// Ten seconds of crash or silence at 80 %, of half the servers and of all.
+/// Ten seconds of crash, silence, or work that takes a thousand times as long, at 80 % for all servers and at
+/// 40 % for half of them.
 pub(super) fn outage(options: &Options) -> Table {
     let head = [
         "strategy",
@@ -64,7 +65,8 @@ pub(super) fn outage(options: &Options) -> Table {
                         format!("{opens:.2}"),
                     ]);
                     all_broken(&reports, &mut table);
-                    if *choice == Choice::Default && options.strict {
+                    // After a stall, workers are busy for as long again with what they had begun.
+                    if *choice == Choice::Default && options.strict && name != "stall" {
                         let what = || {
                             format!(
                                 "{name} of {whom}: back after {back} s, worst second {worst:.2}"
