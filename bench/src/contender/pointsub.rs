@@ -1,9 +1,11 @@
 //! This library with its ready-made nodes and their defaults.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pointsub_metrics::prometheus::PrometheusRecorder;
 use pointsub_swarm::{
     Client, ClientConfig, LimitPolicy, Node, PeerId, ProtocolName, Request, Runtime, ServerConfig,
 };
@@ -14,14 +16,21 @@ use super::{Caller, ECHO, Failure, ROOM};
 pub(super) async fn serve<R: Runtime + Default>(
     listen: &str,
     config: &ServerConfig,
+    records: bool,
 ) -> Result<String, Failure> {
     let node = Node::<R>::builder().listen(listen.parse()?).server_config(config.clone());
+    let node = if records { node.recorder(recorder()) } else { node };
     let node = node.build().await?;
     node.server().register(&ProtocolName::new(ECHO)?, echo)?;
     let address = node.addresses().await.remove(0).to_string();
     // It serves for as long as the process lives.
     std::mem::forget(node);
     Ok(address)
+}
+
+/// A recorder that nobody reads.
+fn recorder() -> Arc<PrometheusRecorder> {
+    Arc::default()
 }
 
 /// The handler.
@@ -61,8 +70,11 @@ pub(super) fn roomy_client() -> ClientConfig {
 pub(super) async fn connect<R: Runtime + Default>(
     addresses: &[&str],
     config: &ClientConfig,
+    records: bool,
 ) -> Result<Vec<Connected>, Failure> {
-    let node = Node::<R>::builder().client_config(config.clone()).build().await?;
+    let node = Node::<R>::builder().client_config(config.clone());
+    let node = if records { node.recorder(recorder()) } else { node };
+    let node = node.build().await?;
     let mut callers = Vec::new();
     for address in addresses {
         let peer = node.connect(address.parse()?).await?;

@@ -50,3 +50,4 @@ mod steering;
 mod stopping;
 mod streams;
 mod support;
+mod telemetry;
