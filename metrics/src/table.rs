@@ -103,7 +103,7 @@ impl<T> Table<T> {
         }
         let mut rows = self.0.write();
         let key = if rows.len() < MOST { key } else { key.others() };
-        let row = rows.entry_ref(&key).or_insert_with(|| {
+        let row = rows.entry(Key::from(key)).or_insert_with(|| {
             let method = RpcMethod::new(key.protocol, key.method).to_string();
             Row { value: make(&method), method }
         });

@@ -37,7 +37,7 @@ impl Histogram {
     ) -> Result<(), std::fmt::Error> {
         let bounds = self.bounds.iter().map(|bound| *bound as f64 / unit);
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.chain([f64::MAX]).zip(counts).collect();
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = self.sum.load(Ordering::Relaxed) as f64 / unit;
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
