@@ -1,21 +1,23 @@
 //! What recorders are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use pointsub_swarm::telemetry::{
     AttemptEnd, CallEnd, ConnectionLabels, HandlerEnd, MessageBytes, Recorder, RpcMethod, Side,
     Transferred,
 };
 use pointsub_swarm::{
-    Client, ClientConfig, Handler, HandlerError, Hedge, IncomingCall, PeerId, Reply, Request,
-    Server, ServerConfig, TransportKind,
+    Client, ClientConfig, Handler, HandlerError, Hedge, IncomingCall, NodeBuilder, PeerId, Reply,
+    Request, Runtime, Server, ServerConfig, Spawned, TransportKind,
 };
 
 use crate::common::*;
 use crate::retry::failing;
+use crate::support::{Rt, rt};
 
 /// Keeps what it is told.
 #[derive(Default)]
@@ -345,10 +347,7 @@ async fn within_or_drop(future: impl Future, condition: impl FnMut() -> bool) {
 fn methods_have_names_where_they_are_known() {
     struct Known;
     impl Handler for Known {
-        fn handle(
-            &self,
-            request: Request,
-        ) -> futures::future::BoxFuture<'static, Result<Reply, HandlerError>> {
+        fn handle(&self, request: Request) -> BoxFuture<'static, Result<Reply, HandlerError>> {
             Box::pin(async { Ok(Reply::new(request.body)) })
         }
 
@@ -458,5 +457,46 @@ fn nothing_is_locked_while_a_recorder_is_told() {
         drop(client.send(peer, &echo_name(), "x"));
         client.send(PeerId::random(), &echo_name(), "x").await.expect_err("nobody");
         assert!(*at_server.1.lock() > 0 && *at_client.1.lock() > 0);
+    });
+}
+
+/// Keeps the names of tasks.
+struct Naming(Rt, Arc<Mutex<BTreeSet<&'static str>>>);
+
+impl Runtime for Naming {
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        self.spawn_named("", future);
+    }
+
+    fn spawn_named(&self, name: &'static str, future: BoxFuture<'static, ()>) {
+        self.1.lock().insert(name);
+        self.0.spawn_named(name, future);
+    }
+
+    fn attach(&mut self) -> bool {
+        self.0.attach()
+    }
+}
+
+#[test]
+fn tasks_have_names() {
+    run(async {
+        let names = Arc::<Mutex<BTreeSet<&'static str>>>::default();
+        let build = || {
+            let builder = NodeBuilder::on(Naming(rt(), names.clone())).in_memory();
+            builder.listen("/memory/0".parse().expect("an address")).build()
+        };
+        let server = build().await.expect("a node");
+        let handler = Spawned(|request: Request| async move { request.body });
+        server.server().register(&echo_name(), handler).expect("first");
+        let client = build().await.expect("a node");
+        let address = server.address().await.expect("it listens");
+        let peer = client.connect(address).await.expect("it is there");
+        let call = client.client().send(peer, &echo_name(), "x");
+        assert_eq!(call.await.expect("an echo"), "x");
+        server.server().stop(Duration::ZERO).await;
+        let expected = ["connection", "handler", "node", "server", "timer"]
+            .map(|name| format!("pointsub {name}"));
+        assert_eq!(names.lock().iter().copied().collect::<Vec<_>>(), expected);
     });
 }
