@@ -9,6 +9,7 @@ use pointsub_core::connection::{ClientStream, StreamCommand};
 use pointsub_core::{
     Format, PeerId, ProtocolName, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
 };
+use tracing::level_filters::LevelFilter;
 
 use super::calls::StreamCalls;
 use super::negotiation::Speaks;
@@ -126,10 +127,10 @@ impl ClientDriver {
 
     /// Notes what the machine is about to be told, if anybody wants to know.
     fn note_commands(&mut self, now: Timestamp) {
-        let wanted = |command: &StreamCommand| matches!(command, StreamCommand::Start { body, .. } if body.mark().is_some());
         if self.attempts.is_none() {
             let records = self.shared.telemetry.recorder().is_some();
-            if !records && !self.commands.iter().any(wanted) {
+            let spans = LevelFilter::current() >= LevelFilter::DEBUG;
+            if !records && !(spans && self.commands.iter().any(is_marked)) {
                 return;
             }
             let (shared, protocol) = (self.shared.clone(), self.protocol.clone());
@@ -186,6 +187,11 @@ impl ClientDriver {
         }
         any
     }
+}
+
+/// Whether somebody wants a span for the request that a command starts.
+fn is_marked(command: &StreamCommand) -> bool {
+    matches!(command, StreamCommand::Start { body, .. } if body.mark().is_some())
 }
 
 impl Future for ClientDriver {
