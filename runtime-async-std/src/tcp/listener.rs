@@ -109,7 +109,12 @@ impl<W> Listener<W> {
     }
 
     fn rest(&mut self, error: io::Error) -> Event {
-        tracing::debug!(target: "pointsub::transport", address = %self.address, %error, "the listener rests");
+        tracing::debug!(
+            target: "pointsub::transport",
+            address = %self.address,
+            %error,
+            "the listener rests"
+        );
         self.pause = Some(Delay::new(PAUSE));
         TransportEvent::ListenerError { listener_id: self.id, error }
     }

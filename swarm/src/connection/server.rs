@@ -255,7 +255,13 @@ impl ServerDriver {
         let now = self.shared.clock.now();
         self.machine.handle_timeout(now);
         if let Some(reason) = self.machine.misunderstood() {
-            tracing::info!(target: "pointsub::stream", peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
+            tracing::info!(
+                target: "pointsub::stream",
+                peer = %self.peer,
+                protocol = %self.protocol,
+                %reason,
+                "a stream was reset"
+            );
         }
     }
 

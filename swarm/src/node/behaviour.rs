@@ -276,7 +276,12 @@ impl Behaviour {
             Act::Assess => ToHandler::Assess,
             Act::Close => return self.events.push_back(close(peer, id)),
             Act::Abort => {
-                tracing::debug!(target: "pointsub::connection", %peer, ?id, "ending a connection whose peer is silent");
+                tracing::debug!(
+                    target: "pointsub::connection",
+                    %peer,
+                    ?id,
+                    "ending a connection whose peer is silent"
+                );
                 self.aborted.insert(id);
                 // Its driver drops it without a word. Where there is none, libp2p has to close it.
                 self.events.push_back(notify(peer, id, ToHandler::Abort));

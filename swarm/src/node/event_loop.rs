@@ -210,7 +210,12 @@ impl EventLoop {
             let address = multiaddr::to_libp2p(&relay);
             let listener = self.swarm.listen_on(address.clone());
             if let Err(error) = &listener {
-                tracing::debug!(target: "pointsub::relay", %address, %error, "the relay cannot be asked for a place");
+                tracing::debug!(
+                    target: "pointsub::relay",
+                    %address,
+                    %error,
+                    "the relay cannot be asked for a place"
+                );
             }
             if let Ok(id) = listener {
                 self.listening.add(id, address.clone(), None);

@@ -112,13 +112,23 @@ impl EventLoop {
         match load(path) {
             Ok((stored, skipped)) => {
                 if skipped > 0 {
-                    tracing::warn!(target: "pointsub::storage", path = %path.display(), skipped, "addresses that are no use");
+                    tracing::warn!(
+                        target: "pointsub::storage",
+                        path = %path.display(),
+                        skipped,
+                        "addresses that are no use"
+                    );
                 }
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 stored.into_iter().for_each(|one| pointsub.restore(one));
             }
             Err(error) => {
-                tracing::warn!(target: "pointsub::storage", path = %path.display(), %error, "no addresses of peers are known");
+                tracing::warn!(
+                    target: "pointsub::storage",
+                    path = %path.display(),
+                    %error,
+                    "no addresses of peers are known"
+                );
             }
         }
     }
@@ -133,7 +143,12 @@ impl EventLoop {
         thread::spawn(move || {
             let saved = save(&path, &text);
             if let Err(error) = &saved {
-                tracing::warn!(target: "pointsub::storage", path = %path.display(), %error, "the addresses cannot be saved");
+                tracing::warn!(
+                    target: "pointsub::storage",
+                    path = %path.display(),
+                    %error,
+                    "the addresses cannot be saved"
+                );
             }
             let _nobody = done.map(|done| done.send(saved));
         });

@@ -145,20 +145,15 @@ fn a_call_is_told_at_both_ends() {
         );
         assert!(told.calls.is_empty() && told.attempts.is_empty() && told.refused.is_empty());
         // With frames, and what opens a stream.
-        let sent = |told: &Told, side| told.sent.get(&("/echo/1.0.0".to_owned(), side)).copied();
-        let received =
-            |told: &Told, side| told.received.get(&("/echo/1.0.0".to_owned(), side)).copied();
-        until(|| {
-            sent(&at_server.told(), Side::Server) == received(&at_client.told(), Side::Client)
-        })
-        .await;
-        until(|| {
-            sent(&at_client.told(), Side::Client) == received(&at_server.told(), Side::Server)
-        })
-        .await;
-        assert!(
-            sent(&at_client.told(), Side::Client).is_some_and(|sent| (1500..2500).contains(&sent))
-        );
+        let bytes = |of: &BTreeMap<(String, Side), u64>, side| {
+            of.get(&("/echo/1.0.0".into(), side)).copied()
+        };
+        let sent = |memory: &Memory, side| bytes(&memory.told().sent, side);
+        let received = |memory: &Memory, side| bytes(&memory.told().received, side);
+        until(|| sent(&at_server, Side::Server) == received(&at_client, Side::Client)).await;
+        until(|| sent(&at_client, Side::Client) == received(&at_server, Side::Server)).await;
+        let sent = sent(&at_client, Side::Client).expect("requests");
+        assert!((1500..2500).contains(&sent), "{sent}");
     });
 }
 
