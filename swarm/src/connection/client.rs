@@ -130,7 +130,8 @@ impl ClientDriver {
         if self.attempts.is_none() {
             let records = self.shared.telemetry.recorder().is_some();
             let spans = LevelFilter::current() >= LevelFilter::DEBUG;
-            if !records && !(spans && self.commands.iter().any(is_marked)) {
+            let wanted = records || spans && self.commands.iter().any(is_marked);
+            if !wanted {
                 return;
             }
             let (shared, protocol) = (self.shared.clone(), self.protocol.clone());
