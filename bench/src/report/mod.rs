@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::contender::Contender;
 use crate::scenario::compression::Compression;
 use crate::scenario::core::Core;
+use crate::scenario::links::Link;
 use crate::scenario::matrix::Matrix;
 use crate::scenario::mixed::Mixed;
 use crate::scenario::scale::Scale;
@@ -31,6 +32,8 @@ pub(crate) struct Findings {
     pub(crate) mixed: Vec<Mixed>,
     /// Compression on and off.
     pub(crate) compression: Option<Compression>,
+    /// The same over slow links.
+    pub(crate) links: Vec<Link>,
     /// The machines alone.
     pub(crate) core: Vec<Core>,
     /// The server and the machines on one thread and on two.
