@@ -69,6 +69,12 @@ impl Activity {
         self.compression.lock().compresses(len, gain)
     }
 
+    /// Bytes a second that the peer takes, once that is known.
+    #[cfg(test)]
+    pub(crate) fn rate(&self) -> Option<u64> {
+        self.compression.lock().rate()
+    }
+
     /// A body was compressed, to so many bytes.
     pub(crate) fn note_compressed(&self, len: usize) {
         self.compression.lock().compressed(len);
