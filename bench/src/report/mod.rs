@@ -15,6 +15,7 @@ use crate::scenario::links::Link;
 use crate::scenario::matrix::Matrix;
 use crate::scenario::mixed::Mixed;
 use crate::scenario::scale::Scale;
+use crate::scenario::streams::Streams;
 use crate::scenario::threads::Threads;
 
 /// Everybody is compared with this one.
@@ -34,6 +35,8 @@ pub(crate) struct Findings {
     pub(crate) compression: Option<Compression>,
     /// The same over slow links.
     pub(crate) links: Vec<Link>,
+    /// Messages that the server pushes.
+    pub(crate) streams: Streams,
     /// The machines alone.
     pub(crate) core: Vec<Core>,
     /// The server and the machines on one thread and on two.

@@ -6,4 +6,5 @@ pub(crate) mod links;
 pub(crate) mod matrix;
 pub(crate) mod mixed;
 pub(crate) mod scale;
+pub(crate) mod streams;
 pub(crate) mod threads;
