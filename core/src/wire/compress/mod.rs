@@ -8,6 +8,7 @@
 //! each MiB. Where others share the thread, [`Deflate`] and [`Inflate`] do the same in steps.
 
 mod deflate;
+mod gain;
 mod inflate;
 
 use alloc::boxed::Box;
@@ -17,6 +18,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 pub use self::deflate::{Deflate, is_futile};
+pub use self::gain::{Gain, Gains};
 pub use self::inflate::{Inflate, InflateError};
 use super::Headers;
 

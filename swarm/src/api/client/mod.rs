@@ -2,6 +2,7 @@
 
 mod beside;
 mod closest;
+mod compression;
 mod dial;
 mod effects;
 mod expiry;
@@ -33,6 +34,7 @@ use pointsub_core::{
 pub(super) use self::beside::Beside;
 pub(super) use self::closest::attempts;
 pub use self::closest::{ClosestCall, NodeCounts, NodeInfo};
+use self::compression::{Compressing, inflate};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
 pub use self::policy::Policy;
@@ -40,8 +42,8 @@ use self::policy::Settings;
 use self::shared::{ClientShared, Outcome};
 use super::message::Response;
 use super::stream_info::StreamInfo;
+use crate::peer;
 use crate::telemetry::{CallWatch, finish};
-use crate::{compress, peer};
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
@@ -247,7 +249,7 @@ impl Future for Call {
                 return Poll::Ready(finish(watch, response));
             }
             let rest = async move {
-                let body = inflate(payload).await;
+                let body = inflate(payload, &shared, None).await;
                 finish(watch, body.map(|body| asked.answered(body, metadata, &shared)))
             };
             self.0 = State::InSteps(rest.boxed());
@@ -288,16 +290,19 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
     }
     let options = settings.options(asked.at);
     let peer = peer::to_core(&peer);
-    if !compresses(&shared, Some((&peer, &protocol)), &body) {
-        let body = Body::uncompressed(body).with_headers(headers);
-        let body = CallWatch::marked(watch.as_ref(), body);
-        return match start(shared, &peer, &protocol, body, options) {
-            Ok(sent) => Ok(State::Sent(sent, asked, watch)),
-            Err(error) => finish(watch, Err(error)).map(|_| State::Done),
-        };
-    }
+    let compressing = match Compressing::of(body, &shared, Some(&peer), &protocol) {
+        Ok(compressing) => compressing,
+        Err(body) => {
+            let body = Body::uncompressed(body).with_headers(headers);
+            let body = CallWatch::marked(watch.as_ref(), body);
+            return match start(shared, &peer, &protocol, body, options) {
+                Ok(sent) => Ok(State::Sent(sent, asked, watch)),
+                Err(error) => finish(watch, Err(error)).map(|_| State::Done),
+            };
+        }
+    };
     let rest = async move {
-        let body = compress::deflate(body).await.with_headers(headers);
+        let body = compressing.finish().await.with_headers(headers);
         let body = CallWatch::marked(watch.as_ref(), body);
         let answer = deflated(shared, &peer, &protocol, body, options, asked).await;
         finish(watch, answer)
@@ -317,7 +322,8 @@ async fn deflated(
     let outcome = start(shared.clone(), peer, protocol, body, options)?.await;
     let mut payload = taken(outcome, asked)?;
     let metadata = payload.take_headers().metadata;
-    Ok(asked.answered(inflate(payload).await?, metadata, &shared))
+    let body = inflate(payload, &shared, Some(protocol)).await?;
+    Ok(asked.answered(body, metadata, &shared))
 }
 
 /// The answer, if it is no longer than its caller wants.
@@ -341,20 +347,6 @@ fn start(
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
     let (id, outcome) = shared.send(peer, protocol.as_str(), body, options)?;
     Ok(InFlight::new(shared, id, outcome, options.deadline))
-}
-
-/// Whether to try to compress a body.
-fn compresses(
-    shared: &ClientShared,
-    whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
-    body: &Bytes,
-) -> bool {
-    shared.compresses_for(whom, body.len())
-}
-
-/// Takes the bytes of an answer, on the caller's task.
-async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
-    compress::inflate(payload).await.map_err(broken)
 }
 
 pub(super) fn broken(error: InflateError) -> RequestError {

@@ -22,6 +22,7 @@ use pointsub_core::{
 };
 use slotmap::SecondaryMap;
 
+use super::compression::Compression;
 pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
@@ -54,6 +55,7 @@ pub(crate) struct ClientShared {
     pub(crate) telemetry: Telemetry,
     /// Of calls under way, as far as anybody wants spans.
     pub(crate) spans: CallSpans,
+    pub(crate) compression: Compression,
     /// Calls that are not accepted.
     pub(crate) openings: Openings,
     /// The task that polls the behaviour.
@@ -118,6 +120,7 @@ impl ClientShared {
             }),
             telemetry: Telemetry::default(),
             spans: CallSpans::default(),
+            compression: Compression::default(),
             openings: Openings::default(),
             swarm: AtomicWaker::new(),
         })
