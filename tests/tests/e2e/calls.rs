@@ -342,7 +342,8 @@ fn many_calls_that_are_dropped_leave_nothing_behind() {
                 hang(alive).await.map(|_| ())
             }
         };
-        let (server, node, peer) = calling(handler).await;
+        let (server, _node, peer) = calling(handler).await;
+        let node = client_of(&server, patient()).await;
         for _ in 0..20 {
             let opens = (0..50).map(|_| node.client().open(peer, &call_name(), ""));
             let calls = futures::future::join_all(opens).await;

@@ -77,9 +77,9 @@ async fn open(node: &Node, peer: PeerId, what: &'static str) -> StreamingCall {
 #[test]
 fn ten_thousand_calls_that_are_dropped_leave_nothing_behind() {
     run(async {
-        let (server, node, peer, alive) = calling().await;
+        let (server, _node, peer, alive) = calling().await;
+        let node = client_of(&server, patient()).await;
         for wave in 1..=200 {
-            // So many are let in however quickly they come.
             let calls = join_all((0..50).map(|_| open(&node, peer, "hold"))).await;
             until(|| server.server().stats().calls == 50).await;
             drop(calls);

@@ -282,11 +282,10 @@ fn a_thousand_calls_go_on_when_their_server_is_killed_and_started_again() {
         let key = libp2p_identity::Keypair::generate_ed25519();
         let key = key.to_protobuf_encoding().expect("an ed25519 key");
         let mut server = Server::start(&key, &loopback());
-        let node = client(once()).await;
+        let node = client(patient()).await;
         let peer = node.connect(server.address.clone()).await.expect("it listens");
         let mut calls = Vec::new();
         while calls.len() < 1000 {
-            // So many are let in however quickly they come.
             let opened = (0..50).map(|_| {
                 let open = node.client().open(peer, &log_name(), FOREVER).window(1, 8192);
                 open.resumable(ResumePolicy::default())

@@ -14,8 +14,6 @@ use super::super::check::Ledger;
 use super::super::plan::MAX_MESSAGE;
 use super::World;
 
-/// Whoever has not ended by then never does.
-const END: u64 = 8000;
 /// So much of messages goes into one write.
 const FILL: usize = 64 * 1024;
 
