@@ -15,8 +15,11 @@ use crate::calls::{
 };
 use crate::support::{KIB, Wire, cancel, failure, response};
 
+/// A state of a call, and a call that is in it.
+type State = (&'static str, fn() -> Calls);
+
 /// A client's call in each state that it can be in, once its request is written.
-const AT_CLIENTS: [(&str, fn() -> Calls); 8] = [
+const AT_CLIENTS: [State; 8] = [
     ("it waits to be accepted", || client(SMALL, CallOpening::default())),
     ("it is open", || open_client(SMALL, SMALL)),
     ("messages wait for the application", || {
@@ -104,7 +107,7 @@ fn a_call_that_was_not_written_and_one_that_has_ended_need_no_cancellation() {
 }
 
 /// A server's call in each state.
-const AT_SERVERS: [(&str, fn() -> Calls); 6] = [
+const AT_SERVERS: [State; 6] = [
     ("nobody has accepted it", || {
         let mut calls = Calls::server(LIMITS, NOW);
         calls.saw(CALL.0);

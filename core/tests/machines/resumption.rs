@@ -237,7 +237,7 @@ fn a_try_that_cannot_be_paid_for_waits_for_one_of_its_own_and_is_none() {
         assert_eq!(call.lost(&lost(), due), None, "it was the sixth try");
     }
     let all: Vec<Timestamp> =
-        (0..50).map(|seed| spent(seed)).filter_map(|(mut call, now)| call.postpone(now)).collect();
+        (0..50).map(spent).filter_map(|(mut call, now)| call.postpone(now)).collect();
     for second in [10, 13, 16] {
         let within = at(second * 1000)..at(second * 1000 + 3000);
         assert!(all.iter().any(|due| within.contains(due)), "{all:?}");
