@@ -26,7 +26,7 @@ use std::time::Instant;
 use contender::{Contender, Failure};
 use options::{Options, Part};
 use report::{Findings, json, markdown, svg};
-use scenario::{compression, core, matrix, mixed, scale, streams, threads};
+use scenario::{compression, core, links, matrix, mixed, scale, streams, threads};
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +54,7 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
             Part::Compression => {
                 compression::run(&options).map(|found| findings.compression = Some(found))
             }
+            Part::Links => links::run(&options).map(|found| findings.links = found),
             Part::Streams => {
                 findings.streams = streams::run(&options, &mut findings.failures);
                 Ok(())

@@ -117,7 +117,8 @@
 //!
 //! Whatever costs more for a larger body is kept out of the machines: [`Body::compressed`] before
 //! a request or answer is handed over, [`Payload::into_bytes`] after one was taken. Both can be done
-//! in steps: [`wire::compress`].
+//! in steps: [`wire::compress`]. A [`connection::CompressionChoice`] says where it pays: on links that are
+//! slower than [`wire::compress::Gain::break_even`].
 
 #![no_std]
 

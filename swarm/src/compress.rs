@@ -2,29 +2,45 @@
 //! the others on the thread have their turn.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pointsub_core::wire::compress::{Deflate, Inflate, InflateError};
 use pointsub_core::{Body, Payload};
+
 /// Pending once. Whatever waits for a socket has its turn too, for which tokio would wait until 61
 /// tasks have run, if the one that is pending had merely woken itself.
 #[cfg(feature = "tokio")]
 pub(crate) use tokio::task::yield_now as give_way;
 
-/// The body compressed, if that pays.
-pub(crate) async fn deflate(raw: Bytes) -> Body {
-    in_steps(Deflate::new(raw), Deflate::step).await
+use crate::clock::Clock;
+
+/// The body compressed, if that pays, and how long that took.
+pub(crate) async fn deflate(raw: Bytes, clock: &Clock) -> (Body, Duration) {
+    in_steps(Deflate::new(raw), Deflate::step, clock).await
 }
 
-/// The bytes of a body that came.
-pub(crate) async fn inflate(payload: Payload) -> Result<Bytes, InflateError> {
-    in_steps(Inflate::new(payload), Inflate::step).await
+/// The bytes of a body that came, and how long it took to inflate it.
+pub(crate) async fn inflate(
+    payload: Payload,
+    clock: &Clock,
+) -> (Result<Bytes, InflateError>, Duration) {
+    in_steps(Inflate::new(payload), Inflate::step, clock).await
 }
 
-async fn in_steps<W, T>(mut work: W, step: impl Fn(W) -> ControlFlow<T, W>) -> T {
+/// Takes the time of the steps alone.
+async fn in_steps<W, T>(
+    mut work: W,
+    step: impl Fn(W) -> ControlFlow<T, W>,
+    clock: &Clock,
+) -> (T, Duration) {
+    let mut took = Duration::ZERO;
     loop {
-        match step(work) {
-            ControlFlow::Break(done) => return done,
+        let began = clock.now();
+        let stepped = step(work);
+        took += clock.now().since(began);
+        match stepped {
+            ControlFlow::Break(done) => return (done, took),
             ControlFlow::Continue(rest) => work = rest,
         }
         give_way().await;
@@ -55,6 +71,7 @@ mod tests {
     use pointsub_core::wire::compress::ONE_STEP;
 
     use super::deflate;
+    use crate::clock::Clock;
 
     fn polls<T>(work: impl Future<Output = T>) -> (usize, T) {
         let mut work = pin!(work);
@@ -73,7 +90,8 @@ mod tests {
     fn a_large_body_gives_way_to_others() {
         for (len, most) in [(ONE_STEP, 1), (1 << 20, 128)] {
             let text = Bytes::from("round and round ".repeat(len / 16));
-            let (turns, body) = polls(deflate(text.clone()));
+            let clock = Clock::system();
+            let (turns, (body, _)) = polls(deflate(text.clone(), &clock));
             assert!(body == Body::compressed(text.clone()) && body != Body::uncompressed(text));
             assert_eq!(turns, most, "{len} bytes");
         }

@@ -50,7 +50,7 @@ impl Pair {
     /// Starts both; the client goes to another address than the server's.
     pub(crate) fn start_through(
         contender: Contender,
-        another: impl FnOnce(String) -> Result<String, Failure>,
+        mut another: impl FnMut(String) -> Result<String, Failure>,
     ) -> Result<Self, Failure> {
         let mut server = Server::start(contender, 1)?;
         let address = another(server.addresses.remove(0))?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::contender::Contender;
 use crate::scenario::compression::Compression;
 use crate::scenario::core::Core;
+use crate::scenario::links::Link;
 use crate::scenario::matrix::Matrix;
 use crate::scenario::mixed::Mixed;
 use crate::scenario::scale::Scale;
@@ -32,6 +33,8 @@ pub(crate) struct Findings {
     pub(crate) mixed: Vec<Mixed>,
     /// Compression on and off.
     pub(crate) compression: Option<Compression>,
+    /// The same over slow links.
+    pub(crate) links: Vec<Link>,
     /// Messages that the server pushes.
     pub(crate) streams: Streams,
     /// The machines alone.

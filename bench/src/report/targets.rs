@@ -60,6 +60,7 @@ pub(crate) fn targets(findings: &Findings) -> Vec<Target> {
     list.core();
     list.threads();
     list.compression();
+    list.links();
     list.targets
 }
 
@@ -176,8 +177,24 @@ impl List<'_> {
             let what = format!("{} {} CPU, compression on ÷ off", price.size, price.kind.name());
             self.add(what, price.cpu, AtMost(1.03));
         }
+        // Loopback is faster than any compressor.
+        for price in compression.prices.iter().filter(|price| !price.is_futile()) {
+            let bodies = format!("{} {}", price.size, price.kind.name());
+            let what = format!("{bodies} requests/s, compression on ÷ off");
+            self.add(what, Some(price.rate), AtLeast(0.9));
+            self.add(format!("{bodies} CPU, compression on ÷ off"), price.cpu, AtMost(1.15));
+        }
         let what = "512x8 p99 beside 32Mx1 text, compressed ÷ not".to_owned();
         self.add(what, Some(compression.beside.ratio), AtMost(1.1));
+    }
+
+    fn links(&mut self) {
+        for link in &self.findings.links {
+            let least = if link.rate == 10 { 2.0 } else { 0.9 };
+            let bodies = format!("{} {}", link.cell, link.kind.name());
+            let what = format!("{bodies} requests/s over {} Mbit/s, on ÷ off", link.rate);
+            self.add(what, Some(link.gain), AtLeast(least));
+        }
     }
 
     /// This library beside another in one cell.

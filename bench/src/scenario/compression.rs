@@ -1,6 +1,5 @@
 //! What compression saves and what it costs.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::body::Kind;
@@ -111,7 +110,7 @@ impl Price {
         }
     }
 
-    /// Whether compression has nothing to gain here, and is to cost next to nothing.
+    /// Whether compression can gain nothing with such bodies, and is to cost next to nothing.
     pub(crate) fn is_futile(&self) -> bool {
         self.size.0 < KIB || self.kind == Kind::Random
     }
@@ -149,15 +148,11 @@ struct Counted {
 
 impl Counted {
     fn start(contender: Contender) -> Result<Self, Failure> {
-        let mut proxy = None;
-        let pair = Pair::start_through(contender, |address| {
-            let started = Proxy::to(socket(&address)?)?;
-            let port = format!("/tcp/{}/", started.address().port());
-            let there = format!("/tcp/{}/", socket(&address)?.port());
-            proxy = Some(started);
-            Ok(address.replace(&there, &port))
-        })?;
-        Ok(Self { pair, proxy: proxy.expect("the address was asked for") })
+        let start = |through: &mut dyn FnMut(String) -> Result<String, Failure>| {
+            Pair::start_through(contender, through)
+        };
+        let (pair, proxy) = Proxy::before(u64::MAX, start)?;
+        Ok(Self { pair, proxy })
     }
 
     /// Bytes for a request and its answer.
@@ -167,10 +162,4 @@ impl Counted {
         let bytes = self.proxy.bytes() - before;
         Ok(bytes as f64 / loaded.tallies[0].requests as f64)
     }
-}
-
-/// The socket in `/ip4/127.0.0.1/tcp/PORT/p2p/PEER`.
-fn socket(address: &str) -> Result<SocketAddr, Failure> {
-    let port = address.split('/').nth(4).ok_or("an address of TCP was expected")?;
-    Ok(SocketAddr::from(([127, 0, 0, 1], port.parse()?)))
 }

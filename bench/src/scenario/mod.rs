@@ -2,6 +2,7 @@
 
 pub(crate) mod compression;
 pub(crate) mod core;
+pub(crate) mod links;
 pub(crate) mod matrix;
 pub(crate) mod mixed;
 pub(crate) mod scale;

@@ -161,8 +161,9 @@ options! {
         /// times the number of open streams, which is at most `max_streams_per_peer` times the
         /// number of peers and at most `max_total_streams`.
         with_max_block_size(max_block_size: usize) = 32 * 1024 * 1024, 1, GIB;
-        /// Whether requests are compressed where the peer understands it and it pays.
-        /// Default `true`.
+        /// Whether requests are compressed where the peer understands it and it pays: where the
+        /// connection is slower than [`Gain::break_even`](crate::wire::compress::Gain::break_even),
+        /// some 300 Mbit/s for text. Default `true`.
         with_compression(compression: bool) = true, false, true;
         /// How many idle streams are kept for reuse in all; beyond that, those that are idle for the
         /// longest time are closed. A client that asks more peers than this one after the other opens a

@@ -96,8 +96,9 @@ options! {
         /// larger one goes away with the write that carries it. Default 4 KiB; 0 to 1 MiB.
         /// Worst-case memory: this times the number of open streams.
         with_buffer_pool_size(buffer_pool_size: usize) = 4 * 1024, 0, MIB;
-        /// Whether responses are compressed where the peer understands it and it pays.
-        /// Default `true`.
+        /// Whether responses are compressed where the peer understands it and it pays: where the
+        /// connection is slower than [`Gain::break_even`](crate::wire::compress::Gain::break_even),
+        /// some 300 Mbit/s for text. Default `true`.
         with_compression(compression: bool) = true, false, true;
         /// Whether the text of any error with which a handler fails is sent to the caller. If not, the
         /// caller gets a reference to a line in the log, unless the handler has chosen a status and

@@ -30,6 +30,7 @@ use super::streams::{Ended, Streams};
 use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::OpenTicket;
 use crate::api::server::shared::ServerShared;
+use crate::peer;
 use crate::random::random;
 use crate::timer::Timer;
 
@@ -213,6 +214,7 @@ impl Handler {
             return self.connection.dialled();
         };
         let id = driver.id();
+        self.client.compression.note_link(peer::to_core(&self.peer), &self.activity);
         if self.connection.opened(id) {
             self.client.retire([id]);
         }
@@ -225,9 +227,10 @@ impl Handler {
         match name.speaks {
             Speaks::Messages(format) => {
                 let (shared, protocol) = (self.server.clone(), name.protocol.clone());
-                let places = self.call_places.clone();
-                let driver =
-                    ServerDriver::new(shared, whose, protocol, format, stream, has_room, places);
+                let connection = (self.call_places.clone(), self.activity.clone());
+                let driver = ServerDriver::new(
+                    shared, whose, protocol, format, stream, has_room, connection,
+                );
                 let key = driver.key();
                 self.connection.accepted(key);
                 self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());

@@ -12,3 +12,4 @@ mod remote;
 pub(crate) mod server;
 pub(crate) mod stream_io;
 pub(crate) mod streams;
+mod work;

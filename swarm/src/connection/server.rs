@@ -1,7 +1,6 @@
 //! Runs one stream that a peer opened, in one task with all others of its connection.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,37 +8,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::future::{AbortHandle, abortable};
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{
-    CallId, CallPlaces, CallTerms, Compression, SEND_WINDOW, ServerStream, ServerStreamEvent,
-    runs_inline,
+    CallId, CallPlaces, CallTerms, SEND_WINDOW, ServerStream, ServerStreamEvent, runs_inline,
 };
 use pointsub_core::endpoint::{Origin, StreamKey};
-use pointsub_core::wire::compress::{InflateError, ONE_STEP};
 use pointsub_core::{
-    Body, Format, Headers, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp,
-    Timestamp,
+    Format, Headers, Payload, ProtocolName, Status, StatusCode, StreamEvent, StreamOp, Timestamp,
 };
 
+use super::activity::Activity;
 use super::calls::StreamCalls;
 use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
+use super::work::{Site, Work, work};
 use crate::api::calls::channel::Channel;
 use crate::api::calls::server::{self as api, CallService, WINDOW};
 use crate::api::message::Request;
-use crate::api::server::error_log::ErrorLog;
 use crate::api::server::handler::Handler;
 use crate::api::server::semaphore::Permits;
 use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
-use crate::compress;
 use crate::timer::Timer;
 
 /// How long a peer on the plain format may take to end its side of a stream when the server stops.
 const PLAIN_END: Duration = Duration::from_secs(1);
-
-/// A handler at work, with the answer it will give.
-type Work = BoxFuture<'static, Answer>;
 
 /// A stream, its wire machine, and the handlers at work for it.
 pub(crate) struct ServerDriver {
@@ -53,6 +46,8 @@ pub(crate) struct ServerDriver {
     key: StreamKey,
     /// For large bodies.
     permits: Arc<Permits>,
+    /// Of its connection.
+    activity: Arc<Activity>,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -79,7 +74,7 @@ impl ServerDriver {
         format: Format,
         stream: Stream,
         has_room: bool,
-        places: CallPlaces,
+        (places, activity): (CallPlaces, Arc<Activity>),
     ) -> Self {
         let Accepted { machine, key, handler, mailbox } =
             shared.accept((&peer, origin), &protocol, format, has_room);
@@ -100,6 +95,7 @@ impl ServerDriver {
             machine,
             key,
             permits,
+            activity,
             io: StreamIo::new(stream),
             timer,
             news: None,
@@ -319,74 +315,22 @@ impl ServerDriver {
             return self.begin_call(&service, call, terms, payload, remaining);
         }
         let inline = !handler.spawned() && runs_inline(&payload);
-        let compress = self.shared.config.compression() && self.machine.compresses();
+        let site = Site {
+            shared: self.shared.clone(),
+            permits: self.permits.clone(),
+            activity: self.activity.clone(),
+            compresses: self.shared.config.compression() && self.machine.compresses(),
+        };
         let (peer, protocol) = (self.peer, self.protocol.clone());
         let Headers { method, metadata } = payload.take_headers();
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining, method, metadata };
-        let (permits, log) = (self.permits.clone(), self.shared.error_log.clone());
-        let mut work = work(permits, handler, request, payload, log, compress);
+        let mut work = work(site, handler, request, payload);
         if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
             return Some(answer);
         }
         self.spawn(call, work);
         None
-    }
-}
-
-/// Inflates, handles, compresses: everything whose cost grows with the body, and whatever may
-/// panic.
-fn work(
-    permits: Arc<Permits>,
-    handler: Arc<dyn Handler>,
-    mut request: Request,
-    payload: Payload,
-    log: Arc<ErrorLog>,
-    compresses: bool,
-) -> Work {
-    let work = async move {
-        let len = payload.len();
-        request.body = inflate(&permits, payload).await.map_err(|error| {
-            let status = Status::new(StatusCode::BadRequest, error.to_string());
-            Failure::Malformed { len, status }
-        })?;
-        let (peer, protocol) = (request.peer, request.protocol.clone());
-        let reply = handler.handle(request).await;
-        let reply = reply.map_err(|error| error.tell(&log, &peer, &protocol))?;
-        let (response, metadata) = reply.into_parts();
-        let body = match Compression::of(&response, compresses) {
-            Compression::None => Body::uncompressed(response),
-            Compression::Inline => deflate(&permits, response).await,
-            Compression::Spawned => {
-                // Whoever polls to see if work is light learns that it is not.
-                compress::give_way().await;
-                deflate(&permits, response).await
-            }
-        };
-        Ok(body.with_headers(metadata.into()))
-    };
-    async move {
-        let caught = AssertUnwindSafe(work).catch_unwind().await;
-        let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
-        caught.unwrap_or_else(|_| Err(panicked()))
-    }
-    .boxed()
-}
-
-async fn inflate(permits: &Permits, payload: Payload) -> Result<Bytes, InflateError> {
-    let is_long = payload.is_compressed() && payload.len() > ONE_STEP;
-    let _permit = if is_long { Some(permits.next().await) } else { None };
-    compress::inflate(payload).await
-}
-
-/// What is done in one step needs no permit.
-async fn deflate(permits: &Permits, response: Bytes) -> Body {
-    if response.len() <= ONE_STEP {
-        return compress::deflate(response).await;
-    }
-    match permits.next_with(response.len()).await {
-        Some(_permit) => compress::deflate(response).await,
-        None => Body::uncompressed(response),
     }
 }
 

@@ -302,7 +302,7 @@ impl Behaviour {
             NetworkEvent::PeerDisconnected(peer) => (peer, false),
             _ => return,
         };
-        self.client.with_dispatcher(|dispatcher| dispatcher.set_online(peer, online));
+        self.client.set_online(peer, online);
     }
 
     /// What runs the streams of a new connection.

@@ -16,6 +16,7 @@ mod cancel;
 mod closest;
 mod common;
 mod composed;
+mod compression;
 mod connecting;
 mod crash;
 mod crowds;

@@ -24,6 +24,8 @@ mod closest;
 mod common;
 #[path = "../e2e/composed.rs"]
 mod composed;
+#[path = "../e2e/compression.rs"]
+mod compression;
 #[path = "../e2e/connecting.rs"]
 mod connecting;
 #[path = "../e2e/crash.rs"]

@@ -12,6 +12,7 @@ use crate::report::{BASELINE, Findings, machine};
 use crate::sample::{CPU, P50, P99, RATE, Samples, Spread};
 use crate::scenario::compression::Compression;
 use crate::scenario::core::Core;
+use crate::scenario::links::Link;
 use crate::scenario::mixed::Mixed;
 use crate::size::Cell;
 
@@ -34,6 +35,7 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
         matrix(findings),
         mixed(&findings.mixed),
         findings.compression.as_ref().map(compression),
+        links(&findings.links),
         streams::section(&findings.streams),
         core(&findings.core),
         threads::section(&findings.threads),
@@ -198,6 +200,37 @@ fn compression(found: &Compression) -> String {
         "## Compression\n\nEcho with 8 callers. Bytes are those of a request and its answer, counted \
          between the processes, encryption and framing included.\n\n{prices}\n{others}"
     )
+}
+
+fn links(links: &[Link]) -> Option<String> {
+    let header = [
+        "link, Mbit/s",
+        "bodies",
+        "first request, ms, off",
+        "on",
+        "requests/s, off",
+        "on",
+        "on ÷ off",
+        "of the link used, on",
+    ];
+    let rows = links.iter().map(|link| {
+        vec![
+            link.rate.to_string(),
+            format!("{} {}", link.cell, link.kind.name()),
+            short(link.first_ms[0]),
+            short(link.first_ms[1]),
+            short(link.per_s[0].median),
+            short(link.per_s[1].median),
+            link.gain.to_string(),
+            link.used.to_string(),
+        ]
+    });
+    let text = format!(
+        "## Compression over slow links\n\nA proxy between the processes carries so much each way. \
+         The first request is the slower one of the first two on a new connection.\n\n{}",
+        table(&header, rows)
+    );
+    (!links.is_empty()).then_some(text)
 }
 
 fn core(rows: &[Core]) -> Option<String> {

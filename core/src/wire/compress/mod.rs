@@ -8,6 +8,7 @@
 //! each MiB. Where others share the thread, [`Deflate`] and [`Inflate`] do the same in steps.
 
 mod deflate;
+mod gain;
 mod inflate;
 
 use alloc::boxed::Box;
@@ -17,6 +18,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 pub use self::deflate::{Deflate, is_futile};
+pub use self::gain::{Gain, Gains};
 pub use self::inflate::{Inflate, InflateError};
 use super::Headers;
 
@@ -118,7 +120,8 @@ impl Body {
     }
 
     /// Bytes on the wire of a native stream.
-    pub(crate) fn wire_len(&self) -> usize {
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
         let deflated = self.more.as_ref().and_then(|more| more.deflated.as_ref());
         deflated.unwrap_or(&self.raw).len()
     }

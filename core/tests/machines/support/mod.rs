@@ -9,6 +9,7 @@
 mod attached;
 mod client;
 pub(crate) mod endpoints;
+pub(crate) mod link;
 pub(crate) mod nodes;
 mod server;
 pub(crate) mod wire;

@@ -15,11 +15,11 @@ use super::lazy::Lazy;
 use super::policy::Settings;
 use super::shared::ClientShared;
 use super::{
-    Asked, Beside, Cancellable, Client, InFlight, broken, compresses, gone, headers, inflate,
+    Asked, Beside, Cancellable, Client, Compressing, InFlight, broken, gone, headers, inflate,
 };
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
-use crate::{compress, peer};
+use crate::peer;
 
 /// What is known of one server that [`Client::send_closest`] chooses from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,8 +248,10 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
     closest.hedge = settings.hedge.flatten();
     // Hashed and compressed here, on the caller's task.
     let key = key.unwrap_or_else(|| Point::of_key(&body));
-    let body =
-        if compresses(&shared, None, &body) { compress::deflate(body).await } else { body.into() };
+    let body = match Compressing::of(body, &shared, None, &protocol) {
+        Ok(compressing) => compressing.finish().await,
+        Err(body) => body.into(),
+    };
     let body = body.with_headers(headers);
     let sent = shared.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
@@ -260,7 +262,7 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
             let mut payload = answer.payload;
             let metadata = payload.take_headers().metadata;
             let taken = match payload.check_len(settings.max_answer()).map_err(broken) {
-                Ok(()) => inflate(payload).await,
+                Ok(()) => inflate(payload, &shared, Some(&protocol)).await,
                 Err(error) => Err(error),
             };
             match taken {

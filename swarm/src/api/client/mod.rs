@@ -2,6 +2,7 @@
 
 mod beside;
 mod closest;
+mod compression;
 mod dial;
 mod effects;
 mod expiry;
@@ -26,13 +27,14 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientStats, Delivery, Headers, Metadata, Payload, Phase,
-    ProtocolName, RequestError, RequestId, SendError, Timestamp,
+    Body, CallOptions, Cause, ClientStats, Delivery, Headers, Metadata, Phase, ProtocolName,
+    RequestError, RequestId, SendError, Timestamp,
 };
 
 pub(super) use self::beside::Beside;
 pub(super) use self::closest::attempts;
 pub use self::closest::{ClosestCall, NodeInfo};
+use self::compression::{Compressing, inflate};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
 pub use self::policy::Policy;
@@ -40,7 +42,7 @@ use self::policy::Settings;
 use self::shared::{ClientShared, Outcome};
 use super::message::Response;
 use super::stream_info::StreamInfo;
-use crate::{compress, peer};
+use crate::peer;
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
@@ -242,8 +244,9 @@ impl Future for Call {
                 let body = payload.into_bytes().map_err(broken);
                 return Poll::Ready(body.map(|body| asked.answered(body, metadata, &shared)));
             }
-            let rest =
-                async move { Ok(asked.answered(inflate(payload).await?, metadata, &shared)) };
+            let rest = async move {
+                Ok(asked.answered(inflate(payload, &shared, None).await?, metadata, &shared))
+            };
             self.0 = State::InSteps(rest.boxed());
         }
         let State::InSteps(rest) = &mut self.0 else { return Poll::Ready(Err(gone())) };
@@ -281,18 +284,22 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
     }
     let options = settings.options(asked.at);
     let peer = peer::to_core(&peer);
-    if !compresses(&shared, Some((&peer, &protocol)), &body) {
-        let body = Body::uncompressed(body).with_headers(headers);
-        let sent = start(shared, &peer, &protocol, body, options)?;
-        return Ok(State::Sent(sent, asked));
-    }
+    let compressing = match Compressing::of(body, &shared, Some(&peer), &protocol) {
+        Ok(compressing) => compressing,
+        Err(body) => {
+            let body = Body::uncompressed(body).with_headers(headers);
+            let sent = start(shared, &peer, &protocol, body, options)?;
+            return Ok(State::Sent(sent, asked));
+        }
+    };
     let rest = async move {
-        let body = compress::deflate(body).await.with_headers(headers);
+        let body = compressing.finish().await.with_headers(headers);
         let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
         let mut payload = outcome.ok_or_else(gone)??;
         payload.check_len(asked.max_answer).map_err(broken)?;
         let metadata = payload.take_headers().metadata;
-        Ok(asked.answered(inflate(payload).await?, metadata, &shared))
+        let body = inflate(payload, &shared, Some(&protocol)).await?;
+        Ok(asked.answered(body, metadata, &shared))
     };
     Ok(State::InSteps(rest.boxed()))
 }
@@ -311,20 +318,6 @@ fn start(
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
     let (id, outcome) = shared.send(peer, protocol.as_str(), body, options)?;
     Ok(InFlight::new(shared, id, outcome, options.deadline))
-}
-
-/// Whether to try to compress a body.
-fn compresses(
-    shared: &ClientShared,
-    whom: Option<(&pointsub_core::PeerId, &ProtocolName)>,
-    body: &Bytes,
-) -> bool {
-    shared.compresses_for(whom, body.len())
-}
-
-/// Takes the bytes of an answer, on the caller's task.
-async fn inflate(payload: Payload) -> Result<Bytes, RequestError> {
-    compress::inflate(payload).await.map_err(broken)
 }
 
 pub(super) fn broken(error: InflateError) -> RequestError {

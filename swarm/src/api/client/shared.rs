@@ -22,6 +22,7 @@ use pointsub_core::{
 };
 use slotmap::SecondaryMap;
 
+use super::compression::Compression;
 pub(crate) use super::effects::Outcome;
 use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
@@ -49,6 +50,7 @@ pub(crate) struct ClientShared {
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
+    pub(crate) compression: Compression,
     /// Calls that are not accepted.
     pub(crate) openings: Openings,
     /// The task that polls the behaviour.
@@ -111,6 +113,7 @@ impl ClientShared {
                 drained: Vec::new(),
                 swarm_due: None,
             }),
+            compression: Compression::default(),
             openings: Openings::default(),
             swarm: AtomicWaker::new(),
         })

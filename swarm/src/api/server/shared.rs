@@ -17,6 +17,7 @@ use pointsub_core::connection::{CallId, ServerReport, ServerStream};
 use pointsub_core::endpoint::{
     Admission, Lifecycle, Notice, Origin, RegisterError, Stopped, StreamKey,
 };
+use pointsub_core::wire::compress::Gains;
 use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
 use slotmap::SecondaryMap;
 
@@ -43,6 +44,8 @@ pub(crate) struct ServerShared {
     pub(crate) config: ServerConfig,
     /// Of handlers with large bodies.
     pub(crate) semaphore: Arc<Semaphore>,
+    /// What compression of answers is worth.
+    pub(crate) gains: Mutex<Gains>,
     /// Of errors whose texts callers do not get.
     pub(crate) error_log: Arc<ErrorLog>,
     /// Held for fractions of a microsecond, never while a handler runs.
@@ -175,6 +178,7 @@ impl ServerShared {
             clock,
             config,
             semaphore,
+            gains: Mutex::default(),
             error_log,
             state,
             rules: Rules::default(),

@@ -81,6 +81,7 @@ impl Ends {
                 }
             }
             Said::GoneAway => self.gone_away.store(true, Ordering::Relaxed),
+            Said::Begins { .. } | Said::Credited(..) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 const LEN: usize = 12;
 /// What kinds of frames there are.
 const DATA: u8 = 0;
+const WINDOW_UPDATE: u8 = 1;
 const GO_AWAY: u8 = 3;
 /// Flags of a frame.
 const SYN: u16 = 1;
@@ -36,8 +37,12 @@ pub(super) enum Said {
     Finished(u32),
     /// The peer has broken the stream off.
     Reset(u32),
+    /// A frame with so many bytes of the stream begins.
+    Begins { stream: u32, first: bool, bytes: usize },
     /// So many bytes of the stream have come.
     Sent(u32, usize),
+    /// So many more bytes of the stream may be sent.
+    Credited(u32, u32),
     /// The peer closes the connection in good order.
     GoneAway,
 }
@@ -68,6 +73,7 @@ impl Headers {
             bytes = &bytes[taken..];
             if taken > 0 && self.have == LEN && self.kind() == DATA {
                 self.body = self.length() as usize;
+                self.begin(&mut say);
             }
             let skipped = self.body.min(bytes.len());
             self.body -= skipped;
@@ -88,10 +94,20 @@ impl Headers {
         u32::from_be_bytes([w, x, y, z])
     }
 
+    fn flags_and_stream(&self) -> (u16, u32) {
+        let [_, _, f, g, a, b, c, d, ..] = self.header;
+        (u16::from_be_bytes([f, g]), u32::from_be_bytes([a, b, c, d]))
+    }
+
+    fn begin(&self, say: &mut impl FnMut(Said)) {
+        let (flags, stream) = self.flags_and_stream();
+        if self.body > 0 {
+            say(Said::Begins { stream, first: flags & (SYN | ACK) != 0, bytes: self.body });
+        }
+    }
+
     fn complete(&self, say: &mut impl FnMut(Said)) {
-        let [_, _, flags @ .., _, _, _, _, _, _, _, _] = self.header;
-        let [.., a, b, c, d, _, _, _, _] = self.header;
-        let (flags, stream) = (u16::from_be_bytes(flags), u32::from_be_bytes([a, b, c, d]));
+        let (flags, stream) = self.flags_and_stream();
         // Any number but 0 is an error.
         if self.kind() == GO_AWAY && self.length() == 0 {
             say(Said::GoneAway);
@@ -104,6 +120,8 @@ impl Headers {
         if flags == 0 {
             if sent > 0 {
                 say(Said::Sent(stream, sent));
+            } else if self.kind() == WINDOW_UPDATE && self.length() > 0 {
+                say(Said::Credited(stream, self.length()));
             }
             return;
         }
@@ -138,6 +156,7 @@ mod tests {
         let frames = [
             frame(DATA, SYN, 1, 30, &[0xff; 30]),
             frame(1, ACK, 2, 5, &[]),
+            frame(WINDOW_UPDATE, 0, 2, 70_000, &[]),
             frame(DATA, 0, 1, 3, &[8; 3]),
             frame(2, SYN, 0, 7, &[]),
             frame(DATA, FIN | ACK, 3, 0, &[]),
@@ -147,9 +166,12 @@ mod tests {
         ]
         .concat();
         let expected = [
+            Said::Begins { stream: 1, first: true, bytes: 30 },
             Said::Opened(1),
             Said::Sent(1, 30),
             Said::Accepted(2),
+            Said::Credited(2, 70_000),
+            Said::Begins { stream: 1, first: false, bytes: 3 },
             Said::Sent(1, 3),
             Said::Accepted(3),
             Said::Finished(3),
@@ -159,9 +181,9 @@ mod tests {
         let mut headers = Headers::default();
         let (last, whole) = (&mut 0, frame(DATA, FIN, 5, 2, &[0; 2]));
         headers.read(&whole[..LEN + 1], |_| *last += 1);
-        assert_eq!(*last, 0, "its body is not there yet");
+        assert_eq!(*last, 1, "it begins, and its body is not there yet");
         headers.read(&whole[LEN + 1..], |_| *last += 1);
-        assert_eq!(*last, 2);
+        assert_eq!(*last, 3);
         for cut in 1..frames.len() {
             let (mut headers, mut said) = (Headers::default(), Vec::new());
             frames.chunks(cut).for_each(|chunk| headers.read(chunk, |s| said.push(s)));

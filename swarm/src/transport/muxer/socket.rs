@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::FRAME;
 use super::ends::Ends;
-use super::headers::{Headers, reset_instead};
+use super::headers::{Headers, Said, reset_instead};
 use crate::clock::{Clock, Sleep};
 use crate::connection::activity::Activity;
 
@@ -111,10 +111,14 @@ impl<C: AsyncRead + Unpin> AsyncRead for Socket<C> {
             return Poll::Ready(Err(io::Error::other("too much lies unread on the connection")));
         }
         let n = ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        this.headers.read(&buf[..n], |said| this.ends.note(said));
         if let Some(activity) = this.activity() {
             activity.note_heard();
         }
+        let Self { headers, ends, activity, .. } = this;
+        headers.read(&buf[..n], |said| match (said, &*activity) {
+            (Said::Credited(stream, bytes), Some(activity)) => activity.note_credit(stream, bytes),
+            _ => ends.note(said),
+        });
         Poll::Ready(Ok(n))
     }
 }
@@ -184,7 +188,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<C> {
         let buf = replaced.as_ref().map_or(buf, |(header, gone)| &header[*gone..]);
         let written = this.poll_write_or_keep(cx, buf);
         if let Poll::Ready(Ok(n)) = written {
-            this.outgoing.read(&buf[..n], |_| {});
+            let Self { outgoing, activity, .. } = this;
+            outgoing.read(&buf[..n], |said| {
+                if let (Said::Begins { stream, first, bytes }, Some(activity)) = (said, &*activity)
+                {
+                    activity.note_frame(stream, first, bytes);
+                }
+            });
             this.replaced = replaced.map(|(header, gone)| (header, gone + n));
             this.replaced.take_if(|(_, gone)| *gone == HEADER);
         }

@@ -11,6 +11,7 @@ use multistream_select::{Version, dialer_select_proto, listener_select_proto};
 use parking_lot::Mutex;
 
 use super::*;
+use crate::connection::activity::Activity;
 use crate::connection::stream_io::stream_error;
 use pointsub_core::StreamError;
 
@@ -341,4 +342,33 @@ fn a_peer_without_the_muxer_is_told_apart() {
         outcome.expect_err("refused")
     });
     assert!(error.to_string().contains("does not support Yamux"), "{error}");
+}
+
+/// W7: the socket below the muxer sees the bytes that are written, and the credit for those that were read.
+#[test]
+fn what_the_peer_has_read_tells_how_fast_a_link_is() {
+    const BODY: usize = 300 * 1024;
+    for ends in [[0, 1], [1, 0]] {
+        let mut connection = Connection::new(16 * 1024);
+        let muxers = [connection.client.clone(), connection.server.clone()];
+        let activity = Arc::new(Activity::new(Clock::system()));
+        *muxers[ends[0]].lock().control.activity.lock() = Some(activity.clone());
+        connection.run(async {
+            let (near, far) = greet(&muxers[0], &muxers[1]).await;
+            let mut streams = [near, far];
+            if ends[0] == 1 {
+                streams.reverse();
+            }
+            let [mut writer, mut reader] = streams;
+            assert_eq!(activity.rate(), None);
+            let mut read = vec![0; BODY];
+            let (wrote, got) =
+                futures::join!(writer.write_all(&[7; BODY]), reader.read_exact(&mut read));
+            (wrote.expect("open"), got.expect("open"));
+            while activity.rate().is_none() {
+                writer.write_all(&[7]).await.expect("open");
+                reader.read_exact(&mut [0]).await.expect("open");
+            }
+        });
+    }
 }

@@ -1,0 +1,118 @@
+//! What is done for one request: inflate it, run its handler, compress its answer. Everything whose cost
+//! grows with the body, and whatever may panic.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use pointsub_core::connection::Compression;
+use pointsub_core::wire::compress::{Gain, InflateError, MIN_SIZE, ONE_STEP};
+use pointsub_core::{Body, Payload, ProtocolName, Status, StatusCode};
+
+use super::activity::Activity;
+use crate::api::message::Request;
+use crate::api::server::handler::Handler;
+use crate::api::server::semaphore::Permits;
+use crate::api::server::shared::{Answer, Failure, ServerShared};
+use crate::compress;
+
+/// A handler at work, with the answer it will give.
+pub(super) type Work = BoxFuture<'static, Answer>;
+
+/// What the work for a request needs of its stream.
+pub(super) struct Site {
+    pub(super) shared: Arc<ServerShared>,
+    /// For large bodies.
+    pub(super) permits: Arc<Permits>,
+    /// Of the connection.
+    pub(super) activity: Arc<Activity>,
+    /// Both ends may compress.
+    pub(super) compresses: bool,
+}
+
+/// Inflates, handles, compresses.
+pub(super) fn work(
+    site: Site,
+    handler: Arc<dyn Handler>,
+    mut request: Request,
+    payload: Payload,
+) -> Work {
+    let work = async move {
+        let len = payload.len();
+        let protocol = request.protocol.clone();
+        request.body = site.inflate(&protocol, payload).await.map_err(|error| {
+            let status = Status::new(StatusCode::BadRequest, error.to_string());
+            Failure::Malformed { len, status }
+        })?;
+        let peer = request.peer;
+        let reply = handler.handle(request).await;
+        let log = &site.shared.error_log;
+        let reply = reply.map_err(|error| error.tell(log, &peer, &protocol))?;
+        let (response, metadata) = reply.into_parts();
+        let body = match Compression::of(&response, site.compresses(&protocol, response.len())) {
+            Compression::None => Body::uncompressed(response),
+            Compression::Inline => site.deflate(&protocol, response).await,
+            Compression::Spawned => {
+                // Whoever polls to see if work is light learns that it is not.
+                compress::give_way().await;
+                site.deflate(&protocol, response).await
+            }
+        };
+        Ok(body.with_headers(metadata.into()))
+    };
+    async move {
+        let caught = AssertUnwindSafe(work).catch_unwind().await;
+        let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
+        caught.unwrap_or_else(|_| Err(panicked()))
+    }
+    .boxed()
+}
+
+impl Site {
+    async fn inflate(
+        &self,
+        protocol: &ProtocolName,
+        payload: Payload,
+    ) -> Result<Bytes, InflateError> {
+        if !payload.is_compressed() {
+            return payload.into_bytes();
+        }
+        let is_long = payload.len() > ONE_STEP;
+        let _permit = if is_long { Some(self.permits.next().await) } else { None };
+        let (raw, took) = compress::inflate(payload, &self.shared.clock).await;
+        if let Ok(raw) = &raw {
+            self.note(protocol, |gain| gain.inflated(raw.len(), took));
+        }
+        raw
+    }
+
+    /// Whether an answer of so many bytes is worth it.
+    fn compresses(&self, protocol: &ProtocolName, len: usize) -> bool {
+        self.compresses && len >= MIN_SIZE && {
+            let gain = self.shared.gains.lock().of(protocol.as_str());
+            self.activity.compresses(len, &gain)
+        }
+    }
+
+    /// What is done in one step needs no permit.
+    async fn deflate(&self, protocol: &ProtocolName, response: Bytes) -> Body {
+        let _permit = if response.len() > ONE_STEP {
+            match self.permits.next_with(response.len()).await {
+                None => return Body::uncompressed(response),
+                permit => permit,
+            }
+        } else {
+            None
+        };
+        let (body, took) = compress::deflate(response, &self.shared.clock).await;
+        self.note(protocol, |gain| gain.deflated(body.raw().len(), body.wire_len(), took));
+        self.activity.note_compressed(body.wire_len());
+        body
+    }
+
+    fn note(&self, protocol: &ProtocolName, measured: impl FnOnce(&mut Gain)) {
+        self.shared.gains.lock().note(protocol, measured);
+    }
+}
