@@ -29,13 +29,13 @@ func services() map[string]*native.Server {
 		return &native.Server{Calls: map[string]native.CallHandler{"": {Window: window, Handle: handle}}}
 	}
 	gathering := &gathering{here: map[int]chan struct{}{}}
-	packed := unary(nativeEcho)
-	packed.Compress = true
+	compressing := unary(packed)
+	compressing.Compress = true
 	packedTalk := call(talk)
 	packedTalk.Compress = true
 	return map[string]*native.Server{
 		"echo":        unary(nativeEcho),
-		"packed":      packed,
+		"packed":      compressing,
 		"fail":        unary(nativeFail),
 		"slow":        unary(nativeSlow),
 		"status":      unary(status),
@@ -53,6 +53,12 @@ func services() map[string]*native.Server {
 
 func nativeEcho(_ context.Context, asked *native.Asked) (*native.Answer, error) {
 	return &native.Answer{Body: asked.Body}, nil
+}
+
+// packed says whether the request came compressed. Its answer is.
+func packed(_ context.Context, asked *native.Asked) (*native.Answer, error) {
+	meta := []native.Meta{{Key: "packed", Value: fmt.Append(nil, asked.Packed)}}
+	return &native.Answer{Body: asked.Body, Meta: meta}, nil
 }
 
 // nativeFail is a handler with an error of its own.
@@ -117,7 +123,7 @@ func (g *gathering) handle(_ context.Context, asked *native.Asked) (*native.Answ
 // count sends as many messages as the argument says, of the size that it says.
 func count(_ context.Context, asked *native.Asked, call *native.Call) (*native.Answer, error) {
 	var messages, size int
-	if _, err := fmt.Sscan(string(asked.Body), &messages, &size); err != nil {
+	if _, err := fmt.Sscanf(string(asked.Body), "%d/%d", &messages, &size); err != nil {
 		return nil, &native.Failure{Status: native.BadRequest, Message: err.Error()}
 	}
 	if err := push(call, messages, size, "count,"); err != nil {
@@ -233,7 +239,11 @@ func (r *receipts) String() string { return fmt.Sprintf("%d %x", r.messages, r.h
 
 // describe makes words of an answer.
 func describe(answer *native.Answer) string {
-	return fmt.Sprintf("%d %x%s", len(answer.Body), sha256.Sum256(answer.Body), describeMeta(answer.Meta))
+	words := fmt.Sprintf("%d %x%s", len(answer.Body), sha256.Sum256(answer.Body), describeMeta(answer.Meta))
+	if answer.Packed {
+		words += " packed"
+	}
+	return words
 }
 
 func describeMeta(meta []native.Meta) string {

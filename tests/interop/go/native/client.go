@@ -372,7 +372,7 @@ func (c *Client) response(f *frame) error {
 	if p.call != nil && (len(f.body) > maxArgument || !p.call.isWhole()) {
 		return broken("a result that is too long, or between the parts of a message")
 	}
-	answer := &Answer{Meta: read.meta, Body: f.body}
+	answer := &Answer{Meta: read.meta, Body: f.body, Packed: read.size != nil}
 	if read.size != nil {
 		body, failure := inflate(f.body, *read.size, c.limits.maxBody)
 		if failure != nil {

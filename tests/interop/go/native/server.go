@@ -11,6 +11,7 @@ type Asked struct {
 	Method string
 	Meta   []Meta
 	Body   []byte // Of a call, its argument.
+	Packed bool   // The body has travelled compressed.
 	// Resume is the cursor behind which a call is to go on, or nil.
 	Resume []byte
 	// Draining is closed when the server takes no further requests on the stream.
@@ -21,6 +22,8 @@ type Asked struct {
 type Answer struct {
 	Meta []Meta
 	Body []byte
+	// Packed says, at the client, that the body has travelled compressed.
+	Packed bool
 }
 
 // Handler answers a request. Its context ends when nobody waits for the answer any more. An error that is no

@@ -227,7 +227,14 @@ func (s *session) admit(f *frame, read *fields, credit balance) *Failure {
 	if opens && s.calls >= s.limits.maxCalls || !opens && s.requests >= s.limits.maxInFlight {
 		return refused(Busy, "too many requests are at work")
 	}
-	asked := &Asked{read.method, read.meta, f.body, read.resume, s.draining}
+	asked := &Asked{
+		Method:   read.method,
+		Meta:     read.meta,
+		Body:     f.body,
+		Packed:   read.size != nil,
+		Resume:   read.resume,
+		Draining: s.draining,
+	}
 	if read.size != nil {
 		body, failure := inflate(f.body, *read.size, s.limits.maxBody)
 		if failure != nil {
