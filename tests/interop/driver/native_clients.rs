@@ -31,7 +31,9 @@ pub(crate) async fn check(checks: &mut Checks, language: &str, program: &Program
     checks.check(subject, "a call of a protocol of requests", no_calls(peer)).await;
     checks.check(subject, "the deadline of a request passes", deadline(peer)).await;
     checks.check(subject, "a request is cancelled", cancelled(peer)).await;
-    checks.check(subject, "64 requests on one stream, the last answered first", out_of_order(peer)).await;
+    checks
+        .check(subject, "64 requests on one stream, the last answered first", out_of_order(peer))
+        .await;
     for size in [0, 100, 5000] {
         let name = format!("a call pushes 1000 messages of {size} B");
         checks.check(subject, &name, pushes(peer, 1000, size)).await;
