@@ -59,7 +59,7 @@ pub(crate) async fn check(checks: &mut Checks, language: &str, program: &Program
 /// A node that serves the peer, which has connected to it.
 async fn server(peer: &Peer) -> (Node, Stopped) {
     let node = node(peer, once(), ServerConfig::default().with_compression(true)).await;
-    let stopped = serve(node.server());
+    let stopped = serve(&node.server());
     peer.connect(address(&node).await).await;
     (node, stopped)
 }
@@ -290,7 +290,8 @@ async fn drains(peer: &Peer) {
 async fn drains_in_vain(peer: &Peer) {
     let (server, _) = server(peer).await;
     let call = peer.call(peer.client(server.peer_id(), "flood").await, "", "").await;
-    let (_, error) = futures::join!(server.server().stop(GRACE / 10), peer.result(call));
+    let server = server.server();
+    let (_, error) = futures::join!(server.stop(GRACE / 10), peer.result(call));
     let error = error.expect_err("the server waits no longer");
     assert!(error.starts_with("status 8 code 0 unknown"), "{error}");
 }

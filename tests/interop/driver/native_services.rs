@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures_timer::Delay;
 use pointsub_swarm::{
     HandlerError, IncomingCall, Metadata, Method, Reply, Request, RequestError, Server, Status,
@@ -167,7 +168,7 @@ async fn breaks(call: IncomingCall) -> Result<(), HandlerError> {
 fn stoppable<F, Fut>(
     stopped: &Stopped,
     handler: F,
-) -> impl Fn(IncomingCall) -> futures::future::BoxFuture<'static, Result<&'static str, HandlerError>>
+) -> impl Fn(IncomingCall) -> BoxFuture<'static, Result<&'static str, HandlerError>> + use<F, Fut>
 where
     F: Fn(IncomingCall) -> Fut,
     Fut: Future<Output = Result<&'static str, HandlerError>> + Send + 'static,

@@ -121,13 +121,13 @@ func (c *Call) spend(rest int, first bool) (int, error) {
 	}
 }
 
+// sendError says why a part was not written.
 func (c *Call) sendError(err error) error {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if errors.Is(err, errEnded) {
-		return c.errOr(err)
+	if !errors.Is(err, errEnded) {
+		return err
 	}
-	return err
+	<-c.ended // At once: whoever closes a lane ends the call.
+	return c.errOr(err)
 }
 
 // Receive returns the next message. The error is io.EOF when the peer has sent the last one.

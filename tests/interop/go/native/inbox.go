@@ -77,9 +77,10 @@ func (i *inbox) receive(f *frame) (*Failure, error) {
 	if err := i.spend(length); err != nil {
 		return nil, err
 	}
+	var failure *Failure
 	if i.partial == nil {
-		if failure, err := i.begin(f, &read); failure != nil || err != nil {
-			return failure, err
+		if failure, err = i.begin(f, &read); err != nil {
+			return nil, err
 		}
 	} else if read.length != nil || read.size != nil || f.flags&Compressed != 0 {
 		return nil, broken("a later part with what belongs to the first")
@@ -88,13 +89,21 @@ func (i *inbox) receive(f *frame) (*Failure, error) {
 	if i.partial.got > i.partial.length || !more && i.partial.got < i.partial.length {
 		return nil, broken("parts of %d bytes where %d were announced", i.partial.got, i.partial.length)
 	}
+	if failure != nil {
+		i.discards = true
+	}
 	if !i.discards {
 		i.partial.Body = append(i.partial.Body, f.body...)
 	}
 	if more {
-		return nil, nil
+		return failure, nil
 	}
-	return i.complete(), nil
+	whole := i.partial
+	i.partial = nil
+	if i.discards {
+		return failure, nil
+	}
+	return i.keep(whole), nil
 }
 
 // spend takes the credit of one part.
@@ -140,13 +149,8 @@ func (i *inbox) begin(f *frame, read *fields) (*Failure, error) {
 	return nil, nil
 }
 
-// complete makes a message of the parts.
-func (i *inbox) complete() *Failure {
-	whole := i.partial
-	i.partial = nil
-	if i.discards {
-		return nil
-	}
+// keep makes a message of the parts.
+func (i *inbox) keep(whole *arriving) *Failure {
 	if whole.size != nil {
 		body, failure := inflate(whole.Body, *whole.size, i.maxBody)
 		if failure != nil {
