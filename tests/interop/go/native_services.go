@@ -73,6 +73,7 @@ func nativeFail(context.Context, *native.Asked) (*native.Answer, error) {
 
 // nativeSlow answers after as many milliseconds as the request says.
 func nativeSlow(ctx context.Context, asked *native.Asked) (*native.Answer, error) {
+	say("event begun")
 	select {
 	case <-time.After(time.Duration(number(string(asked.Body))) * time.Millisecond):
 		return &native.Answer{Body: asked.Body}, nil

@@ -164,6 +164,51 @@ func TestCancelReachesAHandlerWithoutCredit(t *testing.T) {
 	}
 }
 
+// A request is cancelled, and the stream goes on.
+func TestCancelReachesAHandlerOfARequest(t *testing.T) {
+	begun, stopped := make(chan struct{}), make(chan struct{})
+	client, served := connect(t, &Server{Handlers: map[string]Handler{"": func(ctx context.Context, _ *Asked) (*Answer, error) {
+		close(begun)
+		<-ctx.Done()
+		close(stopped)
+		return nil, ctx.Err()
+	}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	if _, err := client.Ask(ctx, &Ask{}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	<-stopped
+	client.Close()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// When a server waits no longer, calls end that do not heed it.
+func TestDrainEndsWhatIsLeft(t *testing.T) {
+	server := serveCall(small, func(call *Call) (*Answer, error) {
+		_, err := call.Receive()
+		return nil, err
+	})
+	client, served := connect(t, server)
+	call := open(t, client, &Ask{}, small)
+	ctx, cancel := context.WithCancel(t.Context())
+	server.Drain(ctx)
+	cancel()
+	var failure *Failure
+	_, err := call.Result(t.Context())
+	if !errors.As(err, &failure) || failure.Status != Draining || failure.Unprocessed {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Messages in front of a failure arrive, and then the failure.
 func TestMessagesBeforeAFailureArrive(t *testing.T) {
 	client, _ := connect(t, serveCall(small, func(call *Call) (*Answer, error) {

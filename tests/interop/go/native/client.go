@@ -51,6 +51,7 @@ type Client struct {
 
 // pending is a request without an answer.
 type pending struct {
+	id       uint64
 	call     *Call         // nil if it is none.
 	accepted chan struct{} // Closed by ACCEPT.
 	counted  bool          // In requests.
@@ -84,7 +85,7 @@ func (c *Client) Draining() <-chan struct{} { return c.draining }
 
 // Ask sends a request and waits for its answer. When the context ends, it cancels the request.
 func (c *Client) Ask(ctx context.Context, ask *Ask) (*Answer, error) {
-	id, p, err := c.send(ctx, ask, nil)
+	p, err := c.send(ctx, ask, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func (c *Client) Ask(ctx context.Context, ask *Ask) (*Answer, error) {
 	case <-p.done:
 		return p.answer, p.err
 	case <-ctx.Done():
-		c.cancel(id, ctx.Err())
+		c.cancel(p.id, ctx.Err())
 		return nil, ctx.Err()
 	}
 }
@@ -102,11 +103,11 @@ func (c *Client) Open(ctx context.Context, ask *Ask, window Window) (*Call, erro
 	if err := window.check(); err != nil {
 		return nil, err
 	}
-	id, p, err := c.send(ctx, ask, &window)
+	p, err := c.send(ctx, ask, &window)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { c.cancel(id, ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { c.cancel(p.id, ctx.Err()) })
 	go func() {
 		<-p.done
 		stop()
@@ -141,10 +142,10 @@ func (c *Client) closeIfIdle() {
 }
 
 // send sends a request as soon as the server has room for it.
-func (c *Client) send(ctx context.Context, ask *Ask, window *Window) (uint64, *pending, error) {
+func (c *Client) send(ctx context.Context, ask *Ask, window *Window) (*pending, error) {
 	f, err := c.frame(ctx, ask, window)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() {
 		c.mutex.Lock()
@@ -158,13 +159,13 @@ func (c *Client) send(ctx context.Context, ask *Ask, window *Window) (uint64, *p
 		limits, _ := c.peer.get()
 		switch {
 		case ctx.Err() != nil:
-			return 0, nil, ctx.Err()
+			return nil, ctx.Err()
 		case c.err != nil:
-			return 0, nil, refused(Draining, c.err.Error())
+			return nil, refused(Draining, c.err.Error())
 		case c.closed:
-			return 0, nil, refused(Draining, "the stream takes no further requests")
+			return nil, refused(Draining, "the stream takes no further requests")
 		case c.requests < limits.maxInFlight && (window == nil || c.calls < limits.maxCalls):
-			return c.last + 1, c.start(f, ask, window), nil
+			return c.start(f, ask, window), nil
 		}
 		c.changed.Wait()
 	}
@@ -174,13 +175,12 @@ func (c *Client) send(ctx context.Context, ask *Ask, window *Window) (uint64, *p
 func (c *Client) start(f *frame, ask *Ask, window *Window) *pending {
 	c.last++
 	f.id = c.last
-	p := &pending{accepted: make(chan struct{}), done: make(chan struct{}), counted: true}
+	p := &pending{id: f.id, accepted: make(chan struct{}), done: make(chan struct{}), counted: true}
 	c.requests++
 	if window != nil {
 		p.call = newCall(f.id, c.writer, c.limits, &c.peer, *window)
 		p.call.compress, p.call.done = ask.Compress, ask.Silent
-		id := f.id
-		p.call.cancel = func() { c.cancel(id, context.Canceled) }
+		p.call.cancel = func() { c.cancel(p.id, context.Canceled) }
 		c.calls++
 	}
 	c.pending[f.id] = p

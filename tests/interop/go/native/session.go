@@ -290,11 +290,6 @@ func (s *session) start(id uint64, timeout *uint32) (*task, context.Context) {
 		})
 		context.AfterFunc(ctx, func() { timer.Stop() })
 	}
-	context.AfterFunc(ctx, func() {
-		if context.Cause(ctx) == errStopping {
-			s.answer(t, nil, &Failure{Status: Draining, Message: "the server waits no longer"})
-		}
-	})
 	return t, ctx
 }
 
@@ -326,6 +321,10 @@ func protected(handle func() (*Answer, error)) (answer *Answer, err error) {
 func (s *session) answer(t *task, answer *Answer, err error) <-chan error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
+	return s.answerLocked(t, answer, err)
+}
+
+func (s *session) answerLocked(t *task, answer *Answer, err error) <-chan error {
 	if t.answered {
 		return nil
 	}
@@ -414,4 +413,12 @@ func (s *session) stop(why error) {
 	}
 }
 
-func (s *session) endAll() { s.stop(errStopping) }
+// endAll answers everything that is at work, and tells all handlers to stop.
+func (s *session) endAll() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for _, t := range s.tasks {
+		s.answerLocked(t, nil, &Failure{Status: Draining, Message: "the server waits no longer"})
+		t.cancel(errStopping)
+	}
+}
