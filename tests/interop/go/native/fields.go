@@ -127,7 +127,6 @@ func (r *fields) set(t tag, value []byte) bool {
 		return number(&r.length, value)
 	case tagResume:
 		r.resume = value
-		return len(value) <= maxCursor
 	case tagMaxBody:
 		return number(&r.maxBody, value)
 	case tagMaxInFlight:
@@ -141,8 +140,9 @@ func (r *fields) set(t tag, value []byte) bool {
 	case tagMeta:
 		r.addMeta(value)
 	case tagCursor:
-		r.cursor = value
-		return len(value) <= maxCursor
+		if len(value) <= maxCursor {
+			r.cursor = value
+		}
 	}
 	return true
 }

@@ -29,6 +29,7 @@ func TestServerBreaksTheStream(t *testing.T) {
 		"LENGTH on a later part":     {part(More, 1024, length(3000)), part(More, 1024, length(3000))},
 		"fewer bytes than LENGTH":    {part(More, 1024, length(2000)), part(0, 5, nil)},
 		"more bytes than LENGTH":     {part(More, 1024, length(1500)), part(0, 1000, nil)},
+		"a last part without bytes":  {part(More, 1024, length(1024)), part(0, 0, nil)},
 		"COMPRESSED without SIZE":    {part(Compressed, 10, nil)},
 		"FINISH between parts":       {part(More, 1024, length(2000)), finish},
 		"DATA after FINISH":          {finish, part(0, 1, nil)},
@@ -60,6 +61,33 @@ func TestServerBreaksTheStream(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// What a client says of a call that has ended, or of a request that is none, is ignored.
+func TestServerIgnoresWhatHasCrossed(t *testing.T) {
+	server := serveCall(small, func(*Call) (*Answer, error) { return &Answer{}, nil })
+	ours, theirs := streams()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(theirs) }()
+	ours.read(t) // SETTINGS.
+	ours.write(t, &frame{kind: Request, id: 1}, &frame{kind: Request, flags: Stream, id: 2})
+	for _, kind := range []Kind{Response, Accept, Response} {
+		if f := ours.read(t); f.kind != kind {
+			t.Fatalf("%+v", f)
+		}
+	}
+	for id := range uint64(2) {
+		for _, kind := range []Kind{Data, Credit, Finish, Cancel} {
+			ours.write(t, &frame{kind: kind, id: id + 1})
+		}
+	}
+	ours.write(t, &frame{kind: Kind(0x90), id: 7})
+	if err := ours.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
 	}
 }
 

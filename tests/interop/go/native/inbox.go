@@ -86,7 +86,8 @@ func (i *inbox) receive(f *frame) (*Failure, error) {
 		return nil, broken("a later part with what belongs to the first")
 	}
 	i.partial.got += length
-	if i.partial.got > i.partial.length || !more && i.partial.got < i.partial.length {
+	// Something is left for the last part, and nothing behind it.
+	if i.partial.got > i.partial.length || more == (i.partial.got == i.partial.length) {
 		return nil, broken("parts of %d bytes where %d were announced", i.partial.got, i.partial.length)
 	}
 	if failure != nil {

@@ -152,10 +152,10 @@ func (s *session) message(f *frame) error {
 	t, beyond := s.tasks[f.id], f.id > s.last
 	over := t != nil && t.answered
 	s.mutex.Unlock()
-	if beyond || t != nil && t.call == nil && !over {
+	if beyond {
 		return broken("a frame of kind %#02x that belongs to no call", f.kind)
 	}
-	if t == nil || over {
+	if t == nil || t.call == nil || over {
 		return nil // It has crossed the end of the call.
 	}
 	failure, err := t.call.receive(f)
@@ -213,8 +213,8 @@ func (s *session) admit(f *frame, read *fields, credit balance) *Failure {
 	if read.unknown || f.flags&mandatory&^understood != 0 {
 		return refused(Unimplemented, "the request uses what this server does not know")
 	}
-	if read.hasMethod && !validMethod(read.method) {
-		return refused(BadRequest, "this is no name of a method")
+	if read.hasMethod && !validMethod(read.method) || len(read.resume) > maxCursor {
+		return refused(BadRequest, "this is no name of a method, or no cursor")
 	}
 	if read.timeout != nil && *read.timeout == 0 {
 		return refused(DeadlineExceeded, "the time was over")
@@ -253,7 +253,7 @@ func (s *session) admit(f *frame, read *fields, credit balance) *Failure {
 
 // open starts the handler of a call. It needs the lock.
 func (s *session) open(f *frame, read *fields, asked *Asked, credit balance, handler CallHandler) *Failure {
-	if len(asked.Body) > maxArgument {
+	if max(len(f.body), len(asked.Body)) > maxArgument {
 		return refused(TooLarge, "the argument is too long")
 	}
 	if err := handler.Window.check(); err != nil {
