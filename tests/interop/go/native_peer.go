@@ -30,7 +30,8 @@ type nativeNode struct {
 
 func newNativeNode() *nativeNode { return &nativeNode{servers: services()} }
 
-// serve announces the name of each service in both formats, and that they belong together.
+// serve announces the native name of each service, the plain one of those that have requests, and that they
+// belong together.
 func (n *nativeNode) serve(node *node) {
 	node.host.SetStreamHandler(native.Prefix, func(stream network.Stream) { _ = stream.Reset() })
 	for service, server := range n.servers {
@@ -41,24 +42,22 @@ func (n *nativeNode) serve(node *node) {
 				say("event broken " + strings.ReplaceAll(err.Error(), "\n", " "))
 			}
 		})
-		node.host.SetStreamHandler(id, func(stream network.Stream) {
-			defer stream.Close()
-			// The other end sees what went wrong, and checks it.
-			_ = servePlain(server, msgio.NewReadWriter(stream))
-		})
+		if handler, ok := server.Handlers[""]; ok {
+			node.host.SetStreamHandler(id, func(stream network.Stream) {
+				defer stream.Close()
+				// The other end sees what went wrong, and checks it.
+				_ = servePlain(handler, msgio.NewReadWriter(stream))
+			})
+		}
 	}
 }
 
 // servePlain answers what a service answers in the plain format.
-func servePlain(server *native.Server, messages msgio.ReadWriter) error {
+func servePlain(handler native.Handler, messages msgio.ReadWriter) error {
 	for {
 		request, err := messages.ReadMsg()
 		if err != nil {
 			return err
-		}
-		handler, ok := server.Handlers[""]
-		if !ok {
-			return errors.New("calls need the native format")
 		}
 		answer, err := handler(context.Background(), &native.Asked{Body: request})
 		if err != nil {
