@@ -19,7 +19,7 @@ use crate::native::{Receipts, messages};
 /// How many requests are answered together.
 pub(crate) const GATHERED: usize = 64;
 
-/// How many handlers were dropped before they returned.
+/// How many handlers were dropped before they returned, or returned because their call had ended.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stopped(Arc<AtomicUsize>);
 
@@ -178,7 +178,10 @@ where
         let (guard, handled) = (stopped.guard(), handler(call));
         Box::pin(async move {
             let outcome = handled.await;
-            guard.disarm();
+            // A handler may hear of the end of its call before it is dropped.
+            if outcome.is_ok() {
+                guard.disarm();
+            }
             outcome
         })
     }
