@@ -125,7 +125,10 @@ mod error;
 mod halves;
 mod incoming;
 mod local;
+#[cfg(feature = "tower")]
+pub mod middleware;
 mod open;
+mod options;
 mod router;
 mod service;
 mod streaming;
