@@ -1,15 +1,17 @@
-//! The load: callers that send one request after the other, for a time, all measured alike.
+//! The load: callers that send one request after the other, or take what the server pushes, for a time,
+//! all measured alike.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 
 use crate::body::{Bodies, Kind};
+use crate::contender::feed::{Feed, Pace, age};
 use crate::contender::{Caller, Failure, Runner};
 use crate::size::Cell;
 
@@ -17,25 +19,41 @@ use crate::size::Cell;
 /// over each way.
 const FEW: usize = 2;
 
+/// What a caller does.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// It sends requests with bodies of a kind.
+    Ask(Kind),
+    /// It opens one stream of messages, and takes them.
+    Take(Pace),
+}
+
 /// Callers that are alike.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
-    /// What their bodies are made of.
-    pub(crate) kind: Kind,
-    /// How large these are and how many callers there are.
-    pub(crate) cell: Cell,
+    work: Work,
+    /// How large bodies or messages are and how many callers there are.
+    cell: Cell,
 }
 
 impl Group {
     /// Callers with bodies of a kind.
     pub(crate) const fn new(kind: Kind, cell: Cell) -> Self {
-        Self { kind, cell }
+        Self { work: Work::Ask(kind), cell }
+    }
+
+    /// Callers that take messages.
+    pub(crate) const fn take(pace: Pace, cell: Cell) -> Self {
+        Self { work: Work::Take(pace), cell }
     }
 }
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.name(), self.cell)
+        match self.work {
+            Work::Ask(kind) => write!(f, "{}:{}", kind.name(), self.cell),
+            Work::Take(pace) => write!(f, "{pace}:{}", self.cell),
+        }
     }
 }
 
@@ -44,21 +62,27 @@ impl FromStr for Group {
 
     fn from_str(text: &str) -> Result<Self, Failure> {
         let (kind, cell) = text.split_once(':').ok_or("a group is random:512x64")?;
-        Ok(Self { kind: kind.parse()?, cell: cell.parse()? })
+        let work = match kind.parse() {
+            Ok(kind) => Work::Ask(kind),
+            Err(_) => Work::Take(kind.parse()?),
+        };
+        Ok(Self { work, cell: cell.parse()? })
     }
 }
 
 /// What came of a group.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
-    /// Requests answered, each with what was sent.
+    /// Requests answered, each with what was sent, or messages taken.
     pub(crate) requests: u64,
     /// From the beginning until the last answer.
     pub(crate) elapsed: Duration,
-    /// Half of all requests took no longer.
+    /// Half of all requests took no longer, and half of the messages that have a time.
     pub(crate) p50: Duration,
     /// 99 of 100 took no longer.
     pub(crate) p99: Duration,
+    /// None took longer.
+    pub(crate) max: Duration,
 }
 
 impl Tally {
@@ -74,7 +98,7 @@ impl Tally {
             let index = (times.len() as f64 * share) as usize;
             times.get(index).or(times.last()).copied().unwrap_or_default()
         };
-        Self { requests: times.len() as u64, elapsed, p50: at(0.5), p99: at(0.99) }
+        Self { requests: times.len() as u64, elapsed, p50: at(0.5), p99: at(0.99), max: at(1.0) }
     }
 }
 
@@ -89,22 +113,31 @@ pub(crate) async fn run<C: Caller>(
     time: Duration,
 ) -> Result<Vec<Tally>, Failure> {
     // Bodies are made before the clock is started.
-    let callers = groups.iter().map(|group| {
-        let Group { kind, cell } = *group;
-        (0..cell.callers).map(|number| Bodies::new(kind, cell.size.0, number)).collect::<Vec<_>>()
+    let callers = groups.iter().map(|Group { work, cell }| {
+        let size = cell.size.0;
+        let life = |number| match *work {
+            Work::Ask(kind) => Life::Ask(Bodies::new(kind, size, number)),
+            Work::Take(pace) => Life::Take(Feed { size, pace }),
+        };
+        (0..cell.callers).map(life).collect::<Vec<_>>()
     });
-    let callers: Vec<Vec<Bodies>> = callers.collect();
+    let callers: Vec<Vec<Life>> = callers.collect();
     let least = if callers.iter().flatten().count() == 1 { FEW.max(ways.len()) } else { 1 };
     let ways: Arc<[C]> = ways.into();
     let start = Instant::now();
     let mut running = Vec::new();
     for group in callers {
-        running.push(group.into_iter().enumerate().map(|(number, bodies)| {
+        running.push(group.into_iter().enumerate().map(|(number, life)| {
             let (done, outcome) = oneshot::channel();
             let ways = ways.clone();
             let sending = async move {
-                let ways = ways.iter().cycle().skip(number % ways.len());
-                let _gone = done.send(send(ways, bodies, start + time, least).await);
+                let mut ways = ways.iter().cycle().skip(number % ways.len());
+                let end = start + time;
+                let times = match life {
+                    Life::Ask(bodies) => send(ways, bodies, end, least).await,
+                    Life::Take(feed) => take(ways.next().expect("a circle"), feed, end).await,
+                };
+                let _gone = done.send(times);
             };
             runner.spawn(sending.boxed());
             outcome
@@ -116,6 +149,12 @@ pub(crate) async fn run<C: Caller>(
         Ok::<_, Failure>(Tally::new(callers, start.elapsed()))
     });
     join_all(groups).await.into_iter().collect()
+}
+
+/// One caller's.
+enum Life {
+    Ask(Bodies),
+    Take(Feed),
 }
 
 /// Whether an answer is what was sent. Large ones are compared in pieces, with other tasks in
@@ -137,7 +176,27 @@ async fn same(answer: &[u8], body: &[u8]) -> bool {
     true
 }
 
-/// One caller's life; returns how long each request took.
+/// Takes messages, and returns how old each was; those that come as fast as they are taken have no age.
+async fn take<C: Caller>(caller: &C, feed: Feed, end: Instant) -> Result<Vec<Duration>, Failure> {
+    /// So often the clock is read, if there is no time between messages.
+    const LOOK: usize = 64;
+    let mut messages = caller.subscribe(feed).await?;
+    let mut ages = Vec::new();
+    while let Some(message) = messages.next().await {
+        let message = message?;
+        if message.len() != feed.size {
+            return Err(format!("a message has {} bytes", message.len()).into());
+        }
+        let hurried = feed.pace == Pace::Full;
+        ages.push(if hurried { Duration::ZERO } else { age(&message) });
+        if (!hurried || ages.len().is_multiple_of(LOOK)) && Instant::now() >= end {
+            return Ok(ages);
+        }
+    }
+    Err("the server has ended a stream of messages".into())
+}
+
+/// Sends requests, and returns how long each took.
 async fn send<C: Caller>(
     mut ways: impl Iterator<Item = &C>,
     mut bodies: Bodies,

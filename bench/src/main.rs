@@ -26,7 +26,7 @@ use std::time::Instant;
 use contender::{Contender, Failure};
 use options::{Options, Part};
 use report::{Findings, json, markdown, svg};
-use scenario::{compression, core, matrix, mixed, scale, threads};
+use scenario::{compression, core, matrix, mixed, scale, streams, threads};
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +53,10 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
             Part::Mixed => mixed::run(&options).map(|found| findings.mixed = found),
             Part::Compression => {
                 compression::run(&options).map(|found| findings.compression = Some(found))
+            }
+            Part::Streams => {
+                findings.streams = streams::run(&options, &mut findings.failures);
+                Ok(())
             }
             Part::Core => {
                 findings.core = core::run(&options);

@@ -10,7 +10,8 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells SIZExCALLERS,…]
-                      [--matrix] [--mixed] [--compression] [--core] [--threads] [--scale]
+                      [--matrix] [--mixed] [--compression] [--streams] [--core] [--threads]
+                      [--scale]
                       [--rounds N] [--millis N] [--workers N] [--json FILE] [--write]
 
   --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
@@ -19,7 +20,7 @@ const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells 
                  pointsub-composed, pointsub-stock, request-response, raw-stream, tonic, tonic-tls,
                  tarpc
   --cells        these cells of the matrix, such as 512x64,64Kx8,32Mx1
-  --matrix, --mixed, --compression, --core, --threads, --scale
+  --matrix, --mixed, --compression, --streams, --core, --threads, --scale
                  these parts; without any of them, all
   --rounds       so many rounds of the matrix
   --millis       so long in each of them
@@ -36,6 +37,8 @@ pub(crate) enum Part {
     Mixed,
     /// Compression on and off.
     Compression,
+    /// Messages that the server pushes.
+    Streams,
     /// The machines alone, in memory.
     Core,
     /// The server and the machines on one thread and on two.
@@ -105,6 +108,7 @@ impl Options {
                 "--matrix" => options.parts.push(Part::Matrix),
                 "--mixed" => options.parts.push(Part::Mixed),
                 "--compression" => options.parts.push(Part::Compression),
+                "--streams" => options.parts.push(Part::Streams),
                 "--core" => options.parts.push(Part::Core),
                 "--threads" => options.parts.push(Part::Threads),
                 "--scale" => options.parts.push(Part::Scale),
@@ -130,7 +134,7 @@ impl Options {
             options.parts =
                 vec![Part::Matrix, Part::Mixed, Part::Compression, Part::Core, Part::Threads];
             if !quick {
-                options.parts.push(Part::Scale);
+                options.parts.extend([Part::Streams, Part::Scale]);
             }
         }
         Ok(options)

@@ -117,6 +117,9 @@
 //! caller's task. Errors that do not travel are seen whole there. To have the network in a test too, use
 //! nodes in memory.
 
+// Services of this crate itself name it as others do.
+extern crate self as pointsub_service;
+
 mod codec;
 mod cx;
 mod description;
@@ -124,6 +127,7 @@ mod detail;
 mod error;
 mod halves;
 mod incoming;
+pub mod info;
 mod local;
 #[cfg(feature = "tower")]
 pub mod middleware;

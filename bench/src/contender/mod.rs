@@ -6,6 +6,7 @@
 //! Those of libp2p whose scale is measured connect to several servers, with a caller for each.
 
 mod composed;
+pub(crate) mod feed;
 mod framed;
 mod plain;
 mod pointsub;
@@ -21,9 +22,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use pointsub_async_std::AsyncStd;
 use pointsub_tokio::Tokio;
 
+use self::feed::Feed;
 pub(crate) use self::runner::Runner;
 use self::runner::{OnAsyncStd, OnTokio};
 use crate::process::child;
@@ -35,6 +38,8 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 const MAX_BODY: usize = 32 * 1024 * 1024;
 /// The name of the echo as a protocol of libp2p.
 const ECHO: &str = "/echo/1.0.0";
+/// The name of the server's messages as a protocol of libp2p.
+const PUSH: &str = "/push/1.0.0";
 /// How many streams of one connection a libp2p contender that does not count them may use at once.
 /// Yamux ends a connection with more than 512; PointSub uses as many at most by default.
 const STREAMS: usize = 128;
@@ -46,6 +51,15 @@ pub(crate) const ROOM: usize = 200;
 pub(crate) trait Caller: Clone + Send + Sync + 'static {
     /// One request.
     fn call(&self, body: Bytes) -> impl Future<Output = Result<Bytes, Failure>> + Send;
+
+    /// Lets the server send messages until the stream is dropped.
+    fn subscribe(
+        &self,
+        _: Feed,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<Bytes, Failure>>, Failure>> + Send
+    {
+        async { Err("it has no streams of messages, or they are not compared".into()) }
+    }
 
     /// How many streams to that server are open, if it counts them.
     fn streams(&self) -> usize {

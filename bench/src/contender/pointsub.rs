@@ -4,11 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
 use pointsub_swarm::{
-    Client, ClientConfig, LimitPolicy, Node, PeerId, ProtocolName, Request, Runtime, ServerConfig,
+    BoxError, Client, ClientConfig, IncomingCall, LimitPolicy, Node, PeerId, ProtocolName, Request,
+    Runtime, ServerConfig,
 };
 
-use super::{Caller, ECHO, Failure, ROOM};
+use super::feed::Feed;
+use super::{Caller, ECHO, Failure, PUSH, ROOM};
 
 /// Serves at an address of libp2p's.
 pub(super) async fn serve<R: Runtime + Default>(
@@ -18,6 +21,7 @@ pub(super) async fn serve<R: Runtime + Default>(
     let node = Node::<R>::builder().listen(listen.parse()?).server_config(config.clone());
     let node = node.build().await?;
     node.server().register(&ProtocolName::new(ECHO)?, echo)?;
+    node.server().register_call(&ProtocolName::new(PUSH)?, push)?;
     let address = node.addresses().await.remove(0).to_string();
     // It serves for as long as the process lives.
     std::mem::forget(node);
@@ -27,6 +31,16 @@ pub(super) async fn serve<R: Runtime + Default>(
 /// The handler.
 pub(super) async fn echo(request: Request) -> io::Result<Bytes> {
     Ok(request.body)
+}
+
+/// The handler of calls.
+async fn push(call: IncomingCall) -> Result<(), BoxError> {
+    let mut sender = call.sender;
+    let mut messages = Feed::decode(&call.argument)?.messages();
+    while let Some(message) = messages.next().await {
+        sender.send(message).await?;
+    }
+    Ok(())
 }
 
 /// A server with the default limits.
@@ -90,6 +104,19 @@ impl Connected {
 impl Caller for Connected {
     async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
         Ok(self.client.send(self.peer, &self.protocol, body).await?.into_body())
+    }
+
+    async fn subscribe(
+        &self,
+        feed: Feed,
+    ) -> Result<BoxStream<'static, Result<Bytes, Failure>>, Failure> {
+        let open = self.client.open(self.peer, &ProtocolName::new(PUSH)?, feed.encode());
+        let call = open.receive_only().await?;
+        let next = |mut call: pointsub_swarm::StreamingCall| async move {
+            let message = call.recv().await?;
+            Ok(message.map(|message| (message, call)))
+        };
+        Ok(stream::try_unfold(call, next).boxed())
     }
 
     fn streams(&self) -> usize {

@@ -6,20 +6,23 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{NamedService, UnaryService};
+use tonic::server::{NamedService, ServerStreamingService, UnaryService};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{
     Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig,
 };
 use tonic::{Request, Response, Status};
 
+use super::feed::Feed;
 use super::{Caller, Failure};
 
 const SERVICE: &str = "bench.Echo";
 const METHOD: &str = "/bench.Echo/Echo";
+const PUSH: &str = "/bench.Echo/Push";
 const HOST: &str = "localhost";
 const LIMIT: usize = 64 * 1024 * 1024;
 /// Lines of a certificate in an address, which is one line.
@@ -73,9 +76,21 @@ impl Caller for Requests {
         let path = http::uri::PathAndQuery::from_static(METHOD);
         Ok(client.unary(Request::new(body), path, AsItIs).await?.into_inner())
     }
+
+    async fn subscribe(
+        &self,
+        feed: Feed,
+    ) -> Result<BoxStream<'static, Result<Bytes, Failure>>, Failure> {
+        let mut client = tonic::client::Grpc::new(self.0.clone());
+        client.ready().await?;
+        let path = http::uri::PathAndQuery::from_static(PUSH);
+        let request = Request::new(feed.encode());
+        let messages = client.server_streaming(request, path, AsItIs).await?.into_inner();
+        Ok(messages.map_err(Failure::from).boxed())
+    }
 }
 
-/// What `tonic-build` would write for a service with this method.
+/// What `tonic-build` would write for a service with these methods.
 #[derive(Clone)]
 struct EchoService;
 
@@ -97,7 +112,10 @@ impl Service<http::Request<Body>> for EchoService {
             let server = tonic::server::Grpc::new(AsItIs);
             let mut server =
                 server.max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
-            Ok(server.unary(Echo, request).await)
+            match request.uri().path() {
+                PUSH => Ok(server.server_streaming(Push, request).await),
+                _ => Ok(server.unary(Echo, request).await),
+            }
         })
     }
 }
@@ -110,6 +128,20 @@ impl UnaryService<Bytes> for Echo {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         ready(Ok(Response::new(request.into_inner())))
+    }
+}
+
+struct Push;
+
+impl ServerStreamingService<Bytes> for Push {
+    type Response = Bytes;
+    type ResponseStream = BoxStream<'static, Result<Bytes, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let feed = Feed::decode(request.get_ref())
+            .map_err(|failure| Status::invalid_argument(failure.to_string()));
+        ready(feed.map(|feed| Response::new(feed.messages().map(Ok).boxed())))
     }
 }
 

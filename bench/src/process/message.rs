@@ -55,9 +55,10 @@ impl Answer {
         let cpu = usage.cpu.map(|cpu| cpu.as_nanos());
         let (peak, resident) = (optional(usage.peak_kib), optional(usage.resident_kib));
         let mut line = format!("{} {peak} {resident} {streams}", optional(cpu));
-        for Tally { requests, elapsed, p50, p99 } in tallies {
-            let [elapsed, p50, p99] = [elapsed, p50, p99].map(Duration::as_nanos);
-            write!(line, " {requests} {elapsed} {p50} {p99}").expect("a string takes everything");
+        for Tally { requests, elapsed, p50, p99, max } in tallies {
+            let [elapsed, p50, p99, max] = [elapsed, p50, p99, max].map(Duration::as_nanos);
+            write!(line, " {requests} {elapsed} {p50} {p99} {max}")
+                .expect("a string takes everything");
         }
         line
     }
@@ -75,14 +76,15 @@ impl Answer {
             peak_kib: number(now[1]).ok(),
             resident_kib: number(now[2]).ok(),
         };
-        let tallies = tallies.chunks(4).map(|words| {
-            let [requests, elapsed, p50, p99] = words else { return Err(malformed()) };
+        let tallies = tallies.chunks(5).map(|words| {
+            let [requests, elapsed, p50, p99, max] = words else { return Err(malformed()) };
             let nanos = |word| number(word).map(Duration::from_nanos);
             Ok(Tally {
                 requests: number(requests)?,
                 elapsed: nanos(elapsed)?,
                 p50: nanos(p50)?,
                 p99: nanos(p99)?,
+                max: nanos(max)?,
             })
         });
         let streams = number(now[3])? as usize;

@@ -14,6 +14,7 @@ use crate::scenario::core::Core;
 use crate::scenario::matrix::Matrix;
 use crate::scenario::mixed::Mixed;
 use crate::scenario::scale::Scale;
+use crate::scenario::streams::Streams;
 use crate::scenario::threads::Threads;
 
 /// Everybody is compared with this one.
@@ -31,6 +32,8 @@ pub(crate) struct Findings {
     pub(crate) mixed: Vec<Mixed>,
     /// Compression on and off.
     pub(crate) compression: Option<Compression>,
+    /// Messages that the server pushes.
+    pub(crate) streams: Streams,
     /// The machines alone.
     pub(crate) core: Vec<Core>,
     /// The server and the machines on one thread and on two.

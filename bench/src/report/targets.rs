@@ -8,7 +8,7 @@ use crate::contender::Contender::{
 };
 use crate::report::{BASELINE, Findings};
 use crate::sample::{CPU, Figure, P50, RATE, Spread};
-use crate::size::Cell;
+use crate::size::{Cell, Size};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -56,6 +56,7 @@ pub(crate) fn targets(findings: &Findings) -> Vec<Target> {
     list.relatives();
     list.memory();
     list.mixed();
+    list.streams();
     list.core();
     list.threads();
     list.compression();
@@ -127,6 +128,24 @@ impl List<'_> {
         self.add(what, ours.map(|mixed| mixed.ratio), AtMost(5.0));
         let what = "512x1024 requests/s ÷ those at 512x64".to_owned();
         self.add(what, ours.map(|mixed| mixed.crowd), AtLeast(1.0));
+    }
+
+    fn streams(&mut self) {
+        let one = &self.findings.streams.one;
+        let ratio = |size: usize, other: Contender| {
+            let rates = |who: Contender| {
+                let row = one.iter().find(|row| row.contender == who && row.cell.size.0 == size)?;
+                Some(row.per_s.as_slice())
+            };
+            let pairs = rates(PointSub)?.iter().zip(rates(other)?);
+            Spread::of(pairs.map(|(ours, theirs)| ours / theirs))
+        };
+        let bounds = [(32, Tonic, 10.0), (512, Tonic, 10.0), (64 * KIB, TonicTls, 1.5)];
+        let found = bounds.map(|(size, other, bound)| (size, other, bound, ratio(size, other)));
+        for (size, other, bound, ratio) in found {
+            let what = format!("a stream of {}: messages/s ÷ {other}'s", Size(size));
+            self.add(what, ratio, AtLeast(bound));
+        }
     }
 
     fn core(&mut self) {

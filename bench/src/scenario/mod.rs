@@ -5,4 +5,5 @@ pub(crate) mod core;
 pub(crate) mod matrix;
 pub(crate) mod mixed;
 pub(crate) mod scale;
+pub(crate) mod streams;
 pub(crate) mod threads;

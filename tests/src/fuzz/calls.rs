@@ -187,8 +187,11 @@ impl Table {
             }
             Op::End { call, failed } if self.server => self.respond(key(call), failed),
             Op::End { call, .. } => {
+                // One that was never opened has not ended.
+                if self.calls.has(key(call)) {
+                    self.over.insert(key(call));
+                }
                 self.calls.cancel(key(call), now);
-                self.over.insert(key(call));
             }
             Op::Fill { bytes } => self.fill(bytes.into()),
             Op::Time { millis } => {

@@ -1,116 +1,24 @@
 //! Arbitrary requests, events, answers and time against a server.
 
+mod operation;
+mod stream;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
-use pointsub_core::wire::{Decoder, Flags, Frame, Kind, Outbox, tag};
+use pointsub_core::wire::{Decoder, Flags, Kind, Outbox, tag};
 use pointsub_core::{
     Body, Format, InboundId, Server, ServerConfig, ServerEvent, ServerInput, ServerOutput, Status,
     StatusCode, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
 };
 
+use self::operation::Op;
+use self::stream::Stream;
 use super::client::pick;
 use super::{LIMIT, MAX_OPS, MAX_OUTPUTS, body, header, kind, native, peer, protocol, take};
-
-#[derive(Debug, Arbitrary)]
-enum Op {
-    Accept {
-        peer: u8,
-        protocol: u8,
-        native: bool,
-    },
-    Request {
-        stream: u8,
-        step: u8,
-        len: u32,
-        timeout: Option<u16>,
-        flags: u8,
-        field: Option<u8>,
-    },
-    Compressed {
-        stream: u8,
-        step: u8,
-        size: u32,
-        bytes: Vec<u8>,
-    },
-    Announce {
-        stream: u8,
-        step: u8,
-        kind: u8,
-        body: u32,
-    },
-    Cancel {
-        stream: u8,
-        nth: u8,
-    },
-    Settings {
-        stream: u8,
-        max_body: u32,
-    },
-    Other {
-        stream: u8,
-        kind: u8,
-        flags: u8,
-        id: u64,
-    },
-    Bytes(u8, Vec<u8>),
-    Fill(u8, u16),
-    Filled(u8, u16),
-    Written(u8),
-    Finished(u8),
-    Failed(u8),
-    Answer {
-        nth: u8,
-        len: u32,
-        compress: bool,
-    },
-    Refuse {
-        nth: u8,
-        code: u8,
-        message: u16,
-        detail: u32,
-    },
-    Abandoned(u8),
-    /// Time passes, and the server is told.
-    Advance(u32),
-    /// Time passes.
-    Later(u32),
-    Timeout,
-    /// The server is told of a time that is over.
-    Earlier(u32),
-    Poll,
-    Register(u8),
-    Unregister(u8),
-    Drain(u32),
-}
-
-/// What the world knows of one stream.
-#[derive(Debug)]
-struct Stream {
-    format: Format,
-    /// The server did its last operation.
-    ended: bool,
-    /// The world ended it.
-    gone: bool,
-    writing: bool,
-    /// Reads what the server writes.
-    decoder: Decoder,
-    last_id: u64,
-    /// Native: ids of requests that were sent.
-    ids: BTreeSet<u64>,
-    /// Bytes were sent of which the world does not know what they are.
-    wild: bool,
-    /// Native: ids that were answered.
-    answered: BTreeSet<u64>,
-    /// Plain: answers that came, and requests that a handler saw.
-    answers: u64,
-    requests: u64,
-    /// The id of DRAIN.
-    drain: Option<u64>,
-}
 
 struct World {
     server: Server,
@@ -496,29 +404,5 @@ impl World {
         assert_eq!((stats.in_flight, stats.streams, stats.memory), (0, 0, 0), "left over");
         assert_eq!(self.server.buffered(), 0, "bytes are left");
         assert_eq!(due, None, "a timer is left");
-    }
-}
-
-impl Stream {
-    /// A frame that the server wrote.
-    fn read(&mut self, frame: &Frame) {
-        if self.format == Format::Plain {
-            self.answers += 1;
-            assert!(self.answers <= self.requests, "more answers than requests");
-            return;
-        }
-        let id = frame.header.id;
-        match frame.header.kind {
-            Some(Kind::Settings) => {}
-            Some(Kind::Response) => {
-                assert!(self.wild || self.ids.contains(&id), "an answer to no request");
-                assert!(self.answered.insert(id), "a second answer");
-                assert!(self.drain.is_none_or(|last| id <= last), "an answer beyond DRAIN");
-            }
-            Some(Kind::Drain) => {
-                assert!(self.drain.replace(id).is_none(), "two drains");
-            }
-            other => panic!("a server sent {other:?}"),
-        }
     }
 }

@@ -32,6 +32,7 @@ mod headers;
 mod held_up;
 mod hostile;
 mod hostile_servers;
+mod info;
 mod limits;
 mod load;
 mod middleware;

@@ -56,6 +56,8 @@ mod held_up;
 mod hostile;
 #[path = "../e2e/hostile_servers.rs"]
 mod hostile_servers;
+#[path = "../e2e/info.rs"]
+mod info;
 #[path = "../e2e/limits.rs"]
 mod limits;
 #[path = "../e2e/load.rs"]

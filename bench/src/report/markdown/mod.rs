@@ -1,6 +1,7 @@
 //! Tables.
 
 mod scale;
+mod streams;
 mod threads;
 
 use std::fmt::Write;
@@ -33,6 +34,7 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
         matrix(findings),
         mixed(&findings.mixed),
         findings.compression.as_ref().map(compression),
+        streams::section(&findings.streams),
         core(&findings.core),
         threads::section(&findings.threads),
         scale::section(&findings.scale),

@@ -56,6 +56,12 @@ impl Server {
         self.shared.unregister(protocol)
     }
 
+    /// The names of all protocols that are registered, raw ones included.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<ProtocolName> {
+        self.shared.protocols()
+    }
+
     /// Whether a protocol is registered and the server is not stopping.
     #[must_use]
     pub fn is_running(&self) -> bool {

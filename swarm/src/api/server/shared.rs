@@ -232,6 +232,11 @@ impl ServerShared {
         }
     }
 
+    /// The names of all protocols that are registered.
+    pub(crate) fn protocols(&self) -> Vec<ProtocolName> {
+        self.state.lock().services.keys().cloned().collect()
+    }
+
     pub(crate) fn unregister(&self, protocol: &ProtocolName) -> bool {
         let mut state = self.state.lock();
         let known = state.admission.unregister(protocol.as_str());
