@@ -72,15 +72,15 @@ mod private {
 }
 
 /// A service as the handler of its protocol, for requests and for calls.
-struct Served {
+pub(crate) struct Served {
     service: Arc<dyn Service>,
-    calls: Arc<Calls>,
+    pub(crate) calls: Arc<Calls>,
 }
 
-struct Calls(Arc<dyn Service>);
+pub(crate) struct Calls(Arc<dyn Service>);
 
 impl Served {
-    fn new(service: Arc<dyn Service>) -> Self {
+    pub(crate) fn new(service: Arc<dyn Service>) -> Self {
         Self { calls: Arc::new(Calls(service.clone())), service }
     }
 }
