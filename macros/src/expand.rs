@@ -134,6 +134,13 @@ fn client(service: &Service) -> TokenStream {
 
             #(#calls)*
         }
+
+        /// Calls the service as the stub does, such as through layers. Its protocol is that of the stub.
+        impl ::core::convert::From<#runtime::Stub> for #client {
+            fn from(stub: #runtime::Stub) -> Self {
+                Self(stub)
+            }
+        }
     }
 }
 

@@ -40,6 +40,7 @@
 //! | find what a name of the Go library has become | [`migration`] |
 //! | have a timeout, retries or hedging for all requests, or those of a protocol | [`Policy`] |
 //! | run a node on a certain runtime, or with a paused clock | [`Tokio`] |
+//! | put layers of tower around handlers, clients and services | the module `middleware`, with feature `tower` |
 //!
 //! | cargo feature | on by default | brings |
 //! |---|---|---|
@@ -51,6 +52,7 @@
 //! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
 //! | `axum` | no | axum serves on a [`Listener`] |
 //! | `service` | no | typed services: the attribute `service`, and a module of that name, which is `pointsub-service` |
+//! | `tower` | no | layers around handlers, clients and services: the modules `middleware` here and in `service` |
 //!
 //! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
 //! them. With feature `axum`, an axum application is served on a [`Listener`].
@@ -241,6 +243,6 @@ fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBo
 }
 
 /// The program in the README, so that it is true.
-#[cfg(all(doctest, feature = "service"))]
+#[cfg(all(doctest, feature = "service", feature = "tower"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

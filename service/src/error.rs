@@ -124,6 +124,11 @@ pub enum CallError<E = Never> {
     /// Something could not be encoded or decoded here.
     #[error("{0}")]
     Codec(CodecError),
+    /// A layer of the client has refused or given up the call: [`middleware`](crate::middleware). Whether the
+    /// method was run is not known here.
+    #[cfg(feature = "tower")]
+    #[error("{0}")]
+    Layer(pointsub_swarm::BoxError),
 }
 
 /// Why a server has not run a method.

@@ -129,7 +129,10 @@ mod halves;
 mod incoming;
 pub mod info;
 mod local;
+#[cfg(feature = "tower")]
+pub mod middleware;
 mod open;
+mod options;
 mod router;
 mod service;
 mod streaming;

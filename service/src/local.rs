@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, Either, FusedFuture, Shared, select};
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use parking_lot::Mutex;
-use pointsub_swarm::{Cause, Delivery, Phase, RequestError, StatusCode};
+use pointsub_swarm::{Cause, Delivery, PeerId, Phase, RequestError, StatusCode};
 
 use crate::codec::Limits;
 use crate::cx::Cx;
@@ -60,6 +60,8 @@ pub(crate) struct Local {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) method: String,
     pub(crate) cx: Cx,
+    /// Whom the caller believes to call.
+    pub(crate) server: PeerId,
     pub(crate) arguments: Erased,
     pub(crate) timeout: Option<Duration>,
 }
@@ -73,7 +75,7 @@ where
     T: Send + 'static,
     E: ServiceError,
 {
-    let Local { service, method, mut cx, arguments, timeout } = local;
+    let Local { service, method, mut cx, arguments, timeout, .. } = local;
     if let Some(timeout) = timeout {
         cx = cx.with_remaining(timeout);
     }

@@ -11,12 +11,17 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use pointsub_swarm::{OpenClosest, PeerId};
+#[cfg(feature = "tower")]
+use pointsub_swarm::{StreamingCall, middleware::OutgoingCall};
 
 use crate::codec::{Codec, CodecError, KEY};
 use crate::cx::Cx;
 use crate::detail::{call_error, closest_error};
 use crate::error::{CallError, ServiceError};
 use crate::local::{self, Local};
+#[cfg(feature = "tower")]
+use crate::middleware::{self, Unsent};
+use crate::options::set;
 use crate::streaming::Streaming;
 use crate::unary::least;
 use crate::wire::Wire;
@@ -36,7 +41,9 @@ type Opened<S, R, T, E> = Result<Streaming<S, R, T, E>, CallError<E>>;
 enum State<S, R, T, E> {
     Peer(pointsub_swarm::OpenCall, Wire),
     Closest(OpenClosest, Wire),
-    Local(Box<Local>, PeerId),
+    #[cfg(feature = "tower")]
+    Layers(Box<Unsent<OutgoingCall, StreamingCall>>, Wire),
+    Local(Box<Local>),
     Opening(BoxFuture<'static, Opened<S, R, T, E>>),
     Failed(CodecError),
     Done,
@@ -55,8 +62,16 @@ impl<S, R, T, E> OpenCall<S, R, T, E> {
         Self::new(State::Closest(call, wire))
     }
 
-    pub(crate) fn local(local: Local, server: PeerId) -> Self {
-        Self::new(State::Local(Box::new(local), server))
+    #[cfg(feature = "tower")]
+    pub(crate) const fn of_layers(
+        call: Box<Unsent<OutgoingCall, StreamingCall>>,
+        wire: Wire,
+    ) -> Self {
+        Self::new(State::Layers(call, wire))
+    }
+
+    pub(crate) fn local(local: Local) -> Self {
+        Self::new(State::Local(Box::new(local)))
     }
 
     pub(crate) const fn failed(error: CodecError) -> Self {
@@ -67,24 +82,6 @@ impl<S, R, T, E> OpenCall<S, R, T, E> {
         if codec == Codec::default() { self } else { self.metadata(KEY, codec.name()) }
     }
 
-    fn with(
-        mut self,
-        peer: impl FnOnce(pointsub_swarm::OpenCall) -> pointsub_swarm::OpenCall,
-        closest: impl FnOnce(OpenClosest) -> OpenClosest,
-        local: impl FnOnce(&mut Local),
-    ) -> Self {
-        self.state = match self.state {
-            State::Peer(call, wire) => State::Peer(peer(call), wire),
-            State::Closest(call, wire) => State::Closest(closest(call), wire),
-            State::Local(mut call, server) => {
-                local(&mut call);
-                State::Local(call, server)
-            }
-            other => other,
-        };
-        self
-    }
-
     /// The longest time that the whole call may take, with the opening. Without it, it may take any time.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeouts[0] = Some(timeout);
@@ -93,40 +90,31 @@ impl<S, R, T, E> OpenCall<S, R, T, E> {
 
     /// The call ends if for so long nothing comes and nothing that waits can be sent.
     pub fn idle_timeout(self, idle: Duration) -> Self {
-        self.with(|call| call.idle_timeout(idle), |call| call.idle_timeout(idle), |_| {})
+        set!(self, call => call.idle_timeout(idle))
     }
 
     /// How many messages and bytes of the server may be on their way or wait here:
     /// [`OpenCall::window`](pointsub_swarm::OpenCall::window).
     pub fn window(self, messages: u32, bytes: u32) -> Self {
-        self.with(|call| call.window(messages, bytes), |call| call.window(messages, bytes), |_| {})
+        set!(self, call => call.window(messages, bytes))
     }
 
     /// Whether it does no harm if two servers run the method, of which one is told at once to stop. Default
     /// `false`.
     pub fn idempotent(self, idempotent: bool) -> Self {
-        self.with(|call| call.idempotent(idempotent), |call| call.idempotent(idempotent), |_| {})
+        set!(self, call => call.idempotent(idempotent))
     }
 
     /// Goes on behind the message with this cursor of a call that was open before: [`Cx::resume`].
     pub fn resume(self, cursor: impl Into<Bytes>) -> Self {
         let cursor = cursor.into();
-        let (to_peer, to_closest) = (cursor.clone(), cursor.clone());
-        self.with(
-            |call| call.resume(to_peer),
-            |call| call.resume(to_closest),
-            |local| local.cx.set_resume(cursor),
-        )
+        set!(self, call => call.resume(cursor), local here => here.cx.set_resume(cursor))
     }
 
     /// Tells the method a key with its value: [`Cx::metadata`]. The key `codec` is taken.
     pub fn metadata(self, key: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
-        self.with(
-            |call| call.metadata(key, value),
-            |call| call.metadata(key, value),
-            |local| local.cx.add_metadata(key, value),
-        )
+        set!(self, call => call.metadata(key, value), local here => here.cx.add_metadata(key, value))
     }
 
     /// Makes the call because of another one:
@@ -139,28 +127,25 @@ impl<S, R, T, E> OpenCall<S, R, T, E> {
     /// What the distance of servers is measured from, if the closest is called. Default: the encoded
     /// arguments.
     pub fn key(self, key: &[u8]) -> Self {
-        self.with(|call| call, |call| call.key(key), |_| {})
+        set!(self, closest call => call.key(key))
     }
 
     /// Servers that are not called, if the closest is.
     pub fn exclude(self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
-        self.with(|call| call, |call| call.exclude(nodes), |_| {})
+        set!(self, closest call => call.exclude(nodes))
     }
 
     /// No messages are sent from here, so that the server need not keep room for them.
     pub(crate) fn receive_only(self) -> Self {
-        self.with(|call| call.receive_only(), |call| call.receive_only(), |_| {})
+        set!(self, call => call.receive_only())
     }
 
     /// Sets what was left until now.
     fn begin(&mut self) {
         let Some(timeout) = least(mem::take(&mut self.timeouts)) else { return };
         let call = Self::new(mem::replace(&mut self.state, State::Done));
-        let call = call.with(
-            |call| call.timeout(timeout),
-            |call| call.timeout(timeout),
-            |local| local.timeout = Some(timeout),
-        );
+        let call =
+            set!(call, call => call.timeout(timeout), local here => here.timeout = Some(timeout));
         self.state = call.state;
     }
 }
@@ -176,11 +161,18 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.begin();
-        if let State::Local(..) = &self.state
-            && let State::Local(call, server) = mem::replace(&mut self.state, State::Done)
+        if let State::Local(_) = &self.state
+            && let State::Local(call) = mem::replace(&mut self.state, State::Done)
         {
+            let server = call.server;
             let opening = async move { Ok(Streaming::of_local(local::open(*call).await?, server)) };
             self.state = State::Opening(opening.boxed());
+        }
+        #[cfg(feature = "tower")]
+        if let State::Layers(..) = &self.state
+            && let State::Layers(call, wire) = mem::replace(&mut self.state, State::Done)
+        {
+            self.state = State::Opening(middleware::open(call, wire).boxed());
         }
         let outcome = match &mut self.state {
             State::Peer(call, wire) => match ready!(call.poll_unpin(cx)) {
@@ -193,8 +185,10 @@ where
             },
             State::Opening(call) => ready!(call.poll_unpin(cx)),
             State::Failed(error) => Err(CallError::Codec(error.clone())),
+            #[cfg(feature = "tower")]
+            State::Layers(..) => return Poll::Pending,
             // It was polled again after its end.
-            State::Local(..) | State::Done => return Poll::Pending,
+            State::Local(_) | State::Done => return Poll::Pending,
         };
         self.state = State::Done;
         Poll::Ready(outcome)

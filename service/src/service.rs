@@ -72,16 +72,16 @@ mod private {
 }
 
 /// A service as the handler of its protocol, for requests and for calls.
-struct Served {
+pub(crate) struct Served {
     service: Arc<dyn Service>,
-    calls: Arc<Calls>,
+    pub(crate) calls: Arc<Calls>,
     methods: Vec<&'static str>,
 }
 
-struct Calls(Arc<dyn Service>);
+pub(crate) struct Calls(Arc<dyn Service>);
 
 impl Served {
-    fn new(service: Arc<dyn Service>) -> Self {
+    pub(crate) fn new(service: Arc<dyn Service>) -> Self {
         let methods = service.description().methods.iter().map(|method| method.name).collect();
         Self { methods, calls: Arc::new(Calls(service.clone())), service }
     }

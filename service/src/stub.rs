@@ -5,6 +5,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "tower")]
+use pointsub_swarm::middleware::{OutgoingCall, OutgoingRequest};
 use pointsub_swarm::{Client, PeerId, ProtocolName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +15,8 @@ use crate::codec::{Codec, Limits};
 use crate::cx::Cx;
 use crate::error::{Never, ServiceError};
 use crate::local::Local;
+#[cfg(feature = "tower")]
+use crate::middleware::Layers;
 use crate::open::OpenCall;
 use crate::service::Service;
 use crate::unary::UnaryCall;
@@ -57,7 +61,13 @@ pub struct Stub {
 enum Target {
     Peer(Client, PeerId),
     Closest(Client),
-    Local { service: Arc<dyn Service>, caller: PeerId, server: PeerId },
+    #[cfg(feature = "tower")]
+    Layers(Layers),
+    Local {
+        service: Arc<dyn Service>,
+        caller: PeerId,
+        server: PeerId,
+    },
 }
 
 impl Stub {
@@ -73,6 +83,11 @@ impl Stub {
     pub fn closest(client: impl Borrow<Client>, protocol: ProtocolName) -> Self {
         let target = Target::Closest(client.borrow().clone());
         Self { target, protocol, wire: Wire::default() }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn of_layers(layers: Layers, protocol: ProtocolName) -> Self {
+        Self { target: Target::Layers(layers), protocol, wire: Wire::default() }
     }
 
     /// Calls a service in the same program, for tests. There is no network, and nothing is encoded: the
@@ -133,8 +148,17 @@ impl Stub {
                 }
                 Err(error) => UnaryCall::failed(error),
             },
-            Target::Local { service, caller, .. } => {
-                UnaryCall::local(local(service, method, *caller, arguments))
+            #[cfg(feature = "tower")]
+            Target::Layers(layers) => match wire.encode(&arguments) {
+                Ok(body) => {
+                    let request = OutgoingRequest::new(protocol, body).method(method);
+                    let request = request.max_answer(wire.limits.len());
+                    UnaryCall::of_layers(layers.request(request), wire).encoded(wire.codec)
+                }
+                Err(error) => UnaryCall::failed(error),
+            },
+            Target::Local { service, caller, server } => {
+                UnaryCall::local(local(service, method, [*caller, *server], arguments))
             }
         }
     }
@@ -165,8 +189,16 @@ impl Stub {
                 }
                 Err(error) => OpenCall::failed(error),
             },
+            #[cfg(feature = "tower")]
+            Target::Layers(layers) => match wire.encode(&arguments) {
+                Ok(body) => {
+                    let call = OutgoingCall::new(protocol, body).method(method);
+                    OpenCall::of_layers(layers.call(call), wire).encoded(wire.codec)
+                }
+                Err(error) => OpenCall::failed(error),
+            },
             Target::Local { service, caller, server } => {
-                OpenCall::local(local(service, method, *caller, arguments), *server)
+                OpenCall::local(local(service, method, [*caller, *server], arguments))
             }
         }
     }
@@ -186,13 +218,14 @@ impl Stub {
 fn local<A: Send + 'static>(
     service: &Arc<dyn Service>,
     method: &str,
-    caller: PeerId,
+    [caller, server]: [PeerId; 2],
     arguments: A,
 ) -> Local {
     Local {
         service: service.clone(),
         method: method.to_owned(),
         cx: Cx::new(caller),
+        server,
         arguments: Box::new(arguments),
         timeout: None,
     }
@@ -205,6 +238,8 @@ impl fmt::Debug for Stub {
         match &self.target {
             Target::Peer(_, peer) => stub.field("peer", peer).finish(),
             Target::Closest(_) => stub.field("closest", &true).finish(),
+            #[cfg(feature = "tower")]
+            Target::Layers(_) => stub.field("layers", &true).finish(),
             Target::Local { .. } => stub.field("local", &true).finish(),
         }
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use pointsub_swarm::{Call, ClosestCall, Hedge, PeerId};
+#[cfg(feature = "tower")]
+use pointsub_swarm::{Response, middleware::OutgoingRequest};
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Codec, CodecError, KEY};
@@ -17,6 +19,9 @@ use crate::cx::Cx;
 use crate::detail::{call_error, closest_error};
 use crate::error::{CallError, ServiceError};
 use crate::local::{self, Local};
+#[cfg(feature = "tower")]
+use crate::middleware::{self, Unsent};
+use crate::options::set;
 use crate::wire::Wire;
 
 /// A call of a method without messages. Await it for the result; set options before. It borrows nothing, and
@@ -32,6 +37,8 @@ pub struct UnaryCall<T, E> {
 enum State<T, E> {
     Peer(Call, Wire),
     Closest(ClosestCall, Wire),
+    #[cfg(feature = "tower")]
+    Layers(Box<Unsent<OutgoingRequest, Response>>, Wire),
     Local(Box<Local>),
     Running(BoxFuture<'static, Result<T, CallError<E>>>),
     Failed(CodecError),
@@ -56,6 +63,14 @@ impl<T, E> UnaryCall<T, E> {
         Self::new(State::Closest(call, wire))
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) const fn of_layers(
+        call: Box<Unsent<OutgoingRequest, Response>>,
+        wire: Wire,
+    ) -> Self {
+        Self::new(State::Layers(call, wire))
+    }
+
     pub(crate) fn local(local: Local) -> Self {
         Self::new(State::Local(Box::new(local)))
     }
@@ -68,24 +83,6 @@ impl<T, E> UnaryCall<T, E> {
         if codec == Codec::default() { self } else { self.metadata(KEY, codec.name()) }
     }
 
-    fn with(
-        mut self,
-        peer: impl FnOnce(Call) -> Call,
-        closest: impl FnOnce(ClosestCall) -> ClosestCall,
-        local: impl FnOnce(&mut Local),
-    ) -> Self {
-        self.state = match self.state {
-            State::Peer(call, wire) => State::Peer(peer(call), wire),
-            State::Closest(call, wire) => State::Closest(closest(call), wire),
-            State::Local(mut call) => {
-                local(&mut call);
-                State::Local(call)
-            }
-            other => other,
-        };
-        self
-    }
-
     /// The longest time the whole call may take: [`Call::timeout`].
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeouts[0] = Some(timeout);
@@ -94,22 +91,18 @@ impl<T, E> UnaryCall<T, E> {
 
     /// Whether executing the method twice does no harm: [`Call::idempotent`].
     pub fn idempotent(self, idempotent: bool) -> Self {
-        self.with(|call| call.idempotent(idempotent), |call| call.idempotent(idempotent), |_| {})
+        set!(self, call => call.idempotent(idempotent))
     }
 
     /// How often the call is tried again at most: [`Call::max_retries`].
     pub fn max_retries(self, retries: u32) -> Self {
-        self.with(|call| call.max_retries(retries), |call| call.max_retries(retries), |_| {})
+        set!(self, call => call.max_retries(retries))
     }
 
     /// Tells the method a key with its value: [`Cx::metadata`]. The key `codec` is taken.
     pub fn metadata(self, key: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
-        self.with(
-            |call| call.metadata(key, value),
-            |call| call.metadata(key, value),
-            |local| local.cx.add_metadata(key, value),
-        )
+        set!(self, call => call.metadata(key, value), local here => here.cx.add_metadata(key, value))
     }
 
     /// Makes the call because of another one: it takes no longer than is left of that, and has the same
@@ -122,17 +115,17 @@ impl<T, E> UnaryCall<T, E> {
     /// What the distance of servers is measured from, if the closest is called: [`ClosestCall::key`].
     /// Default: the encoded arguments.
     pub fn key(self, key: &[u8]) -> Self {
-        self.with(|call| call, |call| call.key(key), |_| {})
+        set!(self, closest call => call.key(key))
     }
 
     /// Servers that are not called, if the closest is: [`ClosestCall::exclude`].
     pub fn exclude(self, nodes: impl IntoIterator<Item = PeerId>) -> Self {
-        self.with(|call| call, |call| call.exclude(nodes), |_| {})
+        set!(self, closest call => call.exclude(nodes))
     }
 
     /// Calls further servers while one takes long, if the closest is called: [`ClosestCall::hedge`].
     pub fn hedge(self, hedge: impl Into<Option<Hedge>>) -> Self {
-        self.with(|call| call, |call| call.hedge(hedge), |_| {})
+        set!(self, closest call => call.hedge(hedge))
     }
 }
 
@@ -145,11 +138,8 @@ where
     fn begin(&mut self) {
         let Some(timeout) = least(mem::take(&mut self.timeouts)) else { return };
         let call = Self::new(mem::replace(&mut self.state, State::Done));
-        let call = call.with(
-            |call| call.timeout(timeout),
-            |call| call.timeout(timeout),
-            |local| local.timeout = Some(timeout),
-        );
+        let call =
+            set!(call, call => call.timeout(timeout), local here => here.timeout = Some(timeout));
         self.state = call.state;
     }
 }
@@ -168,6 +158,12 @@ where
         {
             self.state = State::Running(local::call(*call, None).boxed());
         }
+        #[cfg(feature = "tower")]
+        if let State::Layers(..) = &self.state
+            && let State::Layers(call, wire) = mem::replace(&mut self.state, State::Done)
+        {
+            self.state = State::Running(middleware::send(call, wire).boxed());
+        }
         let outcome = match &mut self.state {
             State::Peer(call, wire) => match ready!(call.poll_unpin(cx)) {
                 Ok(answer) => wire.decode(&answer).map_err(CallError::Codec),
@@ -179,6 +175,8 @@ where
             },
             State::Running(call) => ready!(call.poll_unpin(cx)),
             State::Failed(error) => Err(CallError::Codec(error.clone())),
+            #[cfg(feature = "tower")]
+            State::Layers(..) => return Poll::Pending,
             // It was polled again after its end.
             State::Local(_) | State::Done => return Poll::Pending,
         };

@@ -75,6 +75,8 @@ pub use api::client::{Call, Client, ClosestCall, Dial, NodeCounts, NodeInfo, Pol
 pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};
+#[cfg(feature = "tower")]
+pub use api::middleware;
 pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};

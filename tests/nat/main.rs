@@ -6,6 +6,7 @@
 mod network;
 mod peer;
 mod program;
+mod subscription;
 
 use std::process::ExitCode;
 

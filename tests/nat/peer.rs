@@ -16,9 +16,11 @@ use pointsub_swarm::{
 };
 use pointsub_tokio::Tokio;
 
+use crate::subscription::{self, Subscription};
+
 const MIB: usize = 1024 * 1024;
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// What the asking node is to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +91,7 @@ async fn serve<R: Runtime + Default>(arguments: &[&str]) -> Outcome {
     node.server().register(&name("/echo"), echo)?;
     let hang = |_: Request| pending::<Result<Bytes, HandlerError>>();
     node.server().register(&name("/hang"), hang)?;
+    subscription::serve(&node)?;
     let is_circuit = |address: &Multiaddr| address.iter().any(|part| part == Protocol::P2pCircuit);
     let address = node.addresses().await.into_iter().find(is_circuit).ok_or("no reservation")?;
     println!("{address}");
@@ -106,13 +109,21 @@ async fn ask<R: Runtime + Default>(arguments: &[&str]) -> Outcome {
     check_echo(&node, peer, 100).await?;
     let relayed = began.elapsed();
     if *expect == Expect::Direct.as_str() {
+        let mut subscription = Subscription::open(&node, peer, 1).await?;
+        subscription.receive_some(10).await?;
         becomes_direct(&node, peer).await?;
         let direct = began.elapsed();
         // Far more than the relay carries.
         for _ in 0..8 {
             check_echo(&node, peer, MIB).await?;
         }
-        println!("through the relay after {relayed:.0?}, direct after {direct:.0?}, 16 MiB moved");
+        subscription.is_resumed(1).await?;
+        subscription.is_direct().await?;
+        let (numbers, resumed) = subscription.seen();
+        println!(
+            "through the relay after {relayed:.0?}, direct after {direct:.0?}, 16 MiB moved; \
+             {numbers} numbers of a subscription that was resumed {resumed} times"
+        );
         return Ok(());
     }
     is_cut_at_the_limit_of_bytes(&node, peer).await?;
@@ -122,7 +133,8 @@ async fn ask<R: Runtime + Default>(arguments: &[&str]) -> Outcome {
     if !node.external_addresses().await.is_empty() {
         return Err("it believes that others can dial it".into());
     }
-    println!("requests go through the relay; cut at 128 KiB, and after {cut:.0?}");
+    let subscriptions = subscription::outlives_limits(&node, peer).await?;
+    println!("requests go through the relay; cut at 128 KiB, and after {cut:.0?}; {subscriptions}");
     Ok(())
 }
 

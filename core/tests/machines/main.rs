@@ -4,6 +4,7 @@
 mod buffers;
 mod calls;
 mod calls_hostile;
+mod calls_states;
 mod calls_streams;
 mod client;
 mod client_answers;
@@ -40,6 +41,7 @@ mod liveness;
 mod queue_delay;
 mod raw;
 mod resumption;
+mod resumption_crowd;
 mod server;
 mod server_batches;
 mod server_config;

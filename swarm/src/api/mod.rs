@@ -6,6 +6,8 @@ pub(crate) mod client;
 pub(crate) mod failover;
 pub mod go12;
 pub(crate) mod message;
+#[cfg(feature = "tower")]
+pub mod middleware;
 pub(crate) mod pointsub;
 pub(crate) mod raw;
 #[cfg(feature = "tokio")]

@@ -4,6 +4,10 @@
 
 mod checks;
 mod clients;
+mod native;
+mod native_clients;
+mod native_servers;
+mod native_services;
 mod peer;
 mod restarts;
 mod run;

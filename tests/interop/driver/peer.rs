@@ -99,7 +99,7 @@ async fn talk(
 }
 
 impl Peer {
-    async fn command(&self, command: String) -> Answer {
+    pub(crate) async fn command(&self, command: String) -> Answer {
         let (done, answer) = oneshot::channel();
         let sent = self.commands.send((command, done));
         sent.map_err(|_| "the peer has ended".to_owned())?;
@@ -107,7 +107,7 @@ impl Peer {
     }
 
     /// The same, of what cannot fail.
-    async fn surely(&self, command: String) -> String {
+    pub(crate) async fn surely(&self, command: String) -> String {
         let answer = self.command(command.clone()).await;
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }

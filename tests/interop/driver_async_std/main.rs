@@ -4,6 +4,14 @@
 mod checks;
 #[path = "../driver/clients.rs"]
 mod clients;
+#[path = "../driver/native.rs"]
+mod native;
+#[path = "../driver/native_clients.rs"]
+mod native_clients;
+#[path = "../driver/native_servers.rs"]
+mod native_servers;
+#[path = "../driver/native_services.rs"]
+mod native_services;
 #[path = "../driver/peer.rs"]
 mod peer;
 #[path = "../driver/restarts.rs"]

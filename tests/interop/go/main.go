@@ -1,4 +1,5 @@
-// A PointSub peer for tests, on go-libp2p and go-msgio: the plain format and nothing else.
+// A PointSub peer for tests, on go-libp2p: the plain format on go-msgio, and with --format native the native
+// one on package native.
 //
 // With --dialect dep2p its handshakes have the texts of go-dep2p v0.0.2.
 //
@@ -136,6 +137,7 @@ type node struct {
 	mutex    sync.Mutex
 	streams  []opened
 	accepted map[accepted]int
+	native   *nativeNode // nil in the plain format.
 }
 
 type opened struct {
@@ -150,11 +152,15 @@ type accepted struct {
 
 func (n *node) serve(stream network.Stream) {
 	defer stream.Close()
-	n.mutex.Lock()
-	n.accepted[accepted{stream.Protocol(), stream.Conn().RemotePeer()}]++
-	n.mutex.Unlock()
+	n.count(stream.Protocol(), stream)
 	// The other end sees what went wrong, and checks it.
 	_ = serving[stream.Protocol()](stream, msgio.NewReadWriter(stream))
+}
+
+func (n *node) count(id protocol.ID, stream network.Stream) {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	n.accepted[accepted{id, stream.Conn().RemotePeer()}]++
 }
 
 // run carries out one command and returns the words of its answer.
@@ -173,6 +179,9 @@ func (n *node) run(command string, words []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if n.native != nil {
+			return n.native.open(ctx, n.host, id, words[1])
+		}
 		stream, err := n.host.NewStream(ctx, id, protocol.ID(words[1]))
 		if err != nil {
 			return "", err
@@ -189,6 +198,9 @@ func (n *node) run(command string, words []string) (string, error) {
 		n.mutex.Lock()
 		defer n.mutex.Unlock()
 		return strconv.Itoa(n.accepted[accepted{protocol.ID(words[0]), id}]), nil
+	}
+	if n.native != nil {
+		return n.native.run(command, words)
 	}
 	n.mutex.Lock()
 	stream := n.streams[number(words[0])]
@@ -217,8 +229,16 @@ func (n *node) run(command string, words []string) (string, error) {
 	return "", fmt.Errorf("unknown command %q", command)
 }
 
-// body is what the Rust side makes of the same size and seed.
+// body is what the Rust side makes of the same size and seed. Repetition shrinks further than a compressed
+// body may; what the seed "#" makes shrinks less.
 func body(size int, seed string) []byte {
+	if seed == "#" {
+		var numbers []byte
+		for i := 0; len(numbers) < size; i++ {
+			numbers = strconv.AppendInt(numbers, int64(i), 10)
+		}
+		return numbers[:size]
+	}
 	return bytes.Repeat([]byte(seed), size/len(seed)+1)[:size]
 }
 
@@ -272,7 +292,7 @@ var transports = map[string]libp2p.Option{
 	"dep2p quic":   quicWith(newDep2pQUIC),
 }
 
-func start(dialect, handshake string) (*node, error) {
+func start(dialect, handshake, format string) (*node, error) {
 	transport, known := transports[dialect+" "+handshake]
 	if !known {
 		return nil, fmt.Errorf("unknown: --dialect %s --handshake %s", dialect, handshake)
@@ -287,6 +307,11 @@ func start(dialect, handshake string) (*node, error) {
 		return nil, err
 	}
 	n := &node{host: h, accepted: map[accepted]int{}}
+	if format == "native" {
+		n.native = newNativeNode()
+		n.native.serve(n)
+		return n, nil
+	}
 	for id := range serving {
 		h.SetStreamHandler(id, n.serve)
 	}
@@ -296,8 +321,9 @@ func start(dialect, handshake string) (*node, error) {
 func main() {
 	dialect := flag.String("dialect", "libp2p", "the texts inside the handshakes: libp2p or dep2p")
 	handshake := flag.String("handshake", "noise", "noise or tls over TCP, or quic")
+	format := flag.String("format", "plain", "plain or native")
 	flag.Parse()
-	n, err := start(*dialect, *handshake)
+	n, err := start(*dialect, *handshake, *format)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

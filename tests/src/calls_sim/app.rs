@@ -75,3 +75,16 @@ pub(super) struct App {
     /// The handler has ended by itself, with a result.
     pub(super) succeeded: Option<bool>,
 }
+
+impl App {
+    /// Whether both ends are done with it.
+    pub(super) fn is_over(&self) -> bool {
+        let client = match self.at_client {
+            ClientState::Unopened | ClientState::Open => false,
+            ClientState::Refused | ClientState::Cancelled => true,
+            ClientState::Ended(_) => self.client.inbox.is_empty(),
+        };
+        let server = matches!(self.at_server, ServerState::Unseen | ServerState::Done);
+        client && server
+    }
+}

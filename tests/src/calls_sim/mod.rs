@@ -55,11 +55,15 @@ pub enum Planted {
     LeftBehind,
     /// A call is opened again although it was given up.
     TriedForever,
+    /// A call that lacks nothing but its result is not opened again.
+    ResultForgotten,
+    /// What comes again behind the end of messages is handed out.
+    ToldBehindEnd,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::TakenNever,
         Self::TakenTwice,
         Self::DataLost,
@@ -77,6 +81,8 @@ impl Planted {
         Self::MovedUnread,
         Self::LeftBehind,
         Self::TriedForever,
+        Self::ResultForgotten,
+        Self::ToldBehindEnd,
     ];
 }
 
@@ -99,10 +105,14 @@ pub struct Met {
     pub expired: u64,
     /// Messages that were refused because they were too long.
     pub refused: u64,
+    /// Messages that were taken by readers that had stopped for a minute.
+    pub late: u64,
     /// Times that a call was accepted again.
     pub resumed: u64,
     /// Times that a call was accepted elsewhere while it was open.
     pub moved: u64,
+    /// Results that came when the call was opened again for them.
+    pub results: u64,
     /// Calls that were not tried any further.
     pub gave_up: u64,
 }
@@ -120,8 +130,10 @@ impl Met {
             waited: self.waited + other.waited,
             expired: self.expired + other.expired,
             refused: self.refused + other.refused,
+            late: self.late + other.late,
             resumed: self.resumed + other.resumed,
             moved: self.moved + other.moved,
+            results: self.results + other.results,
             gave_up: self.gave_up + other.gave_up,
         }
     }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use pointsub_core::wire::Credit;
 
+use super::app::From;
 use crate::sim::Rng;
 
 /// The longest message that either end takes.
 pub(super) const MAX_MESSAGE: usize = 300 * 1024;
 /// From when on all applications read and write at once.
 pub(super) const HEALED: u64 = 400;
+/// For so long a reader stops, if it does.
+pub(super) const STOPPED: u64 = 60_000;
 
 /// One call, as both applications want it.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub(super) struct CallPlan {
     pub(super) early: bool,
     /// The handler is slow to stop, and to accept.
     pub(super) sluggish: u64,
+    /// Who stops reading for a minute, and when.
+    pub(super) stops: Option<(From, u64)>,
 }
 
 /// The world of a life.
@@ -95,6 +100,9 @@ impl CallPlan {
             fails: rng.chance(20),
             early: rng.chance(20),
             sluggish: if rng.chance(30) { rng.below(50) } else { 0 },
+            stops: rng.chance(2).then(|| {
+                (if rng.chance(50) { From::Client } else { From::Server }, rng.below(300))
+            }),
         }
     }
 }

@@ -282,6 +282,34 @@ fn time_passes_while_the_sender_waits_for_credit() {
 }
 
 #[test]
+fn time_passes_while_the_client_waits_for_credit() {
+    run(async {
+        let alive = Alive::default();
+        let handlers = alive.clone();
+        let handler = move |call: IncomingCall| {
+            let alive = handlers.clone();
+            async move {
+                let _call = call;
+                hang(alive).await.map(|_| ())
+            }
+        };
+        let (_server, node, peer) = calling(handler).await;
+        let open = node.client().open(peer, &call_name(), "").timeout(Duration::from_millis(300));
+        let mut call = open.await.expect("accepted");
+        let mut sent = 0;
+        let error = loop {
+            if let Err(error) = call.send("again").await {
+                break error;
+            }
+            sent += 1;
+        };
+        assert!(error.is_timeout(), "{error}");
+        assert!((1..=64).contains(&sent), "{sent} messages");
+        until(|| alive.dropped() == 1).await;
+    });
+}
+
+#[test]
 fn a_call_in_which_nothing_moves_ends_where_that_is_wanted() {
     run(async {
         let alive = Alive::default();
@@ -314,7 +342,8 @@ fn many_calls_that_are_dropped_leave_nothing_behind() {
                 hang(alive).await.map(|_| ())
             }
         };
-        let (server, node, peer) = calling(handler).await;
+        let (server, _node, peer) = calling(handler).await;
+        let node = client_of(&server, patient()).await;
         for _ in 0..20 {
             let opens = (0..50).map(|_| node.client().open(peer, &call_name(), ""));
             let calls = futures::future::join_all(opens).await;

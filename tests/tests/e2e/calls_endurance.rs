@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{
-    Cause, ClientConfig, Delivery, HandlerError, IncomingCall, PeerId, ProtocolName, RequestError,
-    ServerConfig, StatusCode, StreamingCall,
+    Cause, ClientConfig, Delivery, HandlerError, IncomingCall, Metadata, PeerId, ProtocolName,
+    RequestError, ServerConfig, StatusCode, StreamingCall,
 };
 
 use crate::common::*;
@@ -29,6 +29,11 @@ async fn serve(alive: Alive, call: IncomingCall) -> Result<&'static str, Handler
         b"talk" => loop {
             sender.send("again").await?;
         },
+        b"numbers" => {
+            for number in 0..500_u32 {
+                sender.send(number.to_be_bytes().to_vec()).await?;
+            }
+        }
         b"large" => {
             sender.send(noise(8 * MIB, 3)).await?;
             std::future::pending::<()>().await;
@@ -72,9 +77,9 @@ async fn open(node: &Node, peer: PeerId, what: &'static str) -> StreamingCall {
 #[test]
 fn ten_thousand_calls_that_are_dropped_leave_nothing_behind() {
     run(async {
-        let (server, node, peer, alive) = calling().await;
+        let (server, _node, peer, alive) = calling().await;
+        let node = client_of(&server, patient()).await;
         for wave in 1..=200 {
-            // So many are let in however quickly they come.
             let calls = join_all((0..50).map(|_| open(&node, peer, "hold"))).await;
             until(|| server.server().stats().calls == 50).await;
             drop(calls);
@@ -216,6 +221,57 @@ fn a_writer_that_never_reads_holds_up_nobody_else() {
         drop(receiver);
         writing.await;
         until(|| alive.now() == 0).await;
+    });
+}
+
+/// A reader that stops for longer than anybody waits for anything, at either end.
+#[test]
+fn a_reader_may_stop_for_longer_than_any_timeout() {
+    const SHORT: Duration = Duration::from_millis(100);
+    run(async {
+        let config = ServerConfig::default().with_read_timeout(SHORT).with_write_timeout(SHORT);
+        let server = echo_server(config.with_cleanup_interval(SHORT)).await;
+        let _alive = register(&server);
+        let (opener, gate) = Gate::new();
+        let reads_late = move |call: IncomingCall| {
+            let gate = gate.clone();
+            async move {
+                call.accept(Metadata::new());
+                gate.opened().await;
+                let (mut receiver, mut next) = (call.receiver, 0_u32);
+                while let Some(message) = receiver.recv().await? {
+                    assert_eq!(message, next.to_be_bytes()[..]);
+                    next += 1;
+                }
+                Ok::<_, HandlerError>(next.to_string())
+            }
+        };
+        let late = name("/late/1.0.0");
+        server.server().register_call(&late, reads_late).expect("first");
+        let config = once().with_read_timeout(SHORT).with_write_timeout(SHORT);
+        let (node, peer) = (client_of(&server, config).await, server.peer_id());
+        let mut stopped = open(&node, peer, "numbers").await;
+        let mut blocked = node.client().open(peer, &late, "").await.expect("accepted");
+        let sending = spawn(async move {
+            for number in 0..500_u32 {
+                blocked.send(number.to_be_bytes().to_vec()).await.expect("open");
+            }
+            blocked.finish().await
+        });
+        // Each of these takes as long as the limits are.
+        for _ in 0..10 {
+            let hold = node.client().open(peer, &call_name(), "hold").idle_timeout(SHORT);
+            let error = hold.await.expect("accepted").recv().await.expect_err("nothing comes");
+            assert!(error.is_timeout(), "{error}");
+            check_echo(&node, peer, "others go on").await;
+        }
+        for number in 0..500_u32 {
+            let message = stopped.recv().await.expect("open").expect("more");
+            assert_eq!(message, number.to_be_bytes()[..]);
+        }
+        assert_eq!(stopped.finish().await.expect("a result"), "done");
+        drop(opener);
+        assert_eq!(sending.await.expect("a result"), "500");
     });
 }
 

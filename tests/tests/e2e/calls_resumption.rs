@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{
     Cause, ClientConfig, HandlerError, IncomingCall, Multiaddr, PeerId, ProtocolName, RelayConfig,
@@ -239,6 +240,99 @@ fn a_call_moves_from_a_relay_to_a_direct_connection() {
         receive(&mut call, &mut next, 100).await;
         until(|| alive.now() == 1).await;
         assert_eq!(call.resumed(), 1);
+    });
+}
+
+/// Counts to three, says that no more come, and has its result when it is asked for what is behind them.
+async fn job(call: IncomingCall) -> Result<&'static str, HandlerError> {
+    let IncomingCall { resume, mut sender, .. } = call;
+    if let Some(cursor) = resume {
+        assert_eq!(cursor, "3");
+        sender.send_with_cursor("nobody waits for it", "4").await?;
+        sender.finish();
+        return Ok("done");
+    }
+    for number in 0..3 {
+        sender.send_with_cursor(number.to_string(), (number + 1).to_string()).await?;
+    }
+    sender.finish();
+    std::future::pending().await
+}
+
+#[test]
+fn a_call_that_lacks_only_its_result_is_opened_again_for_it() {
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        server.server().register_call(&log_name(), job).expect("first");
+        let proxy = Proxy::to(address(&server).await).start();
+        let node = client(once()).await;
+        let peer = node.connect(proxy.address()).await.expect("the proxy leads to the server");
+        let (mut call, mut next) = (follow(&node, peer, "").await, 0);
+        receive(&mut call, &mut next, 3).await;
+        assert_eq!(call.recv().await.expect("it says so"), None);
+        proxy.cut_rst();
+        assert_eq!(call.recv().await.expect("it was told"), None);
+        assert_eq!(call.finish().await.expect("a result"), "done");
+    });
+}
+
+#[test]
+fn a_thousand_calls_go_on_when_their_server_is_killed_and_started_again() {
+    run(async {
+        let key = libp2p_identity::Keypair::generate_ed25519();
+        let key = key.to_protobuf_encoding().expect("an ed25519 key");
+        let mut server = Server::start(&key, &loopback());
+        let node = client(patient()).await;
+        let peer = node.connect(server.address.clone()).await.expect("it listens");
+        let mut calls = Vec::new();
+        while calls.len() < 1000 {
+            let opened = (0..50).map(|_| {
+                let open = node.client().open(peer, &log_name(), FOREVER).window(1, 8192);
+                open.resumable(ResumePolicy::default())
+            });
+            calls.extend(join_all(opened).await.into_iter().map(|call| call.expect("accepted")));
+        }
+        for call in &mut calls {
+            receive(call, &mut 0, 1).await;
+        }
+        let place = server.place();
+        server.kill();
+        let _again = Server::start(&key, &place);
+        let going_on = calls.into_iter().map(|mut call| async move {
+            let mut next = 1;
+            receive_until_resumed(&mut call, &mut next).await;
+            receive(&mut call, &mut next, 3).await;
+        });
+        join_all(going_on).await;
+    });
+}
+
+#[test]
+fn a_call_can_be_dropped_whatever_becomes_of_it() {
+    run(async {
+        let (server, alive) = log_server().await;
+        let proxy = Proxy::to(address(&server).await).start();
+        let node = client(once()).await;
+        let peer = node.connect(proxy.address()).await.expect("the proxy leads to the server");
+        for round in 0..40 {
+            // The connection may be one that was cut.
+            let mut call = loop {
+                let open = node.client().open(peer, &log_name(), FOREVER).window(8, 64 * 1024);
+                if let Ok(call) = open.resumable(quick()).await {
+                    break call;
+                }
+            };
+            receive(&mut call, &mut 0, 1).await;
+            proxy.cut_rst();
+            // Until it is lost, waits, is opened again, or goes on.
+            for _ in 0..round * round {
+                let _message = futures::poll!(std::pin::pin!(call.recv()));
+                yield_now().await;
+            }
+            drop(call);
+        }
+        until(|| alive.now() == 0 && server.server().stats().calls == 0).await;
+        until(|| node.client().stats().in_flight == 0).await;
     });
 }
 

@@ -33,6 +33,12 @@ pub(crate) fn once() -> ClientConfig {
     ClientConfig::default().with_max_retries(0)
 }
 
+/// A client that tries each request until it is let in: a server on a slow machine may say that it is busy.
+pub(crate) fn patient() -> ClientConfig {
+    let config = ClientConfig::default().with_max_retries(100).with_retry_budget(10_000);
+    config.with_retry_interval(Duration::from_millis(5))
+}
+
 /// Runs a test; fails if it hangs.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     block_on(within(HUNG, test));

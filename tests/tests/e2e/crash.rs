@@ -176,7 +176,7 @@ fn a_thousand_open_calls_end_when_the_server_is_killed() {
     run(async {
         let key = Keypair::generate_ed25519().to_protobuf_encoding().expect("an ed25519 key");
         let mut server = Server::start(&key, &loopback());
-        let node = client(once()).await;
+        let node = client(patient()).await;
         let peer = node.connect(server.address.clone()).await.expect("the server listens");
         let mut calls = Vec::new();
         while calls.len() < 1000 {

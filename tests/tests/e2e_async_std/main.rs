@@ -64,6 +64,8 @@ mod info;
 mod limits;
 #[path = "../e2e/load.rs"]
 mod load;
+#[path = "../e2e/middleware.rs"]
+mod middleware;
 #[path = "../e2e/pointsub.rs"]
 mod pointsub;
 #[path = "../e2e/protocols.rs"]
@@ -80,6 +82,8 @@ mod retry;
 mod security;
 #[path = "../e2e/services.rs"]
 mod services;
+#[path = "../e2e/services_layers.rs"]
+mod services_layers;
 #[path = "../e2e/services_versions.rs"]
 mod services_versions;
 #[path = "../e2e/serving.rs"]

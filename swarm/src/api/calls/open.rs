@@ -180,6 +180,12 @@ macro_rules! options {
                 self.with(|call| call.beside.metadata(key, value.as_ref()))
             }
 
+            /// Sets what is said beside the argument.
+            #[cfg(feature = "tower")]
+            pub(in crate::api) fn beside(self, beside: Beside) -> Self {
+                self.with(|call| call.beside = beside)
+            }
+
             /// No messages are sent from here, so that the server need not keep room for them.
             pub fn receive_only(self) -> Self {
                 self.with(|call| call.request.silent = true)

@@ -13,6 +13,7 @@ use libp2p_identity::PeerId;
 use pointsub_core::endpoint::{ResumePolicy, Resumption};
 use pointsub_core::{Metadata, RequestError, Timestamp};
 
+use super::channel::End;
 use super::client::StreamingCall;
 use super::halves::Message;
 use super::open::{Closest, OpenCall, OpenClosest, Unopened, open, open_closest};
@@ -109,7 +110,9 @@ impl Target {
         resumption.opened(shared.clock.now());
         let peer = first.peer();
         let (state, call) = (State::Open, Some(first));
-        ResumableCall { target: self, shared, deadline, resumption, state, call, peer, resumed: 0 }
+        let (moves, resumed) = (None, 0);
+        let target = self;
+        ResumableCall { target, shared, deadline, resumption, state, call, moves, peer, resumed }
     }
 
     const fn unopened(&mut self) -> &mut Unopened {
@@ -156,6 +159,8 @@ pub struct ResumableCall {
     state: State,
     /// The one that is open.
     call: Option<StreamingCall>,
+    /// It drains, and moves when that time has come.
+    moves: Option<Wait>,
     peer: PeerId,
     resumed: u64,
 }
@@ -186,8 +191,8 @@ impl ResumableCall {
         self.call.as_ref().map(StreamingCall::metadata).unwrap_or_default()
     }
 
-    /// The next message of the server; `None` if no more come. Waits while the call is opened again. It
-    /// can be dropped and called again.
+    /// The next message of the server; `None` if no more come, and from then on. Waits while the call is
+    /// opened again. It can be dropped and called again.
     ///
     /// # Errors
     /// Why the call is over: a failure that would be the same the next time, or the last one when it was
@@ -204,16 +209,53 @@ impl ResumableCall {
         poll_fn(|cx| self.poll_message(cx)).await.transpose()
     }
 
-    /// Waits for the result. Messages that were not received are thrown away.
+    /// Waits for the result. Messages that were not received are thrown away. If the call is lost before
+    /// the result is there, nobody knows what it led to, also where the server has said that no more
+    /// messages come: it is opened again behind the last cursor.
     ///
     /// # Errors
-    /// Why there is none. A failure behind the last message is not tried again.
+    /// Why there is none.
     pub async fn finish(mut self) -> Result<Response, RequestError> {
         while self.recv_message().await?.is_some() {}
+        poll_fn(|cx| self.poll_result(cx)).await?;
         self.call.take().ok_or_else(gone)?.finish().await
     }
 
+    /// Waits until the call has ended with a result.
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
+        loop {
+            match ready!(self.poll_any_message(cx)) {
+                // The application was told that no more come.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => {
+                    let Some(call) = &self.call else { return Poll::Ready(Err(gone())) };
+                    let end = ready!(call.receiver.channel.poll_end(cx));
+                    if matches!(end, End::Answered(end) if end.outcome.is_ok()) {
+                        return Poll::Ready(Ok(()));
+                    }
+                    // It was lost since: a failure is the next thing that is received.
+                }
+            }
+        }
+    }
+
     fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, RequestError>>> {
+        if self.resumption.is_finished() {
+            return Poll::Ready(None);
+        }
+        let message = ready!(self.poll_any_message(cx));
+        if message.is_none() {
+            self.resumption.finished();
+        }
+        Poll::Ready(message)
+    }
+
+    /// A message, also where it is known that no further ones are wanted.
+    fn poll_any_message(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, RequestError>>> {
@@ -235,10 +277,10 @@ impl ResumableCall {
                 State::Waiting(wait, error) => {
                     ready!(wait.poll_unpin(cx));
                     let (error, now) = (error.clone(), self.shared.clock.now());
-                    if self.resumption.is_retry()
+                    if self.resumption.is_charged()
                         && !self.shared.with_dispatcher(|d| d.take_retry(now))
                     {
-                        let due = self.resumption.postpone(&error, now);
+                        let due = self.resumption.postpone(now);
                         if let Some(over) = self.wait_until(due, error) {
                             return Poll::Ready(Some(Err(over)));
                         }
@@ -265,7 +307,7 @@ impl ResumableCall {
         }
     }
 
-    fn poll_open(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Message, RequestError>>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, RequestError>>> {
         let Some(call) = &mut self.call else { return Poll::Ready(None) };
         if let Poll::Ready(received) = call.receiver.poll_message(cx) {
             if let Some(Ok(message)) = &received {
@@ -275,7 +317,15 @@ impl ResumableCall {
         }
         // What has come is taken. What comes from here on comes again if the call moves.
         if self.resumption.may_move() && call.sender.channel.poll_draining(cx).is_ready() {
-            self.state = State::Moving(self.open_again());
+            let clock = &self.shared.clock;
+            if self.moves.is_none() {
+                let at = self.resumption.moves_at(clock.now());
+                self.moves = at.map(|at| clock.wait_until(at));
+            }
+            if self.moves.as_mut().is_some_and(|wait| wait.poll_unpin(cx).is_ready()) {
+                self.moves = None;
+                self.state = State::Moving(self.open_again());
+            }
         }
         Poll::Pending
     }
@@ -304,7 +354,7 @@ impl ResumableCall {
     /// The call is open again, perhaps elsewhere. The one before is cancelled.
     fn go_on_with(&mut self, call: StreamingCall) {
         self.peer = call.peer();
-        self.call = Some(call);
+        (self.call, self.moves) = (Some(call), None);
         self.resumed += 1;
         self.resumption.opened(self.shared.clock.now());
     }

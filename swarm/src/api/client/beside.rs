@@ -1,5 +1,7 @@
 //! What callers say beside a body.
 
+#[cfg(feature = "tower")]
+use pointsub_core::Metadata;
 use pointsub_core::{Headers, MetadataError, Method, SendError};
 
 /// What a caller says beside a body, until the request is sent: the first mistake is told then.
@@ -27,7 +29,30 @@ impl Beside {
         self.invalid.get_or_insert(error);
     }
 
+    #[cfg(feature = "tower")]
+    pub(in crate::api) const fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    #[cfg(feature = "tower")]
+    pub(in crate::api) const fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.headers.metadata
+    }
+
+    /// Itself, unless there is nothing to say.
+    #[cfg(feature = "tower")]
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        (!self.headers.is_empty() || self.invalid.is_some()).then(|| Box::new(self))
+    }
+
     pub(in crate::api) fn into_headers(self) -> Result<Headers, SendError> {
         self.invalid.map_or(Ok(self.headers), |error| Err(error.into()))
+    }
+}
+
+#[cfg(feature = "tower")]
+impl From<Headers> for Beside {
+    fn from(headers: Headers) -> Self {
+        Self { headers, invalid: None }
     }
 }

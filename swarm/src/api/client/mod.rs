@@ -217,6 +217,12 @@ impl Call {
         self.with(|unsent| unsent.beside.get_or_insert_default().metadata(key, value.as_ref()))
     }
 
+    /// Sets what is said beside the body.
+    #[cfg(feature = "tower")]
+    pub(in crate::api) fn beside(self, beside: Beside) -> Self {
+        self.with(|unsent| unsent.beside = beside.boxed())
+    }
+
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
         if let State::New(unsent) = &mut self.0 {
             set(unsent);

@@ -56,10 +56,14 @@ pub(super) struct Link {
     at_server: End,
     /// The message that the handler sends next.
     handler: Option<usize>,
+    /// When it has its result.
+    result: Option<u64>,
     /// What has come and was not taken.
     pub(super) inbox: VecDeque<CallMessage>,
     pub(super) accepted: bool,
     pub(super) draining: bool,
+    /// The server has said that no more messages come.
+    pub(super) finished: bool,
     pub(super) ended: Option<Result<(), RequestError>>,
 }
 
@@ -110,9 +114,11 @@ impl Link {
             at_client: End::new(calls),
             at_server: End::new(Calls::server(LIMITS, now)),
             handler: None,
+            result: None,
             inbox: VecDeque::new(),
             accepted: false,
             draining: false,
+            finished: false,
             ended: None,
         })
     }
@@ -231,7 +237,16 @@ impl Link {
         if *next > plan.messages {
             return Err("a handler was asked to go on behind the end".to_owned());
         }
-        if *next == plan.messages {
+        if *next < plan.messages {
+            return Ok(());
+        }
+        if self.result.is_none() {
+            self.result = Some(now + plan.lingers);
+            if plan.lingers > 0 {
+                calls.finish(KEY, time(now)).map_err(|error| error.to_string())?;
+            }
+        }
+        if self.result.is_some_and(|due| due <= now) {
             self.handler = None;
             let done = super::super::world::payload(Bytes::from_static(b"done"));
             calls.respond(KEY, Ok(done), Metadata::new(), time(now));
@@ -246,7 +261,8 @@ impl Link {
                 CallEvent::Accepted { .. } => self.accepted = true,
                 CallEvent::Message(message) => self.inbox.push_back(message),
                 CallEvent::Draining => self.draining = true,
-                CallEvent::Credit(_) | CallEvent::Finished => {}
+                CallEvent::Finished => self.finished = true,
+                CallEvent::Credit(_) => {}
                 CallEvent::Ended(end) => {
                     let outcome = match end.outcome {
                         Ok(_) => Ok(()),

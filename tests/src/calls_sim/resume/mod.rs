@@ -56,6 +56,10 @@ pub(super) struct World {
     covered: usize,
     /// The next message may be one that came before, behind the last cursor.
     reopened: bool,
+    /// The application was told on that link that no more messages come.
+    told: Option<usize>,
+    /// When the call moves from where it is open.
+    moves: Option<Timestamp>,
     /// Openings since a cursor was taken, and when the call was lost.
     row: u32,
     lost: Option<u64>,
@@ -82,6 +86,8 @@ impl World {
             next: 0,
             covered: 0,
             reopened: false,
+            told: None,
+            moves: None,
             row: 0,
             lost: None,
             left: None,
@@ -122,11 +128,15 @@ impl World {
 
     fn check_end(&self) -> Result<(), String> {
         match self.state {
-            State::Done if self.next != self.plan.messages => {
-                Err(format!("it went well behind {} of {}", self.next, self.plan.messages))
-            }
+            // What came last was for nobody, if the end was told before.
+            State::Done if self.told.is_none() => self.check_all_taken(),
             _ => Ok(()),
         }
+    }
+
+    fn check_all_taken(&self) -> Result<(), String> {
+        let (next, all) = (self.next, self.plan.messages);
+        if next == all { Ok(()) } else { Err(format!("it ends well behind {next} of {all}")) }
     }
 
     fn time(&self) -> Timestamp {
@@ -238,16 +248,39 @@ impl World {
             return Ok(());
         }
         if let Some(message) = self.links[link].inbox.pop_front() {
+            if self.told.is_some() && !self.plants(Planted::ToldBehindEnd) {
+                return self.throw_away(link, &message);
+            }
             return self.take(link, message);
         }
         match self.links[link].ended.clone() {
-            Some(Ok(())) => self.state = State::Done,
+            Some(Ok(())) => {
+                self.met.results += u64::from(self.told.is_some_and(|told| told != link));
+                self.state = State::Done;
+            }
             Some(Err(error)) => return self.lose(error),
+            None if self.links[link].finished && self.told.is_none() => {
+                self.told = Some(link);
+                self.resumption.finished();
+                return self.check_all_taken();
+            }
             None if self.links[link].draining && self.resumption.may_move() => {
-                let to = self.open_again()?;
-                self.state = State::Moving(link, to);
+                return self.turn_draining(link);
             }
             None => {}
+        }
+        Ok(())
+    }
+
+    fn turn_draining(&mut self, link: usize) -> Result<(), String> {
+        let now = self.time();
+        if self.moves.is_none() {
+            self.moves = self.resumption.moves_at(now);
+        }
+        if self.moves.is_some_and(|at| at <= now) {
+            self.moves = None;
+            let to = self.open_again()?;
+            self.state = State::Moving(link, to);
         }
         Ok(())
     }
@@ -276,8 +309,8 @@ impl World {
     fn turn_due(&mut self) -> Result<(), String> {
         let State::Waiting(_, error) = &self.state else { return Ok(()) };
         let (error, now) = (error.clone(), self.time());
-        if self.resumption.is_retry() && !self.is_healed() && self.rng.chance(self.plan.unpaid) {
-            let due = self.resumption.postpone(&error, now);
+        if self.resumption.is_charged() && !self.is_healed() && self.rng.chance(self.plan.unpaid) {
+            let due = self.resumption.postpone(now);
             self.wait_until(due, error);
             return Ok(());
         }
@@ -294,14 +327,15 @@ impl World {
 
     fn go_on_with(&mut self, link: usize) {
         self.met.resumed += u64::from(self.links.len() > 1);
-        self.reopened = true;
+        (self.reopened, self.moves) = (true, None);
         self.resumption.opened(self.time());
         self.state = State::Open(link);
     }
 
     fn lose(&mut self, error: RequestError) -> Result<(), String> {
         self.lost.get_or_insert(self.now);
-        let due = self.resumption.lost(&error, self.time());
+        let forgotten = self.told.is_some() && self.plants(Planted::ResultForgotten);
+        let due = self.resumption.lost(&error, self.time()).filter(|_| !forgotten);
         let begins_anew = self.covered == 0 && self.next > 0;
         if due.is_none() && self.row == 0 && !begins_anew {
             return Err(format!("it gives up at once, after {error}"));
@@ -322,9 +356,24 @@ impl World {
         };
     }
 
+    /// A message comes behind the end that was told.
+    fn throw_away(&mut self, link: usize, found: &CallMessage) -> Result<(), String> {
+        let now = self.now;
+        self.links[link].taken(found, now);
+        self.resumption.took(found.cursor.as_ref());
+        if let Some(cursor) = &found.cursor {
+            self.covered = position(cursor)?;
+            (self.row, self.lost) = (0, None);
+        }
+        Ok(())
+    }
+
     /// The application takes a message: the next one, or behind a new opening the one behind the last
     /// cursor.
     fn take(&mut self, link: usize, found: CallMessage) -> Result<(), String> {
+        if self.told.is_some() {
+            return Err("a message comes behind the end".to_owned());
+        }
         let now = self.now;
         self.links[link].taken(&found, now);
         self.resumption.took(found.cursor.as_ref());

@@ -22,6 +22,9 @@ pub(super) struct Plan {
     pub(super) messages: usize,
     pub(super) len: usize,
     pub(super) pace: u64,
+    /// How long after it has said that no more messages come a handler has its result. If it is 0, it
+    /// does not say so.
+    pub(super) lingers: u64,
     /// Each of so many has a cursor.
     pub(super) every: usize,
     pub(super) window: Credit,
@@ -50,6 +53,7 @@ impl Plan {
             messages: rng.below(80) as usize,
             len: if rng.chance(20) { rng.below(60_000) as usize } else { rng.below(200) as usize },
             pace: rng.below(20),
+            lingers: if rng.chance(40) { 1 + rng.below(400) } else { 0 },
             every: if rng.chance(70) { 1 } else { 1 + rng.below(6) as usize },
             window: Credit::new(16 * 1024, 1 + rng.below(16) as u32),
             reads: 5 + rng.below(96),
