@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<Vec<Link>, Failure> {
     for rate in RATES {
         for kind in KINDS {
             for cell in CELLS {
-                links.push(Link::measure(rate, Group::new(kind, cell), rounds)?);
+                links.push(Link::measure(rate, kind, cell, rounds)?);
             }
         }
     }
@@ -56,8 +56,8 @@ pub(crate) fn run(options: &Options) -> Result<Vec<Link>, Failure> {
 }
 
 impl Link {
-    fn measure(rate: u64, group: Group, rounds: usize) -> Result<Self, Failure> {
-        let Group { kind, cell } = group;
+    fn measure(rate: u64, kind: Kind, cell: Cell, rounds: usize) -> Result<Self, Failure> {
+        let group = Group::new(kind, cell);
         let bytes = rate * 1_000_000 / 8;
         let mut sides = [Contender::PointSub, Contender::Deflate].map(|contender| {
             Proxy::before(bytes, |through| Pair::start_through(contender, through))

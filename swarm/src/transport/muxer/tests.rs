@@ -364,7 +364,8 @@ fn what_the_peer_has_read_tells_how_fast_a_link_is() {
             let mut read = vec![0; BODY];
             let (wrote, got) =
                 futures::join!(writer.write_all(&[7; BODY]), reader.read_exact(&mut read));
-            (wrote.expect("open"), got.expect("open"));
+            wrote.expect("open");
+            got.expect("open");
             while activity.rate().is_none() {
                 writer.write_all(&[7]).await.expect("open");
                 reader.read_exact(&mut [0]).await.expect("open");
