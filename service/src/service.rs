@@ -75,7 +75,7 @@ mod private {
 pub(crate) struct Served {
     service: Arc<dyn Service>,
     pub(crate) calls: Arc<Calls>,
-    methods: Vec<&'static str>,
+    pub(crate) methods: Vec<&'static str>,
 }
 
 pub(crate) struct Calls(Arc<dyn Service>);
