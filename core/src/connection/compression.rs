@@ -6,7 +6,7 @@ use crate::wire::compress::Gain;
 
 const KIB: usize = 1024;
 /// While the rate of a connection is not known, bodies below this size are sent as they are.
-const LARGE: usize = 16 * KIB;
+const LARGE: usize = 8 * KIB;
 /// Those that have so many bytes in all; on a connection whose rate cannot be known, others follow.
 const GUESSED: usize = 512 * KIB;
 /// So many bytes are sent as they are to see whether a link has become fast,

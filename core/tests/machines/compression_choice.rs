@@ -46,7 +46,7 @@ fn the_break_even_is_a_rate_whatever_was_measured() {
 fn the_first_large_body_is_compressed_and_small_ones_are_not() {
     for rate in [10 * MBIT, 8_000 * MBIT] {
         assert!(Link::new(rate).body(1, MIB, &Text::USUAL));
-        assert!(!Link::new(rate).body(1, 8 * KIB, &Text::USUAL));
+        assert!(!Link::new(rate).body(1, 4 * KIB, &Text::USUAL));
     }
 }
 
@@ -54,8 +54,8 @@ fn the_first_large_body_is_compressed_and_small_ones_are_not() {
 #[test]
 fn where_the_rate_cannot_be_known_bodies_are_compressed() {
     let mut choice = pointsub_core::connection::CompressionChoice::default();
-    let small = (0..200).filter(|_| choice.compresses(8 * KIB, &Gain::default())).count();
-    assert_eq!(small, 200 - 64, "all but half a MiB");
+    let small = (0..200).filter(|_| choice.compresses(4 * KIB, &Gain::default())).count();
+    assert_eq!(small, 200 - 128, "all but half a MiB");
 }
 
 /// W7, C6, S11: compression is left alone where it costs more than it saves.

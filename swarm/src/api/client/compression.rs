@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pointsub_core::connection::CompressionChoice;
 use pointsub_core::wire::compress::{Gains, MIN_SIZE};
 use pointsub_core::{Body, Payload, PeerId, ProtocolName};
 
@@ -39,13 +40,16 @@ impl Compression {
     }
 
     /// The connections to these peers, if compression of a body of so many bytes is worth it for any of
-    /// them. What is not known is not left uncompressed for it.
+    /// them. Without any, the body is for a connection of which nothing is known.
     fn worth_it(&self, peers: &[PeerId], protocol: &str, len: usize) -> Option<Vec<Arc<Activity>>> {
         let gain = self.gains.lock().of(protocol);
         let links: Vec<Arc<Activity>> = peers.iter().filter_map(|peer| self.link(peer)).collect();
-        let wanting = links.iter().filter(|link| link.compresses(len, &gain)).count();
-        let unknown = links.is_empty();
-        (unknown || wanting > 0).then_some(links)
+        let wanting = if links.is_empty() {
+            usize::from(CompressionChoice::default().compresses(len, &gain))
+        } else {
+            links.iter().filter(|link| link.compresses(len, &gain)).count()
+        };
+        (wanting > 0).then_some(links)
     }
 }
 

@@ -347,7 +347,7 @@ fn a_peer_without_the_muxer_is_told_apart() {
 /// W7: the socket below the muxer sees the bytes that are written, and the credit for those that were read.
 #[test]
 fn what_the_peer_has_read_tells_how_fast_a_link_is() {
-    const BODY: usize = 300 * 1024;
+    let body = vec![7; 300 * 1024];
     for ends in [[0, 1], [1, 0]] {
         let mut connection = Connection::new(16 * 1024);
         let muxers = [connection.client.clone(), connection.server.clone()];
@@ -361,9 +361,9 @@ fn what_the_peer_has_read_tells_how_fast_a_link_is() {
             }
             let [mut writer, mut reader] = streams;
             assert_eq!(activity.rate(), None);
-            let mut read = vec![0; BODY];
+            let mut read = vec![0; body.len()];
             let (wrote, got) =
-                futures::join!(writer.write_all(&[7; BODY]), reader.read_exact(&mut read));
+                futures::join!(writer.write_all(&body), reader.read_exact(&mut read));
             wrote.expect("open");
             got.expect("open");
             while activity.rate().is_none() {
