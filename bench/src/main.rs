@@ -1,7 +1,7 @@
 //! Measures PointSub against its alternatives: an echo between two processes over loopback.
 //!
 //! ```sh
-//! cargo run --release -p pointsub-bench              # all of it, within 8 minutes
+//! cargo run --release -p pointsub-bench              # all of it, within 13 minutes
 //! cargo run --release -p pointsub-bench -- --quick   # the gist, within 90 seconds
 //! cargo run --release -p pointsub-bench -- --help
 //! ```

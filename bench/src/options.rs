@@ -15,7 +15,7 @@ const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells 
                       [--rounds N] [--millis N] [--workers N] [--json FILE] [--write]
 
   --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
-                 90 s instead of 8 min
+                 90 s instead of 13 min
   --only         these contenders: pointsub, pointsub-async-std, pointsub-quic, pointsub-plain,
                  pointsub-composed, pointsub-stock, request-response, raw-stream, tonic, tonic-tls,
                  tarpc

@@ -332,6 +332,7 @@ const NO_LIMITS: &[&str] = &[
     "FAILING",
     "FAILURES",
     "FAR_EVERY",
+    "FAST",
     "FEW",
     "FIN",
     "FINE",

@@ -9,14 +9,17 @@ const KIB: usize = 1024;
 const LARGE: usize = 8 * KIB;
 /// Those that have so many bytes in all; on a connection whose rate cannot be known, others follow.
 const GUESSED: usize = 512 * KIB;
+/// A link that carries so many bytes a second is fast, whatever compression would save. What is measured
+/// has in it the time until the peer's threads run, and so does not tell 60 MB/s from ten times that.
+const FAST: u64 = 40_000_000;
 /// So many bytes are sent as they are to see whether a link has become fast,
 const TRIAL: usize = 256 * KIB;
 /// after so many times as many were compressed, so that a trial costs a slow link three percent at most.
 const TRIAL_TIMES: usize = 32;
 
 /// Decides for one connection which bodies are compressed. Compression pays where the link is slower than
-/// [`Gain::break_even`]. What a connection does lasts until its rate is a quarter away from that, so
-/// that it does not change its mind all the time.
+/// [`Gain::break_even`], and than 320 Mbit/s. What a connection does lasts until its rate is a quarter away
+/// from that, so that it does not change its mind all the time.
 ///
 /// Until the rate is known, large bodies are compressed: in vain on a fast link, which costs some 10 ms for
 /// each MiB, while to send a MiB as it is costs a second more at 8 Mbit/s. What is compressed says less
@@ -54,7 +57,7 @@ impl CompressionChoice {
     /// Whether to compress a body of so many bytes, of which so much is known.
     pub fn compresses(&mut self, len: usize, gain: &Gain) -> bool {
         let Some(rate) = self.throughput.rate() else { return self.guess(len) };
-        let even = gain.break_even();
+        let even = gain.break_even().min(FAST);
         let bound = if self.is_on { even + even / 4 } else { even - even / 5 };
         self.is_on = rate < bound;
         self.is_on && !self.tries(len)

@@ -86,6 +86,18 @@ fn on_a_slow_link_bodies_are_compressed() {
     }
 }
 
+/// W7: what shrinks well at little cost seems to pay on a link whose measured rate is mostly the time until
+/// the peer runs.
+#[test]
+fn beyond_320_mbit_nothing_is_compressed() {
+    let json = Text { left: 0.1, deflates: 300_000_000, inflates: 900_000_000 };
+    assert!(json.gain().break_even() > 1000 * MBIT);
+    let mut link = Link::new(600 * MBIT);
+    // Until the first trial.
+    compressed(&mut link, 2000, 64 * KIB, &json);
+    assert_eq!(compressed(&mut link, 1000, 64 * KIB, &json), 0);
+}
+
 /// W7: a link that becomes slow is noticed within two MiB, one that becomes fast within the next trial.
 #[test]
 fn a_link_that_changes_is_noticed() {

@@ -144,7 +144,8 @@ impl InfoService {
         self.shared.told.lock().services.push(description.into());
     }
 
-    /// Says how a protocol is, whether it is registered or not; `None` says that this is all that counts.
+    /// Sets the health of a protocol, whether it is registered or not. With `None`, it is serving while it is
+    /// registered.
     pub fn set_health(&self, protocol: &ProtocolName, health: Option<Health>) {
         let name = protocol.as_str();
         match health {

@@ -15,6 +15,9 @@ use crate::RequestError;
 use crate::compress;
 use crate::connection::activity::Activity;
 
+/// The links of so many nodes are looked at for a request to the closest of them, however many there are.
+const FEW: usize = 16;
+
 /// What a client knows of compression.
 #[derive(Debug, Default)]
 pub(crate) struct Compression {
@@ -86,7 +89,8 @@ impl Compressing {
         let peers = match peer {
             Some(peer) => vec![*peer],
             None => shared.with_dispatcher(|dispatcher| {
-                dispatcher.server_nodes(protocol.as_str()).map(|node| *node.peer()).collect()
+                let nodes = dispatcher.server_nodes(protocol.as_str());
+                nodes.take(FEW).map(|node| *node.peer()).collect()
             }),
         };
         match shared.compression.worth_it(&peers, protocol.as_str(), body.len()) {
