@@ -1,0 +1,214 @@
+//! `pointsub call`: sends a request, or calls a method of a typed service.
+
+mod typed;
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use data_encoding::BASE64;
+use pointsub_tokio::{Bytes, Metadata, ProtocolName, Response};
+use serde_json::{Map, Value, json};
+
+use crate::context::{Context, unless_interrupted};
+use crate::error::{Exit, Failure};
+use crate::node::{ClientArgs, client, connect, end};
+use crate::output::{duration, millis, size};
+use crate::target::TargetArgs;
+
+/// Arguments of `call`.
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// The name of the protocol, such as /echo/1
+    protocol: ProtocolName,
+
+    /// What is sent: a text, - for the standard input, @FILE for a file (@@ for a text that begins with
+    /// @). With two of them, the first is the method of a typed service and the second its arguments as
+    /// JSON
+    #[arg(value_name = "[METHOD] BODY", num_args = 0..=2)]
+    body: Vec<String>,
+
+    /// The method within the protocol, for services that are not typed
+    #[arg(short, long, value_name = "METHOD")]
+    method: Option<String>,
+
+    /// Metadata beside the body; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "KEY=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// Send each line of the standard input as a message of JSON, to a method that receives messages
+    #[arg(short, long)]
+    lines: bool,
+
+    /// Write the answer to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Send it once at most: do not try again where it may have been processed
+    #[arg(long)]
+    once: bool,
+
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("metadata is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(crate) async fn run(args: &CallArgs, context: &Context) -> Result<(), Failure> {
+    let target = args.target.resolve(&context.config)?;
+    let call = match &args.body[..] {
+        [] if args.lines => return Err(Failure::usage("--lines needs a method and its arguments")),
+        [] => Call::Raw(Bytes::new()),
+        [body] if !args.lines => Call::Raw(read(body)?.into()),
+        [method, rest @ ..] => {
+            let arguments = read(rest.first().map_or("{}", String::as_str))?;
+            let arguments = serde_json::from_slice(&arguments).map_err(|error| {
+                Failure::usage(format_args!("the arguments are no JSON: {error}"))
+                    .next("such as '{\"text\":\"hi\"}'; a body that is no JSON goes with --method")
+            })?;
+            Call::Typed(method.clone(), arguments)
+        }
+    };
+    let node = client(&args.client, context).await?;
+    let done = unless_interrupted(async {
+        connect(&node, &target, context).await?;
+        match call {
+            Call::Raw(body) => raw(args, context, &node.client(), target.peer, body).await,
+            Call::Typed(method, arguments) => {
+                let typed = typed::Typed { args, context, node: &node, peer: target.peer };
+                typed.call(&method, arguments).await
+            }
+        }
+    });
+    let done = done.await;
+    let _ended = end(&node).await;
+    done
+}
+
+enum Call {
+    Raw(Bytes),
+    Typed(String, Value),
+}
+
+/// A request whose body is any bytes.
+async fn raw(
+    args: &CallArgs,
+    context: &Context,
+    client: &pointsub_tokio::Client,
+    peer: pointsub_tokio::PeerId,
+    body: Bytes,
+) -> Result<(), Failure> {
+    let (output, sent) = (context.output, body.len());
+    let call = client.send(peer, &args.protocol, body);
+    let mut call = call.timeout(context.timeout()).idempotent(!args.once);
+    if let Some(method) = &args.method {
+        call = call.method(method);
+    }
+    for (key, value) in &args.headers {
+        call = call.metadata(key, value);
+    }
+    let waiting = output.waiting("waiting for the answer");
+    let answer = call.await;
+    waiting.finish_and_clear();
+    let (answer, retries) = (answer?, client.stats().retries);
+    output.detail(format_args!(
+        "{} answered: {} → {} in {}, {} of 1 + {retries} tries",
+        answer.peer(),
+        size(sent as u64),
+        size(answer.len() as u64),
+        duration(answer.elapsed()),
+        1 + retries,
+    ));
+    for (key, value) in answer.metadata().iter() {
+        output.detail(format_args!("{key}: {}", String::from_utf8_lossy(value)));
+    }
+    print(args, context, &answer, retries)
+}
+
+fn print(
+    args: &CallArgs,
+    context: &Context,
+    answer: &Response,
+    retries: u64,
+) -> Result<(), Failure> {
+    let output = context.output;
+    if let Some(path) = &args.output {
+        std::fs::write(path, answer.body()).map_err(|error| Failure::file(path, &error))?;
+    }
+    if output.json {
+        let mut value = json!({
+            "peer": answer.peer().to_string(),
+            "protocol": args.protocol.as_str(),
+            "bytes": answer.len(),
+            "ms": millis(answer.elapsed()),
+            "retries": retries,
+            "metadata": metadata(answer.metadata()),
+        });
+        match (&args.output, answer.text()) {
+            (Some(path), _) => value["file"] = json!(path.display().to_string()),
+            (None, Ok(text)) => value["text"] = json!(text),
+            (None, Err(_)) => value["base64"] = json!(BASE64.encode(answer.body())),
+        }
+        return output.value(&value);
+    }
+    if args.output.is_some() {
+        return Ok(());
+    }
+    let is_terminal = std::io::stdout().is_terminal();
+    if is_terminal && answer.text().is_err() {
+        let what = format!("the answer, {}, is no text", size(answer.len() as u64));
+        return Err(Failure::local(what).next("write it to a file with -o FILE, or to a pipe"));
+    }
+    output.bytes(answer.body())?;
+    // The prompt belongs on a line of its own.
+    if is_terminal && !answer.is_empty() && !answer.ends_with(b"\n") {
+        output.bytes(b"\n")?;
+    }
+    Ok(())
+}
+
+fn metadata(metadata: &Metadata) -> Value {
+    let text = |value: &[u8]| json!(String::from_utf8_lossy(value));
+    metadata.iter().map(|(key, value)| (key.to_owned(), text(value))).collect::<Map<_, _>>().into()
+}
+
+/// What an argument stands for.
+fn read(argument: &str) -> Result<Vec<u8>, Failure> {
+    match (argument, argument.strip_prefix('@')) {
+        ("-", _) => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map_err(|error| {
+                Failure::new(Exit::Local, format_args!("cannot read the standard input: {error}"))
+            })?;
+            Ok(bytes)
+        }
+        (_, Some(text)) if text.starts_with('@') => Ok(text.as_bytes().to_vec()),
+        (_, Some(path)) => {
+            let path = Path::new(path);
+            std::fs::read(path).map_err(|error| Failure::file(path, &error))
+        }
+        _ => Ok(argument.as_bytes().to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_a_text_or_names_a_file() {
+        let of = |argument| read(argument).map_err(|failure| failure.exit);
+        assert_eq!(of("hi"), Ok(b"hi".to_vec()));
+        assert_eq!(of(""), Ok(Vec::new()));
+        assert_eq!(of("@@hi"), Ok(b"@hi".to_vec()));
+        assert_eq!(of("@/no/such/file"), Err(Exit::Local));
+        assert_eq!(header("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        header("a").expect_err("no value");
+    }
+}

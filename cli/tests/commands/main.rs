@@ -1,0 +1,17 @@
+//! Every command of the tool, run as its users run it.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod call;
+mod doctor;
+mod help;
+mod local;
+mod network;
+#[cfg(unix)]
+mod picture;
+mod properties;
+#[cfg(unix)]
+mod serve;
+mod support;
+#[cfg(unix)]
+mod terminal;
+mod typed;
