@@ -16,27 +16,30 @@ use crate::command::{
 ///     pointsub serve /echo/1 --echo
 ///     pointsub call TICKET /echo/1 hi
 #[derive(Debug, Parser)]
-#[command(name = "pointsub", version, max_term_width = 100, after_help = AFTER)]
+#[command(name = "pointsub", version, max_term_width = 100, after_help = AFTER, verbatim_doc_comment)]
 pub(crate) struct Cli {
     /// Print JSON, one value a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 
     /// Tell more, on the standard error output
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub(crate) verbose: bool,
 
     /// Use this profile of the configuration
-    #[arg(long, global = true, value_name = "NAME", env = "POINTSUB_PROFILE")]
+    #[arg(long, global = true, value_name = "NAME", env = "POINTSUB_PROFILE", hide_env_values = true, help_heading = EVERYWHERE)]
     pub(crate) profile: Option<String>,
 
     /// How long a request may take, such as 500ms, 30s or 2m. Default: 30s
-    #[arg(long, global = true, value_name = "TIME", value_parser = crate::config::duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::config::duration, help_heading = EVERYWHERE)]
     pub(crate) timeout: Option<Duration>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// Over the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 the peer answered with an error, 2 wrong usage, 3 not reached, 4 timed out,

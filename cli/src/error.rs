@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use pointsub_tokio::service::CallError;
 use pointsub_tokio::{Cause, ConnectError, NodeError, RequestError, StatusCode};
 use serde_json::{Value, json};
+
+use crate::target::Target;
 
 /// Why a command failed, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +115,19 @@ impl Failure {
     }
 }
 
+/// What helps where a peer is not reached.
+const NOT_THERE: &str = "is the other end running, and is the ticket from its last start? \
+                         `pointsub doctor TARGET` looks where it fails";
+
+impl Failure {
+    /// No address of a peer has answered in time.
+    pub(crate) fn unanswered(target: &Target, after: Duration) -> Self {
+        let (peer, addresses) = (target.peer, target.addresses.len());
+        let text = format!("no connection to {peer} within {after:?}, at {addresses} addresses");
+        Self::new(Exit::TimedOut, text).next(NOT_THERE)
+    }
+}
+
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let exit = if error.is_timeout() { Exit::TimedOut } else { Exit::NotReached };
@@ -120,10 +136,9 @@ impl From<ConnectError> for Failure {
             ConnectError::SelfDial => failure.next(
                 "this is the node's own key: give this command another one with --key, or none",
             ),
-            ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => failure.next(
-                "is the other end running, and is the ticket from its last start? \
-                 `pointsub doctor TARGET` looks where it fails",
-            ),
+            ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => {
+                failure.next(NOT_THERE)
+            }
             _ => failure,
         }
     }

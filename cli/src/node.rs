@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use pointsub_tokio::{
-    Access, AccessList, Multiaddr, Node, NodeBuilder, PeerId, Protocol, Shutdown, Tokio,
+    Access, AccessList, ConnectError, Multiaddr, Node, NodeBuilder, PeerId, Protocol, Shutdown,
+    Tokio,
 };
 
 use crate::config::Config;
@@ -126,7 +127,27 @@ async fn ticket(node: &Node) -> Ticket {
     let mut addresses = node.external_addresses().await;
     addresses.extend(node.addresses().await);
     let (local, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_local);
-    Ticket::new(node.peer_id(), if others.is_empty() { local } else { others })
+    let mut addresses = if others.is_empty() { local } else { others };
+    // Those that people read and pass on most easily come first.
+    addresses.sort_by_key(|address| {
+        let has = |of: fn(&Protocol<'_>) -> bool| address.iter().any(|part| of(&part));
+        let is_relayed = has(|part| *part == Protocol::P2pCircuit);
+        (
+            is_relayed,
+            has(|part| matches!(part, Protocol::Ip6(_))),
+            has(|part| *part == Protocol::QuicV1),
+        )
+    });
+    Ticket::new(node.peer_id(), addresses)
+}
+
+/// An address without the peer at its end.
+pub(crate) fn bare(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }
 
 fn is_local(address: &Multiaddr) -> bool {
@@ -171,9 +192,16 @@ pub(crate) async fn connect(
     }
     let connected = node.connect(first).await;
     waiting.finish_and_clear();
-    connected?;
+    connected.map_err(|error| match error {
+        ConnectError::TimedOut { after, .. } => Failure::unanswered(target, after),
+        error => error.into(),
+    })?;
     if let Some(info) = node.peers().await.into_iter().find(|info| info.peer == target.peer) {
-        context.output.detail(format_args!("connected to {} at {}", info.peer, info.address));
+        context.output.detail(format_args!(
+            "connected to {} at {}",
+            info.peer,
+            bare(&info.address)
+        ));
     }
     Ok(())
 }

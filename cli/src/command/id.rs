@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::ping::path;
 use crate::context::{Context, unless_interrupted};
 use crate::error::{Exit, Failure};
-use crate::node::{ClientArgs, client, end};
+use crate::node::{ClientArgs, bare, client, end};
 use crate::output::{Output, duration, millis};
 use crate::target::anybody;
 use crate::ticket::Ticket;
@@ -130,7 +130,7 @@ async fn print(node: &Node, identity: &Identity, output: Output) -> Result<(), F
             "protocols": protocols,
             "native": !native.is_empty(),
             "observed": observed.to_string(),
-            "address": known.as_ref().map(|info| info.address.to_string()),
+            "address": known.as_ref().map(|info| bare(&info.address).to_string()),
             "path": known.as_ref().map(|info| path(info.path)),
             "rtt_ms": known.as_ref().and_then(|info| info.rtt).map_or(Value::Null, |rtt| json!(millis(rtt))),
         }));
@@ -139,7 +139,8 @@ async fn print(node: &Node, identity: &Identity, output: Output) -> Result<(), F
     output.field("Agent", printable(agent))?;
     if let Some(info) = known {
         let rtt = info.rtt.map_or(String::new(), |rtt| format!(", {}", duration(rtt)));
-        output.field("Address", format_args!("{} ({}{rtt})", info.address, path(info.path)))?;
+        output
+            .field("Address", format_args!("{} ({}{rtt})", bare(&info.address), path(info.path)))?;
     }
     output.field("Sees you", format_args!("at {observed}"))?;
     let format = match native.is_empty() {

@@ -1,19 +1,20 @@
 //! `pointsub ping`: how long the way to a peer and back takes, and what it goes through.
 //!
-//! It speaks `/ipfs/ping/1.0.0`, which every libp2p peer answers: 32 bytes there and back, on one stream.
+//! It speaks `/ipfs/ping/1.0.0`, which every libp2p peer answers: 32 bytes there and back. Each ping has a
+//! stream of its own, so that it goes the way that is the best then. Its opening is not a part of the time.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::StreamExt;
-use pointsub_tokio::{Node, NodeEvent, Path, PeerId, ProtocolName, RawStream};
+use pointsub_tokio::{Cause, Events, Node, NodeEvent, Path, PeerId, ProtocolName};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
 
 use crate::context::{Context, interrupted};
 use crate::error::{Exit, Failure};
-use crate::node::{ClientArgs, client, connect, end};
+use crate::node::{ClientArgs, bare, client, connect, end};
 use crate::output::{Mark, duration, millis};
 use crate::target::TargetArgs;
 
@@ -49,7 +50,11 @@ pub(crate) async fn run(args: &PingArgs, context: &Context) -> Result<(), Failur
     let mut seen = Seen::default();
     let done = tokio::select! {
         done = async {
+            let events = node.events();
             connect(&node, &target, context).await?;
+            // A peer answers one stream of pings at a time, and the node has one of its own at the
+            // beginning of a connection.
+            let _unmeasured = timeout(args.wait, measured(events, target.peer)).await;
             pings(args, context, &node, target.peer, &mut seen).await
         } => done,
         () = interrupted() => Ok(()),
@@ -57,6 +62,15 @@ pub(crate) async fn run(args: &PingArgs, context: &Context) -> Result<(), Failur
     let _ended = end(&node).await;
     done?;
     seen.print(target.peer, context)
+}
+
+/// Waits until the node itself has measured the way to a peer.
+async fn measured(mut events: Events, peer: PeerId) {
+    while let Some(event) = events.next().await {
+        if matches!(event, NodeEvent::RoundTrip { peer: of, .. } if of == peer) {
+            return;
+        }
+    }
 }
 
 /// Pings until it has done so often enough.
@@ -67,31 +81,17 @@ async fn pings(
     peer: PeerId,
     seen: &mut Seen,
 ) -> Result<(), Failure> {
-    let mut events = node.events();
-    let mut stream: Option<RawStream> = None;
     let mut next = tokio::time::Instant::now();
     while args.count.is_none_or(|count| seen.sent < count) {
         seen.sent += 1;
-        // A stream stays on its connection, and that may not be the best one any more.
-        while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
-            if matches!(event, NodeEvent::PathChanged { peer: changed, .. } if changed == peer) {
-                stream = None;
-            }
-        }
-        match timeout(args.wait, ping(node, peer, &mut stream)).await {
+        match timeout(args.wait, ping(node, peer)).await {
             Ok(Ok(rtt)) => {
                 seen.rtts.push(rtt);
                 tell(context, node, peer, seen.sent, rtt).await?;
             }
             Ok(Err(Broken::Never(failure))) => return Err(failure),
-            Ok(Err(Broken::Lost(why))) => {
-                stream = None;
-                lost(context, seen.sent, &why)?;
-            }
-            Err(_) => {
-                stream = None;
-                lost(context, seen.sent, &format!("no answer within {:?}", args.wait))?;
-            }
+            Ok(Err(Broken::Lost(why))) => lost(context, seen.sent, &why)?,
+            Err(_) => lost(context, seen.sent, &format!("no answer within {:?}", args.wait))?,
         }
         next += args.interval;
         if args.count.is_none_or(|count| seen.sent < count) {
@@ -109,14 +109,12 @@ enum Broken {
     Never(Failure),
 }
 
-async fn ping(node: &Node, peer: PeerId, kept: &mut Option<RawStream>) -> Result<Duration, Broken> {
-    let mut stream = match kept.take() {
-        Some(stream) => stream,
-        None => node.client().dial(peer, &PING).await.map_err(|error| match error.cause {
-            pointsub_tokio::Cause::Unsupported => Broken::Never(error.into()),
-            _ => Broken::Lost(error.to_string()),
-        })?,
-    };
+async fn ping(node: &Node, peer: PeerId) -> Result<Duration, Broken> {
+    let dialled = node.client().dial(peer, &PING).await;
+    let mut stream = dialled.map_err(|error| match error.cause {
+        Cause::Unsupported => Broken::Never(error.into()),
+        _ => Broken::Lost(error.to_string()),
+    })?;
     let sent: [u8; LEN] = std::array::from_fn(|at| at as u8);
     let mut came = [0; LEN];
     let began = Instant::now();
@@ -131,7 +129,6 @@ async fn ping(node: &Node, peer: PeerId, kept: &mut Option<RawStream>) -> Result
         let text = "the peer answers a ping with other bytes than it was sent";
         return Err(Broken::Never(Failure::new(Exit::Malformed, text)));
     }
-    *kept = Some(stream);
     Ok(rtt)
 }
 
@@ -144,7 +141,7 @@ async fn tell(
 ) -> Result<(), Failure> {
     let info = node.peers().await.into_iter().find(|info| info.peer == peer);
     let path = info.as_ref().map_or("unknown", |info| path(info.path));
-    let address = info.map(|info| info.address.to_string());
+    let address = info.map(|info| bare(&info.address).to_string());
     if context.output.json {
         return context.output.value(&json!({
             "event": "pong", "seq": seq, "ms": millis(rtt), "path": path, "address": address,

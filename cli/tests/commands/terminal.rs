@@ -23,9 +23,9 @@ impl Terminal {
         unlockpt(&master).expect("it is ours");
         let name = ptsname(&master, Vec::new()).expect("a name");
         let path = name.to_str().expect("UTF-8");
-        let slave = OpenOptions::new().read(true).write(true);
-        let flags = OFlags::NOCTTY.bits() as i32;
-        let slave = slave.clone().custom_flags(flags).open(path).expect("the other end");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits() as i32);
+        let slave = options.open(path).expect("the other end");
         let mut command = home.command(arguments);
         command.env("TERM", "xterm").envs(environment.iter().copied());
         command.stdin(slave.try_clone().expect("a copy"));

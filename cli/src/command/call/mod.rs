@@ -18,6 +18,8 @@ use crate::target::TargetArgs;
 
 /// Arguments of `call`.
 #[derive(Debug, Args)]
+#[command(override_usage = "pointsub call [OPTIONS] <TARGET> <PROTOCOL> [BODY]
+       pointsub call [OPTIONS] <TARGET> <PROTOCOL> <METHOD> <JSON>")]
 pub(crate) struct CallArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -28,7 +30,7 @@ pub(crate) struct CallArgs {
     /// What is sent: a text, - for the standard input, @FILE for a file (@@ for a text that begins with
     /// @). With two of them, the first is the method of a typed service and the second its arguments as
     /// JSON
-    #[arg(value_name = "[METHOD] BODY", num_args = 0..=2)]
+    #[arg(value_name = "BODY", num_args = 0..=2)]
     body: Vec<String>,
 
     /// The method within the protocol, for services that are not typed
@@ -118,7 +120,7 @@ async fn raw(
     waiting.finish_and_clear();
     let (answer, retries) = (answer?, client.stats().retries);
     output.detail(format_args!(
-        "{} answered: {} → {} in {}, {} of 1 + {retries} tries",
+        "{} answered: {} → {} in {}, at try {}",
         answer.peer(),
         size(sent as u64),
         size(answer.len() as u64),
