@@ -75,6 +75,22 @@ fn a_typed_store_is_asked_watched_and_loaded() {
     assert_eq!(seen, wanted, "{text}");
 }
 
+/// A node that says how it is doing, in a format that Prometheus reads.
+#[test]
+fn a_node_is_scraped() {
+    let (_node, line) = Running::start("metrics", &[]);
+    let address = line.trim_start_matches("metrics at http://").trim_end_matches("/metrics");
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    let called = "rpc_server_call_duration_seconds_count{rpc_system_name=\"pointsub\",\
+                  rpc_method=\"echo/1.0.0\",rpc_status_code=\"ok\"} 1";
+    assert!(answer.contains(called), "{answer}");
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+}
+
 /// A file that grows is followed, line by line.
 #[test]
 fn a_file_is_followed_by_peer_id() {

@@ -98,6 +98,11 @@ impl Runtime for AsyncStd {
         async_std::task::spawn(future);
     }
 
+    fn spawn_named(&self, name: &'static str, future: futures::future::BoxFuture<'static, ()>) {
+        // It has no way to fail.
+        let _task = async_std::task::Builder::new().name(name.to_owned()).spawn(future);
+    }
+
     fn interface_changes(&self) -> BoxStream<'static, ()> {
         interface_changes()
     }

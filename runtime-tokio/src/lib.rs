@@ -155,6 +155,12 @@ impl Runtime for Tokio {
         self.handle().spawn(future);
     }
 
+    #[cfg(tokio_unstable)]
+    fn spawn_named(&self, name: &'static str, future: BoxFuture<'static, ()>) {
+        // It fails if there is no task for it, as `spawn` panics then.
+        let _task = tokio::task::Builder::new().name(name).spawn_on(future, &self.handle());
+    }
+
     fn interface_changes(&self) -> BoxStream<'static, ()> {
         let runtime = self.handle();
         let _entered = runtime.enter();

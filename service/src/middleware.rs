@@ -90,6 +90,10 @@ impl Handler for ServiceHandler {
         self.0.handle(request)
     }
 
+    fn knows_method(&self, method: &str) -> bool {
+        self.0.knows_method(method)
+    }
+
     fn calls(&self) -> Option<Arc<dyn CallHandler>> {
         self.0.calls()
     }
@@ -117,10 +121,11 @@ impl<S> LayeredService<S> {
         S: Clone,
         Layered<S>: Handler + CallHandler,
     {
-        let protocol = service.protocol();
-        let service = layers.layer(HandlerService::new(ServiceHandler::new(service)));
+        let (protocol, handler) = (service.protocol(), ServiceHandler::new(service));
+        let methods = handler.0.methods.clone();
+        let service = layers.layer(HandlerService::new(handler));
         let handler = Layered::of(service.clone()).with_calls(Layered::of(service));
-        Self { protocol, handler }
+        Self { protocol, handler: handler.with_methods(move |method| methods.contains(&method)) }
     }
 
     /// A service with some layers around the methods that have no messages, and other ones around those that
@@ -133,10 +138,12 @@ impl<S> LayeredService<S> {
         Layered<S>: Handler,
         Layered<M::Service>: CallHandler,
     {
-        let protocol = service.protocol();
-        let service = HandlerService::new(ServiceHandler::new(service));
+        let (protocol, handler) = (service.protocol(), ServiceHandler::new(service));
+        let methods = handler.0.methods.clone();
+        let service = HandlerService::new(handler);
         let calls = Layered::of(calls.layer(service.clone()));
-        Self { protocol, handler: Layered::of(requests.layer(service)).with_calls(calls) }
+        let handler = Layered::of(requests.layer(service)).with_calls(calls);
+        Self { protocol, handler: handler.with_methods(move |method| methods.contains(&method)) }
     }
 
     /// Serves it from now on: [`Server::register`].

@@ -75,13 +75,15 @@ mod private {
 pub(crate) struct Served {
     service: Arc<dyn Service>,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) methods: Vec<&'static str>,
 }
 
 pub(crate) struct Calls(Arc<dyn Service>);
 
 impl Served {
     pub(crate) fn new(service: Arc<dyn Service>) -> Self {
-        Self { calls: Arc::new(Calls(service.clone())), service }
+        let methods = service.description().methods.iter().map(|method| method.name).collect();
+        Self { methods, calls: Arc::new(Calls(service.clone())), service }
     }
 }
 
@@ -90,6 +92,10 @@ impl Handler for Served {
         let method = request.method.clone();
         let call = Incoming::of_request(request, self.service.limits());
         dispatch(&*self.service, method.as_ref().map(|method| method.as_str()), call)
+    }
+
+    fn knows_method(&self, method: &str) -> bool {
+        self.methods.contains(&method)
     }
 
     fn calls(&self) -> Option<Arc<dyn CallHandler>> {

@@ -51,9 +51,9 @@ impl Clock {
         due.since(self.now())
     }
 
-    /// Runs a task.
-    pub(crate) fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.runtime.spawn(task);
+    /// Runs a task of this name.
+    pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.runtime.spawn_named(name, task);
     }
 
     /// Waits, on a task of the runtime.
@@ -70,11 +70,14 @@ impl Clock {
     pub(crate) fn wait_until(&self, due: Timestamp) -> Wait {
         let (told, passed) = oneshot::channel::<()>();
         let clock = self.clone();
-        self.spawn(Box::pin(async move {
-            let mut told = told;
-            select(clock.sleep_until(due), told.cancellation()).await;
-            let _gone = told.send(());
-        }));
+        self.spawn(
+            "pointsub timer",
+            Box::pin(async move {
+                let mut told = told;
+                select(clock.sleep_until(due), told.cancellation()).await;
+                let _gone = told.send(());
+            }),
+        );
         Wait { due, passed: passed.into_stream(), timer: Timer::of_the_system(self.clone()) }
     }
 

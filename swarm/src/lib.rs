@@ -53,6 +53,7 @@
 
 pub mod migration;
 pub mod system;
+pub mod telemetry;
 
 mod api;
 mod clock;
@@ -70,7 +71,7 @@ pub use api::calls::{
     CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, OpenClosest,
     OpenResumable, ResumableCall, StreamingCall, TrySendError,
 };
-pub use api::client::{Call, Client, ClosestCall, Dial, NodeInfo, Policy};
+pub use api::client::{Call, Client, ClosestCall, Dial, NodeCounts, NodeInfo, Policy};
 pub use api::failover::{ClosestError, NodeAttempt};
 pub use api::go12;
 pub use api::message::{IntoResponse, Reply, Request, Response};

@@ -29,6 +29,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a future to its end on a task of its own. It is called on any thread.
     fn spawn(&self, future: BoxFuture<'static, ()>);
 
+    /// The same, with a name for tools that list tasks: of `pointsub node`, `pointsub connection`,
+    /// `pointsub handler`, `pointsub timer` and `pointsub server`. Default: without the name.
+    fn spawn_named(&self, name: &'static str, future: BoxFuture<'static, ()>) {
+        let _ = name;
+        self.spawn(future);
+    }
+
     /// What time it is. It never goes back. Default: the system's monotonic clock.
     fn now(&self) -> Instant {
         Instant::now()

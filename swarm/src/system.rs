@@ -23,7 +23,11 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(85);
 /// half. Where the system cannot, the connection is as it was.
 pub fn keep_alive<'a>(socket: impl Into<SockRef<'a>>) {
     if let Err(error) = set_keep_alive(&socket.into()) {
-        tracing::debug!(%error, "a connection is not watched by the system");
+        tracing::debug!(
+            target: "pointsub::system",
+            %error,
+            "a connection is not watched by the system"
+        );
     }
 }
 
@@ -52,7 +56,11 @@ where
             events.filter_map(|event| future::ready(event.ok().and_then(change))).boxed()
         }
         Err(error) => {
-            tracing::debug!(%error, "changes of network interfaces are not noticed");
+            tracing::debug!(
+                target: "pointsub::system",
+                %error,
+                "changes of network interfaces are not noticed"
+            );
             stream::pending().boxed()
         }
     }

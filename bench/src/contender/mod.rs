@@ -84,6 +84,8 @@ pub(crate) enum Contender {
     Stock,
     /// With compression.
     Deflate,
+    /// With a recorder for Prometheus at each end.
+    Recorded,
     /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
     RoomyPlain,
     /// `libp2p-request-response`: a stream for each request.
@@ -126,6 +128,7 @@ impl Contender {
             Self::Composed => "pointsub-composed",
             Self::Stock => "pointsub-stock",
             Self::Deflate => "pointsub-deflate",
+            Self::Recorded => "pointsub-recorded",
             Self::RoomyPlain => "pointsub-plain-roomy",
             Self::RequestResponse => "request-response",
             Self::RawStream => "raw-stream",
@@ -138,21 +141,21 @@ impl Contender {
 
     /// Serves until this process is told to end, as so many nodes.
     pub(crate) fn serve(self, nodes: usize) -> Result<(), Failure> {
-        let tokio = OnTokio::new;
+        let (tokio, records) = (OnTokio::new, self == Self::Recorded);
         let config = match self {
             Self::RoomyPlain => pointsub::roomy_server(),
             other => pointsub::server(other == Self::Deflate),
         };
         match self {
-            Self::PointSub | Self::Deflate => {
-                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &config))
+            Self::PointSub | Self::Deflate | Self::Recorded => {
+                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &config, records))
             }
             Self::Quic => {
-                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(QUIC, &config))
+                child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(QUIC, &config, records))
             }
-            Self::AsyncStd => {
-                child::serve(&OnAsyncStd, nodes, || pointsub::serve::<AsyncStd>(TCP, &config))
-            }
+            Self::AsyncStd => child::serve(&OnAsyncStd, nodes, || {
+                pointsub::serve::<AsyncStd>(TCP, &config, records)
+            }),
             Self::Stock => child::serve(&tokio()?, nodes, || composed::serve_stock(&config)),
             Self::Composed => child::serve(&tokio()?, nodes, || composed::serve(&config, |it| it)),
             Self::Plain | Self::RoomyPlain => {
@@ -170,7 +173,7 @@ impl Contender {
 
     /// Sends what this process is told to, from so many nodes to the servers at `addresses`.
     pub(crate) fn send(self, nodes: usize, addresses: &[&str]) -> Result<(), Failure> {
-        let tokio = OnTokio::new;
+        let (tokio, records) = (OnTokio::new, self == Self::Recorded);
         let only = *addresses.first().ok_or("nobody to send to")?;
         let config = match self {
             Self::RoomyPlain => pointsub::roomy_client(),
@@ -178,12 +181,17 @@ impl Contender {
         };
         let streams = if self == Self::RoomyRawStream { ROOM } else { STREAMS };
         match self {
-            Self::PointSub | Self::Deflate | Self::Quic | Self::Plain | Self::RoomyPlain => {
-                let connect = || pointsub::connect::<Tokio>(addresses, &config);
+            Self::PointSub
+            | Self::Deflate
+            | Self::Recorded
+            | Self::Quic
+            | Self::Plain
+            | Self::RoomyPlain => {
+                let connect = || pointsub::connect::<Tokio>(addresses, &config, records);
                 child::send(&tokio()?, nodes, connect)
             }
             Self::AsyncStd => {
-                let connect = || pointsub::connect::<AsyncStd>(addresses, &config);
+                let connect = || pointsub::connect::<AsyncStd>(addresses, &config, records);
                 child::send(&OnAsyncStd, nodes, connect)
             }
             Self::Stock => {
@@ -222,7 +230,8 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(name: &str) -> Result<Self, Failure> {
-        let others = [Self::Deflate, Self::Composed, Self::RoomyPlain, Self::RoomyRawStream];
+        let others =
+            [Self::Deflate, Self::Recorded, Self::Composed, Self::RoomyPlain, Self::RoomyRawStream];
         let mut all = Self::ALL.into_iter().chain(others);
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = all.find(|contender| contender.name() == name);

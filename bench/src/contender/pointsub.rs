@@ -1,10 +1,12 @@
 //! This library with its ready-made nodes and their defaults.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use pointsub_metrics::prometheus::PrometheusRecorder;
 use pointsub_swarm::{
     BoxError, Client, ClientConfig, IncomingCall, LimitPolicy, Node, PeerId, ProtocolName, Request,
     Runtime, ServerConfig,
@@ -17,8 +19,10 @@ use super::{Caller, ECHO, Failure, PUSH, ROOM};
 pub(super) async fn serve<R: Runtime + Default>(
     listen: &str,
     config: &ServerConfig,
+    records: bool,
 ) -> Result<String, Failure> {
     let node = Node::<R>::builder().listen(listen.parse()?).server_config(config.clone());
+    let node = if records { node.recorder(recorder()) } else { node };
     let node = node.build().await?;
     node.server().register(&ProtocolName::new(ECHO)?, echo)?;
     node.server().register_call(&ProtocolName::new(PUSH)?, push)?;
@@ -26,6 +30,11 @@ pub(super) async fn serve<R: Runtime + Default>(
     // It serves for as long as the process lives.
     std::mem::forget(node);
     Ok(address)
+}
+
+/// A recorder that nobody reads.
+fn recorder() -> Arc<PrometheusRecorder> {
+    Arc::default()
 }
 
 /// The handler.
@@ -75,8 +84,11 @@ pub(super) fn roomy_client() -> ClientConfig {
 pub(super) async fn connect<R: Runtime + Default>(
     addresses: &[&str],
     config: &ClientConfig,
+    records: bool,
 ) -> Result<Vec<Connected>, Failure> {
-    let node = Node::<R>::builder().client_config(config.clone()).build().await?;
+    let node = Node::<R>::builder().client_config(config.clone());
+    let node = if records { node.recorder(recorder()) } else { node };
+    let node = node.build().await?;
     let mut callers = Vec::new();
     for address in addresses {
         let peer = node.connect(address.parse()?).await?;

@@ -30,8 +30,8 @@ pub use failure::{IoFailure, Stage};
 pub use liveness::{Liveness, Verdict};
 pub use operation::{StreamEvent, StreamOp};
 pub use server::{
-    CallAcceptance, CallId, CallPlaces, CallTerms, Compression, ServerReport, ServerStream,
-    ServerStreamEvent, ServerVerdict, runs_inline,
+    CallAcceptance, CallId, CallPlaces, CallTerms, Compression, Refusals, ServerReport,
+    ServerStream, ServerStreamEvent, ServerVerdict, runs_inline,
 };
 pub use streams::{Acceptance, Connection, Signs};
 pub use throughput::Throughput;

@@ -80,7 +80,13 @@ async fn connect(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<Stream>
     let socket = match (socket::connect(to, from), from) {
         // The port was a wish. From there, a connection to the same place may exist already.
         (Err(error), Some(from)) if is_taken(&error) => {
-            tracing::debug!(%to, %from, %error, "another port is used to dial");
+            tracing::debug!(
+                target: "pointsub::transport",
+                %to,
+                %from,
+                %error,
+                "another port is used to dial"
+            );
             socket::connect(to, None)?
         }
         (outcome, _) => outcome?,

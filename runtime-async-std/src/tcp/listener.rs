@@ -97,19 +97,24 @@ impl<W> Listener<W> {
     }
 
     fn up(&self, address: SocketAddr) -> Event {
-        tracing::debug!(%address, "listening");
+        tracing::debug!(target: "pointsub::transport", %address, "listening");
         self.ports.add(self.id, address);
         TransportEvent::NewAddress { listener_id: self.id, listen_addr: multiaddr(address) }
     }
 
     fn down(&self, address: SocketAddr) -> Event {
-        tracing::debug!(%address, "not listening any more");
+        tracing::debug!(target: "pointsub::transport", %address, "not listening any more");
         self.ports.remove(self.id, address);
         TransportEvent::AddressExpired { listener_id: self.id, listen_addr: multiaddr(address) }
     }
 
     fn rest(&mut self, error: io::Error) -> Event {
-        tracing::debug!(address = %self.address, %error, "the listener rests");
+        tracing::debug!(
+            target: "pointsub::transport",
+            address = %self.address,
+            %error,
+            "the listener rests"
+        );
         self.pause = Some(Delay::new(PAUSE));
         TransportEvent::ListenerError { listener_id: self.id, error }
     }

@@ -138,12 +138,12 @@ impl<W> Listener<W> {
     }
 
     fn up(&self, address: SocketAddr) -> Event {
-        tracing::debug!(%address, "listening");
+        tracing::debug!(target: "pointsub::transport", %address, "listening");
         TransportEvent::NewAddress { listener_id: self.id, listen_addr: multiaddr(address) }
     }
 
     fn down(&self, address: SocketAddr) -> Event {
-        tracing::debug!(%address, "not listening any more");
+        tracing::debug!(target: "pointsub::transport", %address, "not listening any more");
         TransportEvent::AddressExpired { listener_id: self.id, listen_addr: multiaddr(address) }
     }
 
@@ -173,7 +173,7 @@ impl<W> Listener<W> {
         let connecting = match incoming.accept() {
             Ok(connecting) => connecting,
             Err(error) => {
-                tracing::debug!(%remote, %error, "not a connection");
+                tracing::debug!(target: "pointsub::transport", %remote, %error, "not a connection");
                 return None;
             }
         };

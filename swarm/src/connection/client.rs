@@ -6,7 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use libp2p_swarm::Stream;
 use pointsub_core::connection::{ClientStream, StreamCommand};
-use pointsub_core::{Format, StreamError, StreamEvent, StreamId, StreamOp};
+use pointsub_core::{
+    Format, PeerId, ProtocolName, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
+};
+use tracing::level_filters::LevelFilter;
 
 use super::calls::StreamCalls;
 use super::negotiation::Speaks;
@@ -14,6 +17,7 @@ use super::stream_io::{Machine, Progress, READS_PER_POLL, StreamIo};
 use super::streams::coalescing::Coalescing;
 use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::{OpenTicket, Wanted};
+use crate::telemetry::{Attempts, Side};
 use crate::timer::Timer;
 
 /// A stream, its wire machine, and the way to the dispatcher.
@@ -29,6 +33,10 @@ pub(crate) struct ClientDriver {
     format: Format,
     /// Its calls, once there was one.
     calls: Option<Box<StreamCalls>>,
+    peer: PeerId,
+    protocol: ProtocolName,
+    /// What is told of requests, once anybody wants to know.
+    attempts: Option<Box<Attempts>>,
 }
 
 /// The stream that a ticket is for is there, and this was agreed on. Returns what is to run in the task of
@@ -45,7 +53,8 @@ pub(crate) fn opened(
         (Wanted::Pooled(id), Speaks::Messages(format)) => {
             ticket.answered();
             let machine = shared.opened(id, format, ticket.connection, ticket.relayed)?;
-            Some(ClientDriver::new(id, shared.clone(), machine, io, format, coalescing))
+            let whose = (ticket.peer, ticket.protocol.clone());
+            Some(ClientDriver::new(id, shared.clone(), machine, io, (format, coalescing), whose))
         }
         (Wanted::Raw(dial), Speaks::Raw) => {
             ticket.answered();
@@ -65,8 +74,8 @@ impl ClientDriver {
         shared: Arc<ClientShared>,
         machine: ClientStream,
         stream: Stream,
-        format: Format,
-        coalescing: Coalescing,
+        (format, coalescing): (Format, Coalescing),
+        (peer, protocol): (PeerId, ProtocolName),
     ) -> Self {
         let timer = Timer::new(shared.clock.clone());
         Self {
@@ -79,6 +88,9 @@ impl ClientDriver {
             coalescing,
             format,
             calls: None,
+            peer,
+            protocol,
+            attempts: None,
         }
     }
 
@@ -113,8 +125,37 @@ impl ClientDriver {
         self.deliver_calls();
     }
 
+    /// Notes what the machine is about to be told, if anybody wants to know.
+    fn note_commands(&mut self, now: Timestamp) {
+        if self.attempts.is_none() {
+            let records = self.shared.telemetry.recorder().is_some();
+            let spans = LevelFilter::current() >= LevelFilter::DEBUG;
+            let wanted = records || spans && self.commands.iter().any(is_marked);
+            if !wanted {
+                return;
+            }
+            let (shared, protocol) = (self.shared.clone(), self.protocol.clone());
+            let attempts = Attempts::new(shared, self.peer, protocol, self.format);
+            self.attempts = Some(Box::new(attempts));
+        }
+        if let Some(attempts) = &mut self.attempts {
+            self.commands.iter().for_each(|command| attempts.note_command(command, now));
+        }
+    }
+
+    /// Tells what was noted, and how many bytes have travelled.
+    fn tell(&mut self) {
+        if let Some(attempts) = &mut self.attempts {
+            attempts.tell();
+        }
+        if let Some(recorder) = self.shared.telemetry.recorder() {
+            self.io.tell(&**recorder, self.protocol.as_str(), Side::Client);
+        }
+    }
+
     fn carry_out(&mut self) {
         let now = self.shared.clock.now();
+        self.note_commands(now);
         for command in self.commands.drain(..) {
             if let StreamCommand::Start { request, body, .. } = &command
                 && let Some(number) = body.opened_call()
@@ -140,12 +181,18 @@ impl ClientDriver {
         while self.machine.has_report() {
             any = true;
             let now = self.shared.clock.now();
-            self.shared.report(self.id, &mut self.machine, &mut self.commands, now);
+            let attempts = self.attempts.as_deref_mut();
+            self.shared.report(self.id, &mut self.machine, &mut self.commands, attempts, now);
             self.carry_out();
             self.deliver_calls();
         }
         any
     }
+}
+
+/// Whether somebody wants a span for the request that a command starts.
+fn is_marked(command: &StreamCommand) -> bool {
+    matches!(command, StreamCommand::Start { body, .. } if body.mark().is_some())
 }
 
 impl Future for ClientDriver {
@@ -155,6 +202,7 @@ impl Future for ClientDriver {
         let polled = self.advance(cx);
         let due = self.machine.in_flight() > 0;
         self.coalescing.note_due(due);
+        self.tell();
         polled
     }
 }
@@ -232,6 +280,7 @@ impl Drop for ClientDriver {
         let gone = StreamError::Lost(Arc::from("the connection closed"));
         self.handle(StreamEvent::Failed(gone));
         self.report();
+        self.tell();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs one stream that a peer opened, in one task with all others of its connection.
 
+mod telemetry;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::api::message::Request;
 use crate::api::server::handler::Handler;
 use crate::api::server::semaphore::Permits;
 use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
+use crate::telemetry::HandlerWatch;
 use crate::timer::Timer;
 
 /// How long a peer on the plain format may take to end its side of a stream when the server stops.
@@ -183,8 +186,16 @@ impl ServerDriver {
         };
         let channel = Channel::new(WINDOW);
         channel.grant(terms.credit.min(SEND_WINDOW), terms.silent);
+        let watch = self.watch(Some(&headers), len, self.shared.clock.now());
         let asked = (argument, headers);
-        let work = api::begin(service, asked, &terms, remaining, &channel);
+        let begin = || api::begin(service, asked, &terms, remaining, &channel);
+        let work = match watch {
+            Some(watch) => {
+                let work = HandlerWatch::within(Some(&watch), begin);
+                watch.of_call(&channel).around(work)
+            }
+            None => begin(),
+        };
         self.calls.get_or_insert_default().begin(call, &channel, terms);
         self.spawn(call, work);
         None
@@ -196,6 +207,7 @@ impl ServerDriver {
         self.spawned.insert(call, abort);
         let mut duty = Duty { mailbox: self.mailbox.clone(), call, done: false };
         self.shared.clock.spawn(
+            "pointsub handler",
             async move {
                 if let Ok(answer) = work.await {
                     duty.done = true;
@@ -221,7 +233,7 @@ impl ServerDriver {
     /// may want something else now.
     fn report(&mut self) -> bool {
         let Some(report) = self.machine.take_report() else { return false };
-        let (asks, now) = (report.asks(), self.shared.clock.now());
+        let (asks, refusals, now) = (report.asks(), report.refusals(), self.shared.clock.now());
         let mut state = self.shared.state.lock();
         let verdict = state.admission.handle(self.key, report, now);
         let has_news = state.admission.has_news();
@@ -229,6 +241,7 @@ impl ServerDriver {
         if has_news {
             self.shared.attend();
         }
+        self.tell_refusals(refusals, verdict.refusal());
         let cut_off = verdict.is_cut_off();
         self.machine.handle_verdict(verdict, now);
         asks || cut_off
@@ -238,7 +251,13 @@ impl ServerDriver {
         let now = self.shared.clock.now();
         self.machine.handle_timeout(now);
         if let Some(reason) = self.machine.misunderstood() {
-            tracing::info!(peer = %self.peer, protocol = %self.protocol, %reason, "a stream was reset");
+            tracing::info!(
+                target: "pointsub::stream",
+                peer = %self.peer,
+                protocol = %self.protocol,
+                %reason,
+                "a stream was reset"
+            );
         }
     }
 
@@ -314,6 +333,7 @@ impl ServerDriver {
         {
             return self.begin_call(&service, call, terms, payload, remaining);
         }
+        let watch = self.watch(payload.headers(), payload.wire_len(), now);
         let inline = !handler.spawned() && runs_inline(&payload);
         let site = Site {
             shared: self.shared.clone(),
@@ -326,9 +346,19 @@ impl ServerDriver {
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining, method, metadata };
         let mut work = work(site, handler, request, payload);
-        if inline && let Poll::Ready(answer) = work.poll_unpin(cx) {
-            return Some(answer);
+        if inline {
+            let polled = HandlerWatch::within(watch.as_ref(), || work.poll_unpin(cx));
+            if let Poll::Ready(answer) = polled {
+                if let Some(watch) = watch {
+                    watch.end(&answer);
+                }
+                return Some(answer);
+            }
         }
+        let work = match watch {
+            Some(watch) => watch.around(work),
+            None => work,
+        };
         self.spawn(call, work);
         None
     }
@@ -357,6 +387,7 @@ impl Future for ServerDriver {
         while poll.is_pending() && self.report() {
             cx.waker().wake_by_ref();
         }
+        self.tell_bytes();
         poll
     }
 }
@@ -424,6 +455,7 @@ impl Drop for ServerDriver {
             calls.lose();
         }
         let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
+        self.tell_bytes();
         let report = self.machine.close(self.shared.clock.now());
         self.shared.close(self.key, report, unconfirmed);
     }

@@ -1,11 +1,11 @@
 //! Moves bytes between a libp2p stream and a wire machine.
 
 use std::cell::RefCell;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{io, mem};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{AsyncRead, AsyncWrite, FutureExt};
@@ -15,6 +15,7 @@ use pointsub_core::connection::{IoFailure, Stage};
 use pointsub_core::{StreamError, StreamEvent, StreamOp};
 
 use crate::clock::{Clock, Sleep};
+use crate::telemetry::{Recorder, Side, Transferred};
 use crate::transport::muxer::NotAccepted;
 
 /// How many bytes one read of a stream takes at most.
@@ -51,6 +52,9 @@ pub(crate) struct StreamIo {
     confirming: Option<Sleep>,
     /// Writing has failed. What the peer sent before that can still be read.
     write_error: Option<StreamError>,
+    /// Bytes that have travelled, and that nobody was told of.
+    sent: u64,
+    received: u64,
 }
 
 /// The result of moving bytes.
@@ -72,6 +76,8 @@ impl StreamIo {
             confirm: None,
             confirming: None,
             write_error: None,
+            sent: 0,
+            received: 0,
         }
     }
 
@@ -105,6 +111,7 @@ impl StreamIo {
                     Poll::Ready(Ok(0)) => self.fail_write(&io::ErrorKind::WriteZero.into()),
                     Poll::Ready(Ok(n)) => {
                         self.unflushed = true;
+                        self.sent += n as u64;
                         self.writing.advance(n);
                         if self.writing.is_empty() {
                             // An empty slice would keep the body alive that it is a slice of.
@@ -176,7 +183,20 @@ impl StreamIo {
             },
             Poll::Ready(Err(error)) => StreamEvent::Failed(stream_error(&error)),
         };
+        match &event {
+            StreamEvent::Filled(n) => self.received += *n as u64,
+            StreamEvent::Received(bytes) => self.received += bytes.len() as u64,
+            _ => {}
+        }
         Poll::Ready(Progress::Event(event))
+    }
+
+    /// Tells how many bytes have travelled since this was last called.
+    pub(crate) fn tell(&mut self, recorder: &dyn Recorder, protocol: &str, side: Side) {
+        let (sent, received) = (mem::take(&mut self.sent), mem::take(&mut self.received));
+        if sent + received > 0 {
+            recorder.transferred(&Transferred { protocol, side, sent, received });
+        }
     }
 
     /// Closes this direction of the stream, and waits for the other one if that is wanted.

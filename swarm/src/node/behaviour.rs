@@ -23,8 +23,10 @@ use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 use super::addresses::ip::seen_from;
 use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
+use super::event_loop::SILENT;
 use super::gate::{BehaviourEvent, Gate, Step, origin};
 use super::stored::addresses::{Stored, text};
+use super::telemetry;
 use crate::api::client::Client;
 use crate::api::client::shared::{ClientShared, OpenCommand};
 use crate::api::client::ticket::{OpenTicket, Wanted};
@@ -38,6 +40,7 @@ use crate::connection::negotiation::{Names, WireName};
 use crate::peer;
 use crate::random::random;
 use crate::runtime::Runtime;
+use crate::telemetry::Telemetry;
 use crate::timer::Timer;
 
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
@@ -120,6 +123,11 @@ impl Behaviour {
     #[must_use]
     pub fn server(&self) -> Server {
         Server::new(self.server.clone())
+    }
+
+    /// Who is told of calls: of those of the client, and of those of the server.
+    pub(super) fn telemetry(&self) -> (&Telemetry, &Telemetry) {
+        (&self.client.telemetry, &self.server.telemetry)
     }
 
     /// Both handles as one.
@@ -268,7 +276,12 @@ impl Behaviour {
             Act::Assess => ToHandler::Assess,
             Act::Close => return self.events.push_back(close(peer, id)),
             Act::Abort => {
-                tracing::debug!(%peer, ?id, "ending a connection whose peer is silent");
+                tracing::debug!(
+                    target: "pointsub::connection",
+                    %peer,
+                    ?id,
+                    "ending a connection whose peer is silent"
+                );
                 self.aborted.insert(id);
                 // Its driver drops it without a word. Where there is none, libp2p has to close it.
                 self.events.push_back(notify(peer, id, ToHandler::Abort));
@@ -423,6 +436,7 @@ impl NetworkBehaviour for Behaviour {
                 endpoint,
                 ..
             }) => {
+                telemetry::connected(&self.client.telemetry, &peer_id, endpoint);
                 self.gate.connected(connection_id, peer_id, endpoint);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
                 let attempt = self.attempts.end(connection_id).map(|(attempt, _)| attempt);
@@ -437,10 +451,19 @@ impl NetworkBehaviour for Behaviour {
                     attempt,
                 }));
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, cause, .. }) => {
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                endpoint,
+                cause,
+                ..
+            }) => {
                 self.ended_silent = self.aborted.remove(&connection_id).then_some(connection_id);
                 self.gate.closed(connection_id);
-                let why = cause.map(|error| reason::root(error).into());
+                let why = cause.map(|error| reason::root(error));
+                let told = if self.ended_silent.is_some() { Some(SILENT) } else { why.as_deref() };
+                telemetry::closed(&self.client.telemetry, &peer_id, endpoint, told);
+                let why = why.map(Into::into);
                 self.tell(Fact::Down(connection_id, why));
             }
             FromSwarm::DialFailure(DialFailure { error, connection_id, .. }) => {

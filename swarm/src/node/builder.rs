@@ -23,6 +23,7 @@ use super::limits::handshakes::Handshakes;
 use super::options::Keeping;
 use super::rules::Rules;
 use super::stored::key_file::KeyFileError;
+use super::telemetry::Observers;
 use super::watch::Watch;
 use super::{Inner, Node};
 #[cfg(feature = "relay")]
@@ -64,6 +65,7 @@ pub struct NodeBuilder<R> {
     pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
     pub(super) keeping: Keeping,
     pub(super) rules: Rules,
+    pub(super) observers: Observers,
     runtime: R,
 }
 
@@ -129,6 +131,7 @@ impl<R: Runtime> NodeBuilder<R> {
             policies: Vec::new(),
             keeping: Keeping::default(),
             rules: Rules::default(),
+            observers: Observers::default(),
             runtime,
         }
     }
@@ -264,6 +267,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
         let pointsub = Behaviour::on(peer, self.client, self.server, clock.clone())?;
+        let pointsub = self.observers.apply(pointsub);
         let (client, server) = (pointsub.client(), pointsub.server());
         for (protocol, policy) in self.policies {
             client.set_policy(protocol, policy);
@@ -312,7 +316,7 @@ impl<R: Runtime> NodeBuilder<R> {
 }
 
 fn swarm_config(tasks: Clock, idle_connection_timeout: Duration) -> SwarmConfig {
-    SwarmConfig::with_executor(move |task| tasks.spawn(task))
+    SwarmConfig::with_executor(move |task| tasks.spawn("pointsub connection", task))
         .with_idle_connection_timeout(idle_connection_timeout)
         .with_max_negotiating_inbound_streams(NEGOTIATING)
         // A sole proposal goes out with the first request, without waiting for the answer.
@@ -326,12 +330,15 @@ async fn run(
     clock: &Clock,
 ) -> Result<(), NodeError> {
     let (begun, listening) = oneshot::channel();
-    clock.spawn(Box::pin(async move {
-        let listens = event_loop.listen(listen).await;
-        let is_up = listens.is_ok();
-        if begun.send(listens).is_ok() && is_up {
-            event_loop.run().await;
-        }
-    }));
+    clock.spawn(
+        "pointsub node",
+        Box::pin(async move {
+            let listens = event_loop.listen(listen).await;
+            let is_up = listens.is_ok();
+            if begun.send(listens).is_ok() && is_up {
+                event_loop.run().await;
+            }
+        }),
+    );
     listening.await.unwrap_or(Err(NodeError::NoRuntime))
 }

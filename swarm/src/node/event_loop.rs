@@ -43,7 +43,7 @@ use crate::timer::Timer;
 const SAVE: Duration = Duration::from_secs(300);
 /// How long a shutdown waits for that.
 pub(super) const SAVING: Duration = Duration::from_secs(5);
-const SILENT: &str = "the peer gave no sign of life";
+pub(super) const SILENT: &str = "the peer gave no sign of life";
 /// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
 pub(super) const LISTENING: Duration = Duration::from_secs(10);
 const NO_INTERFACE: &str = "no network interface has such an address";
@@ -193,6 +193,7 @@ impl EventLoop {
         let excess = excess(&*names, addresses);
         if let Some(excess) = excess.filter(|_| !self.warned) {
             tracing::warn!(
+                target: "pointsub::node",
                 excess,
                 protocols = names.len() / 2,
                 "the names of protocols and the addresses do not fit into identify's message, so that \
@@ -209,7 +210,12 @@ impl EventLoop {
             let address = multiaddr::to_libp2p(&relay);
             let listener = self.swarm.listen_on(address.clone());
             if let Err(error) = &listener {
-                tracing::debug!(%address, %error, "the relay cannot be asked for a place");
+                tracing::debug!(
+                    target: "pointsub::relay",
+                    %address,
+                    %error,
+                    "the relay cannot be asked for a place"
+                );
             }
             if let Ok(id) = listener {
                 self.listening.add(id, address.clone(), None);
@@ -326,9 +332,9 @@ impl EventLoop {
             // With the relay's limits, which explain how such connections end.
             #[cfg(feature = "relay")]
             SwarmEvent::Behaviour(NodeBehaviourEvent::Relaying(RelayingEvent::Client(event))) => {
-                tracing::debug!(?event);
+                tracing::debug!(target: "pointsub::relay", ?event);
             }
-            SwarmEvent::Behaviour(event) => tracing::trace!(?event),
+            SwarmEvent::Behaviour(event) => tracing::trace!(target: "pointsub::swarm", ?event),
             event => self.on_address(event),
         }
     }
@@ -397,7 +403,7 @@ impl EventLoop {
 
     /// All connections may be dead.
     pub(super) fn on_change(&mut self, change: Change) {
-        tracing::debug!(?change, "all connections are tried");
+        tracing::debug!(target: "pointsub::network", ?change, "all connections are tried");
         self.swarm.behaviour_mut().pointsub.changed(change);
         self.reservations.hurry(self.clock.now());
         self.teller.tell(NodeEvent::NetworkChanged);

@@ -58,7 +58,13 @@ impl Gate {
         for notice in server.take_notices() {
             let Notice::KeptOut { peer, time, times } = notice else { continue };
             let peer = peer::to_libp2p(&peer);
-            tracing::info!(%peer, ?time, times, "a peer has cost too much, and is kept out");
+            tracing::info!(
+                target: "pointsub::admission",
+                %peer,
+                ?time,
+                times,
+                "a peer has cost too much, and is kept out"
+            );
             steps.push(Step::KeepOut(peer, BehaviourEvent::PeerKeptOut { peer, time, times }));
         }
         if server.take_recheck() {

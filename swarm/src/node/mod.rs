@@ -23,6 +23,7 @@ mod relaying;
 mod rules;
 mod steering;
 mod stored;
+mod telemetry;
 mod watch;
 
 use std::fmt;

@@ -34,7 +34,7 @@ pub enum TransportKind {
 }
 
 impl TransportKind {
-    fn of(address: &Multiaddr) -> Self {
+    pub(crate) fn of(address: &Multiaddr) -> Self {
         match carrier(address) {
             Carrier::Tcp => Self::Tcp,
             Carrier::Quic => Self::Quic,

@@ -98,7 +98,7 @@ impl EventLoop {
         let found = self.finder.down(id, now, random()).map(|peer| crate::peer::to_libp2p(&peer));
         self.reservations.down(id, now, random());
         let Some(relay) = named.or(found) else { return };
-        tracing::info!(%relay, reason, "no place at the relay");
+        tracing::info!(target: "pointsub::relay", %relay, reason, "no place at the relay");
         self.teller.tell(NodeEvent::RelayLost { relay, reason: reason.to_owned() });
     }
 
@@ -112,13 +112,23 @@ impl EventLoop {
         match load(path) {
             Ok((stored, skipped)) => {
                 if skipped > 0 {
-                    tracing::warn!(path = %path.display(), skipped, "addresses that are no use");
+                    tracing::warn!(
+                        target: "pointsub::storage",
+                        path = %path.display(),
+                        skipped,
+                        "addresses that are no use"
+                    );
                 }
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 stored.into_iter().for_each(|one| pointsub.restore(one));
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "no addresses of peers are known");
+                tracing::warn!(
+                    target: "pointsub::storage",
+                    path = %path.display(),
+                    %error,
+                    "no addresses of peers are known"
+                );
             }
         }
     }
@@ -133,7 +143,12 @@ impl EventLoop {
         thread::spawn(move || {
             let saved = save(&path, &text);
             if let Err(error) = &saved {
-                tracing::warn!(path = %path.display(), %error, "the addresses cannot be saved");
+                tracing::warn!(
+                    target: "pointsub::storage",
+                    path = %path.display(),
+                    %error,
+                    "the addresses cannot be saved"
+                );
             }
             let _nobody = done.map(|done| done.send(saved));
         });

@@ -54,3 +54,4 @@ mod steering;
 mod stopping;
 mod streams;
 mod support;
+mod telemetry;

@@ -59,7 +59,7 @@ fn an_unreachable_peer_is_given_up_after_the_last_retry() {
 }
 
 /// A server whose handler stops the stream under the first so many requests; counts them all.
-async fn failing(times: u64) -> (RawPeer, Arc<AtomicU64>) {
+pub(crate) async fn failing(times: u64) -> (RawPeer, Arc<AtomicU64>) {
     let seen = Arc::new(AtomicU64::new(0));
     let counter = seen.clone();
     let peer = RawPeer::start(&[PLAIN], move |mut stream| {

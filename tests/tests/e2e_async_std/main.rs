@@ -99,3 +99,5 @@ mod stopping;
 #[path = "../e2e/streams.rs"]
 mod streams;
 mod support;
+#[path = "../e2e/telemetry.rs"]
+mod telemetry;

@@ -16,6 +16,6 @@ pub use calls::CallId;
 pub use placement::{Compression, runs_inline};
 pub use places::CallPlaces;
 pub(crate) use report::{Ask, Events, Grant, Samples};
-pub use report::{ServerReport, ServerVerdict};
+pub use report::{Refusals, ServerReport, ServerVerdict};
 pub use stream::{ServerStream, ServerStreamEvent};
 pub use streaming::{CallAcceptance, CallTerms};

@@ -36,6 +36,25 @@ impl ServerReport {
     pub const fn asks(&self) -> bool {
         self.ask.is_some()
     }
+
+    /// The requests that the stream itself has refused since its last report.
+    #[must_use]
+    pub const fn refusals(&self) -> Refusals {
+        let Events { refused, busy, denied, .. } = self.events;
+        Refusals { busy, denied, other: refused.saturating_sub(busy + denied) }
+    }
+}
+
+/// Requests that a stream has refused without a question: [`ServerReport::refusals`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// For want of room.
+    pub busy: u32,
+    /// Because a rule of the application's does not allow them.
+    pub denied: u32,
+    /// For any other reason: they are too large, or want what is not implemented.
+    pub other: u32,
 }
 
 /// A question of a stream.
@@ -210,6 +229,15 @@ impl ServerVerdict {
     #[must_use]
     pub fn has_place(&self) -> bool {
         matches!(self.answer, Some(Grant::Place))
+    }
+
+    /// How the request is refused that the stream has asked for.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Status> {
+        match &self.answer {
+            Some(Grant::Refused(status)) => Some(status),
+            _ => None,
+        }
     }
 
     /// Whether the stream that was opened is served.

@@ -50,6 +50,7 @@ struct More {
     deflated: Option<Bytes>,
     headers: Headers,
     opening: Option<u64>,
+    mark: Option<u64>,
 }
 
 impl More {
@@ -113,13 +114,26 @@ impl Body {
         self.more.as_ref()?.opening
     }
 
+    /// The same body with a number that means something to whoever drives the streams, and does not travel:
+    /// a [`StreamCommand::Start`](crate::connection::StreamCommand::Start) with it belongs to that call.
+    #[must_use]
+    pub fn with_mark(self, mark: u64) -> Self {
+        self.with(|more| more.mark = Some(mark))
+    }
+
+    /// The number that it was given.
+    #[must_use]
+    pub fn mark(&self) -> Option<u64> {
+        self.more.as_ref()?.mark
+    }
+
     /// The body as it is.
     #[must_use]
     pub const fn raw(&self) -> &Bytes {
         &self.raw
     }
 
-    /// Bytes on the wire of a native stream.
+    /// Bytes on the wire of a native stream, without what travels beside them.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         let deflated = self.more.as_ref().and_then(|more| more.deflated.as_ref());

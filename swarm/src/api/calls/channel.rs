@@ -12,6 +12,8 @@ use pointsub_core::connection::{Balance, CallEnd, CallEvent, CallKey, CallMessag
 use pointsub_core::wire::{Credit, MAX_CURSOR};
 use pointsub_core::{Cause, Delivery, Metadata, Phase, RequestError, SendError};
 
+use crate::telemetry::{CallWatch, MessageBytes, Outcome};
+
 /// Calls of one stream about which its driver has to do something.
 #[derive(Debug, Default)]
 pub(crate) struct CallMailbox {
@@ -59,6 +61,11 @@ struct State {
     accepted: Option<Metadata>,
     end: Option<End>,
     draining: bool,
+    /// Bytes of messages.
+    sent: u64,
+    received: u64,
+    /// At a client, if anybody wants to know of the call.
+    watch: Option<Box<CallWatch>>,
     receiver: Option<Waker>,
     sender: Option<Waker>,
     drained: Option<Waker>,
@@ -115,9 +122,54 @@ pub(super) enum Unsent {
     Failed(RequestError),
 }
 
+/// A call that has ended, and is to be told of when nothing is locked.
+struct Watched {
+    watch: Box<CallWatch>,
+    outcome: Outcome,
+    sent: u64,
+    received: u64,
+}
+
+impl Watched {
+    fn end(self) {
+        self.watch.end_streaming(self.outcome, self.sent, self.received);
+    }
+}
+
+impl State {
+    /// What is to be told of the call, if it is over.
+    fn watched(&mut self) -> Option<Watched> {
+        let outcome = match self.end.as_ref()? {
+            End::Answered(end) if end.outcome.is_ok() => Outcome::OK,
+            end => Outcome::of_error(&end.error()),
+        };
+        let (sent, received) = (self.sent, self.received);
+        self.watch.take().map(|watch| Watched { watch, outcome, sent, received })
+    }
+}
+
 impl Channel {
     pub(crate) fn new(window: Credit) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(State::default()), window })
+    }
+
+    /// Somebody wants to know when the call ends.
+    pub(super) fn watch(&self, watch: Option<CallWatch>) {
+        self.state.lock().watch = watch.map(Box::new);
+    }
+
+    /// A call that nobody has accepted has failed.
+    pub(super) fn refused(&self, error: &RequestError) {
+        let watch = self.state.lock().watch.take();
+        if let Some(watch) = watch {
+            watch.end(Outcome::of_error(error), None);
+        }
+    }
+
+    /// Bytes of messages so far.
+    pub(crate) fn transferred(&self) -> MessageBytes {
+        let state = self.state.lock();
+        MessageBytes { sent: state.sent, received: state.received }
     }
 
     /// The call is on a stream with this mailbox. At a server it is known by a key later.
@@ -161,7 +213,10 @@ impl Channel {
         let mut state = self.state.lock();
         match event {
             CallEvent::Accepted { metadata, .. } => state.accepted = Some(metadata),
-            CallEvent::Message(message) => state.inbox.push_back(message),
+            CallEvent::Message(message) => {
+                state.received += message.payload.wire_len() as u64;
+                state.inbox.push_back(message);
+            }
             CallEvent::Credit(credit) => {
                 // It was checked when it came.
                 let _granted = state.balance.add(credit);
@@ -177,7 +232,9 @@ impl Channel {
         let (receiver, sender) = (state.receiver.take(), state.sender.take());
         let over = state.draining || state.end.is_some();
         let drained = if over { state.drained.take() } else { None };
+        let watched = state.watched();
         drop(state);
+        watched.into_iter().for_each(Watched::end);
         receiver.into_iter().chain(sender).chain(drained).for_each(Waker::wake);
     }
 
@@ -235,6 +292,7 @@ impl Channel {
             return Err(Unsent::Blocked(message));
         }
         state.unpaid = state.balance.begin(len as u32);
+        state.sent += len as u64;
         state.wishes.messages.push(message);
         self.touch(state);
         Ok(())
@@ -308,7 +366,9 @@ impl Channel {
             state.inbox = VecDeque::new();
             // Halves in other tasks.
             let waiting = [state.receiver.take(), state.sender.take(), state.drained.take()];
+            let watched = state.watched();
             self.touch(state);
+            watched.into_iter().for_each(Watched::end);
             waiting.into_iter().flatten().for_each(Waker::wake);
         }
     }

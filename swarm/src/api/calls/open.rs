@@ -24,6 +24,7 @@ use crate::api::client::shared::ClientShared;
 use crate::api::client::{Beside, Client, InFlight, attempts, gone};
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::peer;
+use crate::telemetry::CallWatch;
 
 /// How many messages of the server may wait here, unless it is said otherwise.
 const MESSAGES: u32 = 32;
@@ -230,35 +231,45 @@ impl Future for OpenClosest {
 }
 
 pub(super) async fn open(peer: PeerId, unopened: Unopened) -> Result<StreamingCall, RequestError> {
-    let opening = unopened.begin()?;
+    let opening = unopened.begin(Some(&peer))?;
     let to = peer::to_core(&peer);
     let shared = &opening.registered.shared;
-    let (id, outcome) =
-        shared.send(&to, opening.protocol.as_str(), opening.body(), opening.options)?;
+    let sent = shared.send(&to, opening.protocol.as_str(), opening.body(), opening.options);
+    let (id, outcome) = match sent {
+        Ok(sent) => sent,
+        Err(error) => return Err(opening.failed(error.into())),
+    };
     let deadline = opening.options.deadline;
     let outcome = InFlight::new(shared.clone(), id, outcome, deadline).await;
-    outcome.ok_or_else(gone)??;
-    Ok(opening.accepted(peer, Vec::new()))
+    match outcome.ok_or_else(gone).and_then(|outcome| outcome) {
+        Ok(_) => Ok(opening.accepted(peer, Vec::new())),
+        Err(error) => Err(opening.failed(error)),
+    }
 }
 
 pub(super) async fn open_closest(closest: Closest) -> Result<StreamingCall, ClosestError> {
     let Closest { unopened, argument, key, exclude } = closest;
     let failed = ClosestError::before;
     let key = key.unwrap_or_else(|| Point::of_key(&argument));
-    let opening = unopened.begin().map_err(failed)?;
+    let opening = unopened.begin(None).map_err(failed)?;
     let options = opening.options;
     let wanted = ClosestOptions::default().with_call(options).with_exclude(exclude);
     let shared = &opening.registered.shared;
     let sent = shared.send_closest(opening.protocol.as_str(), key, opening.body(), wanted);
-    let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
+    let (id, outcome) = match sent {
+        Ok(sent) => sent,
+        Err(error) => return Err(failed(opening.failed(error.into()))),
+    };
     let outcome = InFlight::new(shared.clone(), id, outcome, options.deadline).await;
-    match outcome.ok_or_else(|| failed(gone()))? {
-        Ok(answer) => {
+    match outcome {
+        Some(Ok(answer)) => {
             Ok(opening.accepted(peer::to_libp2p(&answer.node), attempts(answer.attempts)))
         }
-        Err(failure) => {
-            Err(ClosestError { error: failure.error, attempts: attempts(failure.attempts) })
+        Some(Err(failure)) => {
+            let (error, attempts) = (opening.failed(failure.error), attempts(failure.attempts));
+            Err(ClosestError { error, attempts })
         }
+        None => Err(failed(opening.failed(gone()))),
     }
 }
 
@@ -270,6 +281,8 @@ struct Opening {
     began: Timestamp,
     /// From here on, whoever gives up the call ends it.
     guard: Guard,
+    /// By which attempts find the call's span.
+    body: Body,
 }
 
 /// The number of a call, until it is accepted or given up.
@@ -320,10 +333,9 @@ impl Unopened {
         self.timeout = remaining;
     }
 
-    fn begin(self) -> Result<Opening, RequestError> {
+    fn begin(self, peer: Option<&PeerId>) -> Result<Opening, RequestError> {
         let Self { shared, protocol, mut request, timeout, idle, idempotent, once, beside } = self;
-        let Headers { method, metadata } = beside.into_headers()?;
-        (request.method, request.metadata) = (method, metadata);
+        let mut headers = beside.into_headers()?;
         if shared.is_local() {
             let status = Status::new(StatusCode::Unimplemented, "a client without a network");
             let (phase, delivery) = (Phase::Connect, Delivery::NotProcessed);
@@ -333,17 +345,30 @@ impl Unopened {
         let mut options = CallOptions::default().with_idempotent(idempotent);
         options.deadline = timeout.map(|timeout| began + timeout);
         options.max_retries = once.then_some(0);
+        let watch = CallWatch::begin(&shared, &protocol, &mut headers, began, peer);
+        let mark = |body| CallWatch::marked(watch.as_ref(), body);
+        let Headers { method, metadata } = headers;
+        (request.method, request.metadata) = (method, metadata);
         let channel = Channel::new(request.credit);
         let guard = Guard(channel.clone());
         let opening = CallOpening { request, deadline: options.deadline, idle };
-        let number = shared.openings.insert((opening, channel));
-        Ok(Opening { registered: Registered { shared, number }, protocol, options, began, guard })
+        let number = shared.openings.insert((opening, channel.clone()));
+        let body = mark(Body::opening(number));
+        channel.watch(watch);
+        let registered = Registered { shared, number };
+        Ok(Opening { registered, protocol, options, began, guard, body })
     }
 }
 
 impl Opening {
     fn body(&self) -> Body {
-        Body::opening(self.registered.number)
+        self.body.clone()
+    }
+
+    /// No handler has accepted the call, for this reason.
+    fn failed(self, error: RequestError) -> RequestError {
+        self.guard.0.refused(&error);
+        error
     }
 
     fn accepted(self, peer: PeerId, attempts: Vec<NodeAttempt>) -> StreamingCall {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use pointsub_core::endpoint::closest::{AddNodeError, Node, Point};
-use pointsub_core::{ClosestId, ClosestOptions, Hedge, ProtocolName, RequestError};
+use pointsub_core::{
+    ClosestId, ClosestOptions, Headers, Hedge, ProtocolName, RequestError, Timestamp,
+};
 
 use super::lazy::Lazy;
 use super::policy::Settings;
@@ -20,6 +22,7 @@ use super::{
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
 use crate::peer;
+use crate::telemetry::{CallWatch, finish};
 
 /// What is known of one server that [`Client::send_closest`] chooses from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,19 @@ pub struct NodeInfo {
     /// How much longer it rests after a failure; `None` in normal use. Zero if its next request is
     /// to show whether it is well again.
     pub rests_for: Option<Duration>,
+}
+
+/// How many servers are in which state: [`Client::server_node_counts`]. One that serves several protocols
+/// counts for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct NodeCounts {
+    /// In normal use.
+    pub usable: u64,
+    /// Not asked for a while after a failure.
+    pub resting: u64,
+    /// To show with its next request whether it is well again.
+    pub on_probation: u64,
 }
 
 impl Client {
@@ -88,6 +104,23 @@ impl Client {
             rests_for: node.backoff_until().map(|until| until.since(now)),
         };
         self.shared.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
+    }
+
+    /// How many servers of all protocols are in which state.
+    #[must_use]
+    pub fn server_node_counts(&self) -> NodeCounts {
+        let now = self.shared.clock.now();
+        let mut counts = NodeCounts::default();
+        self.shared.with_dispatcher(|dispatcher| {
+            for node in dispatcher.all_server_nodes() {
+                *match node.backoff_until() {
+                    None => &mut counts.usable,
+                    Some(until) if until > now => &mut counts.resting,
+                    Some(_) => &mut counts.on_probation,
+                } += 1;
+            }
+        });
+        counts
     }
 
     /// Removes all servers of a protocol.
@@ -236,9 +269,22 @@ impl fmt::Debug for ClosestCall {
     }
 }
 
-async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
-    let Unsent { shared, protocol, body, key, settings, beside, exclude } = unsent;
-    let headers = headers(beside).map_err(|error| failed(error.into()))?;
+async fn send(mut unsent: Unsent) -> Result<Response, ClosestError> {
+    let headers = headers(unsent.beside.take());
+    let mut headers = headers.map_err(|error| failed(error.into()))?;
+    let (shared, began) = (unsent.shared.clone(), unsent.shared.clock.now());
+    let watch = CallWatch::begin(&shared, &unsent.protocol, &mut headers, began, None);
+    let outcome = ask(unsent, headers, watch.as_ref(), began).await;
+    finish(watch, outcome)
+}
+
+async fn ask(
+    unsent: Unsent,
+    headers: Headers,
+    watch: Option<&CallWatch>,
+    began: Timestamp,
+) -> Result<Response, ClosestError> {
+    let Unsent { shared, protocol, body, key, settings, exclude, .. } = unsent;
     let settings = shared.policies.read().of(&protocol, settings);
     if let Some(answers) = shared.answers.clone() {
         let nodes = Client::new(shared.clone()).server_nodes(&protocol);
@@ -248,7 +294,6 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
         let request = request.map_err(|error| failed(error.into()))?;
         return answers.send_closest(request, nodes, &shared.clock, settings.timeout).await;
     }
-    let began = shared.clock.now();
     let options = settings.options(began);
     let mut closest = ClosestOptions::default().with_call(options).with_exclude(exclude);
     closest.hedge = settings.hedge.flatten();
@@ -258,35 +303,31 @@ async fn send(unsent: Unsent) -> Result<Response, ClosestError> {
         Ok(compressing) => compressing.finish().await,
         Err(body) => body.into(),
     };
-    let body = body.with_headers(headers);
+    let body = CallWatch::marked(watch, body.with_headers(headers));
     let sent = shared.send_closest(protocol.as_str(), key, body, closest);
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
     let outcome = InFlight::new(shared.clone(), id, outcome, options.deadline).await;
-    match outcome.ok_or_else(|| failed(gone()))? {
-        Ok(answer) => {
-            let attempts = attempts(answer.attempts);
-            let mut payload = answer.payload;
-            let metadata = payload.take_headers().metadata;
-            let taken = match payload.check_len(settings.max_answer()).map_err(broken) {
-                Ok(()) => inflate(payload, &shared, Some(&protocol)).await,
-                Err(error) => Err(error),
-            };
-            match taken {
-                Ok(body) => {
-                    let asked = Asked {
-                        peer: peer::to_libp2p(&answer.node),
-                        at: began,
-                        max_answer: usize::MAX,
-                    };
-                    Ok(asked.answered(body, metadata, &shared).with_attempts(attempts))
-                }
-                Err(error) => Err(ClosestError { error, attempts }),
-            }
-        }
+    let answer = match outcome.ok_or_else(|| failed(gone()))? {
+        Ok(answer) => answer,
         Err(failure) => {
             let attempts = attempts(failure.attempts);
-            Err(ClosestError { error: failure.error, attempts })
+            return Err(ClosestError { error: failure.error, attempts });
         }
+    };
+    let attempts = attempts(answer.attempts);
+    let mut payload = answer.payload;
+    let metadata = payload.take_headers().metadata;
+    let body = match payload.check_len(settings.max_answer()).map_err(broken) {
+        Ok(()) => inflate(payload, &shared, Some(&protocol)).await,
+        Err(error) => Err(error),
+    };
+    match body {
+        Ok(body) => {
+            let peer = peer::to_libp2p(&answer.node);
+            let asked = Asked { peer, at: began, max_answer: usize::MAX };
+            Ok(asked.answered(body, metadata, &shared).with_attempts(attempts))
+        }
+        Err(error) => Err(ClosestError { error, attempts }),
     }
 }
 

@@ -27,13 +27,13 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientStats, Delivery, Headers, Metadata, Phase, ProtocolName,
-    RequestError, RequestId, SendError, Timestamp,
+    Body, CallOptions, Cause, ClientStats, Delivery, Headers, Metadata, Payload, Phase,
+    ProtocolName, RequestError, RequestId, SendError, Timestamp,
 };
 
 pub(super) use self::beside::Beside;
 pub(super) use self::closest::attempts;
-pub use self::closest::{ClosestCall, NodeInfo};
+pub use self::closest::{ClosestCall, NodeCounts, NodeInfo};
 use self::compression::{Compressing, inflate};
 pub use self::dial::Dial;
 use self::expiry::Expiry;
@@ -43,6 +43,7 @@ use self::shared::{ClientShared, Outcome};
 use super::message::Response;
 use super::stream_info::StreamInfo;
 use crate::peer;
+use crate::telemetry::{CallWatch, finish};
 
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
@@ -138,7 +139,7 @@ pub struct Call(State);
 
 enum State {
     New(Unsent),
-    Sent(InFlight<RequestId, Outcome>, Asked),
+    Sent(InFlight<RequestId, Outcome>, Asked, Option<CallWatch>),
     /// What is left to do, if a body has to be compressed or inflated for it.
     InSteps(BoxFuture<'static, Result<Response, RequestError>>),
     Done,
@@ -239,19 +240,23 @@ impl Future for Call {
         {
             self.0 = begin(unsent)?;
         }
-        if let State::Sent(sent, asked) = &mut self.0 {
+        if let State::Sent(sent, asked, watch) = &mut self.0 {
             let outcome = ready!(sent.poll_unpin(cx));
-            let (shared, asked) = (sent.shared.clone(), *asked);
+            let (shared, asked, watch) = (sent.shared.clone(), *asked, watch.take());
             self.0 = State::Done;
-            let mut payload = outcome.ok_or_else(gone)??;
-            payload.check_len(asked.max_answer).map_err(broken)?;
+            let mut payload = match taken(outcome, asked) {
+                Ok(payload) => payload,
+                Err(error) => return Poll::Ready(finish(watch, Err(error))),
+            };
             let metadata = payload.take_headers().metadata;
             if !payload.is_compressed() {
                 let body = payload.into_bytes().map_err(broken);
-                return Poll::Ready(body.map(|body| asked.answered(body, metadata, &shared)));
+                let response = body.map(|body| asked.answered(body, metadata, &shared));
+                return Poll::Ready(finish(watch, response));
             }
             let rest = async move {
-                Ok(asked.answered(inflate(payload, &shared, None).await?, metadata, &shared))
+                let body = inflate(payload, &shared, None).await;
+                finish(watch, body.map(|body| asked.answered(body, metadata, &shared)))
             };
             self.0 = State::InSteps(rest.boxed());
         }
@@ -276,17 +281,18 @@ impl fmt::Debug for State {
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
     let Unsent { shared, peer, protocol, body, settings, beside } = unsent;
-    let headers = headers(beside)?;
+    let mut headers = headers(beside)?;
     let settings = shared.policies.read().of(&protocol, settings);
     let asked = Asked { peer, at: shared.clock.now(), max_answer: settings.max_answer() };
+    let watch = CallWatch::begin(&shared, &protocol, &mut headers, asked.at, Some(&peer));
     if let Some(answers) = shared.answers.clone() {
-        let rest = async move {
+        let answer = async move {
             let request = shared.local_request(protocol, body, headers)?;
             let reply = answers.send(request, peer, settings.timeout).await?;
             let (body, metadata) = reply.into_parts();
             Ok(asked.answered(body, metadata, &shared))
         };
-        return Ok(State::InSteps(rest.boxed()));
+        return Ok(State::InSteps(answer.map(|answer| finish(watch, answer)).boxed()));
     }
     let options = settings.options(asked.at);
     let peer = peer::to_core(&peer);
@@ -294,20 +300,43 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
         Ok(compressing) => compressing,
         Err(body) => {
             let body = Body::uncompressed(body).with_headers(headers);
-            let sent = start(shared, &peer, &protocol, body, options)?;
-            return Ok(State::Sent(sent, asked));
+            let body = CallWatch::marked(watch.as_ref(), body);
+            return match start(shared, &peer, &protocol, body, options) {
+                Ok(sent) => Ok(State::Sent(sent, asked, watch)),
+                Err(error) => finish(watch, Err(error)).map(|_| State::Done),
+            };
         }
     };
     let rest = async move {
         let body = compressing.finish().await.with_headers(headers);
-        let outcome = start(shared.clone(), &peer, &protocol, body, options)?.await;
-        let mut payload = outcome.ok_or_else(gone)??;
-        payload.check_len(asked.max_answer).map_err(broken)?;
-        let metadata = payload.take_headers().metadata;
-        let body = inflate(payload, &shared, Some(&protocol)).await?;
-        Ok(asked.answered(body, metadata, &shared))
+        let body = CallWatch::marked(watch.as_ref(), body);
+        let answer = deflated(shared, &peer, &protocol, body, options, asked).await;
+        finish(watch, answer)
     };
     Ok(State::InSteps(rest.boxed()))
+}
+
+/// Sends a body that was compressed, and waits for the answer.
+async fn deflated(
+    shared: Arc<ClientShared>,
+    peer: &pointsub_core::PeerId,
+    protocol: &ProtocolName,
+    body: Body,
+    options: CallOptions,
+    asked: Asked,
+) -> Result<Response, RequestError> {
+    let outcome = start(shared.clone(), peer, protocol, body, options)?.await;
+    let mut payload = taken(outcome, asked)?;
+    let metadata = payload.take_headers().metadata;
+    let body = inflate(payload, &shared, Some(protocol)).await?;
+    Ok(asked.answered(body, metadata, &shared))
+}
+
+/// The answer, if it is no longer than its caller wants.
+fn taken(outcome: Option<Outcome>, asked: Asked) -> Result<Payload, RequestError> {
+    let payload = outcome.ok_or_else(gone)??;
+    payload.check_len(asked.max_answer).map_err(broken)?;
+    Ok(payload)
 }
 
 /// What a caller says beside a body.

@@ -36,6 +36,7 @@ use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::Names;
+use crate::telemetry::{Attempts, CallSpans, Telemetry};
 use crate::timer::Timer;
 use crate::{notify, peer};
 
@@ -50,6 +51,10 @@ pub(crate) struct ClientShared {
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
+    /// Who is told of calls.
+    pub(crate) telemetry: Telemetry,
+    /// Of calls under way, as far as anybody wants spans.
+    pub(crate) spans: CallSpans,
     pub(crate) compression: Compression,
     /// Calls that are not accepted.
     pub(crate) openings: Openings,
@@ -113,6 +118,8 @@ impl ClientShared {
                 drained: Vec::new(),
                 swarm_due: None,
             }),
+            telemetry: Telemetry::default(),
+            spans: CallSpans::default(),
             compression: Compression::default(),
             openings: Openings::default(),
             swarm: AtomicWaker::new(),
@@ -386,12 +393,16 @@ impl ClientShared {
         stream: StreamId,
         machine: &mut ClientStream,
         commands: &mut Vec<StreamCommand>,
+        mut attempts: Option<&mut Attempts>,
         now: Timestamp,
     ) {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         while let Some(report) = machine.poll_report() {
             let closed = report == Report::Closed;
+            if let Some(attempts) = &mut attempts {
+                attempts.note_report(&report, now);
+            }
             state.dispatcher.report(stream, report, now);
             state.apply(self, &mut effects);
             if closed {

@@ -15,6 +15,7 @@ use crate::api::message::{IntoResponse, Reply, Request};
 use crate::api::server::{BoxError, Handler, HandlerError};
 
 type Handling = BoxFuture<'static, Result<Reply, HandlerError>>;
+type KnowsMethod = dyn Fn(&str) -> bool + Send + Sync;
 
 /// A handler as a service, which layers go around. It is always ready.
 pub struct HandlerService<H>(Arc<H>);
@@ -94,6 +95,7 @@ impl<H: CallHandler> Service<IncomingCall> for HandlerService<H> {
 pub struct Layered<S> {
     service: S,
     spawned: bool,
+    knows_method: Option<Arc<KnowsMethod>>,
     calls: Option<Arc<dyn CallHandler>>,
 }
 
@@ -105,8 +107,10 @@ impl<S> Layered<S> {
         H: Handler,
         L: Layer<HandlerService<H>, Service = S>,
     {
-        let spawned = handler.spawned();
-        Self { spawned, ..Self::of(layers.layer(HandlerService::new(handler))) }
+        let service = HandlerService::new(handler);
+        let inner = service.0.clone();
+        let layered = Self { spawned: inner.spawned(), ..Self::of(layers.layer(service)) };
+        layered.with_methods(move |method| inner.knows_method(method))
     }
 
     /// A handler of calls with layers around it.
@@ -136,7 +140,15 @@ impl<S> Layered<S> {
     /// }
     /// ```
     pub const fn of(service: S) -> Self {
-        Self { service, spawned: false, calls: None }
+        Self { service, spawned: false, knows_method: None, calls: None }
+    }
+
+    /// Says which methods are the service's: see [`Handler::knows_method`]. Those of a handler are known
+    /// already.
+    #[must_use]
+    pub fn with_methods(mut self, knows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.knows_method = Some(Arc::new(knows));
+        self
     }
 
     /// Adds a handler of calls under the same protocol. Layers around it are its own.
@@ -161,6 +173,10 @@ where
 
     fn spawned(&self) -> bool {
         self.spawned
+    }
+
+    fn knows_method(&self, method: &str) -> bool {
+        self.knows_method.as_ref().is_some_and(|knows| knows(method))
     }
 
     fn calls(&self) -> Option<Arc<dyn CallHandler>> {
@@ -206,6 +222,16 @@ mod tests {
     fn a_handler_with_tasks_of_its_own_has_them_behind_layers() {
         assert!(Layered::new(Spawned(nothing), Identity::new()).spawned());
         assert!(!Layered::new(nothing, Identity::new()).spawned());
+    }
+
+    /// Peers can name any others.
+    #[test]
+    fn methods_have_names_behind_layers() {
+        let names = Layered::of(tower::service_fn(async |_: Request| Ok::<_, HandlerError>("")));
+        assert!(!names.knows_method("add"));
+        let names = names.with_methods(|method| method == "add");
+        let outer = Layered::new(names, Identity::new());
+        assert!(outer.knows_method("add") && !outer.knows_method("made-up"));
     }
 
     /// Its calls would be without layers.

@@ -155,12 +155,26 @@ impl HandlerError {
         };
         let zero = StatusCode::Application(0);
         if log.sends_texts {
-            tracing::debug!(%peer, %protocol, error, "a handler has failed");
+            tracing::debug!(
+                target: "pointsub::handler",
+                %peer,
+                %protocol,
+                error,
+                "a handler has failed"
+            );
             return Status::new(zero, error);
         }
         let Some(left_out) = log.admit() else { return Status::new(zero, "internal error") };
         let reference = format!("{:016x}", RandomState::new().build_hasher().finish());
-        tracing::warn!(%peer, %protocol, reference, error, left_out, "a handler has failed");
+        tracing::warn!(
+            target: "pointsub::handler",
+            %peer,
+            %protocol,
+            reference,
+            error,
+            left_out,
+            "a handler has failed"
+        );
         Status::new(zero, format!("internal error, reference {reference}"))
     }
 }

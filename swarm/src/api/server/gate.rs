@@ -153,6 +153,7 @@ impl ServerShared {
         }
         let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
         self.clock.spawn(
+            "pointsub server",
             async move {
                 loop {
                     clock.sleep(idle / LOOKS).await;

@@ -44,6 +44,14 @@ pub trait Handler: Send + Sync + 'static {
         false
     }
 
+    /// Whether a method that a peer names is one of this handler's, so that metrics and spans may have its
+    /// name. Others are requests of the protocol there: peers can make up as many as they like. Default: none
+    /// is.
+    fn knows_method(&self, method: &str) -> bool {
+        let _ = method;
+        false
+    }
+
     /// Who handles the calls of the protocol, if it has calls beside requests.
     fn calls(&self) -> Option<Arc<dyn CallHandler>> {
         None
@@ -71,6 +79,10 @@ impl<H: Handler> Handler for Spawned<H> {
 
     fn spawned(&self) -> bool {
         true
+    }
+
+    fn knows_method(&self, method: &str) -> bool {
+        self.0.knows_method(method)
     }
 
     fn calls(&self) -> Option<Arc<dyn CallHandler>> {

@@ -29,6 +29,7 @@ use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::{Speaks, WireName};
+use crate::telemetry::Telemetry;
 
 /// How many bytes of the requests that follow an admitted one a stream may hold before it has to ask
 /// for room. They count in the budgets meanwhile.
@@ -50,6 +51,8 @@ pub(crate) struct ServerShared {
     pub(crate) error_log: Arc<ErrorLog>,
     /// Held for fractions of a microsecond, never while a handler runs.
     pub(crate) state: Mutex<State>,
+    /// Who is told of requests.
+    pub(crate) telemetry: Telemetry,
     /// Who may come. Never asked while anything is locked.
     pub(crate) rules: Rules,
     /// A task looks for raw streams that are idle.
@@ -181,6 +184,7 @@ impl ServerShared {
             gains: Mutex::default(),
             error_log,
             state,
+            telemetry: Telemetry::default(),
             rules: Rules::default(),
             watches_raws: AtomicBool::new(false),
             swarm,
@@ -399,6 +403,7 @@ impl ServerShared {
         let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
         let calls_due = self.clock.now() + (grace - LAST_WORDS.min(grace / 10));
         self.clock.spawn(
+            "pointsub server",
             async move {
                 let Either::Right(((), guarded)) =
                     select(guarded, clock.sleep_until(calls_due)).await

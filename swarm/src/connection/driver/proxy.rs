@@ -74,7 +74,10 @@ impl MuxerProxy {
         {
             self.shared.state.lock().driver = Some(set.signals.clone());
             let clock = set.clock.clone();
-            clock.spawn(Box::pin(ConnectionDriver::new(muxer, set, self.shared.clone())));
+            clock.spawn(
+                "pointsub connection",
+                Box::pin(ConnectionDriver::new(muxer, set, self.shared.clone())),
+            );
         }
     }
 

@@ -167,7 +167,11 @@ impl Security {
                     return Err(DialectError::Refused(first).into());
                 }
                 memory.forget(address);
-                tracing::debug!(%address, "the peer does not speak {first}: dialled as {second}");
+                tracing::debug!(
+                    target: "pointsub::security",
+                    %address,
+                    "the peer does not speak {first}: dialled as {second}"
+                );
                 attempt(second).await.map_err(|error| {
                     let why = match is_refusal(&error) {
                         true => "the peer does not speak that either".to_owned(),
@@ -187,7 +191,12 @@ impl Security {
     /// is not the usual one.
     pub fn accepted(&self, remote: &Multiaddr, peer: PeerId, dialect: Dialect) {
         if matches!(self.0.dialects, Dialects::Both { .. }) && dialect != Dialect::Libp2p {
-            tracing::info!(%peer, %remote, "a peer that speaks {dialect} has connected");
+            tracing::info!(
+                target: "pointsub::security",
+                %peer,
+                %remote,
+                "a peer that speaks {dialect} has connected"
+            );
         }
         self.0.memory.learn(peer, None, dialect);
     }
@@ -196,7 +205,7 @@ impl Security {
     pub fn refused(&self, remote: &Multiaddr, why: &(dyn std::error::Error + 'static)) {
         let why = innermost(why);
         if is_other_dialect(why) {
-            tracing::info!(%remote, "a peer was refused: {why}");
+            tracing::info!(target: "pointsub::security", %remote, "a peer was refused: {why}");
         }
     }
 

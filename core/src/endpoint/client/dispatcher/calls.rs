@@ -47,6 +47,11 @@ impl Dispatcher {
         self.endpoints.nodes(protocol)
     }
 
+    /// The servers of all protocols.
+    pub fn all_server_nodes(&self) -> impl Iterator<Item = &Node> + use<'_> {
+        self.endpoints.all()
+    }
+
     /// Removes all servers of a protocol.
     pub fn clear_server_nodes(&mut self, protocol: &str) {
         self.endpoints.clear(protocol);

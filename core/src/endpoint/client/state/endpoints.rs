@@ -88,6 +88,11 @@ impl EndpointSets {
         self.nodes.get(protocol).into_iter().flat_map(Nodes::iter)
     }
 
+    /// The nodes of all protocols.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Node> + use<'_> {
+        self.nodes.values().flat_map(Nodes::iter)
+    }
+
     /// The name of a protocol that has nodes.
     pub(crate) fn name(&self, protocol: &str) -> Option<&ProtocolName> {
         self.nodes.get_key_value(protocol).map(|(name, _)| name)

@@ -1,0 +1,145 @@
+//! What is kept for each method and outcome.
+
+use std::hash::Hash;
+
+use hashbrown::{Equivalent, HashMap};
+use parking_lot::RwLock;
+use pointsub_swarm::telemetry::{Outcome, RpcMethod};
+
+/// So many methods, each with so many outcomes, have series of their own. All further ones are
+/// [`RpcMethod::OTHER`].
+const MOST: usize = 2048;
+
+/// By what series differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct KeyRef<'a> {
+    protocol: &'a str,
+    method: Option<&'a str>,
+    pub(crate) status: Option<&'static str>,
+    pub(crate) error: Option<&'static str>,
+}
+
+impl<'a> KeyRef<'a> {
+    pub(crate) const fn new(method: RpcMethod<'a>, outcome: Outcome) -> Self {
+        let RpcMethod { protocol, method, .. } = method;
+        Self { protocol, method, status: outcome.status, error: outcome.error }
+    }
+
+    /// One of something that has no outcome.
+    pub(crate) const fn of(method: RpcMethod<'a>, status: Option<&'static str>) -> Self {
+        let RpcMethod { protocol, method, .. } = method;
+        Self { protocol, method, status, error: None }
+    }
+
+    fn others(self) -> KeyRef<'static> {
+        let Self { status, error, .. } = self;
+        KeyRef { protocol: RpcMethod::OTHER, method: None, status, error }
+    }
+}
+
+/// The same for keeps.
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    protocol: Box<str>,
+    method: Option<Box<str>>,
+    status: Option<&'static str>,
+    error: Option<&'static str>,
+}
+
+impl Key {
+    fn as_ref(&self) -> KeyRef<'_> {
+        let Self { protocol, method, status, error } = self;
+        KeyRef { protocol, method: method.as_deref(), status: *status, error: *error }
+    }
+}
+
+// As `KeyRef` has it.
+impl Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.as_ref()
+    }
+}
+
+impl From<KeyRef<'_>> for Key {
+    fn from(key: KeyRef<'_>) -> Self {
+        let KeyRef { protocol, method, status, error } = key;
+        Self { protocol: protocol.into(), method: method.map(Into::into), status, error }
+    }
+}
+
+/// Something for each method and outcome.
+#[derive(Debug)]
+pub(crate) struct Table<T>(RwLock<HashMap<Key, Row<T>>>);
+
+/// It, with the method's name.
+#[derive(Debug)]
+struct Row<T> {
+    method: String,
+    value: T,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<T> Table<T> {
+    /// Uses what there is for a key. It is made from the method's name when the key is new.
+    pub(crate) fn with(
+        &self,
+        key: KeyRef<'_>,
+        make: impl FnOnce(&str) -> T,
+        then: impl FnOnce(&T),
+    ) {
+        if let Some(row) = self.0.read().get(&key) {
+            return then(&row.value);
+        }
+        let mut rows = self.0.write();
+        let key = if rows.len() < MOST { key } else { key.others() };
+        let row = rows.entry(Key::from(key)).or_insert_with(|| {
+            let method = RpcMethod::new(key.protocol, key.method).to_string();
+            Row { value: make(&method), method }
+        });
+        then(&row.value);
+    }
+
+    /// Looks at all, in the order of their names.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn try_each<E>(
+        &self,
+        mut look: impl FnMut(&str, KeyRef<'_>, &T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let rows = self.0.read();
+        let mut sorted: Vec<(&Key, &Row<T>)> = rows.iter().collect();
+        sorted.sort_by_key(|(key, row)| (&row.method, key.status, key.error));
+        sorted.into_iter().try_for_each(|(key, row)| look(&row.method, key.as_ref(), &row.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_most_are_others() {
+        let table = Table::default();
+        let (mut made, mut others) = (0, 0);
+        for number in 0..MOST + 10 {
+            let method = number.to_string();
+            let method = RpcMethod::new("/a/1", Some(&method));
+            let make = |name: &str| {
+                others += usize::from(name == RpcMethod::OTHER);
+                made += 1;
+            };
+            table.with(KeyRef::of(method, None), make, |()| {});
+        }
+        assert_eq!((made, others), (MOST + 1, 1));
+    }
+}
