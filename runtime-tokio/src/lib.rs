@@ -257,3 +257,8 @@ fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBo
 #[cfg(all(doctest, feature = "service", feature = "tower"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The same in Chinese.
+#[cfg(all(doctest, feature = "service", feature = "tower"))]
+#[doc = include_str!("../../README.zh.md")]
+struct ReadmeInChinese;
