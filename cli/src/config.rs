@@ -10,7 +10,7 @@
 //! timeout = "5s"
 //!
 //! [peers]
-//! home = "psuaet…"
+//! home = "psuaetaajaia…"
 //! ```
 
 use std::collections::BTreeMap;
@@ -174,7 +174,7 @@ mod tests {
         let file: File = toml::from_str(&text).expect("it is right");
         assert_eq!(file.profile["work"].timeout, Some(Duration::from_secs(5)));
         assert_eq!(file.profile["default"].listen.len(), 1);
-        assert_eq!(file.peers["home"], "psuaet…");
+        assert_eq!(file.peers["home"], "psuaetaajaia…");
         toml::from_str::<File>("[profile.default]\nlisen = []").expect_err("a mistake in typing");
     }
 }

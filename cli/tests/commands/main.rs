@@ -1,5 +1,4 @@
 //! Every command of the tool, run as its users run it.
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod call;
 mod doctor;

@@ -119,7 +119,7 @@ fn same_each_time(line: &str, home: &Home) -> String {
 
 fn same_word(word: &str) -> String {
     if word.starts_with("psu") && word.len() > 20 {
-        return "psuaetaaaqyd…".to_owned();
+        return "psuaetaajaia…".to_owned();
     }
     if word.starts_with("12D3KooW") {
         return "12D3KooWPjce…".to_owned();
