@@ -29,6 +29,10 @@ pub(crate) struct Target {
 }
 
 impl TargetArgs {
+    pub(crate) const fn new(target: String, address: Vec<Multiaddr>) -> Self {
+        Self { target, address }
+    }
+
     pub(crate) fn resolve(&self, config: &Config) -> Result<Target, Failure> {
         let text = config.peers.get(&self.target).unwrap_or(&self.target);
         let mut target = parse(text.trim(), config)?;

@@ -19,8 +19,14 @@ use crate::target::TargetArgs;
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    #[command(flatten)]
-    target: Option<TargetArgs>,
+    /// See how far one gets on the way to this peer: a ticket, an address, a Peer ID with --address, or a
+    /// name from the configuration
+    #[arg(value_name = "TARGET")]
+    target: Option<String>,
+
+    /// Where the peer is; may be given several times
+    #[arg(long, value_name = "ADDRESS", requires = "target")]
+    address: Vec<Multiaddr>,
 
     /// Look at this key file. Default: that of servers
     #[arg(long, value_name = "FILE")]
@@ -145,6 +151,7 @@ async fn examine(
         tell(peers::relay(relay, connect).await)?;
     }
     if let Some(target) = &args.target {
+        let target = TargetArgs::new(target.clone(), args.address.clone());
         let target = target.resolve(&context.config)?;
         for check in peers::target(&target, connect).await {
             tell(check)?;
