@@ -182,9 +182,10 @@ impl From<RequestError> for Failure {
 fn of_status(code: StatusCode) -> (Exit, Option<&'static str>) {
     match code {
         StatusCode::Busy | StatusCode::Draining => (Exit::Busy, Some("try again later")),
-        StatusCode::DeadlineExceeded => {
-            (Exit::TimedOut, Some("give it longer with --timeout, such as --timeout 2m"))
-        }
+        StatusCode::DeadlineExceeded => (
+            Exit::TimedOut,
+            Some("the peer has a limit of its own, or it needs longer: --timeout 2m"),
+        ),
         StatusCode::NotFound => {
             (Exit::Refused, Some("`pointsub id TARGET` lists what the peer serves"))
         }

@@ -19,7 +19,7 @@ use self::http::Http;
 use self::log::Log;
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
-use crate::node::{ServerArgs, Serving, end};
+use crate::node::{GRACE, ServerArgs, Serving};
 use crate::output::{Mark, Output};
 use crate::qr;
 
@@ -207,7 +207,7 @@ pub(crate) async fn announce(
 pub(crate) async fn finish(serving: &Serving, output: Output) -> Result<(), Failure> {
     output.note("ending; Ctrl-C again does so at once");
     let ended = tokio::select! {
-        ended = end(&serving.node) => ended,
+        ended = serving.node.shutdown(GRACE) => ended,
         () = interrupted() => return Err(Failure::interrupted()),
     };
     if output.json {
