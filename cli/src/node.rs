@@ -35,7 +35,8 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     ephemeral: bool,
 
-    /// Where to listen; may be given several times. Default: any free TCP and UDP port of all interfaces
+    /// Where to listen; may be given several times. Default: any free TCP and UDP port of all interfaces,
+    /// and port 4001 for relays
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<Multiaddr>,
 

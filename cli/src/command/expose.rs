@@ -55,7 +55,7 @@ pub(crate) async fn run(args: &ExposeArgs, context: &Context) -> Result<(), Fail
         () = lend(listener, &service, context.output) => {}
         () = interrupted() => {}
     }
-    finish(&serving, context.output).await
+    finish(&serving, None, context.output).await
 }
 
 async fn lend(mut listener: Listener, service: &str, output: Output) {

@@ -83,8 +83,10 @@ async fn pings(
 ) -> Result<(), Failure> {
     let mut next = tokio::time::Instant::now();
     while args.count.is_none_or(|count| seen.sent < count) {
+        let outcome = timeout(args.wait, ping(node, peer)).await;
+        // One that is interrupted is neither answered nor lost.
         seen.sent += 1;
-        match timeout(args.wait, ping(node, peer)).await {
+        match outcome {
             Ok(Ok(rtt)) => {
                 seen.rtts.push(rtt);
                 tell(context, node, peer, seen.sent, rtt).await?;

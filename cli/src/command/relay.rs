@@ -67,7 +67,7 @@ pub(crate) async fn run(args: &RelayArgs, context: &Context) -> Result<(), Failu
         () = told => {}
         () = interrupted() => {}
     }
-    finish(&serving, context.output).await
+    finish(&serving, None, context.output).await
 }
 
 /// An address with a port that was free a moment ago, in place of 0.

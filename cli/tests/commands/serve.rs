@@ -123,7 +123,7 @@ fn an_http_server_answers() {
     thread::spawn(move || {
         for stream in web.incoming() {
             let mut reader = BufReader::new(stream.expect("a connection"));
-            let (mut first, mut line) = (String::new(), String::from(" "));
+            let (mut first, mut line) = (String::new(), String::from("..."));
             reader.read_line(&mut first).expect("a request");
             let mut length = 0;
             while !line.trim().is_empty() {

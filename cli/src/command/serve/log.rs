@@ -1,11 +1,74 @@
 //! A line for each request.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use pointsub_tokio::{HandlerError, PeerId, ProtocolName, Reply, Request};
 use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::output::{Mark, Output, duration, millis, size, time_of_day, unix_time};
+
+/// How many lines wait for whoever reads them.
+const WAITING: usize = 4096;
+/// How long the last ones may take when the server ends.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Prints lines on a thread of its own: a reader that is slow keeps nobody waiting. Lines for which there
+/// is no room are left out, and the next one says how many.
+#[derive(Debug, Clone)]
+pub(crate) struct Journal {
+    lines: SyncSender<Entry>,
+    left_out: Arc<AtomicU64>,
+    output: Output,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(String),
+    /// Everything before it was printed when this is dropped.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Journal {
+    pub(super) fn new(output: Output) -> Self {
+        let (lines, waiting) = sync_channel(WAITING);
+        let left_out = Arc::new(AtomicU64::new(0));
+        let missed = left_out.clone();
+        std::thread::spawn(move || {
+            while let Ok(entry) = waiting.recv() {
+                let Entry::Line(line) = entry else { continue };
+                let missed = missed.swap(0, Ordering::Relaxed);
+                if missed > 0 {
+                    let _closed = output.line(match output.json {
+                        true => json!({ "event": "left_out", "lines": missed }).to_string(),
+                        false => format!("{missed} lines were left out"),
+                    });
+                }
+                // Whoever has closed the standard output is served all the same.
+                let _closed = output.line(line);
+            }
+        });
+        Self { lines, left_out, output }
+    }
+
+    fn write(&self, line: String) {
+        if self.lines.try_send(Entry::Line(line)).is_err() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything is printed, unless that takes too long.
+    pub(crate) async fn flush(&self) {
+        let (printed, done) = oneshot::channel();
+        if self.lines.try_send(Entry::Flush(printed)).is_ok() {
+            let _slow = timeout(FLUSH, done).await;
+        }
+    }
+}
 
 /// A request that is being answered. Dropped before its end, it was cancelled.
 pub(super) struct Log {
@@ -14,15 +77,15 @@ pub(super) struct Log {
     method: Option<String>,
     asked: usize,
     began: Instant,
-    output: Output,
+    journal: Journal,
     ended: bool,
 }
 
 impl Log {
-    pub(super) fn begin(request: &Request, output: Output) -> Self {
+    pub(super) fn begin(request: &Request, journal: Journal) -> Self {
         let method = request.method.as_ref().map(|method| method.as_str().to_owned());
         let (peer, protocol, asked) = (request.peer, request.protocol.clone(), request.body.len());
-        Self { peer, protocol, method, asked, began: Instant::now(), output, ended: false }
+        Self { peer, protocol, method, asked, began: Instant::now(), journal, ended: false }
     }
 
     /// Writes the line.
@@ -39,9 +102,9 @@ impl Log {
     }
 
     fn write(&self, outcome: &str, answered: Option<usize>, error: Option<String>) {
-        let (took, output) = (self.began.elapsed(), self.output);
-        let written = if output.json {
-            output.value(&json!({
+        let (took, output) = (self.began.elapsed(), self.journal.output);
+        let line = if output.json {
+            json!({
                 "event": "request",
                 "time": unix_time(),
                 "peer": self.peer.to_string(),
@@ -52,7 +115,8 @@ impl Log {
                 "response_bytes": answered,
                 "error": error,
                 "ms": millis(took),
-            }))
+            })
+            .to_string()
         } else {
             let answer = match (answered, error) {
                 (Some(answered), _) => size(answered as u64),
@@ -60,17 +124,16 @@ impl Log {
                 (None, None) => output.mark(Mark::Faint, outcome),
             };
             let method = self.method.as_deref().map_or(String::new(), |m| format!("{m}  "));
-            output.line(format_args!(
+            format!(
                 "{}  {}  {}{} → {answer}  {}",
                 output.mark(Mark::Faint, time_of_day()),
                 short(&self.peer),
                 printable(&method),
                 size(self.asked as u64),
                 output.mark(Mark::Faint, duration(took)),
-            ))
+            )
         };
-        // Whoever has closed the standard output is served all the same.
-        drop(written);
+        self.journal.write(line);
     }
 }
 

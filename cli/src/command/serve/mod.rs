@@ -16,7 +16,7 @@ use serde_json::json;
 use self::exec::Exec;
 use self::files::Files;
 use self::http::Http;
-use self::log::Log;
+use self::log::{Journal, Log};
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
 use crate::node::{GRACE, ServerArgs, Serving};
@@ -147,12 +147,13 @@ pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failu
     let answers = Arc::new(Answers::new(args)?);
     let serving = args.server.start(context, |builder| builder).await?;
     let (server, output) = (serving.node.server(), context.output);
+    let journal = Journal::new(output);
     let handler = {
-        let answers = answers.clone();
+        let (answers, journal) = (answers.clone(), journal.clone());
         move |request: Request| {
-            let answers = answers.clone();
+            let (answers, journal) = (answers.clone(), journal.clone());
             async move {
-                let log = Log::begin(&request, output);
+                let log = Log::begin(&request, journal);
                 log.end(answers.answer(request).await)
             }
         }
@@ -168,7 +169,7 @@ pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failu
         format!("pointsub call {} {} {}", serving.ticket, args.protocol, answers.example());
     announce(&serving, output, &example, args.qr).await?;
     interrupted().await;
-    finish(&serving, output).await
+    finish(&serving, Some(&journal), output).await
 }
 
 /// Says who this is, where, and what to type elsewhere.
@@ -204,12 +205,19 @@ pub(crate) async fn announce(
 }
 
 /// Ends in good order: what is at work gets some time, which a second Ctrl-C cuts short.
-pub(crate) async fn finish(serving: &Serving, output: Output) -> Result<(), Failure> {
+pub(crate) async fn finish(
+    serving: &Serving,
+    journal: Option<&Journal>,
+    output: Output,
+) -> Result<(), Failure> {
     output.note("ending; Ctrl-C again does so at once");
     let ended = tokio::select! {
         ended = serving.node.shutdown(GRACE) => ended,
         () = interrupted() => return Err(Failure::interrupted()),
     };
+    if let Some(journal) = journal {
+        journal.flush().await;
+    }
     if output.json {
         output.value(&json!({ "event": "ended", "clean": ended.is_clean() }))?;
     } else if !ended.is_clean() {
