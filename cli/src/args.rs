@@ -9,14 +9,10 @@ use crate::command::{
     ticket,
 };
 
-/// Request and response by Peer ID.
-///
-/// Serve something at one end, and call it at the other, wherever that is:
-///
-///     pointsub serve /echo/1 --echo
-///     pointsub call TICKET /echo/1 hi
+/// The options of every command, and the command.
 #[derive(Debug, Parser)]
-#[command(name = "pointsub", version, max_term_width = 100, after_help = AFTER, verbatim_doc_comment)]
+#[command(name = "pointsub", version, max_term_width = 100)]
+#[command(about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
 pub(crate) struct Cli {
     /// Print JSON, one value a line
     #[arg(long, global = true, help_heading = EVERYWHERE)]
@@ -37,6 +33,16 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const ABOUT: &str = "Request and response by Peer ID";
+
+const LONG_ABOUT: &str = "\
+Request and response by Peer ID.
+
+Serve something at one end, and call it at the other, wherever that is:
+
+    pointsub serve /echo/1 --echo
+    pointsub call TICKET /echo/1 hi";
 
 /// Over the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
