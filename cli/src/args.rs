@@ -23,11 +23,13 @@ pub(crate) struct Cli {
     pub(crate) verbose: bool,
 
     /// Use this profile of the configuration
-    #[arg(long, global = true, value_name = "NAME", env = "POINTSUB_PROFILE", hide_env_values = true, help_heading = EVERYWHERE)]
+    #[arg(long, global = true, value_name = "NAME", help_heading = EVERYWHERE)]
+    #[arg(env = "POINTSUB_PROFILE", hide_env_values = true)]
     pub(crate) profile: Option<String>,
 
     /// How long a request may take, such as 500ms, 30s or 2m. Default: 30s
-    #[arg(long, global = true, value_name = "TIME", value_parser = crate::config::duration, help_heading = EVERYWHERE)]
+    #[arg(long, global = true, value_name = "TIME", help_heading = EVERYWHERE)]
+    #[arg(value_parser = crate::config::duration)]
     pub(crate) timeout: Option<Duration>,
 
     #[command(subcommand)]
