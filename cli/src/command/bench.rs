@@ -33,7 +33,8 @@ pub(crate) struct BenchArgs {
     protocol: ProtocolName,
 
     /// How many requests are under way at a time
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(short, long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     concurrency: u32,
 
     /// The size of each request in bytes
