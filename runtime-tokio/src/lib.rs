@@ -54,6 +54,7 @@
 //! | `hyper` | no | HTTP clients that connect by Peer ID: the module `hyper` |
 //! | `tonic` | no | tonic serves on a [`Listener`], and connects by Peer ID: the modules `tonic` and `hyper` |
 //! | `service` | no | typed services: the attribute `service`, and a module of that name, which is `pointsub-service` |
+//! | `prost` | no | messages of protobuf in the types of services: `service::Prost` |
 //! | `tower` | no | layers around handlers, clients and services: the modules `middleware` here and in `service` |
 //!
 //! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
