@@ -29,7 +29,7 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 enum Entry {
     Line(String),
-    /// Everything before it was printed when this is dropped.
+    /// Everything before it was printed when this is told.
     Flush(oneshot::Sender<()>),
 }
 
@@ -40,7 +40,14 @@ impl Journal {
         let missed = left_out.clone();
         std::thread::spawn(move || {
             while let Ok(entry) = waiting.recv() {
-                let Entry::Line(line) = entry else { continue };
+                let line = match entry {
+                    Entry::Line(line) => line,
+                    Entry::Flush(printed) => {
+                        // Whoever wanted to know may have given up.
+                        let _gone = printed.send(());
+                        continue;
+                    }
+                };
                 let missed = missed.swap(0, Ordering::Relaxed);
                 if missed > 0 {
                     let _closed = output.line(match output.json {
