@@ -87,7 +87,7 @@ async fn forward(
                     match dial.await {
                         Ok(stream) => join(tcp, stream, output).await,
                         Err(error) => {
-                            refuse(&tcp, &format!("cannot reach {peer}: {error}"), output)
+                            refuse(&tcp, &format!("cannot reach {peer}: {error}"), output);
                         }
                     }
                 });

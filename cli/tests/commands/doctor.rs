@@ -10,7 +10,7 @@ use crate::support::{HERE, Home, text};
 
 /// What the doctor says of something.
 fn check(home: &Home, code: i32, arguments: &[&str], name: &str) -> Value {
-    let arguments = [&["doctor"], arguments, &["--json", "--timeout", "1s"]].concat();
+    let arguments = [&["doctor"], arguments, &["--json", "--timeout", "6s"]].concat();
     let values = home.run(&arguments).with_code(code).values();
     let found = values.iter().rfind(|value| value["check"] == name);
     found.unwrap_or_else(|| panic!("no {name}: {values:?}")).clone()

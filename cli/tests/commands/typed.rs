@@ -57,7 +57,7 @@ fn chat() -> (Runtime, Node, String) {
         let node = Node::builder().listen(HERE.parse().expect("an address")).build().await;
         let node = node.expect("a node");
         let service = Router::new(CHAT).method("say", say).server_streaming("count", count);
-        service.client_streaming("sum", sum).serve(&node.server()).expect("it is new");
+        service.client_streaming("sum", sum).serve(node.server()).expect("it is new");
         let address = node.address().await.expect("it listens");
         (node, address.to_string())
     });

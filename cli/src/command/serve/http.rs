@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
 use hyper::{Method, Uri};
 use hyper_util::rt::TokioIo;
 use pointsub_tokio::{BoxError, HandlerError, Metadata, Reply, Request};
@@ -65,7 +64,7 @@ impl Http {
             let text = if text.is_empty() { status.to_string() } else { text };
             return Err(HandlerError::new(u32::from(status.as_u16()), text));
         }
-        Ok(Reply::new(Bytes::from(body)).with_metadata(metadata(status, kind.as_ref())?))
+        Ok(Reply::new(body).with_metadata(metadata(status, kind.as_ref())?))
     }
 }
 
