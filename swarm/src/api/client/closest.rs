@@ -10,7 +10,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use pointsub_core::endpoint::closest::{AddNodeError, Node, Point};
 use pointsub_core::{
-    ClosestId, ClosestOptions, Headers, Hedge, ProtocolName, RequestError, Timestamp,
+    ClosestId, ClosestOptions, Headers, Hedge, ProtocolName, RequestError, SendError, Timestamp,
 };
 
 use super::lazy::Lazy;
@@ -304,7 +304,13 @@ async fn ask(
         Err(body) => body.into(),
     };
     let body = CallWatch::marked(watch, body.with_headers(headers));
-    let sent = shared.send_closest(protocol.as_str(), key, body, closest);
+    let mut sent =
+        shared.send_closest(protocol.as_str(), key.clone(), body.clone(), closest.clone());
+    if matches!(sent, Err(SendError::NoNodes)) {
+        let found = shared.wait_for_server(&protocol, options.deadline).await;
+        found.map_err(failed)?;
+        sent = shared.send_closest(protocol.as_str(), key, body, closest);
+    }
     let (id, outcome) = sent.map_err(|error| failed(error.into()))?;
     let outcome = InFlight::new(shared.clone(), id, outcome, options.deadline).await;
     let answer = match outcome.ok_or_else(|| failed(gone()))? {
@@ -334,6 +340,7 @@ async fn ask(
 pub(in crate::api) fn attempts(attempts: Vec<pointsub_core::NodeTry>) -> Vec<NodeAttempt> {
     let attempt = |attempt: pointsub_core::NodeTry| NodeAttempt {
         node: peer::to_libp2p(&attempt.node),
+        source: attempt.source,
         after: attempt.after,
         took: attempt.took,
         outcome: attempt.outcome,

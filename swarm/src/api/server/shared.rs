@@ -90,6 +90,12 @@ enum Service {
     Listener(Listening, mpsc::UnboundedSender<RawStream>),
 }
 
+impl Service {
+    const fn is_handler(&self) -> bool {
+        matches!(self, Self::Handler(_))
+    }
+}
+
 /// One listener, told apart from others that listened for the same protocol before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listening(u64);
@@ -243,6 +249,13 @@ impl ServerShared {
     /// The names of all protocols that are registered.
     pub(crate) fn protocols(&self) -> Vec<ProtocolName> {
         self.state.lock().services.keys().cloned().collect()
+    }
+
+    /// The names of those that have a handler.
+    pub(crate) fn served(&self) -> Vec<ProtocolName> {
+        let state = self.state.lock();
+        let handled = state.services.iter().filter(|(_, service)| service.is_handler());
+        handled.map(|(protocol, _)| protocol.clone()).collect()
     }
 
     pub(crate) fn unregister(&self, protocol: &ProtocolName) -> bool {
