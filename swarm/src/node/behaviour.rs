@@ -353,6 +353,7 @@ impl Behaviour {
         }
         self.listening = names;
         self.client.discovery.set_served(self.server.served());
+        self.events.push_back(ToSwarm::GenerateEvent(BehaviourEvent::ServesOthers));
         for peer in self.network.peers() {
             for connection in self.network.connections(peer) {
                 let event = ToHandler::Listen(Names(self.listening.clone()));
