@@ -192,6 +192,7 @@ fn a_flood_of_liars_keeps_nobody_from_being_found() {
     world.pass(secs(60));
     assert!(world.nodes.contains(&peer(5000)), "{:?}", world.candidates.sizes());
     (0..60).for_each(|_| {
+        world.tell(Fact::Wanted(ECHO));
         (1..=1000).for_each(|n| world.found(n, Source::Dht));
         world.pass(secs(10));
     });
@@ -333,6 +334,7 @@ fn who_is_named_is_never_forgotten() {
     }
     assert_eq!(world.state(1), Some(CandidateState::Waiting));
     world.serve.insert(peer(1), vec![ECHO]);
+    world.tell(Fact::Wanted(ECHO));
     world.pass(secs(300));
     assert_eq!(world.nodes, BTreeSet::from([peer(1)]));
 }

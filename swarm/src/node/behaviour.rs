@@ -347,6 +347,9 @@ impl Behaviour {
     }
 
     fn announce(&mut self) {
+        if self.server.take_withdrawn() {
+            self.client.discovery.set_served(self.server.served());
+        }
         let names = self.server.names();
         if Arc::ptr_eq(&names, &self.listening) {
             return;
