@@ -9,6 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::ProtocolNameError;
+use crate::network::candidates::Sources;
 use crate::wire::compress::InflateError;
 use crate::wire::{FrameError, MetadataError};
 
@@ -40,6 +41,8 @@ impl fmt::Display for Delivery {
 pub enum Phase {
     /// Checked and refused before anything was done for it.
     Send,
+    /// Waiting for a server to be found.
+    Discover,
     /// Waiting for a connection, a stream, or room on one.
     Connect,
     /// On its way out.
@@ -54,6 +57,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Send => "before sending",
+            Self::Discover => "while looking for a server",
             Self::Connect => "while connecting",
             Self::Write => "while writing",
             Self::Wait => "while waiting for the answer",
@@ -118,7 +122,7 @@ impl RequestError {
     /// sent then.
     #[must_use]
     pub const fn is_connect(&self) -> bool {
-        matches!(self.phase, Phase::Connect)
+        matches!(self.phase, Phase::Discover | Phase::Connect)
             || matches!(self.cause, Cause::Unreachable(_) | Cause::NoAddress)
     }
 
@@ -162,6 +166,17 @@ pub enum Cause {
     /// change that: connect to an address of the peer, or add one.
     #[error("no address of the peer is known: call Node::connect or add_address first")]
     NoAddress,
+    /// The application has named no server of the protocol, and none was found in time. Connect to a
+    /// server, name one with `add_server_node`, or have the node look in more places
+    /// (`NodeBuilder::discover`).
+    #[error(
+        "no server was found, asked: {asked}; connect to one, add it with add_server_node, or have \
+         the node look in more places with NodeBuilder::discover"
+    )]
+    NoServerFound {
+        /// Where it was looked.
+        asked: Sources,
+    },
     /// The peer does not speak the protocol, in neither format.
     #[error("the peer does not support the protocol")]
     Unsupported,

@@ -148,6 +148,7 @@ pub use error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusC
 pub use id::{
     ClosestId, PeerId, PeerIdError, ProtocolName, ProtocolNameError, RequestId, StreamId,
 };
+pub use network::candidates::{Source, Sources};
 pub use server::{InboundId, Server, ServerEvent, ServerInput, ServerOutput};
 pub use time::Timestamp;
 pub use wire::compress::{Body, Payload};

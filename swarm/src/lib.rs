@@ -59,6 +59,7 @@ mod api;
 mod clock;
 mod compress;
 mod connection;
+mod discovery;
 mod node;
 mod peer;
 mod random;
@@ -81,6 +82,7 @@ pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::StreamInfo;
+pub use discovery::{Discover, Finder, FinderTask, Found};
 pub use node::behaviour::Behaviour;
 pub use node::gate::BehaviourEvent;
 pub use node::{
@@ -105,10 +107,11 @@ pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{
     Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, ResumePolicy, RetryPolicy,
 };
+pub use pointsub_core::network::candidates::CandidateState;
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,
     MetadataError, Method, NodeOutcome, Phase, ProtocolName, ProtocolNameError, RequestError,
-    SendError, ServerConfig, ServerStats, Status, StatusCode,
+    SendError, ServerConfig, ServerStats, Source, Sources, Status, StatusCode,
 };
 
 /// How a server is chosen among several: [`Client::send_closest`].

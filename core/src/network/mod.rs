@@ -81,6 +81,7 @@
 //!   facts here. A suspect connection is replaced, and ended when there is another.
 //! * **Confirmation.** Whoever wants to be connected is told so when the peer has given a sign of life
 //!   on the connection. If a connection that was found gives none within a second, the peer is dialled.
+//! * **Servers.** [`candidates`] finds those that nobody has named, and is a machine of its own.
 //! * **Relays.** [`Reservations`] says when a relay is asked for a place, and when again.
 //!
 //! # Addresses are opaque
@@ -91,6 +92,7 @@
 
 mod address;
 mod book;
+pub mod candidates;
 mod carriers;
 mod confirmation;
 mod connections;

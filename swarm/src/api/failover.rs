@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
-use pointsub_core::{NodeOutcome, RequestError};
+use pointsub_core::{NodeOutcome, RequestError, Source};
 use thiserror::Error;
 
 /// Why no node answered.
@@ -55,6 +55,8 @@ impl ClosestError {
 pub struct NodeAttempt {
     /// Which node.
     pub node: PeerId,
+    /// How it was found.
+    pub source: Source,
     /// When it was asked, counted from the beginning of the call.
     pub after: Duration,
     /// How long it took until the outcome.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use pointsub_core::{Metadata, Method, ProtocolName};
+use pointsub_core::{Metadata, Method, ProtocolName, Source};
 
 use super::failover::NodeAttempt;
 use super::server::error::{BoxError, HandlerError};
@@ -260,6 +260,14 @@ impl Response {
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+
+    /// How the server was found that [`send_closest`](crate::Client::send_closest) chose. `None` for other
+    /// calls.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        let answered = |attempt: &&NodeAttempt| attempt.node == self.peer;
+        self.attempts.iter().rfind(answered).map(|attempt| attempt.source)
     }
 
     /// Every node that [`send_closest`](crate::Client::send_closest) asked, in the order in which they

@@ -17,7 +17,7 @@ use libp2p_swarm::{
 use pointsub_core::connection::{Acceptance, CallPlaces, Connection, Signs, Stage};
 use pointsub_core::endpoint::Origin;
 use pointsub_core::network::Work;
-use pointsub_core::{StreamError, Verdict};
+use pointsub_core::{ProtocolName, StreamError, Verdict};
 
 use super::activity::Activity;
 use super::client;
@@ -68,6 +68,8 @@ pub struct Handler {
     /// The behaviour has asked what the connection is used for.
     to_assess: bool,
     remote: Remote,
+    /// What the peer lists is something else.
+    lists: bool,
 }
 
 /// What the behaviour tells a connection.
@@ -111,6 +113,8 @@ pub enum FromHandler {
     Judged(Verdict),
     /// What it is used for.
     Assessed(Work),
+    /// The protocols that the peer serves, as it lists them.
+    Lists(Vec<ProtocolName>),
 }
 
 impl Handler {
@@ -139,6 +143,7 @@ impl Handler {
             verdicts: VecDeque::new(),
             to_assess: false,
             remote: Remote::default(),
+            lists: false,
             client,
             server,
         }
@@ -303,6 +308,10 @@ impl ConnectionHandler for Handler {
             let event = FromHandler::Assessed(self.work());
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
         }
+        if std::mem::take(&mut self.lists) {
+            let event = FromHandler::Lists(self.remote.serves());
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
+        }
         match self.verdicts.pop_front() {
             None => Poll::Pending,
             Some(Verdict::Probe) => {
@@ -363,7 +372,10 @@ impl ConnectionHandler for Handler {
                     }
                 }
             }
-            ConnectionEvent::RemoteProtocolsChange(change) => self.remote.update(change),
+            ConnectionEvent::RemoteProtocolsChange(change) => {
+                self.remote.update(change);
+                self.lists = true;
+            }
             _ => {}
         }
     }

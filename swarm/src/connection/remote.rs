@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use libp2p_swarm::StreamProtocol;
 use libp2p_swarm::handler::ProtocolsChange;
-use pointsub_core::Format;
+use pointsub_core::{Format, ProtocolName};
 
 use super::negotiation::{MARK, Speaks, WireName};
 
@@ -15,15 +15,25 @@ const NATIVE: &str = "/pointsub/";
 #[derive(Debug, Default)]
 pub(crate) struct Remote {
     native: HashSet<StreamProtocol>,
+    /// Of peers that do not run this library, what they list may be what they serve.
+    others: HashSet<StreamProtocol>,
 }
 
 impl Remote {
     pub(crate) fn update(&mut self, change: ProtocolsChange<'_>) {
         match change {
             ProtocolsChange::Added(names) => {
-                self.native.extend(names.filter(|n| n.as_ref().starts_with(NATIVE)).cloned());
+                for name in names {
+                    let is_native = name.as_ref().starts_with(NATIVE);
+                    let set = if is_native { &mut self.native } else { &mut self.others };
+                    set.insert(name.clone());
+                }
             }
-            ProtocolsChange::Removed(names) => names.for_each(|name| _ = self.native.remove(name)),
+            ProtocolsChange::Removed(names) => {
+                for name in names {
+                    let _known = self.native.remove(name) || self.others.remove(name);
+                }
+            }
         }
     }
 
@@ -41,5 +51,15 @@ impl Remote {
             }
             _ => false,
         }
+    }
+
+    /// The protocols that the peer serves, so far as it says. One that runs this library has a native
+    /// name for each.
+    pub(crate) fn serves(&self) -> Vec<ProtocolName> {
+        if self.native.iter().any(|listed| listed.as_ref() == MARK) {
+            let names = self.native.iter().filter_map(|name| name.as_ref().strip_prefix(MARK));
+            return names.filter_map(|name| ProtocolName::new(name).ok()).collect();
+        }
+        self.others.iter().filter_map(|name| ProtocolName::new(name.as_ref()).ok()).collect()
     }
 }

@@ -24,6 +24,7 @@ use super::addresses::ip::seen_from;
 use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
 use super::event_loop::SILENT;
+use super::finding::Finding;
 use super::gate::{BehaviourEvent, Gate, Step, origin};
 use super::stored::addresses::{Stored, text};
 use super::telemetry;
@@ -46,12 +47,12 @@ use crate::timer::Timer;
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
 /// keep the [`client`](Self::client) and [`server`](Self::server) handles, and poll the swarm.
 pub struct Behaviour {
-    client: Arc<ClientShared>,
+    pub(super) client: Arc<ClientShared>,
     server: Arc<ServerShared>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// Wakes for the deadlines of calls.
     timer: Timer,
-    network: Network<ConnectionId>,
+    pub(super) network: Network<ConnectionId>,
     /// Wakes for the deadlines of the network machine.
     network_timer: Timer,
     /// Dials under way.
@@ -66,6 +67,8 @@ pub struct Behaviour {
     /// The connection that has ended last, if it was one of these.
     ended_silent: Option<ConnectionId>,
     gate: Gate,
+    /// Servers that nobody has named.
+    pub(super) finding: Finding,
     pub(super) events: VecDeque<ToSwarm<BehaviourEvent, ToHandler>>,
 }
 
@@ -102,13 +105,14 @@ impl Behaviour {
             timer: Timer::new(clock.clone()),
             network,
             network_timer: Timer::new(clock.clone()),
-            clock,
             attempts: Attempts::default(),
             connects: Connects::default(),
             tickets: HashMap::new(),
             aborted: HashSet::new(),
             ended_silent: None,
             gate: Gate::default(),
+            finding: Finding::new(clock.clone()),
+            clock,
             events: VecDeque::new(),
         })
     }
@@ -237,7 +241,7 @@ impl Behaviour {
         self.carry_out();
     }
 
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         while let Some(order) = self.network.poll_order() {
             match order {
                 Order::Dial { attempt, target, place } => {
@@ -245,16 +249,25 @@ impl Behaviour {
                     self.events.push_back(ToSwarm::Dial { opts });
                 }
                 Order::Connection(peer, id, act) => self.act(peer::to_libp2p(&peer), id, act),
-                Order::Connected(id, peer) => self.connects.succeed(id, peer::to_libp2p(&peer)),
-                Order::ConnectFailed(id, why) => self.connects.fail(id, &why),
+                Order::Connected(id, peer) => {
+                    self.finding.dials.remove(&id);
+                    self.connects.succeed(id, peer::to_libp2p(&peer));
+                }
+                Order::ConnectFailed(id, why) => {
+                    self.unreachable(self.finding.dials.get(&id).copied());
+                    self.finding.dials.remove(&id);
+                    self.connects.fail(id, &why);
+                }
                 Order::OpenFailed(id, why) => {
                     if let Some(ticket) = self.tickets.remove(&id) {
+                        self.unreachable(Some(ticket.peer));
                         ticket.fail(reason::of_open(&why));
                     }
                 }
                 Order::Event(event) => self.note(event),
             }
         }
+        self.note_dials();
     }
 
     fn act(&mut self, peer: PeerId, id: ConnectionId, act: Act) {
@@ -316,6 +329,9 @@ impl Behaviour {
             _ => return,
         };
         self.client.set_online(peer, online);
+        if !online {
+            self.disconnected(peer);
+        }
     }
 
     /// What runs the streams of a new connection.
@@ -331,11 +347,16 @@ impl Behaviour {
     }
 
     fn announce(&mut self) {
+        if self.server.take_withdrawn() {
+            self.client.discovery.set_served(self.server.served());
+        }
         let names = self.server.names();
         if Arc::ptr_eq(&names, &self.listening) {
             return;
         }
         self.listening = names;
+        self.client.discovery.set_served(self.server.served());
+        self.events.push_back(ToSwarm::GenerateEvent(BehaviourEvent::ServesOthers));
         for peer in self.network.peers() {
             for connection in self.network.connections(peer) {
                 let event = ToHandler::Listen(Names(self.listening.clone()));
@@ -429,6 +450,7 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.note_addresses(&event);
         match event {
             FromSwarm::ConnectionEstablished(ConnectionEstablished {
                 peer_id,
@@ -438,6 +460,7 @@ impl NetworkBehaviour for Behaviour {
             }) => {
                 telemetry::connected(&self.client.telemetry, &peer_id, endpoint);
                 self.gate.connected(connection_id, peer_id, endpoint);
+                self.connected(peer_id, endpoint);
                 let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
                 let attempt = self.attempts.end(connection_id).map(|(attempt, _)| attempt);
                 self.tell(Fact::Up(Up {
@@ -480,14 +503,15 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(
         &mut self,
-        _: PeerId,
+        peer: PeerId,
         connection: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        self.tell(match event {
-            FromHandler::Judged(verdict) => Fact::Judged(connection, verdict),
-            FromHandler::Assessed(work) => Fact::Assessed(connection, work),
-        });
+        match event {
+            FromHandler::Judged(verdict) => self.tell(Fact::Judged(connection, verdict)),
+            FromHandler::Assessed(work) => self.tell(Fact::Assessed(connection, work)),
+            FromHandler::Lists(names) => self.identified_as(peer, names),
+        }
     }
 
     fn poll(
@@ -497,6 +521,7 @@ impl NetworkBehaviour for Behaviour {
         self.server.register_swarm(cx.waker());
         self.look_at_connections();
         self.announce();
+        self.find(cx);
         // Before the client looks at its deadlines: who waits hears of these, and not of a dial that
         // has failed since.
         let now = self.clock.now();

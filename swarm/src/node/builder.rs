@@ -30,6 +30,7 @@ use super::{Inner, Node};
 use crate::RelayConfig;
 use crate::api::client::Policy;
 use crate::clock::Clock;
+use crate::discovery::Discover;
 use crate::runtime::Runtime;
 use crate::transport::security::{Dialects, Security};
 
@@ -66,6 +67,7 @@ pub struct NodeBuilder<R> {
     pub(super) keeping: Keeping,
     pub(super) rules: Rules,
     pub(super) observers: Observers,
+    discover: Discover,
     runtime: R,
 }
 
@@ -132,6 +134,7 @@ impl<R: Runtime> NodeBuilder<R> {
             keeping: Keeping::default(),
             rules: Rules::default(),
             observers: Observers::default(),
+            discover: Discover::default(),
             runtime,
         }
     }
@@ -235,6 +238,13 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
+    /// Where servers are looked for that nobody has named, in place of the default: among connected
+    /// peers. See [`Discover`].
+    pub fn discover(mut self, discover: Discover) -> Self {
+        self.discover = discover;
+        self
+    }
+
     /// How the client behaves.
     pub fn client_config(mut self, config: ClientConfig) -> Self {
         self.client = config;
@@ -267,7 +277,8 @@ impl<R: Runtime> NodeBuilder<R> {
         let peer = keypair.public().to_peer_id();
         let connect_timeout = self.client.connect_timeout();
         let pointsub = Behaviour::on(peer, self.client, self.server, clock.clone())?;
-        let pointsub = self.observers.apply(pointsub);
+        let mut pointsub = self.observers.apply(pointsub);
+        pointsub.discover(self.discover);
         let (client, server) = (pointsub.client(), pointsub.server());
         for (protocol, policy) in self.policies {
             client.set_policy(protocol, policy);

@@ -12,6 +12,7 @@ mod command;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
+mod finding;
 pub(crate) mod gate;
 mod key;
 mod limits;
@@ -36,6 +37,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
+use pointsub_core::Source;
 use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
@@ -54,6 +56,7 @@ use crate::api::client::Client;
 use crate::api::pointsub::PointSub;
 use crate::api::server::{Server, Stopped};
 use crate::clock::Clock;
+use crate::discovery::Finder;
 use crate::runtime::Runtime;
 
 /// How long connections get at least to close in good order when a node shuts down.
@@ -316,6 +319,14 @@ impl<R: Runtime> Node<R> {
     pub fn add_address(&self, peer: PeerId, address: Multiaddr) -> NodeCall<()> {
         let source = AddressSource::Application;
         self.ask(move |done| Command::AddAddress { peer, address, source, done })
+    }
+
+    /// A further source of servers that nobody has named, until it is dropped: whoever holds this says
+    /// whom it has found. Sources that are known from the beginning are given to
+    /// [`NodeBuilder::discover`].
+    #[must_use]
+    pub fn finder(&self, source: Source) -> Finder {
+        Finder::new(self.inner.client.shared.clone(), source)
     }
 
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits

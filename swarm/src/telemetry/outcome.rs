@@ -55,6 +55,7 @@ const fn cause_name(cause: &Cause, phase: Phase) -> &'static str {
         (Cause::TimedOut(_), _) => "read_timeout",
         (Cause::Unreachable(_), _) => "unreachable",
         (Cause::NoAddress, _) => "no_address",
+        (Cause::NoServerFound { .. }, _) => "no_server_found",
         (Cause::Unsupported, _) => "unsupported",
         (Cause::Lost(_), _) => "lost",
         (Cause::RelayLost(_), _) => "relay_lost",

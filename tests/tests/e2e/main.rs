@@ -22,6 +22,7 @@ mod crash;
 mod crowds;
 mod delivery;
 mod dialects;
+mod discovery;
 mod draining;
 mod dropping;
 mod duplex;

@@ -36,6 +36,8 @@ mod crowds;
 mod delivery;
 #[path = "../e2e/dialects.rs"]
 mod dialects;
+#[path = "../e2e/discovery.rs"]
+mod discovery;
 #[path = "../e2e/draining.rs"]
 mod draining;
 #[path = "../e2e/dropping.rs"]

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::error::RequestError;
 use crate::id::PeerId;
+use crate::network::candidates::Source;
 use crate::wire::compress::Payload;
 
 /// The answer to a call to the closest node.
@@ -39,6 +40,8 @@ pub struct ClosestFailure {
 pub struct NodeTry {
     /// Which node.
     pub node: PeerId,
+    /// How it was found.
+    pub source: Source,
     /// When it was asked, counted from the beginning of the call.
     pub after: Duration,
     /// How long it took until the outcome.

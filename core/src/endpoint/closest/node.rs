@@ -6,6 +6,7 @@ use super::distance::Point;
 use super::health::{Ejection, Health};
 use super::latency::Latency;
 use crate::id::PeerId;
+use crate::network::candidates::Source;
 use crate::time::Timestamp;
 
 /// A node is silent after this and twice what it usually takes.
@@ -18,6 +19,7 @@ pub const LOAD_FRESH: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(super) peer: PeerId,
+    pub(super) source: Source,
     pub(super) point: Point,
     pub(super) latency: Latency,
     pub(super) load: Option<(u16, Timestamp)>,
@@ -33,9 +35,10 @@ pub struct Node {
 }
 
 impl Node {
-    pub(super) fn new(peer: PeerId, now: Timestamp) -> Self {
+    pub(super) fn new(peer: PeerId, source: Source, now: Timestamp) -> Self {
         Self {
             peer,
+            source,
             point: Point::of_peer(&peer),
             latency: Latency::new(now),
             load: None,
@@ -53,6 +56,12 @@ impl Node {
     #[must_use]
     pub const fn peer(&self) -> &PeerId {
         &self.peer
+    }
+
+    /// How it was found.
+    #[must_use]
+    pub const fn source(&self) -> Source {
+        self.source
     }
 
     /// Where it lies: its hash, taken once.

@@ -10,6 +10,7 @@ use super::node::Node;
 use super::quantiles::Quantiles;
 use crate::hash::FixedState;
 use crate::id::PeerId;
+use crate::network::candidates::Source;
 use crate::time::Timestamp;
 
 /// The most servers of one protocol among which a client chooses.
@@ -47,6 +48,8 @@ pub struct Nodes {
     errors: health::ErrorRate,
     /// Attempts under way at all nodes.
     in_flight: u32,
+    /// When a node was asked last.
+    pub(crate) last_asked: Option<Timestamp>,
     /// How long calls wait for the node that they asked, of calls that want to know.
     pub(crate) waits: Quantiles,
 }
@@ -63,6 +66,7 @@ pub struct Attempt {
     node: u64,
     number: u64,
     since: Timestamp,
+    source: Source,
 }
 
 impl Attempt {
@@ -70,6 +74,12 @@ impl Attempt {
     #[must_use]
     pub const fn peer(&self) -> &PeerId {
         &self.peer
+    }
+
+    /// How the node was found.
+    #[must_use]
+    pub const fn source(&self) -> Source {
+        self.source
     }
 
     /// When it began.
@@ -110,6 +120,7 @@ impl Nodes {
             near: Near::default(),
             errors: health::ErrorRate::default(),
             in_flight: 0,
+            last_asked: None,
             waits: Quantiles::default(),
         }
     }
@@ -119,11 +130,28 @@ impl Nodes {
         self.next
     }
 
-    /// Adds a node. Returns `false`, and changes nothing, if it is there already.
+    /// Adds a node that the application names. Returns `false` if it is there already; it counts as named
+    /// from then on.
     ///
     /// # Errors
     /// [`AddNodeError`] if it is the own peer, or one more than [`MAX_NODES`].
     pub fn add(&mut self, peer: PeerId, now: Timestamp) -> Result<bool, AddNodeError> {
+        if let Some(known) = self.numbers.get(&peer).and_then(|number| self.nodes.get_mut(number)) {
+            known.source = Source::Manual;
+        }
+        self.add_found(peer, Source::Manual, now)
+    }
+
+    /// Adds a node that was found. Returns `false`, and changes nothing, if it is there already.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub fn add_found(
+        &mut self,
+        peer: PeerId,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<bool, AddNodeError> {
         if self.local == Some(peer) {
             return Err(AddNodeError::Own);
         }
@@ -134,7 +162,7 @@ impl Nodes {
             return Err(AddNodeError::Full);
         }
         let number = self.take_number();
-        let node = Node::new(peer, now);
+        let node = Node::new(peer, source, now);
         self.near.add(self.local.as_ref(), &node, number);
         self.nodes.insert(number, node);
         self.numbers.insert(peer, number);
@@ -255,7 +283,9 @@ impl Nodes {
         if let Some(ejection) = &mut node.ejection {
             ejection.half_open.get_or_insert(attempt);
         }
-        Some(Attempt { peer: *peer, node: number, number: attempt, since: now })
+        let source = node.source;
+        self.last_asked = Some(now);
+        Some(Attempt { peer: *peer, node: number, number: attempt, since: now, source })
     }
 
     /// Ends an attempt: the node answered. It is in full use again, and its latency is sampled.

@@ -13,7 +13,7 @@ use pointsub_core::endpoint::closest::Point;
 use pointsub_core::wire::{CallRequest, Credit};
 use pointsub_core::{
     Body, CallOptions, Cause, ClosestOptions, Delivery, Headers, Phase, ProtocolName, RequestError,
-    Status, StatusCode, Timestamp,
+    SendError, Status, StatusCode, Timestamp,
 };
 
 use super::channel::Channel;
@@ -255,7 +255,14 @@ pub(super) async fn open_closest(closest: Closest) -> Result<StreamingCall, Clos
     let options = opening.options;
     let wanted = ClosestOptions::default().with_call(options).with_exclude(exclude);
     let shared = &opening.registered.shared;
-    let sent = shared.send_closest(opening.protocol.as_str(), key, opening.body(), wanted);
+    let send = |wanted| shared.send_closest(opening.protocol.as_str(), key, opening.body(), wanted);
+    let mut sent = send(wanted.clone());
+    if matches!(sent, Err(SendError::NoNodes)) {
+        if let Err(error) = shared.wait_for_server(&opening.protocol, options.deadline).await {
+            return Err(failed(opening.failed(error)));
+        }
+        sent = send(wanted);
+    }
     let (id, outcome) = match sent {
         Ok(sent) => sent,
         Err(error) => return Err(failed(opening.failed(error.into()))),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, Either, select};
 use futures_timer::Delay;
 use libp2p_identity::PeerId;
-use pointsub_core::{Cause, Delivery, NodeOutcome, Phase, RequestError, SendError};
+use pointsub_core::{Cause, Delivery, NodeOutcome, Phase, RequestError, SendError, Source};
 
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::{Reply, Request, Response};
@@ -74,7 +74,7 @@ impl Local {
                 Ok(_) => NodeOutcome::Answered,
                 Err(error) => NodeOutcome::Failed(error.clone()),
             };
-            attempts.push(NodeAttempt { node, after, took, outcome });
+            attempts.push(NodeAttempt { node, source: Source::Manual, after, took, outcome });
             match answer {
                 Ok(reply) => {
                     let (body, metadata) = reply.into_parts();

@@ -48,7 +48,7 @@ use crate::telemetry::{CallWatch, finish};
 /// Sends requests to peers. Cheap to clone; clones share streams, limits and counters.
 #[derive(Clone)]
 pub struct Client {
-    pub(super) shared: Arc<ClientShared>,
+    pub(crate) shared: Arc<ClientShared>,
 }
 
 impl Client {

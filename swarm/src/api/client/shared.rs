@@ -36,6 +36,7 @@ use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
 use crate::connection::buffers;
 use crate::connection::negotiation::Names;
+use crate::discovery::shared::Discovery;
 use crate::telemetry::{Attempts, CallSpans, Telemetry};
 use crate::timer::Timer;
 use crate::{notify, peer};
@@ -47,7 +48,7 @@ pub(crate) struct ClientShared {
     /// Read at each call, written while the client is being built.
     pub(super) policies: RwLock<Policies>,
     pub(super) deadlines: Arc<Deadlines>,
-    pub(super) local: libp2p_identity::PeerId,
+    pub(crate) local: libp2p_identity::PeerId,
     /// Who answers instead of a network.
     pub(super) answers: Option<Local>,
     state: Mutex<State>,
@@ -58,6 +59,8 @@ pub(crate) struct ClientShared {
     pub(crate) compression: Compression,
     /// Calls that are not accepted.
     pub(crate) openings: Openings,
+    /// Servers that nobody has named.
+    pub(crate) discovery: Discovery,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -122,6 +125,7 @@ impl ClientShared {
             spans: CallSpans::default(),
             compression: Compression::default(),
             openings: Openings::default(),
+            discovery: Discovery::new(local),
             swarm: AtomicWaker::new(),
         })
     }
@@ -300,6 +304,11 @@ impl ClientShared {
         f(&mut self.state.lock().dispatcher)
     }
 
+    /// The behaviour has something to do.
+    pub(crate) fn wake_swarm(&self) {
+        self.swarm.wake();
+    }
+
     /// Whether somebody answers instead of a network.
     pub(crate) fn is_local(&self) -> bool {
         self.answers.is_some()
@@ -355,6 +364,7 @@ impl ClientShared {
         });
         // Dropped without the lock, because each of them takes it.
         drop(opens);
+        self.discovery.end();
     }
 
     fn stop(

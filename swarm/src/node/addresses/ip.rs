@@ -69,6 +69,20 @@ pub(crate) enum Prefix {
     Other,
 }
 
+/// A number for the network of an address on the open internet that is not behind a relay. In the local
+/// network, all peers may have the same prefix.
+pub(crate) fn network(address: &Multiaddr) -> Option<u64> {
+    direct_ip(address).filter(|ip| is_public(*ip))?;
+    let number = |kind: u8, bytes: &[u8]| {
+        bytes.iter().fold(u64::from(kind), |number, byte| number << 8 | u64::from(*byte))
+    };
+    match prefix(address) {
+        Prefix::V4(bytes) => Some(number(4, &bytes)),
+        Prefix::V6(bytes) => Some(number(6, &bytes)),
+        Prefix::Other => None,
+    }
+}
+
 /// The network that a peer comes from.
 pub(crate) fn prefix(address: &Multiaddr) -> Prefix {
     match first_ip(address) {

@@ -15,8 +15,12 @@ use crate::endpoint::client::state::timers::TimerKind;
 use crate::endpoint::closest::{AddNodeError, Node, Point, Strategy};
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError};
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId};
+use crate::network::candidates::Source;
 use crate::time::Timestamp;
 use crate::wire::compress::{Body, Payload};
+
+/// How long servers of a protocol count as used that nobody has asked since.
+const USED: Duration = Duration::from_secs(600);
 
 /// The nodes that there are.
 impl Dispatcher {
@@ -34,6 +38,37 @@ impl Dispatcher {
     ) -> Result<bool, AddNodeError> {
         self.now = self.now.max(now);
         self.endpoints.add(protocol, peer, self.now)
+    }
+
+    /// Adds a server that was found. Returns whether it is one now that was none: not if the application
+    /// has named it, or has named others and this is merely [connected](Source::Connected).
+    pub fn add_found_node(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: PeerId,
+        source: Source,
+        now: Timestamp,
+    ) -> bool {
+        self.now = self.now.max(now);
+        self.endpoints.add_found(protocol, peer, source, self.now)
+    }
+
+    /// Removes a server that was found, unless the application has named it since. Returns whether it was
+    /// one. Requests that it has are not affected.
+    pub fn remove_found_node(&mut self, protocol: &str, peer: &PeerId) -> bool {
+        self.endpoints.remove_found(protocol, peer)
+    }
+
+    /// Whether a server of the protocol was asked within the last ten minutes.
+    #[must_use]
+    pub fn was_used(&self, protocol: &str, now: Timestamp) -> bool {
+        self.endpoints.last_asked(protocol).is_some_and(|asked| now.since(asked) < USED)
+    }
+
+    /// Whether the application has ever named a server of the protocol.
+    #[must_use]
+    pub fn has_named_nodes(&self, protocol: &str) -> bool {
+        self.endpoints.is_named(protocol)
     }
 
     /// Removes a server and what is known of it. Returns `false` if it is not there. Requests that

@@ -1,6 +1,6 @@
 //! The endpoint sets of a client: the servers of each protocol, and how to choose among them.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -13,6 +13,7 @@ use crate::endpoint::closest::{
 use crate::error::{Cause, RequestError, StatusCode};
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName};
+use crate::network::candidates::Source;
 use crate::time::Timestamp;
 
 /// The nodes of every protocol, and how to choose among them.
@@ -20,6 +21,8 @@ use crate::time::Timestamp;
 pub(crate) struct EndpointSets {
     local: Option<PeerId>,
     nodes: BTreeMap<ProtocolName, Nodes>,
+    /// Protocols of which the application has ever named a server.
+    named: BTreeSet<ProtocolName>,
     strategy: Arc<dyn Strategy>,
     /// Of protocols that have one of their own.
     strategies: BTreeMap<ProtocolName, Arc<dyn Strategy>>,
@@ -36,6 +39,7 @@ impl EndpointSets {
         Self {
             local,
             nodes: BTreeMap::new(),
+            named: BTreeSet::new(),
             strategy: Arc::new(NearFirst),
             strategies: BTreeMap::new(),
             online: None,
@@ -49,14 +53,64 @@ impl EndpointSets {
         peer: PeerId,
         now: Timestamp,
     ) -> Result<bool, AddNodeError> {
+        if self.named.insert(protocol.clone()) {
+            self.remove_connected(protocol.as_str());
+        }
+        self.add_by(protocol, &peer, |nodes| nodes.add(peer, now))
+    }
+
+    /// A server was found. Peers that have connected for another reason count as long as the application
+    /// has never named a server: once it has, it knows whom it wants. Whether it is a node now that was
+    /// none.
+    pub(crate) fn add_found(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: PeerId,
+        source: Source,
+        now: Timestamp,
+    ) -> bool {
+        if source == Source::Connected && self.named.contains(protocol) {
+            return false;
+        }
+        self.add_by(protocol, &peer, |nodes| nodes.add_found(peer, source, now)) == Ok(true)
+    }
+
+    /// A server that was found is none any more. One that the application has named stays.
+    pub(crate) fn remove_found(&mut self, protocol: &str, peer: &PeerId) -> bool {
+        let node = self.nodes.get(protocol).and_then(|nodes| nodes.get(peer));
+        node.is_some_and(|node| node.source() != Source::Manual) && self.remove(protocol, peer)
+    }
+
+    /// When a node of a protocol was asked last.
+    pub(crate) fn last_asked(&self, protocol: &str) -> Option<Timestamp> {
+        self.nodes.get(protocol)?.last_asked
+    }
+
+    /// Whether the application has ever named a server.
+    pub(crate) fn is_named(&self, protocol: &str) -> bool {
+        self.named.contains(protocol)
+    }
+
+    fn remove_connected(&mut self, protocol: &str) {
+        let connected = self.nodes(protocol).filter(|node| node.source() == Source::Connected);
+        let connected: Vec<PeerId> = connected.map(|node| *node.peer()).collect();
+        connected.iter().for_each(|peer| _ = self.remove(protocol, peer));
+    }
+
+    fn add_by(
+        &mut self,
+        protocol: &ProtocolName,
+        peer: &PeerId,
+        add: impl FnOnce(&mut Nodes) -> Result<bool, AddNodeError>,
+    ) -> Result<bool, AddNodeError> {
         let (unused_from, local) = (self.unused_from, self.local);
         let new = || Nodes::numbered_from(unused_from, local);
         let nodes = self.nodes.entry(protocol.clone()).or_insert_with(new);
-        let added = nodes.add(peer, now);
+        let added = add(nodes);
         if added == Ok(true)
             && let Some(online) = &self.online
         {
-            nodes.set_online(&peer, online.contains(&peer));
+            nodes.set_online(peer, online.contains(peer));
         }
         self.forget_if_empty(protocol.as_str());
         added
@@ -257,6 +311,7 @@ fn judge(nodes: &mut Nodes, attempt: Attempt, error: &RequestError, now: Timesta
         Cause::TimedOut(_)
         | Cause::Unreachable(_)
         | Cause::NoAddress
+        | Cause::NoServerFound { .. }
         | Cause::Unsupported
         | Cause::Lost(_)
         | Cause::RelayLost(_)

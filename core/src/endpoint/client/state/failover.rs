@@ -186,6 +186,7 @@ impl FailoverCall {
         if self.log.len() < MAX_LOG {
             self.log.push(NodeTry {
                 node: *attempt.peer(),
+                source: attempt.source(),
                 after: attempt.since().since(self.began),
                 took: now.since(attempt.since()),
                 outcome,

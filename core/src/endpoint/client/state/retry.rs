@@ -375,6 +375,7 @@ impl RequestError {
         let passing = match &self.cause {
             Cause::TimedOut(_)
             | Cause::Unreachable(_)
+            | Cause::NoServerFound { .. }
             | Cause::Lost(_)
             | Cause::RelayLost(_)
             | Cause::RemoteClosed => true,

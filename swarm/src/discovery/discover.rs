@@ -1,0 +1,124 @@
+//! Where a node looks for servers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use pointsub_core::network::candidates::{Source, Sources};
+
+use super::finder::Finder;
+
+type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Where a node looks for servers that nobody has named: [`NodeBuilder::discover`].
+///
+/// Whoever is found gets no request before it has said itself, on a connection, that it serves the
+/// protocol (identify). Whoever says that it does not any more gets none from then on.
+///
+/// [`Client::send_closest`] and [`Client::open_closest`] choose among all servers, those that were named
+/// ([`Client::add_server_node`]) and those that were found. While there is none, they wait for the first
+/// one, for as long as the client's `connect_timeout` says; if nothing is under way by which one could be
+/// found, they fail at once. Peers that are merely connected count for protocols of which the application
+/// has never named a server: once it has, it knows whom it wants.
+///
+/// A source of one's own is a task with a [`Finder`]:
+///
+/// ```
+/// use std::time::Duration;
+/// use pointsub_swarm::{Discover, Finder, FinderTask, Found, Multiaddr, PeerId, Source};
+///
+/// async fn ask(service: &str) -> Vec<(PeerId, Multiaddr)> {
+///     // A file, a broker, a topic of gossipsub…
+/// #   let _ = service;
+///     Vec::new()
+/// }
+///
+/// let discover = Discover::connected().and(Discover::source(Source::Custom, |mut finder| async move {
+///     while let Some(task) = finder.next_task().await {
+///         match task {
+///             FinderTask::LookUp(protocol) => {
+///                 for (peer, address) in ask(protocol.as_str()).await {
+///                     let found = Found::new(peer).serving(&protocol).at([address]);
+///                     finder.found(found.lasting(Duration::from_secs(60)));
+///                 }
+///             }
+///             FinderTask::Changed => println!("{:?} at {:?}", finder.served(), finder.addresses()),
+///             _ => {}
+///         }
+///     }
+/// }));
+/// # let _ = discover;
+/// ```
+///
+/// [`NodeBuilder::discover`]: crate::NodeBuilder::discover
+/// [`Client::send_closest`]: crate::Client::send_closest
+/// [`Client::open_closest`]: crate::Client::open_closest
+/// [`Client::add_server_node`]: crate::Client::add_server_node
+#[derive(Clone)]
+#[must_use = "give it to NodeBuilder::discover"]
+pub struct Discover {
+    connected: bool,
+    finders: Vec<(Source, Run)>,
+}
+
+impl Discover {
+    /// Among the peers that are connected for another reason. It is the default, and costs nothing:
+    /// peers say what they serve in any case. Any peer may say so, also one that has connected by itself:
+    /// whoever trusts only servers that it names takes [`manual`](Self::manual).
+    pub const fn connected() -> Self {
+        Self { connected: true, finders: Vec::new() }
+    }
+
+    /// Nowhere: servers are those that the application names.
+    pub const fn manual() -> Self {
+        Self { connected: false, finders: Vec::new() }
+    }
+
+    /// In a way that `run` knows, besides among connected peers. It is run as a task of the node, and
+    /// dropped with it.
+    pub fn source<F>(source: Source, run: impl Fn(Finder) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let run: Run = Arc::new(move |finder| run(finder).boxed());
+        Self { connected: true, finders: vec![(source, run)] }
+    }
+
+    /// In these places too.
+    pub fn and(mut self, other: Self) -> Self {
+        self.connected |= other.connected;
+        self.finders.extend(other.finders);
+        self
+    }
+
+    /// Not among peers that are connected for another reason.
+    pub const fn without_connected(mut self) -> Self {
+        self.connected = false;
+        self
+    }
+
+    /// Where it looks.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let connected = self.connected.then_some(Source::Connected);
+        self.finders.iter().map(|(source, _)| *source).chain(connected).collect()
+    }
+
+    /// Each source, with what it runs.
+    pub(crate) fn finders(self) -> impl Iterator<Item = (Source, Run)> {
+        self.finders.into_iter()
+    }
+}
+
+impl Default for Discover {
+    fn default() -> Self {
+        Self::connected()
+    }
+}
+
+impl fmt::Debug for Discover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Discover").field(&self.sources()).finish()
+    }
+}

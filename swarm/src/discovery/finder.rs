@@ -1,0 +1,149 @@
+//! The end that a source holds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::poll_fn;
+use libp2p_core::Multiaddr;
+use libp2p_identity::PeerId;
+use pointsub_core::ProtocolName;
+use pointsub_core::network::candidates::Source;
+
+use super::shared::TaskQueue;
+use crate::api::client::shared::ClientShared;
+
+/// What a source of servers has in its hands: it is told what to look for and what to tell others, and
+/// says whom it has found. Each source has one: see [`Discover::source`](crate::Discover::source),
+/// [`Node::finder`](crate::Node::finder) and [`Behaviour::finder`](crate::Behaviour::finder).
+///
+/// A source may say what it likes, as often as it likes, and about anybody: what comes of it is limited.
+/// It need not remember whom it has told of. It should not tell of protocols for which it was not asked:
+/// that is thrown away.
+pub struct Finder {
+    shared: Arc<ClientShared>,
+    source: Source,
+    tasks: Arc<TaskQueue>,
+}
+
+/// What a source is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FinderTask {
+    /// Look for servers of this protocol now, and say [found](Finder::found) of each, at any time. While
+    /// nobody is found, this comes again after 1 s, 2 s, 4 s … 5 min. When somebody is, it comes at 80 % of
+    /// the time for which that holds. A source that hears of servers by itself need not do more than say
+    /// whom it knows.
+    LookUp(ProtocolName),
+    /// Nobody wants servers of this protocol any more.
+    Forget(ProtocolName),
+    /// What this node [serves](Finder::served) is something else now, or [where](Finder::addresses) it is
+    /// reached: others are to be told. It also comes at the beginning.
+    Changed,
+}
+
+/// Somebody was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "tell it to a Finder"]
+pub struct Found {
+    pub(super) peer: PeerId,
+    pub(super) protocol: Option<ProtocolName>,
+    pub(super) addresses: Vec<Multiaddr>,
+    pub(super) ttl: Option<Duration>,
+}
+
+impl Found {
+    /// A peer. Without [`serving`](Self::serving), nobody says what it serves: it is asked.
+    pub const fn new(peer: PeerId) -> Self {
+        Self { peer, protocol: None, addresses: Vec::new(), ttl: None }
+    }
+
+    /// It is said to serve this protocol. One that serves several is told of several times.
+    pub fn serving(mut self, protocol: &ProtocolName) -> Self {
+        self.protocol = Some(protocol.clone());
+        self
+    }
+
+    /// Where it is, with or without `/p2p/PEER` at the end; at most 16 are looked at. They are dialled as they are: a source
+    /// that strangers feed leaves out those that lead to this machine or the local network.
+    pub fn at(mut self, addresses: impl IntoIterator<Item = Multiaddr>) -> Self {
+        self.addresses.extend(addresses);
+        self
+    }
+
+    /// For how long that holds. Default 5 min, at most an hour.
+    pub const fn lasting(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+}
+
+impl Finder {
+    pub(crate) fn new(shared: Arc<ClientShared>, source: Source) -> Self {
+        let tasks = shared.add_finder(source);
+        Self { shared, source, tasks }
+    }
+
+    /// Which source this is.
+    #[must_use]
+    pub const fn source(&self) -> Source {
+        self.source
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn local_peer_id(&self) -> PeerId {
+        self.shared.local
+    }
+
+    /// What this node serves: what others are to be told. Raw protocols are not in it.
+    #[must_use]
+    pub fn served(&self) -> Vec<ProtocolName> {
+        self.shared.discovery.advertised().0
+    }
+
+    /// Where this node listens and where others reach it, without its peer id.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.shared.discovery.advertised().1
+    }
+
+    /// Somebody was found.
+    pub fn found(&self, found: Found) {
+        self.shared.found(self.source, found);
+    }
+
+    /// A source takes back what it has said of a peer and a protocol, or of a peer and all protocols. If
+    /// there is a connection to the peer, what it says itself counts.
+    pub fn lost(&self, peer: PeerId, protocol: Option<&ProtocolName>) {
+        self.shared.lost(self.source, peer, protocol);
+    }
+
+    /// What to do next; `None` when the node has ended. What was not taken in time is told once.
+    pub async fn next_task(&mut self) -> Option<FinderTask> {
+        poll_fn(|cx| self.poll_task(cx)).await
+    }
+
+    /// The same, for whoever polls by hand.
+    pub fn poll_task(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<FinderTask>> {
+        self.tasks.poll(cx)
+    }
+
+    /// Waits by the node's clock, on a task of its runtime.
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.shared.clock.sleep(time)
+    }
+}
+
+impl Drop for Finder {
+    fn drop(&mut self) {
+        self.shared.remove_finder(&self.tasks);
+    }
+}
+
+impl fmt::Debug for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finder").field("source", &self.source).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! Servers that nobody has named: where they are looked for, and who feeds that.
+
+mod discover;
+mod finder;
+pub(crate) mod shared;
+mod waiting;
+
+pub use discover::Discover;
+pub use finder::{Finder, FinderTask, Found};
