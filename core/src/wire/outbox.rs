@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::native::whole;
 use super::{Flags, Format, Head, Kind, Settings};
 
 /// Bodies up to this size are copied behind their header, so that many frames go out in one
@@ -141,6 +142,15 @@ impl Outbox {
         fields(&mut head);
         self.len += head.finish(body.len()) + body.len();
         self.tail.extend_from_slice(body);
+    }
+
+    /// The same for a message of one part, and of nothing but its body.
+    pub(crate) fn message(&mut self, id: u64, body: &[u8]) {
+        let header = whole(Kind::Data, id, body.len());
+        self.make_room(header.len() + body.len());
+        self.tail.extend_from_slice(&header);
+        self.tail.extend_from_slice(body);
+        self.len += header.len() + body.len();
     }
 
     /// Sees to it that so many bytes can be added without another allocation.
