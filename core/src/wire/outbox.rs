@@ -18,8 +18,9 @@ const FIRST_WRITE: usize = 16 * 1024;
 /// costs a turn of the stream, so that a piece has four frames of the muxer.
 const SLICE: usize = 260_000;
 
-/// The largest buffer that is allocated for the frames of one write before there are any.
-const BATCH: usize = 64 * 1024;
+/// The largest buffer that is allocated for the frames of one write before there are any: as much as
+/// calls write together, with a last part that goes beyond that.
+const BATCH: usize = 100 * 1024;
 
 /// Frames on their way out, as the fewest and largest writes that order allows, of at most 260 000
 /// bytes each.
