@@ -75,6 +75,29 @@ fn a_typed_store_is_asked_watched_and_loaded() {
     assert_eq!(seen, wanted, "{text}");
 }
 
+/// Jobs that are submitted once, and followed across a cut.
+#[test]
+fn a_job_is_followed_to_its_end() {
+    let text = output_of("jobs");
+    let seen: Vec<&str> = text.lines().collect();
+    let wanted = [
+        "short is new: true",
+        "long is new: true",
+        "last is new: true",
+        "long is new: false",
+        "long: Waiting",
+        "long: Step { done: 1, of: 5 }",
+        "long: Step { done: 2, of: 5 }",
+        "long: Step { done: 3, of: 5 }",
+        "long: Step { done: 4, of: 5 }",
+        "long: Step { done: 5, of: 5 }",
+        "long: Finished { sum: 15 }",
+        "the sum is 15",
+        "refused: there is no job \"none\"",
+    ];
+    assert_eq!(seen, wanted, "{text}");
+}
+
 /// A node that says how it is doing, in a format that Prometheus reads.
 #[test]
 fn a_node_is_scraped() {

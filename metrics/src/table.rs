@@ -31,6 +31,11 @@ impl<'a> KeyRef<'a> {
         Self { protocol, method, status, error: None }
     }
 
+    /// As `rpc.method` has it.
+    fn name(self) -> String {
+        RpcMethod::new(self.protocol, self.method).to_string()
+    }
+
     fn others(self) -> KeyRef<'static> {
         let Self { status, error, .. } = self;
         KeyRef { protocol: RpcMethod::OTHER, method: None, status, error }
@@ -75,14 +80,7 @@ impl From<KeyRef<'_>> for Key {
 
 /// Something for each method and outcome.
 #[derive(Debug)]
-pub(crate) struct Table<T>(RwLock<HashMap<Key, Row<T>>>);
-
-/// It, with the method's name.
-#[derive(Debug)]
-struct Row<T> {
-    method: String,
-    value: T,
-}
+pub(crate) struct Table<T>(RwLock<HashMap<Key, T>>);
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
@@ -98,16 +96,12 @@ impl<T> Table<T> {
         make: impl FnOnce(&str) -> T,
         then: impl FnOnce(&T),
     ) {
-        if let Some(row) = self.0.read().get(&key) {
-            return then(&row.value);
+        if let Some(value) = self.0.read().get(&key) {
+            return then(value);
         }
         let mut rows = self.0.write();
         let key = if rows.len() < MOST { key } else { key.others() };
-        let row = rows.entry(Key::from(key)).or_insert_with(|| {
-            let method = RpcMethod::new(key.protocol, key.method).to_string();
-            Row { value: make(&method), method }
-        });
-        then(&row.value);
+        then(rows.entry(Key::from(key)).or_insert_with(|| make(&key.name())));
     }
 
     /// Looks at all, in the order of their names.
@@ -117,9 +111,12 @@ impl<T> Table<T> {
         mut look: impl FnMut(&str, KeyRef<'_>, &T) -> Result<(), E>,
     ) -> Result<(), E> {
         let rows = self.0.read();
-        let mut sorted: Vec<(&Key, &Row<T>)> = rows.iter().collect();
-        sorted.sort_by_key(|(key, row)| (&row.method, key.status, key.error));
-        sorted.into_iter().try_for_each(|(key, row)| look(&row.method, key.as_ref(), &row.value))
+        let mut sorted: Vec<(String, KeyRef<'_>, &T)> =
+            rows.iter().map(|(key, value)| (key.as_ref().name(), key.as_ref(), value)).collect();
+        sorted.sort_by(|(name, key, _), (other_name, other, _)| {
+            (name, key.status, key.error).cmp(&(other_name, other.status, other.error))
+        });
+        sorted.into_iter().try_for_each(|(name, key, value)| look(&name, key, value))
     }
 }
 

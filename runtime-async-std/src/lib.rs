@@ -53,7 +53,7 @@
 //! | any other executor on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
 //!
 //! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names,
-//! and so is `service`, for typed services, which is not. `tower` brings layers around handlers, clients and
+//! and so is `service`, for typed services, which is not, with `prost`. `tower` brings layers around handlers, clients and
 //! services: the modules `middleware`.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns

@@ -23,6 +23,8 @@ use axum::serve::IncomingStream;
 
 use crate::{Listener, PeerId, RawStream};
 
+pub use crate::caller::Caller;
+
 /// A [`Listener`] that `axum::serve` takes.
 #[derive(Debug)]
 pub struct PeerListener {
@@ -56,10 +58,6 @@ impl axum::serve::Listener for PeerListener {
         Ok(self.listener.local_peer_id())
     }
 }
-
-/// Who sent a request, authenticated by the connection: axum's `ConnectInfo<Caller>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller(pub PeerId);
 
 impl Connected<IncomingStream<'_, PeerListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, PeerListener>) -> Self {

@@ -51,11 +51,15 @@
 //! | `autonat` | yes | [`Node::external_addresses`](pointsub_swarm::Node::external_addresses) of a node behind a NAT (AutoNAT v2) |
 //! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
 //! | `axum` | no | axum serves on a [`Listener`] |
+//! | `hyper` | no | HTTP clients that connect by Peer ID: the module `hyper` |
+//! | `tonic` | no | tonic serves on a [`Listener`], and connects by Peer ID: the modules `tonic` and `hyper` |
 //! | `service` | no | typed services: the attribute `service`, and a module of that name, which is `pointsub-service` |
+//! | `prost` | no | messages of protobuf in the types of services: `service::Prost` |
 //! | `tower` | no | layers around handlers, clients and services: the modules `middleware` here and in `service` |
 //!
 //! Raw streams implement tokio's `AsyncRead` and `AsyncWrite`, so that what runs over TCP runs over
-//! them. With feature `axum`, an axum application is served on a [`Listener`].
+//! them. With the features `axum`, `hyper` and `tonic`, these are served on a [`Listener`], and reach
+//! servers by Peer ID.
 //!
 //! This crate only adds tokio to `pointsub-swarm`, which it exports whole.
 
@@ -82,11 +86,19 @@ pub use pointsub_swarm::*;
 
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(any(feature = "axum", feature = "hyper"))]
+mod caller;
 mod exclusive;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 #[cfg(feature = "dns")]
 mod names;
+#[cfg(feature = "hyper")]
+mod peer_stream;
 #[cfg(feature = "quic")]
 pub mod quic;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 
 /// A libp2p node on tokio: TCP with TLS or Noise, and Yamux, QUIC, and DNS names.
 ///
@@ -246,3 +258,8 @@ fn without_names(security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBo
 #[cfg(all(doctest, feature = "service", feature = "tower"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The same in Chinese.
+#[cfg(all(doctest, feature = "service", feature = "tower"))]
+#[doc = include_str!("../../README.zh.md")]
+struct ReadmeInChinese;

@@ -140,6 +140,8 @@ mod stub;
 mod unary;
 mod wire;
 
+#[cfg(feature = "prost")]
+pub use codec::Prost;
 pub use codec::{Codec, CodecError, Limits};
 pub use cx::Cx;
 pub use description::{MethodDescription, ServiceDescription};

@@ -302,6 +302,20 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("runtime-tokio/src/quic/connection.rs", "LINGER", "what is left of them is lost"),
     ("runtime-tokio/src/quic/listener.rs", "TURN", "other tasks come first"),
     ("runtime-tokio/src/quic/stream.rs", "LAST_WORDS", "the peer may not get to read it"),
+    (
+        "service/src/codec/limits.rs",
+        "LEN",
+        "the request is answered `bad request`; the answer is an error",
+    ),
+    (
+        "service/src/codec/limits.rs",
+        "DEPTH",
+        "the request is answered `bad request`; the answer is an error",
+    ),
+    ("service/src/codec/guard.rs", "MOST_IN_ADVANCE", "a list grows as its elements come"),
+    ("service/src/codec/guard.rs", "FREE_ELEMENTS", "the value is refused"),
+    ("service/src/local.rs", "MESSAGES", "the sender waits"),
+    ("metrics/src/table.rs", "MOST", "they are counted as `_OTHER`"),
 ];
 
 /// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
@@ -321,6 +335,7 @@ const NO_LIMITS: &[&str] = &[
     "COPY",
     "COUNTED",
     "DAY",
+    "DEFAULT",
     "DELAY",
     "DRAWS",
     "EACH",
@@ -369,6 +384,8 @@ const NO_LIMITS: &[&str] = &[
     "KEEP_ALIVE",
     "KEPT",
     "KEPT_CALLS",
+    "KEY",
+    "KEYS",
     "KIB",
     "KINDS",
     "LARGE",
@@ -424,6 +441,7 @@ const NO_LIMITS: &[&str] = &[
     "NO_INTERFACE",
     "NO_RELAY",
     "ONE",
+    "OTHER",
     "OTHERS",
     "OVERHEAD",
     "PAIRS",
@@ -530,9 +548,12 @@ fn options(file: &str) -> Vec<(String, String)> {
 }
 
 /// All constants below a folder, by file and name: value and documentation.
-fn constants(folder: &str) -> BTreeMap<(String, String), (String, String)> {
+fn constants(place: &str) -> BTreeMap<(String, String), (String, String)> {
     let (root, mut files, mut found) = (root(), Vec::new(), BTreeMap::new());
-    sources::below(&root.join(folder), &mut files);
+    match root.join(place) {
+        path if path.is_dir() => sources::below(&path, &mut files),
+        file => files.push(file),
+    }
     for file in files {
         let text = fs::read_to_string(&file).expect("a readable source file");
         let code = text.split("#[cfg(test)]").next().expect("at least one part");
@@ -654,7 +675,7 @@ fn worst_case() -> String {
 }
 
 /// What a limit is about, by where it is.
-const AREAS: [(&str, &[&str]); 8] = [
+const AREAS: [(&str, &[&str]); 9] = [
     ("Messages on the wire", &["core/src/wire/", "core/src/id.rs"]),
     (
         "Streams of requests and answers",
@@ -693,6 +714,7 @@ const AREAS: [(&str, &[&str]); 8] = [
     ),
     ("The node", &["swarm/src/node/"]),
     ("TCP and QUIC, on tokio", &["runtime-tokio/src/"]),
+    ("Typed services and metrics", &["service/src/", "metrics/src/"]),
 ];
 
 const HEAD: &str = "| limit | value | beyond it | where |\n|---|---|---|---|\n";
@@ -721,12 +743,11 @@ fn page() -> String {
          one network may have;\n\
          * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
          buffer that is used again can be an eighth larger than its body;\n\
-         * to compress answers, some 300 KiB for each core and each thread, however many answers wait.\n\n\
-         Of its 8 KiB, an idle call takes 1.3 KiB at its server, with a handler that keeps nothing, and 1 KiB \
-         at its client (`tests/tests/calls_memory.rs`).\n\n\
          * to compress answers, some 300 KiB for each core and each thread, however many answers \
          wait, and 8 MiB of answers that wait for a core;\n\
          * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time.\n\n\
+         Of its 8 KiB, an idle call takes 1.3 KiB at its server, with a handler that keeps nothing, and 1 KiB \
+         at its client (`tests/tests/calls_memory.rs`).\n\n\
          A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
          an answer arrives.\n",
     );
@@ -745,6 +766,8 @@ fn page() -> String {
     let mut constants = constants("core/src");
     constants.append(&mut self::constants("swarm/src"));
     constants.append(&mut self::constants("runtime-tokio/src"));
+    constants.append(&mut self::constants("service/src"));
+    constants.append(&mut self::constants("metrics/src/table.rs"));
     for (file, name, beyond) in FIXED {
         let key = ((*file).to_owned(), (*name).to_owned());
         let Some((value, doc)) = constants.remove(&key) else {

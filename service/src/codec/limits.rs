@@ -1,5 +1,10 @@
 //! How much is taken of what peers have sent.
 
+/// No encoded value is longer, unless the application says so.
+const LEN: usize = 4 * 1024 * 1024;
+/// No value is nested more deeply, unless the application says so.
+const DEPTH: u16 = 64;
+
 /// How large and how deeply nested a value may be that a peer has sent. They hold for each request, each
 /// answer and each message.
 ///
@@ -26,7 +31,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(crate) const DEFAULT: Self = Self { len: 4 * 1024 * 1024, depth: 64 };
+    pub(crate) const DEFAULT: Self = Self { len: LEN, depth: DEPTH };
 
     /// The default limits.
     #[must_use]

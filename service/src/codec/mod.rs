@@ -2,6 +2,8 @@
 
 mod guard;
 mod limits;
+#[cfg(feature = "prost")]
+mod prost;
 
 use std::fmt;
 
@@ -11,6 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+#[cfg(feature = "prost")]
+pub use self::prost::Prost;
 use guard::{Allowance, Guard};
 pub use limits::Limits;
 

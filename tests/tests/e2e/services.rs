@@ -1,6 +1,7 @@
 //! Services: typed methods, over the network.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -8,7 +9,7 @@ use pointsub_service::{
     CallError, Codec, CodecError, Cx, Failure, Limits, Rejection, Rx, ServiceError, Stub, Tx,
     service,
 };
-use pointsub_swarm::{Bytes, PeerId, ServerConfig, StatusCode};
+use pointsub_swarm::{Bytes, Delivery, PeerId, ServerConfig, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::common::*;
@@ -351,5 +352,55 @@ fn the_closest_server_that_has_the_method_answers() {
         let error = client.depth(Tree::Leaf).exclude([new.peer_id()]).await;
         let error = error.expect_err("the other does not have it");
         assert!(error.is_unknown_method(), "{error}");
+    });
+}
+
+/// What a method says about itself holds: whether it may be run again when its answer was lost.
+#[test]
+fn a_method_that_is_not_idempotent_is_run_once() {
+    #[service("/tally/1")]
+    trait Tally {
+        #[method(idempotent = false)]
+        async fn once(&self, cx: &Cx) -> Result<usize, Failure>;
+        async fn again(&self, cx: &Cx) -> Result<usize, Failure>;
+    }
+
+    /// Cuts the connection under whoever calls for the first time.
+    #[derive(Clone)]
+    struct Cutting(Node, Arc<AtomicUsize>);
+
+    impl Cutting {
+        async fn count(&self, cx: &Cx) -> usize {
+            let count = self.1.fetch_add(1, Ordering::SeqCst) + 1;
+            if count == 1 {
+                self.0.disconnect(cx.peer()).await;
+                futures::future::pending::<()>().await;
+            }
+            count
+        }
+    }
+
+    impl Tally for Cutting {
+        async fn once(&self, cx: &Cx) -> Result<usize, Failure> {
+            Ok(self.count(cx).await)
+        }
+
+        async fn again(&self, cx: &Cx) -> Result<usize, Failure> {
+            Ok(self.count(cx).await)
+        }
+    }
+
+    run(async {
+        let server = start(ServerConfig::default(), once()).await;
+        let cutting = Cutting(server.clone(), Arc::default());
+        TallyServer::new(cutting.clone()).serve(server.server()).expect("first");
+        let node = client(patient()).await;
+        let tally = TallyClient::peer(node.client(), connect(&node, &server).await);
+
+        let error = tally.once().await.expect_err("its answer was lost");
+        let request = error.request().expect("it is not the service's");
+        assert_eq!(request.delivery, Delivery::Unknown, "{request}");
+        assert_eq!(cutting.1.swap(0, Ordering::SeqCst), 1);
+        assert_eq!(tally.again().await.expect("it is asked for again"), 2);
     });
 }
