@@ -52,6 +52,7 @@ const FIXED: &[(&str, &str, &str)] = &[
         "AHEAD",
         "the rest is granted when half of it has come",
     ),
+    ("core/src/connection/calls/copies.rs", "SHARED", "messages go into another one"),
     ("core/src/connection/calls/writing.rs", "TURN", "other calls come first"),
     (
         "core/src/connection/server/streaming.rs",

@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures_timer::Delay;
 use pointsub_metrics::prometheus::PrometheusRecorder;
 use pointsub_swarm::{
-    BoxError, Client, ClientConfig, IncomingCall, LimitPolicy, Node, PeerId, ProtocolName, Request,
-    Runtime, ServerConfig,
+    BoxError, Cause, Client, ClientConfig, IncomingCall, LimitPolicy, Node, PeerId, ProtocolName,
+    Request, RequestError, Runtime, ServerConfig, StatusCode,
 };
 
 use super::feed::Feed;
 use super::{Caller, ECHO, Failure, PUSH, ROOM};
+
+/// How often a subscription is asked for again that was refused as `busy`.
+const TRIES: u32 = 10;
+/// The pause before the first time.
+const BUSY: Duration = Duration::from_millis(50);
 
 /// Serves at an address of libp2p's.
 pub(super) async fn serve<R: Runtime + Default>(
@@ -99,6 +105,10 @@ pub(super) async fn connect<R: Runtime + Default>(
     Ok(callers)
 }
 
+fn is_busy(error: &RequestError) -> bool {
+    matches!(&error.cause, Cause::Remote(status) if status.code == StatusCode::Busy)
+}
+
 /// A client and one of its servers.
 #[derive(Clone)]
 pub(super) struct Connected {
@@ -122,13 +132,20 @@ impl Caller for Connected {
         &self,
         feed: Feed,
     ) -> Result<BoxStream<'static, Result<Bytes, Failure>>, Failure> {
-        let open = self.client.open(self.peer, &ProtocolName::new(PUSH)?, feed.encode());
-        let call = open.receive_only().await?;
-        let next = |mut call: pointsub_swarm::StreamingCall| async move {
-            let message = call.recv().await?;
-            Ok(message.map(|message| (message, call)))
+        let protocol = ProtocolName::new(PUSH)?;
+        let open = || self.client.open(self.peer, &protocol, feed.encode()).receive_only();
+        let mut tries = 0;
+        let call = loop {
+            match open().await {
+                // Thousands at once can be more than a server takes: with the default, a client asks again.
+                Err(error) if is_busy(&error) && tries < TRIES => {
+                    tries += 1;
+                    Delay::new(BUSY * tries).await;
+                }
+                opened => break opened?,
+            }
         };
-        Ok(stream::try_unfold(call, next).boxed())
+        Ok(call.err_into().boxed())
     }
 
     fn streams(&self) -> usize {

@@ -47,6 +47,12 @@ impl Credit {
         Self { bytes: self.bytes.min(other.bytes), messages: self.messages.min(other.messages) }
     }
 
+    /// The greater of both, of bytes and of messages.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { bytes: self.bytes.max(other.bytes), messages: self.messages.max(other.messages) }
+    }
+
     /// What is left of it without `other`.
     #[must_use]
     pub const fn less(self, other: Self) -> Self {

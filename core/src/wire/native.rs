@@ -177,6 +177,15 @@ pub mod tag {
     pub const FEATURES: u8 = 0x91;
 }
 
+/// The header of a frame without flags and fields.
+pub(super) fn whole(kind: Kind, id: u64, body: usize) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    header[..4].copy_from_slice(&((COUNTED + body) as u32).to_be_bytes());
+    header[4] = kind as u8;
+    header[8..].copy_from_slice(&id.to_be_bytes());
+    header
+}
+
 /// Writes one frame's header and fields. The lengths are patched in when the frame is finished.
 #[derive(Debug)]
 pub struct Head<'a> {

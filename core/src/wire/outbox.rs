@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::native::whole;
 use super::{Flags, Format, Head, Kind, Settings};
 
 /// Bodies up to this size are copied behind their header, so that many frames go out in one
@@ -17,8 +18,9 @@ const FIRST_WRITE: usize = 16 * 1024;
 /// costs a turn of the stream, so that a piece has four frames of the muxer.
 const SLICE: usize = 260_000;
 
-/// The largest buffer that is allocated for the frames of one write before there are any.
-const BATCH: usize = 64 * 1024;
+/// The largest buffer that is allocated for the frames of one write before there are any: as much as
+/// calls write together, with a last part that goes beyond that.
+const BATCH: usize = 100 * 1024;
 
 /// Frames on their way out, as the fewest and largest writes that order allows, of at most 260 000
 /// bytes each.
@@ -141,6 +143,15 @@ impl Outbox {
         fields(&mut head);
         self.len += head.finish(body.len()) + body.len();
         self.tail.extend_from_slice(body);
+    }
+
+    /// The same for a message of one part, and of nothing but its body.
+    pub(crate) fn message(&mut self, id: u64, body: &[u8]) {
+        let header = whole(Kind::Data, id, body.len());
+        self.make_room(header.len() + body.len());
+        self.tail.extend_from_slice(&header);
+        self.tail.extend_from_slice(body);
+        self.len += header.len() + body.len();
     }
 
     /// Sees to it that so many bytes can be added without another allocation.

@@ -142,7 +142,8 @@ fn a_client_opens_with_its_window_and_sends_when_it_is_accepted() {
         credit: SMALL,
         ..CallRequest::default()
     };
-    let opening = CallOpening { request: request_of, deadline: Some(at(700)), idle: None };
+    let opening =
+        CallOpening { request: request_of, deadline: Some(at(700)), ..CallOpening::default() };
     calls.open(CALL, opening, NOW).expect("the first");
     assert_eq!(send(&mut calls, "early"), Err(CallError::NoCredit));
     expect(&mut calls, [with(request(CALL.0, "from").flag(2).timeout(700), SMALL)]);

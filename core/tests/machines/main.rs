@@ -6,6 +6,7 @@ mod calls;
 mod calls_hostile;
 mod calls_states;
 mod calls_streams;
+mod calls_windows;
 mod client;
 mod client_answers;
 mod client_batches;

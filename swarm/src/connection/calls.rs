@@ -1,6 +1,6 @@
 //! The calls of one stream, in the task of its connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Context;
 
@@ -12,13 +12,17 @@ use pointsub_core::wire::Credit;
 use pointsub_core::{Body, Status, Timestamp};
 
 use crate::api::calls::channel::{CallMailbox, Channel, Wishes};
-use crate::api::calls::server::WINDOW;
+use crate::api::calls::server::{LARGEST_WINDOW, WINDOW};
 
 /// What both ends of a stream can do for a call.
 pub(super) trait CallMachine {
     fn poll_call_event(&mut self) -> Option<(CallKey, CallEvent)>;
-    fn send(&mut self, key: CallKey, message: CallMessage, now: Timestamp)
-    -> Result<(), CallError>;
+    fn send(
+        &mut self,
+        key: CallKey,
+        messages: Vec<CallMessage>,
+        now: Timestamp,
+    ) -> Result<(), CallError>;
     fn finish(&mut self, key: CallKey, now: Timestamp) -> Result<(), CallError>;
     fn taken(&mut self, key: CallKey, credit: Credit, now: Timestamp);
     fn max_message(&self) -> usize;
@@ -34,10 +38,10 @@ macro_rules! machines {
             fn send(
                 &mut self,
                 key: CallKey,
-                message: CallMessage,
+                messages: Vec<CallMessage>,
                 now: Timestamp,
             ) -> Result<(), CallError> {
-                self.send_message(key, message, now)
+                self.send_messages(key, messages, now)
             }
 
             fn finish(&mut self, key: CallKey, now: Timestamp) -> Result<(), CallError> {
@@ -93,10 +97,10 @@ impl StreamCalls {
         if wishes.cancel {
             return true;
         }
-        for message in wishes.messages {
+        if !wishes.messages.is_empty() {
             // There is credit: the channel has the same balance. If the call is over, its end is on
             // the way.
-            let _sent = machine.send(key, message, now);
+            let _sent = machine.send(key, wishes.messages, now);
         }
         if wishes.finish {
             let _finished = machine.finish(key, now);
@@ -111,8 +115,21 @@ impl StreamCalls {
     /// stop.
     pub(super) fn deliver(&mut self, machine: &mut impl CallMachine) -> (bool, Vec<CallId>) {
         let (mut any, mut stopped) = (false, Vec::new());
+        // Messages that follow each other in one call.
+        let (mut whose, mut messages) = (None, VecDeque::new());
         while let Some((key, event)) = machine.poll_call_event() {
             any = true;
+            if whose != Some(key) || !matches!(event, CallEvent::Message(_)) {
+                self.hand_over(whose.take(), &mut messages);
+            }
+            let event = match event {
+                CallEvent::Message(message) => {
+                    messages.push_back(message);
+                    whose = Some(key);
+                    continue;
+                }
+                event => event,
+            };
             if event == CallEvent::Unopened {
                 // Its caller hears of that elsewhere, or it is opened again.
                 self.channels.remove(&key);
@@ -134,7 +151,17 @@ impl StreamCalls {
                 channel.handle(event);
             }
         }
+        self.hand_over(whose, &mut messages);
         (any, stopped)
+    }
+
+    /// Hands messages that have come to whoever has the call.
+    fn hand_over(&self, call: Option<CallKey>, messages: &mut VecDeque<CallMessage>) {
+        let Some(key) = call else { return };
+        match self.channels.get(&key) {
+            Some(channel) => channel.receive(key, messages),
+            None => messages.clear(),
+        }
     }
 
     /// Nobody here wants the call any more.
@@ -173,7 +200,8 @@ impl StreamCalls {
         if let Some(metadata) = wishes.accept.take()
             && let Some((call, terms)) = self.opening(channel)
         {
-            let acceptance = CallAcceptance { metadata, window: WINDOW, idle: None };
+            let acceptance =
+                CallAcceptance { metadata, window: WINDOW, grows_to: LARGEST_WINDOW, idle: None };
             // If nobody waits for it any more, the handler hears of that, or has.
             let Some(key) = machine.accept_call(call, &terms, acceptance, now) else { return };
             channel.limit(machine.max_message());

@@ -25,6 +25,8 @@ pub(super) struct CallPlan {
     pub(super) to_client: Vec<usize>,
     pub(super) client_window: Credit,
     pub(super) server_window: Credit,
+    /// How far both may grow.
+    pub(super) grows_to: Credit,
     /// The client says at once that it sends nothing.
     pub(super) silent: bool,
     /// In how many percent of its turns an application reads, and writes.
@@ -103,6 +105,7 @@ impl CallPlan {
             stops: rng.chance(2).then(|| {
                 (if rng.chance(50) { From::Client } else { From::Server }, rng.below(300))
             }),
+            grows_to: if rng.chance(50) { Credit::new(512 * 1024, 200) } else { Credit::NONE },
         }
     }
 }

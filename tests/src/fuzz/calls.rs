@@ -221,16 +221,18 @@ impl Table {
 
     fn open(&mut self, key: CallKey, credit: Credit, idle: Option<Duration>, silent: bool) {
         let now = self.now;
+        let grows_to = credit + credit;
         if self.server {
             let window = credit;
-            let start = CallStart { window, credit, silent, deadline: None, idle, kept: 0 };
+            let start =
+                CallStart { window, grows_to, credit, silent, idle, ..CallStart::default() };
             if !self.over.contains(&key) && self.calls.begin(key, start, now).is_ok() {
                 self.calls.saw(key.0);
                 self.ledger.grant(key.0, credit);
             }
         } else {
             let request = CallRequest { credit, silent, ..CallRequest::default() };
-            let opening = CallOpening { request, deadline: None, idle };
+            let opening = CallOpening { request, grows_to, deadline: None, idle };
             let _full = self.calls.open(key, opening, now);
         }
     }

@@ -217,7 +217,9 @@ fn a_writer_that_never_reads_holds_up_nobody_else() {
             check_echo(&node, peer, "others go on").await;
         }
         let stuck = sent.load(Ordering::SeqCst);
-        assert!(stuck <= 64, "{stuck} messages");
+        // The handler has taken 32, as many as there is room for echoes. By that the server's window of 32
+        // may have grown once.
+        assert!(stuck <= 96, "{stuck} messages");
         drop(receiver);
         writing.await;
         until(|| alive.now() == 0).await;

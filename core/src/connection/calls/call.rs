@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) todo: Todo,
     /// At a server: what the client's messages may take, once the call is accepted.
     pub(super) window: Credit,
+    /// At a server: how far that may grow.
+    pub(super) grows_to: Credit,
     /// At a server: the client sends no messages.
     pub(super) silent: bool,
     /// It is in the queue of calls with frames that go before messages, or with messages.
@@ -105,6 +107,7 @@ impl Call {
             inc: Incoming::new(window),
             todo: Todo::default(),
             window: Credit::NONE,
+            grows_to: Credit::NONE,
             silent: false,
             in_control: false,
             in_ready: false,

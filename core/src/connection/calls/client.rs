@@ -11,7 +11,9 @@ use crate::error::{Cause, Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::call::{self, MAX_ARGUMENT};
 use crate::wire::compress::Payload;
-use crate::wire::{CallRequest, CallViolation, Frame, FrameError, MAX_CURSOR, Metadata, outcome};
+use crate::wire::{
+    CallRequest, CallViolation, Credit, Frame, FrameError, MAX_CURSOR, Metadata, outcome,
+};
 
 /// A call that is to be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct CallOpening {
     /// What the server is told. Its credit is the window for the server's messages: so much of them
     /// lies here, or is on its way, at a time.
     pub request: CallRequest,
+    /// How far that window may grow, where the application takes messages faster than it lets them come.
+    pub grows_to: Credit,
     /// When the caller stops waiting for the end.
     pub deadline: Option<Timestamp>,
     /// How long the caller waits where nothing moves, though this end does not keep it from moving.
@@ -44,7 +48,7 @@ impl Calls {
         now: Timestamp,
     ) -> Result<(), CallError> {
         self.advance_clock(now);
-        let CallOpening { mut request, deadline, idle } = opening;
+        let CallOpening { mut request, grows_to, deadline, idle } = opening;
         let argument = request.argument.wire_len().max(request.argument.len());
         let cursor = request.resume.as_ref().map_or(0, |cursor| cursor.len());
         for (len, limit) in [(argument, MAX_ARGUMENT), (cursor, MAX_CURSOR)] {
@@ -61,6 +65,7 @@ impl Calls {
         }
         let mut call = Call::new(key.0, self.window(request.credit), self.now);
         request.credit = call.inc.window().size();
+        call.inc.grow_to(grows_to);
         request.timeout = deadline.map(|deadline| outcome::millis(deadline.since(self.now)));
         if request.silent {
             call.out.end();

@@ -67,6 +67,10 @@ impl Balance {
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Window {
     size: Credit,
+    /// How far it may grow.
+    most: Credit,
+    /// The peer has used up what it was granted since it last grew.
+    exhausted: bool,
     /// Granted, and not used by the peer.
     given: Credit,
     /// What has come and the application has not taken.
@@ -84,7 +88,14 @@ impl Window {
                 messages: size.messages.min(MAX_CREDIT / 2),
             },
         };
-        Self { size, given: size, unread: Credit::NONE }
+        Self { size, most: size, exhausted: false, given: size, unread: Credit::NONE }
+    }
+
+    /// It may grow so far. One of nothing does not.
+    pub(super) fn grow_to(&mut self, most: Credit) {
+        if self.size != Credit::NONE {
+            self.most = self.size.max(most.min(Credit::new(MAX_CREDIT / 2, MAX_CREDIT / 2)));
+        }
     }
 
     pub(super) const fn size(&self) -> Credit {
@@ -113,7 +124,28 @@ impl Window {
         self.given.bytes -= bytes;
         self.given.messages -= messages;
         self.unread += Credit::new(bytes, messages);
+        self.exhausted |= self.is_exhausted();
         Ok(())
+    }
+
+    /// Whether the peer lacks credit for any message that is not empty.
+    const fn is_exhausted(&self) -> bool {
+        self.given.messages == 0 || (self.given.bytes as usize) < MIN_PART
+    }
+
+    /// Doubles, if the peer has used up what it was granted and the application has taken all of that:
+    /// then nothing but the window keeps messages from coming faster. At most `room` bytes more.
+    pub(super) fn grow(&mut self, room: usize) {
+        if !self.exhausted || self.unread != Credit::NONE {
+            return;
+        }
+        self.exhausted = false;
+        let Credit { bytes, messages } = self.size;
+        let doubled = Credit::new(bytes.saturating_mul(2), messages.saturating_mul(2));
+        let doubled = doubled.min(self.most);
+        if (doubled.bytes - bytes) as usize <= room {
+            self.size = doubled;
+        }
     }
 
     /// The application has taken so much.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::error::{Cause, Delivery, StatusCode};
+use crate::wire::call::MAX_CURSOR;
 use crate::wire::compress::Payload;
 use crate::wire::{Credit, Metadata};
 
@@ -27,6 +28,18 @@ impl CallMessage {
     #[must_use]
     pub fn cost(&self) -> Credit {
         Credit::new(self.payload.wire_len() as u32, 1)
+    }
+
+    /// Whether it can be sent to a peer that takes no longer ones than `limit`.
+    pub(super) fn check(&self, limit: usize) -> Result<(), CallError> {
+        let len = self.payload.wire_len().max(self.payload.len());
+        let cursor = self.cursor.as_ref().map_or(0, Bytes::len);
+        for (len, limit) in [(len, limit), (cursor, MAX_CURSOR)] {
+            if len > limit {
+                return Err(CallError::TooLarge { len, limit });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -76,11 +76,15 @@ impl Calls {
             part.first.cursor = None;
         }
         let room = self.room(id);
-        let Some(call) = self.get_mut(id) else { return Ok(()) };
+        let Some((call, copies)) = self.get_with_copies(id) else { return Ok(()) };
         call.moved = now;
-        match call.inc.take(part, room) {
+        let parts = call.inc.is_in_parts() || part.more;
+        match call.inc.take(part, room, |message| copies.copy(id, message)) {
             Ok(message) => {
-                self.regulate(id);
+                // One that comes whole moves from what may come to what has come: nothing is due.
+                if parts {
+                    self.regulate(id);
+                }
                 if let Some(message) = message {
                     self.push(id, CallEvent::Message(message));
                 }
@@ -125,7 +129,7 @@ impl Calls {
         call.moved = now;
         let usable = call.out.credit(credit).map_err(FrameError::Call)?;
         if call.is_live() && usable != Credit::NONE {
-            self.push(id, CallEvent::Credit(usable));
+            self.push_credit(id, usable);
         }
         self.schedule(id);
         Ok(())

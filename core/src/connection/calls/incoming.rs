@@ -78,6 +78,11 @@ impl Incoming {
         Self { window, assembly: None, finished: false, ignored: false }
     }
 
+    /// The window may grow so far.
+    pub(super) fn grow_to(&mut self, most: Credit) {
+        self.window.grow_to(most);
+    }
+
     pub(super) const fn window(&self) -> &Window {
         &self.window
     }
@@ -90,6 +95,11 @@ impl Incoming {
     /// Whether the rest of a message is to come.
     pub(super) const fn is_arriving(&self) -> bool {
         self.assembly.is_some() && !self.ignored
+    }
+
+    /// Whether parts of a message are missing.
+    pub(super) const fn is_in_parts(&self) -> bool {
+        self.assembly.is_some()
     }
 
     /// Whether a message waits for the application.
@@ -117,12 +127,17 @@ impl Incoming {
     }
 
     /// A part has come: the message, if it is complete.
-    pub(super) fn take(&mut self, part: Part, room: Room) -> Result<Option<CallMessage>, Fault> {
+    pub(super) fn take(
+        &mut self,
+        part: Part,
+        room: Room,
+        copy: impl FnOnce(&[u8]) -> Bytes,
+    ) -> Result<Option<CallMessage>, Fault> {
         if self.finished {
             return Err(CallViolation::AfterFinish.into());
         }
         self.window.arrived(part.body.len() as u32, self.assembly.is_none())?;
-        let Some(assembly) = &mut self.assembly else { return self.begin(part, room) };
+        let Some(assembly) = &mut self.assembly else { return self.begin(part, room, copy) };
         let later = part.first == FirstPart::default();
         let rest = assembly.rest();
         let len = part.body.len() as u32;
@@ -148,7 +163,12 @@ impl Incoming {
         Ok(message)
     }
 
-    fn begin(&mut self, part: Part, room: Room) -> Result<Option<CallMessage>, Fault> {
+    fn begin(
+        &mut self,
+        part: Part,
+        room: Room,
+        copy: impl FnOnce(&[u8]) -> Bytes,
+    ) -> Result<Option<CallMessage>, Fault> {
         let Part { first, more, body } = part;
         let Some(length) = first.length else {
             if more {
@@ -160,7 +180,7 @@ impl Incoming {
             let payload = Payload::new(body, first.original);
             check(&payload, room)?;
             // It waits for its application, and must not keep the block that it was read in.
-            let payload = Payload::new(Bytes::copy_from_slice(&payload.bytes), first.original);
+            let payload = Payload::new(copy(&payload.bytes), first.original);
             return Ok(Some(CallMessage { payload, cursor: first.cursor }));
         };
         if !more || length as usize <= body.len() {
@@ -189,11 +209,12 @@ impl Incoming {
         self.window.taken(credit);
     }
 
-    /// What is to be granted to the peer now.
-    pub(super) fn grant(&mut self) -> Credit {
+    /// What is to be granted to the peer now, where `room` bytes more may be kept for it.
+    pub(super) fn grant(&mut self, room: usize) -> Credit {
         if self.finished || self.ignored {
             return Credit::NONE;
         }
+        self.window.grow(room);
         self.window.grant(self.assembly.as_ref().map(|assembly| assembly.rest()))
     }
 

@@ -5,6 +5,7 @@
 
 mod call;
 mod client;
+mod copies;
 mod credit;
 mod event;
 mod frames;

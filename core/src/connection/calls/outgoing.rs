@@ -177,7 +177,10 @@ impl Outgoing {
             let length = (end < len).then_some(len as u32);
             let (original, cursor) = (message.payload.original, message.cursor.take());
             let first = FirstPart { length, original, cursor };
-            call::first_part(outbox, key.0, &first, body);
+            match first == FirstPart::default() {
+                true => outbox.message(key.0, body),
+                false => call::first_part(outbox, key.0, &first, body),
+            }
         } else {
             call::later_part(outbox, key.0, end < len, body);
         }

@@ -19,6 +19,8 @@ use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Metadat
 pub struct CallStart {
     /// What the client's messages may take here at a time, once the call is accepted.
     pub window: Credit,
+    /// How far that may grow, where the handler takes messages faster than it lets them come.
+    pub grows_to: Credit,
     /// What the server may send at once, and whether the client sends messages: as the request says.
     pub credit: Credit,
     /// The client sends no messages.
@@ -90,11 +92,11 @@ impl Calls {
         if self.get(key.0).is_some() {
             return Err(CallError::Over);
         }
-        let CallStart { window, credit, silent, deadline, idle, kept } = start;
+        let CallStart { window, grows_to, credit, silent, deadline, idle, kept } = start;
         let mut call = Call::new(key.0, Credit::NONE, self.now);
         call.out.credit(credit).map_err(|_| CallError::Over)?;
         (call.deadline, call.idle) = (deadline, idle.map(|idle| idle.max(MIN_IDLE)));
-        (call.window, call.kept) = (window, kept);
+        (call.window, call.grows_to, call.kept) = (window, grows_to, kept);
         if silent {
             call.window = Credit::NONE;
             call.silent = true;
@@ -124,6 +126,7 @@ impl Calls {
         call.phase = Phase::Open;
         call.moved = now;
         call.inc = Incoming::new(window);
+        call.inc.grow_to(call.grows_to);
         if call.silent {
             // It cannot have been finished before.
             let _first = call.inc.finish();

@@ -7,10 +7,11 @@ use core::time::Duration;
 use slab::Slab;
 
 use super::call::{Call, Held, Phase};
+use super::copies::Copies;
 use super::event::{CallError, CallEvent, CallKey, CallMessage};
 use super::incoming::Room;
 use crate::time::Timestamp;
-use crate::wire::call::{MAX_CURSOR, MIN_WINDOW};
+use crate::wire::call::MIN_WINDOW;
 use crate::wire::{Credit, Settings};
 
 /// Which end of the stream a table is at.
@@ -53,6 +54,9 @@ pub struct Calls {
     /// Boxed, since a slab that grows is half empty.
     pub(super) calls: Slab<Box<Call>>,
     index: BTreeMap<u64, usize>,
+    /// The call that was looked up last, and where it is. No call has id 0.
+    recent: (u64, usize),
+    pub(super) copies: Copies,
     /// Calls with frames that go before messages, and with messages, in turn.
     pub(super) control: VecDeque<u64>,
     pub(super) ready: VecDeque<u64>,
@@ -75,6 +79,8 @@ impl Calls {
             peer_max_message: Settings::ASSUMED.max_body as usize,
             calls: Slab::new(),
             index: BTreeMap::new(),
+            recent: (0, 0),
+            copies: Copies::default(),
             control: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
@@ -119,7 +125,11 @@ impl Calls {
 
     /// The next event, with its call.
     pub fn poll_event(&mut self) -> Option<(CallKey, CallEvent)> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if event.is_none() {
+            self.copies = Copies::default();
+        }
+        event
     }
 
     /// Whether there is an event.
@@ -162,19 +172,38 @@ impl Calls {
         now: Timestamp,
     ) -> Result<(), CallError> {
         self.advance_clock(now);
-        let len = message.payload.wire_len().max(message.payload.len());
-        let cursor = message.cursor.as_ref().map_or(0, |cursor| cursor.len());
-        for (len, limit) in [(len, self.peer_max_message), (cursor, MAX_CURSOR)] {
-            if len > limit {
-                return Err(CallError::TooLarge { len, limit });
-            }
-        }
+        message.check(self.peer_max_message)?;
+        self.live(key)?.out.send(message)?;
+        self.sent(key);
+        Ok(())
+    }
+
+    /// Sends several messages: see [`send`](Self::send).
+    ///
+    /// # Errors
+    /// [`CallError`] of the first that is not sent. Those behind it are not sent either.
+    pub fn send_all(
+        &mut self,
+        key: CallKey,
+        messages: impl IntoIterator<Item = CallMessage>,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        self.advance_clock(now);
+        let limit = self.peer_max_message;
         let call = self.live(key)?;
-        call.out.send(message)?;
+        let sent = messages.into_iter().try_for_each(|message| {
+            message.check(limit)?;
+            call.out.send(message)
+        });
+        self.sent(key);
+        sent
+    }
+
+    /// Messages were added to what waits.
+    fn sent(&mut self, key: CallKey) {
         self.account(key.0);
         self.ensure_accepted(key);
         self.schedule(key.0);
-        Ok(())
     }
 
     /// Says that no more messages come.
@@ -216,12 +245,27 @@ impl Calls {
         self.now = self.now.max(now);
     }
 
+    fn slot(&self, id: u64) -> Option<usize> {
+        let (recent, slot) = self.recent;
+        if recent == id { Some(slot) } else { self.index.get(&id).copied() }
+    }
+
     pub(super) fn get(&self, id: u64) -> Option<&Call> {
-        self.calls.get(*self.index.get(&id)?).map(|call| &**call)
+        self.calls.get(self.slot(id)?).map(|call| &**call)
     }
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Call> {
-        self.calls.get_mut(*self.index.get(&id)?).map(|call| &mut **call)
+        let slot = self.slot(id)?;
+        self.recent = (id, slot);
+        self.calls.get_mut(slot).map(|call| &mut **call)
+    }
+
+    /// A call, and where its messages are copied to.
+    pub(super) fn get_with_copies(&mut self, id: u64) -> Option<(&mut Call, &mut Copies)> {
+        let slot = self.slot(id)?;
+        self.recent = (id, slot);
+        let call = self.calls.get_mut(slot)?;
+        Some((&mut **call, &mut self.copies))
     }
 
     /// Whether a call with this key has not ended.
@@ -244,6 +288,14 @@ impl Calls {
         self.events.push_back((CallKey(id), event));
     }
 
+    /// So much more can be sent in a call.
+    pub(super) fn push_credit(&mut self, id: u64, usable: Credit) {
+        match self.events.back_mut() {
+            Some((CallKey(last), CallEvent::Credit(credit))) if *last == id => *credit += usable,
+            _ => self.push(id, CallEvent::Credit(usable)),
+        }
+    }
+
     /// Nobody wants to hear of the call any more.
     pub(super) fn forget_events(&mut self, id: u64) {
         self.events.retain(|(key, _)| key.0 != id);
@@ -260,6 +312,7 @@ impl Calls {
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Call> {
         let slot = self.index.remove(&id)?;
+        self.recent = (0, 0);
         let call = self.calls.try_remove(slot)?;
         self.held.replace(call.held, Held::default());
         if let Some(timer) = call.timer {
@@ -296,8 +349,10 @@ impl Calls {
 
     /// Grants what is due in a call, and counts what it holds.
     pub(super) fn regulate(&mut self, id: u64) {
+        // Windows do not grow into what further calls begin with.
+        let room = (self.limits.max_memory / 2).saturating_sub(self.held.incoming);
         let Some(call) = self.get_mut(id) else { return };
-        let grant = call.inc.grant();
+        let grant = call.inc.grant(room);
         call.todo.grant += grant;
         if grant != Credit::NONE {
             self.schedule(id);

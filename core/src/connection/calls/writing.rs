@@ -1,7 +1,7 @@
 //! Frames of calls on their way out.
 
 use super::call::{Answer, Phase};
-use super::event::{CallEvent, CallKey};
+use super::event::CallKey;
 use super::table::{Calls, Role};
 use crate::wire::call;
 use crate::wire::{Credit, Kind, Outbox, outcome};
@@ -45,7 +45,7 @@ impl Calls {
         }
         let usable = call.out.release();
         if usable != Credit::NONE && call.is_live() {
-            self.push(id, CallEvent::Credit(usable));
+            self.push_credit(id, usable);
         }
         self.account(id);
         let Some(call) = self.get(id) else { return written };

@@ -15,6 +15,12 @@ const MAX_UNASKED: u32 = 10_000;
 
 impl ClientStream {
     pub(super) fn take_frames(&mut self) {
+        self.take_each_frame();
+        self.report_calls(false);
+        self.finish_drain();
+    }
+
+    fn take_each_frame(&mut self) {
         while !self.closed {
             let next = self.link.next_frame();
             let slow = self.link.take_slow();

@@ -12,7 +12,7 @@ use crate::connection::calls::{
 use crate::error::{Cause, Delivery, Phase, RequestError, SendError, Status, StatusCode};
 use crate::id::RequestId;
 use crate::time::Timestamp;
-use crate::wire::{CallViolation, Credit, Features, Format, Frame, FrameError};
+use crate::wire::{CallViolation, Credit, Features, Format, Frame, FrameError, Kind};
 
 /// So much of messages goes into one write, behind what ends and regulates calls.
 const FILL: usize = 64 * 1024;
@@ -126,6 +126,19 @@ impl ClientStream {
         self.streaming.as_mut()?.events.pop_front()
     }
 
+    /// Sends several messages in a call: see [`Calls::send_all`].
+    ///
+    /// # Errors
+    /// [`CallError`] of the first message that is not sent.
+    pub fn send_messages(
+        &mut self,
+        key: CallKey,
+        messages: impl IntoIterator<Item = CallMessage>,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        self.table()?.send_all(key, messages, now)
+    }
+
     /// Sends a message in a call: see [`Calls::send`].
     ///
     /// # Errors
@@ -188,7 +201,7 @@ impl ClientStream {
 
     /// Takes in a frame that belongs to a call.
     pub(super) fn take_call_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
-        let now = self.link.now;
+        let (now, kind) = (self.link.now, frame.header.kind);
         let Some(calls) = &mut self.streaming else {
             return Err(FrameError::Call(CallViolation::NotOpen));
         };
@@ -197,13 +210,16 @@ impl ClientStream {
             0 => 0,
             points => self.unasked.saturating_add(points),
         };
-        self.report_calls(false);
-        self.finish_drain();
+        // Messages are many, and the dispatcher need not know of them.
+        if kind != Some(Kind::Data) {
+            self.report_calls(false);
+            self.finish_drain();
+        }
         Ok(())
     }
 
     /// Tells the dispatcher what it has to know of the events in calls.
-    fn report_calls(&mut self, lost: bool) {
+    pub(super) fn report_calls(&mut self, lost: bool) {
         let Some(calls) = &mut self.streaming else { return };
         while let Some((key, event)) = calls.table.poll_event() {
             match &event {

@@ -4,7 +4,7 @@
 //! as those. Then its place is free again, and it moves to the table of calls.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::error::{Delivery, Status, StatusCode};
 use crate::time::Timestamp;
 use crate::wire::call::MIN_WINDOW;
 use crate::wire::compress::{Body, Payload};
-use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Headers, Metadata};
+use crate::wire::{CallRequest, CallViolation, Credit, Frame, FrameError, Headers, Kind, Metadata};
 
 /// So much of messages goes into one write, behind what ends and regulates calls.
 const FILL: usize = 64 * 1024;
@@ -46,6 +46,8 @@ pub struct CallAcceptance {
     pub metadata: Metadata,
     /// How much of the client's messages may wait here.
     pub window: Credit,
+    /// How far that may grow, where the handler takes messages faster than it lets them come.
+    pub grows_to: Credit,
     /// How long a call is kept in which nothing moves, though this end does not keep it from moving.
     pub idle: Option<Duration>,
 }
@@ -66,7 +68,6 @@ pub(super) struct ServerCalls {
     terms: BTreeMap<u64, Opening>,
     /// Bytes of their windows.
     opening: usize,
-    events: VecDeque<(CallKey, CallEvent)>,
 }
 
 impl ServerCalls {
@@ -106,10 +107,10 @@ impl ServerStream {
         let room = self.window_of(call);
         let (key, deadline, kept) = self.leave_requests(call)?;
         let load = self.load_to_tell();
-        let CallAcceptance { metadata, window, idle } = acceptance;
+        let CallAcceptance { metadata, window, grows_to, idle } = acceptance;
         let window = Credit { bytes: window.bytes.min(room), ..window };
         let (credit, silent) = (terms.credit, terms.silent);
-        let start = CallStart { window, credit, silent, deadline, idle, kept };
+        let start = CallStart { window, grows_to, credit, silent, deadline, idle, kept };
         let table = &mut self.streaming_here().table;
         // Its credit was checked, and its id was new.
         table.begin(key, start, now).ok()?;
@@ -143,7 +144,6 @@ impl ServerStream {
         let now = self.link.now;
         if let Some(streaming) = &mut self.streaming {
             streaming.table.stop_all(now);
-            self.collect_call_events();
         }
         self.settle();
     }
@@ -185,7 +185,6 @@ impl ServerStream {
         if let Some(streaming) = &mut self.streaming {
             let outcome = outcome.map(Payload::from);
             streaming.table.respond(key, outcome, metadata, now);
-            streaming.events.retain(|(other, _)| *other != key);
         }
         self.settle();
     }
@@ -198,7 +197,20 @@ impl ServerStream {
 
     /// The next event of a call.
     pub fn poll_call_event(&mut self) -> Option<(CallKey, CallEvent)> {
-        self.streaming.as_mut()?.events.pop_front()
+        self.streaming.as_mut()?.table.poll_event()
+    }
+
+    /// Sends several messages in a call: see [`Calls::send_all`].
+    ///
+    /// # Errors
+    /// [`CallError`] of the first message that is not sent.
+    pub fn send_messages(
+        &mut self,
+        key: CallKey,
+        messages: impl IntoIterator<Item = CallMessage>,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        self.table()?.send_all(key, messages, now)
     }
 
     /// Sends a message in a call: see [`Calls::send`].
@@ -243,8 +255,7 @@ impl ServerStream {
         let (now, peer) = (self.link.now, self.max_message());
         let streaming = self.streaming.get_or_insert_with(|| {
             let table = Calls::server(limits, now);
-            let (terms, events) = (BTreeMap::new(), VecDeque::new());
-            Box::new(ServerCalls { table, terms, opening: 0, events })
+            Box::new(ServerCalls { table, terms: BTreeMap::new(), opening: 0 })
         });
         streaming.table.set_peer_limit(peer);
         streaming
@@ -303,7 +314,7 @@ impl ServerStream {
 
     /// Takes in a frame that belongs to a call.
     pub(super) fn take_call_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
-        let (now, last_id) = (self.link.now, self.last_id);
+        let (now, last_id, kind) = (self.link.now, self.last_id, frame.header.kind);
         if self.streaming.is_none() && frame.header.id > last_id {
             return Err(FrameError::Call(CallViolation::NotOpen));
         }
@@ -314,8 +325,10 @@ impl ServerStream {
         if points > 0 {
             self.exchange.events.charge(points);
         }
-        self.collect_call_events();
-        self.settle();
+        // Messages are many, and end no call.
+        if kind != Some(Kind::Data) || result.is_err() {
+            self.settle();
+        }
         result
     }
 
@@ -325,14 +338,6 @@ impl ServerStream {
         let known = self.streaming.as_ref().is_some_and(|streaming| streaming.table.knows(key));
         // The frame of a cancellation cannot break the format.
         known && self.take_call_frame(frame.clone()).is_ok()
-    }
-
-    fn collect_call_events(&mut self) {
-        if let Some(streaming) = &mut self.streaming {
-            while let Some(event) = streaming.table.poll_event() {
-                streaming.events.push_back(event);
-            }
-        }
     }
 
     /// A request leaves for the table of calls: its place is free.
@@ -351,7 +356,6 @@ impl ServerStream {
         if let Some(streaming) = &mut self.streaming {
             // A server waits for no confirmation.
             let _confirmed = streaming.table.handle_timeout(now);
-            self.collect_call_events();
         }
     }
 
@@ -360,7 +364,6 @@ impl ServerStream {
         let now = self.link.now;
         if let Some(streaming) = &mut self.streaming {
             streaming.table.drain_handlers(now);
-            self.collect_call_events();
         }
     }
 
@@ -369,7 +372,6 @@ impl ServerStream {
         if let Some(streaming) = &mut self.streaming {
             (streaming.terms, streaming.opening) = (BTreeMap::new(), 0);
             streaming.table.lose_handlers();
-            self.collect_call_events();
         }
     }
 
@@ -381,8 +383,6 @@ impl ServerStream {
         {
             let bytes = FILL.saturating_sub(self.link.outbox.len()).max(LEAST);
             streaming.table.fill(&mut self.link.outbox, bytes);
-            // What is written makes room for more.
-            self.collect_call_events();
         }
     }
 

@@ -14,6 +14,9 @@ use pointsub_core::{Cause, Delivery, Metadata, Phase, RequestError, SendError};
 
 use crate::telemetry::{CallWatch, MessageBytes, Outcome};
 
+/// More messages than these are taken out of a channel together.
+const FEW: usize = 4;
+
 /// Calls of one stream about which its driver has to do something.
 #[derive(Debug, Default)]
 pub(crate) struct CallMailbox {
@@ -69,6 +72,16 @@ struct State {
     receiver: Option<Waker>,
     sender: Option<Waker>,
     drained: Option<Waker>,
+}
+
+/// Messages that a receiver has taken out of a channel together, so that it is not locked for each.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    messages: VecDeque<CallMessage>,
+    /// Those of them that the application has, and the driver was not told of.
+    taken: Credit,
+    /// So many are worth telling.
+    worth: u32,
 }
 
 /// What the application wants of the driver.
@@ -238,6 +251,24 @@ impl Channel {
         receiver.into_iter().chain(sender).chain(drained).for_each(Waker::wake);
     }
 
+    /// Messages have come in the call with this key, unless the channel has another one by now.
+    pub(crate) fn receive(&self, key: CallKey, messages: &mut VecDeque<CallMessage>) {
+        let mut state = self.state.lock();
+        if state.key != Some(key) {
+            return messages.clear();
+        }
+        let bytes = messages.iter().map(|message| message.payload.wire_len() as u64);
+        state.received += bytes.sum::<u64>();
+        if state.inbox.is_empty() && messages.len() > FEW {
+            state.inbox = mem::take(messages);
+        } else {
+            state.inbox.append(messages);
+        }
+        let receiver = state.receiver.take();
+        drop(state);
+        receiver.into_iter().for_each(Waker::wake);
+    }
+
     /// The call is over for this end, unless it was before.
     pub(crate) fn close(&self, why: CallStop) {
         if self.state.lock().end.is_none() {
@@ -317,21 +348,38 @@ impl Channel {
         }
     }
 
-    /// The next message; `None` if no more come.
+    /// The next message; `None` if no more come. Takes several out of the channel if there are several.
     pub(super) fn poll_message(
         self: &Arc<Self>,
+        batch: &mut Batch,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<CallMessage, RequestError>>> {
-        let mut state = self.state.lock();
-        if let Some(message) = state.inbox.pop_front() {
-            state.wishes.taken += message.cost();
-            let (taken, window) = (state.wishes.taken, self.window);
-            // A quarter of the window is not worth a word.
-            if taken.bytes >= window.bytes / 4 || taken.messages >= window.messages.div_ceil(4) {
+        if let Some(message) = batch.messages.pop_front() {
+            batch.taken += message.cost();
+            if batch.taken.messages >= batch.worth {
+                let mut state = self.state.lock();
+                state.wishes.taken += mem::take(&mut batch.taken);
                 self.touch(state);
             }
             return Poll::Ready(Some(Ok(message)));
         }
+        let mut state = self.state.lock();
+        state.wishes.taken += mem::take(&mut batch.taken);
+        if let Some(message) = state.inbox.pop_front() {
+            state.wishes.taken += message.cost();
+            let (taken, window) = (state.wishes.taken, self.window);
+            let worth = window.messages.div_ceil(4);
+            if state.inbox.len() > FEW {
+                batch.messages = mem::take(&mut state.inbox);
+                batch.worth = worth.max(batch.messages.len() as u32 / 2);
+            }
+            // A quarter of the window is not worth a word.
+            if taken.bytes >= window.bytes / 4 || taken.messages >= worth {
+                self.touch(state);
+            }
+            return Poll::Ready(Some(Ok(message)));
+        }
+        batch.messages = VecDeque::new();
         match &state.end {
             Some(End::Answered(end)) if end.outcome.is_ok() => return Poll::Ready(None),
             Some(end) => return Poll::Ready(Some(Err(end.error()))),

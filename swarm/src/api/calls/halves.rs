@@ -1,6 +1,7 @@
 //! The two halves of a call, which are the same at both of its ends.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +12,7 @@ use pointsub_core::connection::CallMessage;
 use pointsub_core::{Metadata, RequestError};
 use thiserror::Error;
 
-use super::channel::{Channel, Unsent};
+use super::channel::{Batch, Channel, Unsent};
 
 /// Sends the messages of one side of a call. It is a [`Sink`] too.
 ///
@@ -43,8 +44,8 @@ impl CallSender {
         Self { channel, waiting: None, accepts }
     }
 
-    fn accept(&self) {
-        if self.accepts {
+    fn accept(&mut self) {
+        if mem::take(&mut self.accepts) {
             self.channel.accept(Metadata::new());
         }
     }
@@ -201,6 +202,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct CallReceiver {
     pub(super) channel: Arc<Channel>,
+    batch: Batch,
     accepts: bool,
     /// The failure of the call was told.
     failed: bool,
@@ -220,7 +222,7 @@ impl Drop for Guard {
 
 impl CallReceiver {
     pub(super) fn new(channel: Arc<Channel>, accepts: bool) -> Self {
-        Self { channel, accepts, failed: false, guard: None }
+        Self { channel, batch: Batch::default(), accepts, failed: false, guard: None }
     }
 
     pub(super) fn with_guard(mut self, guard: Guard) -> Self {
@@ -248,13 +250,13 @@ impl CallReceiver {
         &mut self,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Message, RequestError>>> {
-        if self.accepts {
+        if mem::take(&mut self.accepts) {
             self.channel.accept(Metadata::new());
         }
         if self.failed {
             return Poll::Ready(None);
         }
-        let message = match ready!(self.channel.poll_message(cx)) {
+        let message = match ready!(self.channel.poll_message(&mut self.batch, cx)) {
             None => return Poll::Ready(None),
             Some(Ok(message)) => message,
             Some(Err(error)) => {

@@ -19,6 +19,7 @@ use pointsub_core::{
 use super::channel::Channel;
 use super::client::StreamingCall;
 use super::halves::{CallReceiver, CallSender, Guard};
+use super::server::LARGEST_WINDOW;
 use crate::api::client::lazy::Lazy;
 use crate::api::client::shared::ClientShared;
 use crate::api::client::{Beside, Client, InFlight, attempts, gone};
@@ -94,6 +95,7 @@ pub(super) struct Unopened {
     shared: Arc<ClientShared>,
     protocol: ProtocolName,
     request: CallRequest,
+    grows_to: Credit,
     timeout: Option<Duration>,
     idle: Option<Duration>,
     idempotent: bool,
@@ -151,11 +153,16 @@ impl OpenClosest {
 macro_rules! options {
     ($($call:ident)*) => {$(
         impl $call {
-            /// How many messages and bytes of the server may be on their way or wait here. Default 32
-            /// messages and 64 KiB; 8 KiB at least. A message that is longer comes all the same, alone.
+            /// How many messages and bytes of the server may be on their way or wait here, 8 KiB at least.
+            /// A message that is longer comes all the same, alone. Without this, a call begins with 32
+            /// messages and 64 KiB. That doubles whenever all of it has come and was taken, up to 1024
+            /// messages and 2 MiB.
             pub fn window(self, messages: u32, bytes: u32) -> Self {
                 let credit = Credit::new(bytes.max(LEAST_BYTES), messages.max(1));
-                self.with(|call| call.request.credit = credit)
+                self.with(|call| {
+                    call.request.credit = credit;
+                    call.grows_to = Credit::NONE;
+                })
             }
 
             /// The longest time that the whole call may take, with the opening. Without it, it may take
@@ -314,6 +321,7 @@ impl Unopened {
                 credit: Credit::new(BYTES, MESSAGES),
                 ..CallRequest::default()
             },
+            grows_to: LARGEST_WINDOW,
             timeout: None,
             idle: None,
             idempotent: false,
@@ -341,7 +349,8 @@ impl Unopened {
     }
 
     fn begin(self, peer: Option<&PeerId>) -> Result<Opening, RequestError> {
-        let Self { shared, protocol, mut request, timeout, idle, idempotent, once, beside } = self;
+        let Self { shared, protocol, mut request, timeout, idle, idempotent, once, beside, .. } =
+            self;
         let mut headers = beside.into_headers()?;
         if shared.is_local() {
             let status = Status::new(StatusCode::Unimplemented, "a client without a network");
@@ -358,7 +367,8 @@ impl Unopened {
         (request.method, request.metadata) = (method, metadata);
         let channel = Channel::new(request.credit);
         let guard = Guard(channel.clone());
-        let opening = CallOpening { request, deadline: options.deadline, idle };
+        let opening =
+            CallOpening { request, grows_to: self.grows_to, deadline: options.deadline, idle };
         let number = shared.openings.insert((opening, channel.clone()));
         let body = mark(Body::opening(number));
         channel.watch(watch);

@@ -24,6 +24,9 @@ use crate::api::server::{Handler, Server};
 
 /// How much of a client's messages may wait for a handler.
 pub(crate) const WINDOW: Credit = Credit { bytes: 64 * 1024, messages: 32 };
+/// How far a window grows, at either end, where the application takes messages faster than it lets them
+/// come, unless it has said how large it is.
+pub(crate) const LARGEST_WINDOW: Credit = Credit { bytes: 2 * 1024 * 1024, messages: 1024 };
 
 /// A call as its handler gets it.
 #[derive(Debug)]

@@ -34,8 +34,8 @@ impl World {
         }
         let CallRequest { credit, silent, timeout, .. } = request;
         let deadline = timeout.map(|ms| now + Duration::from_millis(u64::from(ms)));
-        let window = plan.server_window;
-        let start = CallStart { window, credit, silent, deadline, idle: plan.idle, kept: 0 };
+        let (window, grows_to, idle) = (plan.server_window, plan.grows_to, plan.idle);
+        let start = CallStart { window, grows_to, credit, silent, deadline, idle, kept: 0 };
         self.server.calls.begin(key, start, now).map_err(|error| error.to_string())?;
         (app.at_server, app.begun) = (ServerState::Working, self.now);
         app.server.peer_finished = silent;
@@ -65,7 +65,7 @@ impl World {
             CallEvent::Accepted { .. } => app.accepted = true,
             CallEvent::Message(message) => {
                 app.client.inbox.push_back(message);
-                check::arrived(&app.client, plan.client_window, MAX_MESSAGE)?;
+                check::arrived(&app.client, plan.client_window.max(plan.grows_to), MAX_MESSAGE)?;
             }
             CallEvent::Credit(_) | CallEvent::Draining => {}
             CallEvent::Finished => app.client.peer_finished = true,
@@ -92,7 +92,7 @@ impl World {
         match event {
             CallEvent::Message(message) => {
                 app.server.inbox.push_back(message);
-                check::arrived(&app.server, plan.server_window, MAX_MESSAGE)?;
+                check::arrived(&app.server, plan.server_window.max(plan.grows_to), MAX_MESSAGE)?;
             }
             CallEvent::Credit(_) | CallEvent::Draining => {}
             CallEvent::Finished => app.server.peer_finished = true,

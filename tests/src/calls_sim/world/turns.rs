@@ -44,7 +44,8 @@ impl World {
             ..CallRequest::default()
         };
         let deadline = plan.deadline.map(|ms| now + Duration::from_millis(ms));
-        let opening = CallOpening { request, deadline, idle: plan.idle };
+        let (grows_to, idle) = (plan.grows_to, plan.idle);
+        let opening = CallOpening { request, grows_to, deadline, idle };
         let app = &mut self.apps[call];
         app.opened = self.now;
         app.client.finished = plan.silent;
