@@ -11,8 +11,8 @@ use pointsub_swarm::telemetry::{
     Transferred,
 };
 use pointsub_swarm::{
-    Client, ClientConfig, Handler, HandlerError, Hedge, IncomingCall, NodeBuilder, PeerId, Reply,
-    Request, Runtime, Server, ServerConfig, Spawned, TransportKind,
+    Client, ClientConfig, Handler, HandlerError, Hedge, IncomingCall, NodeBuilder, PeerId,
+    ProtocolName, Reply, Request, Runtime, Server, ServerConfig, Spawned, TransportKind,
 };
 
 use crate::common::*;
@@ -164,12 +164,13 @@ fn failures_are_told_by_name() {
         let (server, at_server, client, at_client) = pair(fail).await;
         client.client().send(server.peer_id(), &echo_name(), "x").await.expect_err("busy");
         client.client().send(PeerId::random(), &echo_name(), "x").await.expect_err("nobody");
-        client.client().send_closest(&echo_name(), "x").await.expect_err("no server");
+        let unserved = ProtocolName::from_static("/unserved/1.0.0");
+        client.client().send_closest(&unserved, "x").await.expect_err("no server");
         until(|| at_client.told().attempts.len() == 1).await;
         let told = at_client.told();
-        let causes =
-            [answered("busy"), (None, Some("no_address")), (None, Some("no_server_found"))];
-        assert_eq!(told.calls, causes.map(echo_ended));
+        let nobody = ("unserved/1.0.0".to_owned(), (None, Some("no_server_found")));
+        let echo = [answered("busy"), (None, Some("no_address"))].map(echo_ended);
+        assert_eq!(told.calls, [&echo[..], &[nobody]].concat());
         // The others came to no stream.
         assert_eq!(told.attempts, [echo_ended(answered("busy"))]);
         // A handler has said so: nothing was refused.
