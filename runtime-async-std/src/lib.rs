@@ -107,6 +107,15 @@ impl Runtime for AsyncStd {
         interface_changes()
     }
 
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        datagrams(socket, limit)
+    }
+
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         Ok(transport_with_security(security))
     }
@@ -158,6 +167,15 @@ impl Runtime for Smol {
         interface_changes()
     }
 
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        datagrams(socket, limit)
+    }
+
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         Ok(transport_with_security(security))
     }
@@ -186,4 +204,22 @@ pub fn transport_with_security(security: &Security) -> Boxed<(PeerId, StreamMuxe
 #[must_use]
 pub fn interface_changes() -> BoxStream<'static, ()> {
     pointsub_swarm::system::interface_changes(if_watch::smol::IfWatcher::new())
+}
+
+/// What arrives at a UDP socket that does not block, for a [`Runtime`] of your own on `async-io`.
+///
+/// # Errors
+/// If the socket cannot be watched.
+#[cfg(feature = "lan")]
+pub fn datagrams(
+    socket: std::net::UdpSocket,
+    limit: usize,
+) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+    let socket = async_io::Async::new_nonblocking(socket)?;
+    let buffer = vec![0; limit];
+    let packets = futures::stream::unfold((socket, buffer), |(socket, mut buffer)| async {
+        let (length, sender) = socket.recv_from(&mut buffer).await.ok()?;
+        Some(((buffer[..length].to_vec(), sender), (socket, buffer)))
+    });
+    Ok(Box::pin(packets))
 }

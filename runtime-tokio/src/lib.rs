@@ -156,6 +156,23 @@ impl Runtime for Tokio {
         pointsub_swarm::system::interface_changes(if_watch::tokio::IfWatcher::new())
     }
 
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        let runtime = self.handle();
+        let _entered = runtime.enter();
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let buffer = vec![0; limit];
+        let packets = futures::stream::unfold((socket, buffer), |(socket, mut buffer)| async {
+            let (length, sender) = socket.recv_from(&mut buffer).await.ok()?;
+            Some(((buffer[..length].to_vec(), sender), (socket, buffer)))
+        });
+        Ok(Box::pin(packets))
+    }
+
     fn now(&self) -> Instant {
         tokio::time::Instant::now().into_std()
     }

@@ -85,6 +85,12 @@ impl Discover {
         Self { connected: true, finders: vec![(source, run)] }
     }
 
+    /// On the local network besides, by multicast DNS: see [Local networks](#local-networks).
+    #[cfg(feature = "lan")]
+    pub fn lan() -> Self {
+        Self::source(Source::Lan, super::lan::run)
+    }
+
     /// In these places too.
     pub fn and(mut self, other: Self) -> Self {
         self.connected |= other.connected;
