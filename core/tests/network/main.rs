@@ -3,6 +3,7 @@
 mod addresses;
 mod book;
 mod budget;
+mod candidates;
 mod changes;
 mod choosing;
 mod confirming;

@@ -347,12 +347,16 @@ impl Behaviour {
     }
 
     fn announce(&mut self) {
+        if self.server.take_withdrawn() {
+            self.client.discovery.set_served(self.server.served());
+        }
         let names = self.server.names();
         if Arc::ptr_eq(&names, &self.listening) {
             return;
         }
         self.listening = names;
         self.client.discovery.set_served(self.server.served());
+        self.events.push_back(ToSwarm::GenerateEvent(BehaviourEvent::ServesOthers));
         for peer in self.network.peers() {
             for connection in self.network.connections(peer) {
                 let event = ToHandler::Listen(Names(self.listening.clone()));

@@ -192,6 +192,7 @@ impl EventLoop {
         let addresses = self.swarm.listeners().chain(self.swarm.external_addresses());
         let excess = excess(&*names, addresses);
         if let Some(excess) = excess.filter(|_| !self.warned) {
+            self.teller.tell(NodeEvent::AnnouncementTooLong { excess, names: names.len() });
             tracing::warn!(
                 target: "pointsub::node",
                 excess,
@@ -317,10 +318,12 @@ impl EventLoop {
                 let event = self.peers.measured(peer, connection, rtt);
                 event.into_iter().for_each(|event| self.teller.tell(event));
             }
-            SwarmEvent::Behaviour(NodeBehaviourEvent::Pointsub(event)) => {
-                let BehaviourEvent::PeerKeptOut { peer, time, times } = event;
-                self.teller.tell(NodeEvent::PeerKeptOut { peer, time, times });
-            }
+            SwarmEvent::Behaviour(NodeBehaviourEvent::Pointsub(event)) => match event {
+                BehaviourEvent::PeerKeptOut { peer, time, times } => {
+                    self.teller.tell(NodeEvent::PeerKeptOut { peer, time, times });
+                }
+                BehaviourEvent::ServesOthers => self.check_announced(),
+            },
             SwarmEvent::Behaviour(NodeBehaviourEvent::Limits(TooMany { peer })) => {
                 self.swarm.behaviour_mut().pointsub.make_room(peer);
             }

@@ -120,6 +120,15 @@ pub enum NodeEvent {
     },
     /// Whether others can reach this node has changed.
     Reachability(Reachability),
+    /// What this node serves and where it is reached does not fit into the message by which peers learn of
+    /// it (identify): they learn nothing of it, and do not find this node as a server. Shorten the names
+    /// of protocols, or serve fewer.
+    AnnouncementTooLong {
+        /// By how many bytes.
+        excess: usize,
+        /// How many names there are: two for each protocol, and one more.
+        names: usize,
+    },
     /// Events were not taken in time, and the oldest were dropped: ask the node how things stand.
     Missed {
         /// How many.

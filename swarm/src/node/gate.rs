@@ -26,6 +26,8 @@ pub enum BehaviourEvent {
         /// Which time it is, of those within the last minutes.
         times: u32,
     },
+    /// The protocols that this node serves are others now. Peers are told.
+    ServesOthers,
 }
 
 /// The connections that others have made, each with where it came from.

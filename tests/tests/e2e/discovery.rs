@@ -1,10 +1,13 @@
 //! Servers that nobody has named.
 
+use std::future::IntoFuture;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt;
 use pointsub_swarm::{
-    Cause, Delivery, Discover, Finder, FinderTask, Found, NodeOutcome, Phase, SendError,
-    ServerConfig, Source, Sources,
+    CandidateState, Cause, ClientConfig, Delivery, Discover, Finder, FinderTask, Found, NodeEvent,
+    Phase, SendError, ServerConfig, Source, Sources,
 };
 
 use crate::common::*;
@@ -31,8 +34,6 @@ fn a_connected_peer_is_found_and_withdraws() {
 
         server.server().register(&echo_name(), echo).expect("nothing is registered");
         until(|| client.has_available_nodes(&echo_name())).await;
-        let answer = client.send_closest(&echo_name(), "y").await.expect("it serves it again");
-        assert_eq!(answer.attempts()[0].outcome, NodeOutcome::Answered);
     });
 }
 
@@ -69,6 +70,92 @@ fn nobody_is_found_who_is_not_looked_for() {
         connect(&node, &server).await;
         let error = node.client().send_closest(&echo_name(), "x").await.expect_err("none is named");
         assert_eq!(error.error.cause, Cause::Refused(SendError::NoNodes));
-        let _ = Duration::ZERO;
+    });
+}
+
+/// A peer that is said to serve a protocol, and does not, gets no request. The error names those who
+/// were asked.
+#[test]
+fn a_lie_of_a_source_costs_one_dial() {
+    run(async {
+        let liar = start(ServerConfig::default(), once()).await;
+        let node = client(once().with_connect_timeout(Duration::from_secs(2))).await;
+        let finder = node.finder(Source::Registry);
+        let client = node.client();
+        let protocol = echo_name();
+        let mut call = pin!(client.send_closest(&protocol, "x").into_future());
+        assert!(futures::poll!(&mut call).is_pending(), "the registry is asked");
+        let found = Found::new(liar.peer_id()).serving(&protocol).at([address(&liar).await]);
+        finder.found(found);
+        let known = client.server_nodes_info(&protocol);
+        assert_eq!((known[0].node, known[0].source), (liar.peer_id(), Source::Registry));
+        assert_ne!(known[0].state, CandidateState::Serving);
+        let error = call.await.expect_err("nobody serves it");
+        let asked = Sources::from_iter([Source::Connected, Source::Registry]);
+        assert_eq!(error.error.cause, Cause::NoServerFound { asked });
+        assert!(error.attempts.is_empty() && error.may_retry(false));
+        assert!(client.server_nodes(&protocol).is_empty());
+        assert_eq!(liar.server().stats().started, 0);
+    });
+}
+
+/// Once the application has named a server of a protocol, peers that are merely connected are none.
+#[test]
+fn who_names_servers_gets_those() {
+    run(async {
+        let (named, other) = (
+            echo_server(ServerConfig::default()).await,
+            echo_server(ServerConfig::default()).await,
+        );
+        let node = client_of(&other, once()).await;
+        let client = node.client();
+        let answer = client.send_closest(&echo_name(), "x").await.expect("it is found");
+        assert_eq!(answer.peer(), other.peer_id());
+        let peer = connect(&node, &named).await;
+        client.add_server_node(&echo_name(), peer).expect("a node");
+        assert_eq!(client.server_nodes(&echo_name()), [peer]);
+        let answer = client.send_closest(&echo_name(), "x").await.expect("it is named");
+        assert_eq!((answer.peer(), answer.source()), (peer, Some(Source::Manual)));
+    });
+}
+
+/// What a source takes back is no candidate, and a server that has gone is no node.
+#[test]
+fn a_source_hears_what_is_served_and_where() {
+    run(async {
+        let server = start(ServerConfig::default(), ClientConfig::default()).await;
+        let mut finder = server.finder(Source::Custom);
+        assert_eq!(finder.next_task().await, Some(FinderTask::Changed));
+        assert!(!finder.addresses().is_empty());
+        server.server().register(&echo_name(), echo).expect("first");
+        while finder.served() != [echo_name()] {
+            assert_eq!(finder.next_task().await, Some(FinderTask::Changed));
+        }
+        server.server().stop(Duration::ZERO).await;
+        while !finder.served().is_empty() {
+            assert_eq!(finder.next_task().await, Some(FinderTask::Changed));
+        }
+        drop(server);
+        while finder.next_task().await.is_some() {}
+    });
+}
+
+/// Names that do not fit into identify's message are noticed, connected or not.
+#[test]
+fn more_names_than_fit_are_noticed() {
+    run(async {
+        let node = client(once()).await;
+        let mut events = node.events();
+        for n in 0..60 {
+            let long = name(&format!("/a-protocol-with-a-name-of-some-length/{n}"));
+            node.server().register(&long, echo).expect("first");
+        }
+        loop {
+            let event = events.next().await.expect("the node lives");
+            if let NodeEvent::AnnouncementTooLong { excess, names } = event {
+                assert!(excess > 0 && names > 40, "{excess} bytes too much, {names} names");
+                return;
+            }
+        }
     });
 }

@@ -254,6 +254,9 @@ fn errors_stay_what_they_are_behind_towers_layers() {
         let send = async |body: &'static str| service.clone().oneshot(request(body)).await;
         let closest = |error: BoxError| *error.downcast::<ClosestError>().expect("the client's");
 
+        // From now on, servers are those that are named.
+        node.client().add_server_node(&echo_name(), peer).expect("a node");
+        node.client().clear_server_nodes(&echo_name());
         let nobody = closest(send("x").await.expect_err("nobody serves it"));
         assert_eq!(nobody.error.cause, Cause::Refused(SendError::NoNodes));
         assert_eq!(nobody.error.delivery, Delivery::NotProcessed);

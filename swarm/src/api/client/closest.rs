@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
+use pointsub_core::endpoint::Dispatcher;
 use pointsub_core::endpoint::closest::{AddNodeError, Node, Point};
+use pointsub_core::network::candidates::CandidateState;
 use pointsub_core::{
-    ClosestId, ClosestOptions, Headers, Hedge, ProtocolName, RequestError, SendError, Timestamp,
+    ClosestId, ClosestOptions, Headers, Hedge, ProtocolName, RequestError, SendError, Source,
+    Timestamp,
 };
 
 use super::lazy::Lazy;
@@ -30,6 +33,10 @@ use crate::telemetry::{CallWatch, finish};
 pub struct NodeInfo {
     /// Which server.
     pub node: PeerId,
+    /// How it was found.
+    pub source: Source,
+    /// Whether it is a server: candidates that have not said so on a connection get no requests.
+    pub state: CandidateState,
     /// Whether there is a connection to it; `None` while none was ever made to any peer.
     pub online: Option<bool>,
     /// How long it takes to answer, smoothed; `None` before its first answer and 5 min after its
@@ -61,7 +68,8 @@ pub struct NodeCounts {
 
 impl Client {
     /// Adds a server to those that [`send_closest`](Self::send_closest) chooses from. Returns
-    /// `false`, and changes nothing, if it is there already.
+    /// `false` if it is there already. From the first one on, peers that are merely connected are no
+    /// servers of the protocol; those that other [sources](crate::Discover) find still are.
     ///
     /// # Errors
     /// [`AddNodeError`] if it is this peer itself, or one more than
@@ -76,7 +84,7 @@ impl Client {
     }
 
     /// Removes a server and what is known of it. Returns `false` if it is not there. Requests that
-    /// it has are not affected.
+    /// it has are not affected. A server that was found may be found again.
     pub fn remove_server_node(&self, protocol: &ProtocolName, node: PeerId) -> bool {
         let node = peer::to_core(&node);
         self.shared.with_dispatcher(|d| d.remove_server_node(protocol.as_str(), &node))
@@ -90,12 +98,15 @@ impl Client {
         })
     }
 
-    /// What is known of each of them.
+    /// What is known of each of them, and then of each candidate that a source has found and that has not
+    /// said yet whether it serves the protocol.
     #[must_use]
     pub fn server_nodes_info(&self, protocol: &ProtocolName) -> Vec<NodeInfo> {
         let now = self.shared.clock.now();
         let info = |node: &Node| NodeInfo {
             node: peer::to_libp2p(node.peer()),
+            source: node.source(),
+            state: CandidateState::Serving,
             online: node.online(),
             latency: node.latency(now),
             load: node.load(now),
@@ -103,7 +114,26 @@ impl Client {
             failures: node.failures(),
             rests_for: node.backoff_until().map(|until| until.since(now)),
         };
-        self.shared.with_dispatcher(|d| d.server_nodes(protocol.as_str()).map(info).collect())
+        let nodes = |d: &mut Dispatcher| d.server_nodes(protocol.as_str()).map(info).collect();
+        let mut nodes: Vec<NodeInfo> = self.shared.with_dispatcher(nodes);
+        for candidate in self.shared.discovery.candidates(protocol.as_str()) {
+            let node = peer::to_libp2p(&candidate.peer);
+            let is_node = nodes.iter().any(|known| known.node == node);
+            if !is_node && candidate.state != CandidateState::Serving {
+                nodes.push(NodeInfo {
+                    node,
+                    source: candidate.source,
+                    state: candidate.state,
+                    online: None,
+                    latency: None,
+                    load: None,
+                    in_flight: 0,
+                    failures: candidate.failures,
+                    rests_for: None,
+                });
+            }
+        }
+        nodes
     }
 
     /// How many servers of all protocols are in which state.
@@ -137,6 +167,11 @@ impl Client {
 
     /// A request to the closest usable server of the protocol. Await it for the response; set
     /// options before.
+    ///
+    /// Servers are those that were [added](Self::add_server_node), and those that [`Discover`](crate::Discover)
+    /// has found: by default, connected peers that say that they serve the protocol. While there is none,
+    /// the call waits for the first one, for as long as `connect_timeout` says, if anything is under way by
+    /// which one could be found. Otherwise it fails at once.
     ///
     /// If a server fails, the next one is asked at once. When all have failed, they are asked
     /// again after a pause, as the retry policy says. A server that has failed rests: for a

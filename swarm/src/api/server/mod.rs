@@ -37,8 +37,9 @@ impl Server {
 
     /// Serves a protocol from now on, on connections that are open already too; peers learn of it
     /// through identify. Its message has room for some 40 protocols with names of 30 bytes. Beyond that
-    /// peers learn neither protocols nor addresses, which a [`Node`](crate::Node) logs as a warning;
-    /// requests are served all the same.
+    /// peers learn neither protocols nor addresses, and do not find this node as a server. A
+    /// [`Node`](crate::Node) tells that as [`NodeEvent::AnnouncementTooLong`](crate::NodeEvent), and logs a
+    /// warning; requests are served all the same.
     ///
     /// # Errors
     /// [`RegisterError`] if the protocol has a handler already, or the server is stopping.

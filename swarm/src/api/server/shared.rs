@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(crate) struct ServerShared {
     pub(crate) rules: Rules,
     /// A task looks for raw streams that are idle.
     pub(super) watches_raws: AtomicBool,
+    /// The server stops: others are to be told that it serves nothing.
+    withdrawn: AtomicBool,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -193,6 +195,7 @@ impl ServerShared {
             telemetry: Telemetry::default(),
             rules: Rules::default(),
             watches_raws: AtomicBool::new(false),
+            withdrawn: AtomicBool::new(false),
             swarm,
         })
     }
@@ -268,6 +271,11 @@ impl ServerShared {
         drop(service);
         self.swarm.wake();
         known
+    }
+
+    /// Whether the server has begun to stop since this was asked last.
+    pub(crate) fn take_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire) && self.withdrawn.swap(false, Ordering::AcqRel)
     }
 
     /// The names to listen for now.
@@ -411,6 +419,7 @@ impl ServerShared {
         drop(state);
         drop(services);
         mailboxes.iter().for_each(|mailbox| mailbox.push(Command::Drain { stop: true }));
+        self.withdrawn.store(true, Ordering::Release);
         self.swarm.wake();
         // Whoever asked for it may not wait for its end.
         let (shared, clock) = (Arc::downgrade(self), self.clock.clone());
