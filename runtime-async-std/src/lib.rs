@@ -54,7 +54,7 @@
 //!
 //! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names,
 //! and so is `service`, for typed services, which is not. `tower` brings layers around handlers, clients and
-//! services: the modules `middleware`.
+//! services: the modules `middleware`. `lan` brings `Discover::lan`, which finds servers on the local network.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns
 //! [`transport_with_security`].
@@ -62,7 +62,8 @@
 //! # What there is
 //!
 //! TCP with TLS or Noise, and Yamux, IPv4 and IPv6, and names (`/dns`, `/dns4`, `/dns6`) as the
-//! operating system resolves them. libp2p has no QUIC, mDNS or `/dnsaddr` for these runtimes. Its
+//! operating system resolves them, and multicast DNS with feature `lan`. libp2p has no QUIC or `/dnsaddr` for
+//! these runtimes. Its
 //! TCP is for tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any
 //! libp2p swarm on `async-io`, with or without PointSub.
 //!

@@ -50,6 +50,7 @@
 //! | `dcutr` | yes | direct connections in place of those through a relay |
 //! | `autonat` | yes | [`Node::external_addresses`](pointsub_swarm::Node::external_addresses) of a node behind a NAT (AutoNAT v2) |
 //! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
+//! | `lan` | no | servers on the local network are found by multicast DNS: `Discover::lan` |
 //! | `axum` | no | axum serves on a [`Listener`] |
 //! | `service` | no | typed services: the attribute `service`, and a module of that name, which is `pointsub-service` |
 //! | `tower` | no | layers around handlers, clients and services: the modules `middleware` here and in `service` |

@@ -1,8 +1,10 @@
-//! Two nodes behind NATs meet through a relay: `bash tests/nat/run`.
+//! Two nodes behind NATs meet through a relay, and servers on a local network are found: `bash
+//! tests/nat/run`.
 //!
 //! Without arguments this program makes the networks, in namespaces of the machine, and starts
 //! itself in them with the arguments of [`peer`].
 
+mod lan;
 mod network;
 mod peer;
 mod program;
@@ -10,7 +12,7 @@ mod subscription;
 
 use std::process::ExitCode;
 
-use network::{Nat, Network, RELAY_IP};
+use network::{Ip, Nat, Network, RELAY_IP};
 use peer::Expect;
 use program::Program;
 
@@ -25,6 +27,10 @@ const PAIRS: [(&str, &str); 4] = [
     ("tokio", "async-std"),
     ("async-std", "tokio"),
 ];
+
+/// Local networks, and the runtime of the node that looks for servers there.
+const LANS: [(Ip, &str); 4] =
+    [(Ip::V4, "tokio"), (Ip::V4, "async-std"), (Ip::V6, "tokio"), (Ip::V6, "async-std")];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +55,15 @@ fn main() -> ExitCode {
     check(Nat::Cone, PAIRS[0], "quic", Expect::Direct);
     for pair in PAIRS {
         check(Nat::Symmetric, pair, "tcp", Expect::Relayed);
+    }
+    for (ip, runtime) in LANS {
+        match lan::find_all(ip, runtime) {
+            Ok(found) => println!("ok: a network of {ip:?}, {runtime} looks for servers: {found}"),
+            Err(why) => {
+                println!("FAILED: a network of {ip:?}, {runtime} looks for servers: {why}");
+                failed += 1;
+            }
+        }
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -206,3 +206,6 @@ fn heard(message: &Message, name: &Name, ttl: u32) -> Option<Heard> {
     let (services, ttl) = (services.filter(|_| complete), Duration::from_secs(ttl.into()));
     Some(Heard { peer: of?, services, addresses, ttl })
 }
+
+#[cfg(test)]
+mod tests;

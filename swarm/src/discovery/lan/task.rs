@@ -202,7 +202,11 @@ impl Task {
     /// Takes in what has come. Whether there may be more.
     fn poll_packets(&mut self, cx: &mut Context<'_>) -> bool {
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
-        ids.into_iter().fold(false, |more, id| self.poll_link(id, cx) || more)
+        let mut more = false;
+        for id in ids {
+            more |= self.poll_link(id, cx);
+        }
+        more
     }
 
     fn poll_link(&mut self, id: LinkId, cx: &mut Context<'_>) -> bool {
