@@ -65,8 +65,18 @@ fn ip_v4(interface: &Interface) -> Option<Ipv4Addr> {
 }
 
 impl Place {
-    /// Whether an address is one of a machine on this link.
-    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+    /// Whether a packet has come from a machine on this link. A socket of IPv6 also gets what comes in on
+    /// other links where the same group was joined.
+    pub(super) fn hears(&self, sender: SocketAddr) -> bool {
+        match sender {
+            SocketAddr::V6(sender) if sender.ip().is_unicast_link_local() => {
+                sender.scope_id() == self.index
+            }
+            sender => self.contains(sender.ip()),
+        }
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 

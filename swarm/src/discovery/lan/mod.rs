@@ -1,7 +1,7 @@
 //! Servers on the local network, by multicast DNS.
 
 #[cfg(any(test, fuzzing))]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod links;
 mod packet;
 mod task;

@@ -1,7 +1,7 @@
 //! The task between the machine and its sockets.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -113,9 +113,9 @@ impl Task {
         self.carry_out(&[], None);
     }
 
-    fn received(&mut self, id: LinkId, bytes: &[u8], sender: IpAddr, now: Timestamp) {
+    fn received(&mut self, id: LinkId, bytes: &[u8], sender: SocketAddr, now: Timestamp) {
         let Some(link) = self.links.get(&id) else { return };
-        if !link.place.contains(sender) || !self.lan.admits(id, sender, now) {
+        if !link.place.hears(sender) || !self.lan.admits(id, sender.ip(), now) {
             return;
         }
         let (message, heard) = match packet::decode(bytes) {
@@ -214,7 +214,7 @@ impl Task {
             let Some(link) = self.links.get_mut(&id) else { return false };
             match link.receiver.poll_next_unpin(cx) {
                 Poll::Ready(Some((bytes, sender))) => {
-                    self.received(id, &bytes, sender.ip(), self.clock.now());
+                    self.received(id, &bytes, sender, self.clock.now());
                 }
                 Poll::Ready(None) => {
                     // It is opened again when the interfaces are looked at.
