@@ -65,9 +65,12 @@ fn ip_v4(interface: &Interface) -> Option<Ipv4Addr> {
 }
 
 impl Place {
-    /// Whether a packet has come from a machine on this link. A socket of IPv6 also gets what comes in on
-    /// other links where the same group was joined.
+    /// Whether a packet has come from a machine on this link. Which socket has got it does not say so: some
+    /// also get what comes in on other links where the same group was joined.
     pub(super) fn hears(&self, sender: SocketAddr) -> bool {
+        if self.v4.is_some() != sender.is_ipv4() {
+            return false;
+        }
         match sender {
             SocketAddr::V6(sender) if sender.ip().is_unicast_link_local() => {
                 sender.scope_id() == self.index
@@ -101,7 +104,8 @@ impl Place {
         let domain = if self.v4.is_some() { Domain::IPV4 } else { Domain::IPV6 };
         let socket = Socket::new(domain, Type::DGRAM, None)?;
         socket.set_reuse_address(true)?;
-        #[cfg(unix)]
+        // On Linux, it would be one of the sockets that gets a packet, and not all.
+        #[cfg(all(unix, not(any(target_os = "android", target_os = "linux"))))]
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         match self.v4 {

@@ -113,9 +113,10 @@ impl Task {
         self.carry_out(&[], None);
     }
 
-    fn received(&mut self, id: LinkId, bytes: &[u8], sender: SocketAddr, now: Timestamp) {
-        let Some(link) = self.links.get(&id) else { return };
-        if !link.place.hears(sender) || !self.lan.admits(id, sender.ip(), now) {
+    fn received(&mut self, bytes: &[u8], sender: SocketAddr, now: Timestamp) {
+        let on = self.links.iter().find(|(_, link)| link.place.hears(sender));
+        let Some(id) = on.map(|(id, _)| *id) else { return };
+        if !self.lan.admits(id, sender.ip(), now) {
             return;
         }
         let (message, heard) = match packet::decode(bytes) {
@@ -214,7 +215,7 @@ impl Task {
             let Some(link) = self.links.get_mut(&id) else { return false };
             match link.receiver.poll_next_unpin(cx) {
                 Poll::Ready(Some((bytes, sender))) => {
-                    self.received(id, &bytes, sender, self.clock.now());
+                    self.received(&bytes, sender, self.clock.now());
                 }
                 Poll::Ready(None) => {
                     // It is opened again when the interfaces are looked at.
