@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// How many candidates there are for a service.
 const CANDIDATES: usize = 64;
 /// How many of them come from one source.
-const OF_SOURCE: usize = CANDIDATES / 2;
+const OF_SOURCE: usize = 32;
 /// How many of them are of one network.
 const OF_NETWORK: usize = 4;
 /// After so many failures in a row a candidate that never served is forgotten.

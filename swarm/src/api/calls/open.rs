@@ -255,9 +255,7 @@ pub(super) async fn open_closest(closest: Closest) -> Result<StreamingCall, Clos
     let options = opening.options;
     let wanted = ClosestOptions::default().with_call(options).with_exclude(exclude);
     let shared = &opening.registered.shared;
-    let send = |wanted| {
-        shared.send_closest(opening.protocol.as_str(), key.clone(), opening.body(), wanted)
-    };
+    let send = |wanted| shared.send_closest(opening.protocol.as_str(), key, opening.body(), wanted);
     let mut sent = send(wanted.clone());
     if matches!(sent, Err(SendError::NoNodes)) {
         if let Err(error) = shared.wait_for_server(&opening.protocol, options.deadline).await {

@@ -339,8 +339,7 @@ async fn ask(
         Err(body) => body.into(),
     };
     let body = CallWatch::marked(watch, body.with_headers(headers));
-    let mut sent =
-        shared.send_closest(protocol.as_str(), key.clone(), body.clone(), closest.clone());
+    let mut sent = shared.send_closest(protocol.as_str(), key, body.clone(), closest.clone());
     if matches!(sent, Err(SendError::NoNodes)) {
         let found = shared.wait_for_server(&protocol, options.deadline).await;
         found.map_err(failed)?;
