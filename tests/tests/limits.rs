@@ -233,7 +233,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/network/finder.rs", "LONGEST_PAUSE", "the relay is asked again"),
     ("core/src/network/lan/link.rs", "BURST", "further packets of that sender are not looked at"),
     ("core/src/network/lan/link.rs", "SENDERS", "further senders share the allowance of another"),
-    ("core/src/network/lan/link.rs", "LEFT_TO_OTHERS", "it asks itself"),
+    ("core/src/network/lan/link.rs", "LONGEST_PAUSE", "the link is asked again"),
     ("core/src/network/lan/machine.rs", "LINKS", "further ones are not used"),
     ("core/src/network/lan/machine.rs", "PEERS", "further ones are ignored"),
     ("swarm/src/discovery/lan/packet.rs", "MAX_PACKET", "the packet is ignored"),

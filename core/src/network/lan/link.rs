@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 
 /// The pause after the first query; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many queries in a row may be those of others.
 const LEFT_TO_OTHERS: u8 = 3;

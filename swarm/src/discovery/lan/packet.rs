@@ -30,9 +30,11 @@ pub(super) const TTL: Duration = Duration::from_secs(360);
 pub(super) const MAX_PACKET: usize = 9000;
 /// How many questions and records of a packet are looked at; one that has more is ignored.
 const RECORDS: usize = 128;
-/// How many peers of a packet, and addresses and protocols of a peer.
+/// How many peers of a packet.
 const PEERS: usize = 16;
+/// How many addresses of a peer.
 const ADDRESSES: usize = 16;
+/// How many protocols of a peer.
 const PROTOCOLS: usize = 64;
 /// How many bytes of addresses and protocols are announced: a packet stays within one frame of Ethernet.
 const ANNOUNCED: usize = 1000;
