@@ -53,8 +53,9 @@
 //! | any other executor on `async-io` | none | `pointsub_swarm::Node` with your [`Runtime`] | `{ version = "…", default-features = false }` |
 //!
 //! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names,
-//! and so is `service`, for typed services, which is not, with `prost`. `tower` brings layers around handlers, clients and
-//! services: the modules `middleware`.
+//! and so is `service`, for typed services, which is not, with `prost`. `tower` brings layers around handlers,
+//! clients and services: the modules `middleware`. `lan` brings `Discover::lan`, which finds servers on the
+//! local network.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns
 //! [`transport_with_security`].
@@ -62,7 +63,8 @@
 //! # What there is
 //!
 //! TCP with TLS or Noise, and Yamux, IPv4 and IPv6, and names (`/dns`, `/dns4`, `/dns6`) as the
-//! operating system resolves them. libp2p has no QUIC, mDNS or `/dnsaddr` for these runtimes. Its
+//! operating system resolves them, and multicast DNS with feature `lan`. libp2p has no QUIC or `/dnsaddr` for
+//! these runtimes. Its
 //! TCP is for tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any
 //! libp2p swarm on `async-io`, with or without PointSub.
 //!
@@ -105,6 +107,15 @@ impl Runtime for AsyncStd {
 
     fn interface_changes(&self) -> BoxStream<'static, ()> {
         interface_changes()
+    }
+
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        datagrams(socket, limit)
     }
 
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
@@ -158,6 +169,15 @@ impl Runtime for Smol {
         interface_changes()
     }
 
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        datagrams(socket, limit)
+    }
+
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         Ok(transport_with_security(security))
     }
@@ -186,4 +206,22 @@ pub fn transport_with_security(security: &Security) -> Boxed<(PeerId, StreamMuxe
 #[must_use]
 pub fn interface_changes() -> BoxStream<'static, ()> {
     pointsub_swarm::system::interface_changes(if_watch::smol::IfWatcher::new())
+}
+
+/// What arrives at a UDP socket that does not block, for a [`Runtime`] of your own on `async-io`.
+///
+/// # Errors
+/// If the socket cannot be watched.
+#[cfg(feature = "lan")]
+pub fn datagrams(
+    socket: std::net::UdpSocket,
+    limit: usize,
+) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+    let socket = async_io::Async::new_nonblocking(socket)?;
+    let buffer = vec![0; limit];
+    let packets = futures::stream::unfold((socket, buffer), |(socket, mut buffer)| async {
+        let (length, sender) = socket.recv_from(&mut buffer).await.ok()?;
+        Some(((buffer[..length].to_vec(), sender), (socket, buffer)))
+    });
+    Ok(Box::pin(packets))
 }

@@ -50,6 +50,7 @@
 //! | `dcutr` | yes | direct connections in place of those through a relay |
 //! | `autonat` | yes | [`Node::external_addresses`](pointsub_swarm::Node::external_addresses) of a node behind a NAT (AutoNAT v2) |
 //! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
+//! | `lan` | no | servers on the local network are found by multicast DNS: `Discover::lan` |
 //! | `axum` | no | axum serves on a [`Listener`] |
 //! | `hyper` | no | HTTP clients that connect by Peer ID: the module `hyper` |
 //! | `tonic` | no | tonic serves on a [`Listener`], and connects by Peer ID: the modules `tonic` and `hyper` |
@@ -166,6 +167,23 @@ impl Runtime for Tokio {
         let runtime = self.handle();
         let _entered = runtime.enter();
         pointsub_swarm::system::interface_changes(if_watch::tokio::IfWatcher::new())
+    }
+
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        let runtime = self.handle();
+        let _entered = runtime.enter();
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let buffer = vec![0; limit];
+        let packets = futures::stream::unfold((socket, buffer), |(socket, mut buffer)| async {
+            let (length, sender) = socket.recv_from(&mut buffer).await.ok()?;
+            Some(((buffer[..length].to_vec(), sender), (socket, buffer)))
+        });
+        Ok(Box::pin(packets))
     }
 
     fn now(&self) -> Instant {

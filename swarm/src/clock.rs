@@ -32,6 +32,12 @@ impl Clock {
         Self::new(Arc::new(Executor::new(drop)))
     }
 
+    /// Whose time it is.
+    #[cfg(feature = "lan")]
+    pub(crate) fn runtime(&self) -> &dyn Runtime {
+        &*self.runtime
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.timestamp(self.runtime.now())
     }

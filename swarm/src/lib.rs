@@ -82,6 +82,9 @@ pub use api::pointsub::PointSub;
 pub use api::raw::RawStream;
 pub use api::server::{BoxError, Handler, HandlerError, Listener, Server, Spawned, Stopped};
 pub use api::stream_info::StreamInfo;
+#[cfg(all(any(test, fuzzing), feature = "lan"))]
+#[doc(hidden)]
+pub use discovery::lan::fuzz::lan_packet;
 pub use discovery::{Discover, Finder, FinderTask, Found};
 pub use node::behaviour::Behaviour;
 pub use node::gate::BehaviourEvent;

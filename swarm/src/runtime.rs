@@ -60,6 +60,22 @@ pub trait Runtime: Send + Sync + 'static {
         futures::stream::pending().boxed()
     }
 
+    /// What arrives at a UDP socket that does not block, and from where, up to `limit` bytes of each
+    /// packet; it ends when that fails. [`Discover::lan`](crate::Discover::lan) uses it.
+    ///
+    /// # Errors
+    /// Any I/O error of watching the socket. Default: [`io::ErrorKind::Unsupported`].
+    #[cfg(feature = "lan")]
+    fn datagrams(
+        &self,
+        socket: std::net::UdpSocket,
+        limit: usize,
+    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+        let _ = (socket, limit);
+        let why = "this runtime has no UDP: implement `Runtime::datagrams`";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+
     /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:
     /// [`Security::establish`] adds it to one of plain bytes. A transport that is made in another way
     /// gets the connection driver from [`with_driver`](crate::with_driver).

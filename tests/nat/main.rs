@@ -1,8 +1,10 @@
-//! Two nodes behind NATs meet through a relay: `bash tests/nat/run`.
+//! Two nodes behind NATs meet through a relay, and servers on a local network are found: `bash
+//! tests/nat/run`.
 //!
-//! Without arguments this program makes the networks, in namespaces of the machine, and starts
+//! Without arguments, or with `lan` for local networks alone, this program makes the networks, in namespaces of the machine, and starts
 //! itself in them with the arguments of [`peer`].
 
+mod lan;
 mod network;
 mod peer;
 mod program;
@@ -10,7 +12,7 @@ mod subscription;
 
 use std::process::ExitCode;
 
-use network::{Nat, Network, RELAY_IP};
+use network::{Ip, Nat, Network, RELAY_IP};
 use peer::Expect;
 use program::Program;
 
@@ -26,10 +28,18 @@ const PAIRS: [(&str, &str); 4] = [
     ("async-std", "tokio"),
 ];
 
+/// Local networks, and the runtime of the node that looks for servers there.
+const LANS: [(Ip, &str); 4] =
+    [(Ip::V4, "tokio"), (Ip::V4, "async-std"), (Ip::V6, "tokio"), (Ip::V6, "async-std")];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if !arguments.is_empty() {
-        return peer::run(&arguments);
+    match arguments.first().map(String::as_str) {
+        None => {}
+        Some("lan") => {
+            return if look_on_lans() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Some(_) => return peer::run(&arguments),
     }
     let mut failed = 0;
     let mut check = |nat, pair, transport, expect| {
@@ -50,7 +60,23 @@ fn main() -> ExitCode {
     for pair in PAIRS {
         check(Nat::Symmetric, pair, "tcp", Expect::Relayed);
     }
+    failed += look_on_lans();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Returns how many networks there were on which not all servers were found.
+fn look_on_lans() -> usize {
+    let mut failed = 0;
+    for (ip, runtime) in LANS {
+        match lan::find_all(ip, runtime) {
+            Ok(found) => println!("ok: a network of {ip:?}, {runtime} looks for servers: {found}"),
+            Err(why) => {
+                println!("FAILED: a network of {ip:?}, {runtime} looks for servers: {why}");
+                failed += 1;
+            }
+        }
+    }
+    failed
 }
 
 /// One pair of nodes in networks of their own; returns what the asking one found.

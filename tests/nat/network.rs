@@ -14,7 +14,14 @@ pub(crate) enum Nat {
     Symmetric,
 }
 
-/// Five namespaces, removed when dropped, with what runs in them.
+/// The version of IP that a local network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ip {
+    V4,
+    V6,
+}
+
+/// Namespaces, removed when dropped, with what runs in them.
 pub(crate) struct Network {
     names: Vec<String>,
 }
@@ -32,6 +39,41 @@ impl Network {
             network.add_private(&relay, side, nat)?;
         }
         Ok(network)
+    }
+
+    /// A local network without a router, with so many nodes.
+    pub(crate) fn lan(nodes: usize, ip: Ip) -> Result<Self, String> {
+        let mut network = Self { names: Vec::new() };
+        let switch = network.add("switch")?;
+        sh(&format!(
+            "ip -n {switch} link add lan type bridge
+             ip -n {switch} link set lan up"
+        ))?;
+        let (setting, value, prefix) = match ip {
+            Ip::V4 => ("disable_ipv6", 1, "10.2.0."),
+            // Addresses are used at once.
+            Ip::V6 => ("accept_dad", 0, "fd00:2::"),
+        };
+        let length = if ip == Ip::V4 { "24" } else { "64 nodad" };
+        for n in 0..nodes {
+            let node = network.add(&format!("node{n}"))?;
+            let host = n + 1;
+            sh(&format!(
+                "ip netns exec {node} sh -c 'for of in all default; do
+                     echo {value} > /proc/sys/net/ipv6/conf/$of/{setting}
+                 done'
+                 ip -n {switch} link add to{n} type veth peer name eth0 netns {node}
+                 ip -n {switch} link set to{n} master lan up
+                 ip -n {node} addr add {prefix}{host}/{length} dev eth0
+                 ip -n {node} link set eth0 up"
+            ))?;
+        }
+        Ok(network)
+    }
+
+    /// The namespace of a node of a local network.
+    pub(crate) fn node(&self, n: usize) -> String {
+        self.names[1 + n].clone()
     }
 
     /// The namespace of the relay.

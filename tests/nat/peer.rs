@@ -16,6 +16,7 @@ use pointsub_swarm::{
 };
 use pointsub_tokio::Tokio;
 
+use crate::lan;
 use crate::subscription::{self, Subscription};
 
 const MIB: usize = 1024 * 1024;
@@ -48,6 +49,13 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         ["serve", "async-std", ..] => async_std::task::block_on(serve::<AsyncStd>(&arguments[2..])),
         ["ask", "tokio", ..] => on_tokio(ask::<Tokio>(&arguments[2..])),
         ["ask", "async-std", ..] => async_std::task::block_on(ask::<AsyncStd>(&arguments[2..])),
+        ["announce", "tokio", listen] => on_tokio(lan::announce::<Tokio>(listen)),
+        ["announce", _, listen] => async_std::task::block_on(lan::announce::<AsyncStd>(listen)),
+        ["find", runtime, listen, count] => match (runtime, count.parse()) {
+            ("tokio", Ok(count)) => on_tokio(lan::find::<Tokio>(listen, count)),
+            (_, Ok(count)) => async_std::task::block_on(lan::find::<AsyncStd>(listen, count)),
+            (_, Err(error)) => Err(error.into()),
+        },
         _ => Err("an argument that nobody knows".into()),
     };
     match outcome {

@@ -82,6 +82,7 @@
 //! * **Confirmation.** Whoever wants to be connected is told so when the peer has given a sign of life
 //!   on the connection. If a connection that was found gives none within a second, the peer is dialled.
 //! * **Servers.** [`candidates`] finds those that nobody has named, and is a machine of its own.
+//! * **The local network.** [`lan`] says when it is asked there and what it is told. It is a machine too.
 //! * **Relays.** [`Reservations`] says when a relay is asked for a place, and when again.
 //!
 //! # Addresses are opaque
@@ -101,6 +102,7 @@ mod dialing;
 mod failure;
 mod finder;
 mod known;
+pub mod lan;
 mod machine;
 mod order;
 mod race;

@@ -10,6 +10,7 @@ mod confirming;
 mod crowds;
 mod dialing;
 mod finder;
+mod lan;
 mod race;
 mod reservations;
 mod script;

@@ -51,6 +51,34 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// # let _ = discover;
 /// ```
 ///
+/// # Local networks
+///
+/// With feature `lan`, `Discover::lan()` finds servers on the same network by multicast DNS, in IPv4 and
+/// IPv6, on each interface, also on those that come later, and this machine's own. This node is found there
+/// too: it tells all who listen there its peer id, its addresses on that network, and what it serves. It is
+/// off unless asked for, because it tells, and because some systems ask their user (iOS, macOS, Android).
+///
+/// ```ignore
+/// let node = Node::builder()
+///     .listen("/ip4/0.0.0.0/tcp/0".parse()?)
+///     .discover(Discover::lan())
+///     .build()
+///     .await?;
+/// let answer = node.client().send_closest(&search, "what?").await?;
+/// ```
+///
+/// Packets are those of [libp2p's specification], so that nodes of any libp2p library are found, and find this
+/// one. A node of this library also says what it serves, so that others need not be dialled. Nobody can
+/// tell whether what is said there is true. So only addresses on the network on which they were heard are
+/// dialled, through no relay and no name; whoever sends much is not heard; and what a peer serves it says
+/// itself, on a connection.
+///
+/// What does not work: networks that carry no multicast (clouds, containers, guest Wi-Fi), and IPv6 with
+/// addresses of the link alone (`fe80::`), for which libp2p has no addresses. Name a few servers as well
+/// where that may be so. Programs on macOS need the permission for local networks, and have none if they
+/// were started by ssh or as a service.
+///
+/// [libp2p's specification]: https://github.com/libp2p/specs/blob/master/discovery/mdns.md
 /// [`NodeBuilder::discover`]: crate::NodeBuilder::discover
 /// [`Client::send_closest`]: crate::Client::send_closest
 /// [`Client::open_closest`]: crate::Client::open_closest
@@ -83,6 +111,13 @@ impl Discover {
     {
         let run: Run = Arc::new(move |finder| run(finder).boxed());
         Self { connected: true, finders: vec![(source, run)] }
+    }
+
+    /// On the local network besides, by multicast DNS: see
+    /// [local networks](Self#local-networks).
+    #[cfg(feature = "lan")]
+    pub fn lan() -> Self {
+        Self::source(Source::Lan, super::lan::run)
     }
 
     /// In these places too.

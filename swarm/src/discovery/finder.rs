@@ -109,6 +109,12 @@ impl Finder {
         self.shared.discovery.advertised().1
     }
 
+    /// What the node's tasks run on.
+    #[cfg(feature = "lan")]
+    pub(super) fn clock(&self) -> crate::clock::Clock {
+        self.shared.clock.clone()
+    }
+
     /// Somebody was found.
     pub fn found(&self, found: Found) {
         self.shared.found(self.source, found);

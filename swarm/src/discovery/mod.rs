@@ -2,6 +2,8 @@
 
 mod discover;
 mod finder;
+#[cfg(feature = "lan")]
+pub(crate) mod lan;
 pub(crate) mod shared;
 mod waiting;
 

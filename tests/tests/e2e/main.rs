@@ -35,6 +35,7 @@ mod held_up;
 mod hostile;
 mod hostile_servers;
 mod info;
+mod lan;
 mod limits;
 mod load;
 mod middleware;

@@ -62,6 +62,8 @@ mod hostile;
 mod hostile_servers;
 #[path = "../e2e/info.rs"]
 mod info;
+#[path = "../e2e/lan.rs"]
+mod lan;
 #[path = "../e2e/limits.rs"]
 mod limits;
 #[path = "../e2e/load.rs"]
