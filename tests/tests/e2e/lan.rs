@@ -38,7 +38,7 @@ fn a_server_that_registers_later_is_found_then() {
         let server = lan_node(None).await;
         let node = lan_node(None).await;
         let call = node.client().send_closest(&name(served), "x");
-        let call = spawn(async move { call.await });
+        let call = spawn(call);
         server.server().register(&name(served), echo).expect("nothing is registered");
         let answer = call.await.expect("it is found");
         assert_eq!((answer.peer(), answer.source()), (server.peer_id(), Some(Source::Lan)));
