@@ -316,12 +316,16 @@ fn servers_are_kept_through_an_outage() {
 #[test]
 fn what_a_source_takes_back_is_none_unless_the_peer_is_there() {
     let mut world = World::wanting(&[Source::Registry]);
-    (1..=2).for_each(|n| _ = world.serve.insert(peer(n), vec![ECHO]));
-    (1..=2).for_each(|n| world.found(n, Source::Registry));
+    (1..=3).for_each(|n| _ = world.serve.insert(peer(n), vec![ECHO]));
+    (1..=3).for_each(|n| world.found(n, Source::Registry));
     world.settle(Fact::Disconnected(peer(1), true));
     let lost = |n| Fact::Lost { peer: peer(n), service: None, source: Source::Registry };
-    (1..=2).for_each(|n| world.settle(lost(n)));
-    assert_eq!(world.nodes, BTreeSet::from([peer(2)]));
+    (1..=3).for_each(|n| world.settle(lost(n)));
+    assert_eq!(world.nodes, BTreeSet::from([peer(2), peer(3)]));
+    // It counts once they are not there any more, unless it was said again.
+    world.found(3, Source::Registry);
+    (2..=3).for_each(|n| world.settle(Fact::Disconnected(peer(n), true)));
+    assert_eq!(world.nodes, BTreeSet::from([peer(3)]));
 }
 
 #[test]

@@ -223,6 +223,11 @@ impl Candidates {
         }
         // What it has said itself is known already.
         if self.peers.get(&peer).is_some_and(|peer| peer.told.is_ok()) {
+            for table in self.tables() {
+                if let Some(entry) = table.get_mut(&peer).filter(|entry| entry.source == source) {
+                    entry.taken_back = false;
+                }
+            }
             return;
         }
         let rests = self.in_vain.rests(peer, service.as_ref(), now);
@@ -233,6 +238,7 @@ impl Candidates {
         let Some(table) = table else { return };
         if let Some(entry) = table.get_mut(&peer) {
             entry.until = entry.until.max(until);
+            entry.taken_back &= entry.source != source;
         } else if !rests || source == Source::Manual {
             let mut entry = Entry::new(source, network, until, now);
             if self.verifying.contains(&peer) {
@@ -242,12 +248,20 @@ impl Candidates {
         }
     }
 
-    /// A source takes back what it has said. What the peer says itself, on a connection, counts more.
+    /// A source takes back what it has said. What the peer says itself, on a connection, counts more, for as
+    /// long as there is one.
     fn lost(&mut self, peer: PeerId, service: Option<&ProtocolName>, source: Source) {
+        let is_its = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.source == source);
         if self.peers.contains_key(&peer) {
+            for (name, known) in &mut self.services {
+                if service.is_none_or(|service| service == name)
+                    && let Some(entry) = known.table.get_mut(&peer)
+                {
+                    entry.taken_back |= entry.source == source;
+                }
+            }
             return;
         }
-        let is_its = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.source == source);
         if service.is_none() && is_its(self.anybody.get(&peer)) {
             self.anybody.remove(&peer);
         }
@@ -373,7 +387,7 @@ impl Candidates {
             };
             let ttl = entry.until.since(now);
             entry.due = now + if ttl.is_zero() { RECHECK } else { RECHECK.min(ttl / 5 * 4) };
-            if !known && entry.source != Source::Manual {
+            if (!known || entry.taken_back) && entry.source != Source::Manual {
                 service.table.remove(&peer);
                 self.orders.push_back(CandidateOrder::Remove(name.clone(), peer));
             }

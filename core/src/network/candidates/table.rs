@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) due: Timestamp,
     /// Until when its source stands by it.
     pub(super) until: Timestamp,
+    /// Its source has taken back what it said. While there is a connection, the peer itself counts more.
+    pub(super) taken_back: bool,
     pub(super) failures: u32,
 }
 
@@ -46,7 +48,15 @@ impl Entry {
         until: Timestamp,
         now: Timestamp,
     ) -> Self {
-        Self { source, network, state: CandidateState::Waiting, due: now, until, failures: 0 }
+        Self {
+            source,
+            network,
+            state: CandidateState::Waiting,
+            due: now,
+            until,
+            taken_back: false,
+            failures: 0,
+        }
     }
 
     pub(super) fn is_serving(&self) -> bool {
