@@ -88,6 +88,23 @@ fn what_crosses_the_end_of_a_call_is_ignored_and_counted() {
     assert_eq!(events(&mut calls), []);
 }
 
+/// A number that no call has leads to none, whichever call was looked at last.
+#[test]
+fn a_frame_of_no_call_does_not_reach_another() {
+    let mut calls = open_server(SMALL, SMALL);
+    let ended = CallKey(9);
+    calls.saw(ended.0);
+    calls.begin(ended, Default::default(), NOW).expect("the second");
+    calls.respond(ended, Ok(Payload::default()), Metadata::new(), NOW);
+    expect(&mut calls, [response(ended.0, "")]);
+    for stray in [frame(6, 0, "x"), cancel(0)] {
+        assert_eq!(receives(&mut calls, [stray]), broken(CallViolation::NotOpen));
+    }
+    assert_eq!(events(&mut calls), []);
+    assert_eq!(receives(&mut calls, [data("x")]), Ok(()));
+    assert_eq!(events(&mut calls).len(), 1);
+}
+
 #[test]
 fn credit_in_crumbs_costs_a_point_each() {
     let mut calls = open_server(SMALL, Credit::NONE);

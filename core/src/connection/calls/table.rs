@@ -55,7 +55,7 @@ pub struct Calls {
     pub(super) calls: Slab<Box<Call>>,
     index: BTreeMap<u64, usize>,
     /// The call that was looked up last, and where it is. No call has id 0.
-    recent: (u64, usize),
+    recent: Option<(u64, usize)>,
     pub(super) copies: Copies,
     /// Calls with frames that go before messages, and with messages, in turn.
     pub(super) control: VecDeque<u64>,
@@ -79,7 +79,7 @@ impl Calls {
             peer_max_message: Settings::ASSUMED.max_body as usize,
             calls: Slab::new(),
             index: BTreeMap::new(),
-            recent: (0, 0),
+            recent: None,
             copies: Copies::default(),
             control: VecDeque::new(),
             ready: VecDeque::new(),
@@ -246,8 +246,10 @@ impl Calls {
     }
 
     fn slot(&self, id: u64) -> Option<usize> {
-        let (recent, slot) = self.recent;
-        if recent == id { Some(slot) } else { self.index.get(&id).copied() }
+        match self.recent {
+            Some((recent, slot)) if recent == id => Some(slot),
+            _ => self.index.get(&id).copied(),
+        }
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Call> {
@@ -256,14 +258,14 @@ impl Calls {
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Call> {
         let slot = self.slot(id)?;
-        self.recent = (id, slot);
+        self.recent = Some((id, slot));
         self.calls.get_mut(slot).map(|call| &mut **call)
     }
 
     /// A call, and where its messages are copied to.
     pub(super) fn get_with_copies(&mut self, id: u64) -> Option<(&mut Call, &mut Copies)> {
         let slot = self.slot(id)?;
-        self.recent = (id, slot);
+        self.recent = Some((id, slot));
         let call = self.calls.get_mut(slot)?;
         Some((&mut **call, &mut self.copies))
     }
@@ -312,7 +314,7 @@ impl Calls {
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Call> {
         let slot = self.index.remove(&id)?;
-        self.recent = (0, 0);
+        self.recent = None;
         let call = self.calls.try_remove(slot)?;
         self.held.replace(call.held, Held::default());
         if let Some(timer) = call.timer {
