@@ -454,7 +454,7 @@ impl Drop for ServerDriver {
         if let Some(calls) = &mut self.calls {
             calls.lose();
         }
-        let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_ending();
+        let unconfirmed = self.stopping && self.machine.compresses() && self.io.is_unconfirmed();
         self.tell_bytes();
         let report = self.machine.close(self.shared.clock.now());
         self.shared.close(self.key, report, unconfirmed);

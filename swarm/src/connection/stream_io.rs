@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use std::{io, mem};
 
@@ -90,6 +90,15 @@ impl StreamIo {
     /// Whether the last bytes are still being written.
     pub(crate) fn is_ending(&self) -> bool {
         self.finishing && self.write_error.is_none()
+    }
+
+    /// Whether the peer has not said that it has got everything, although it is waited for. The connection
+    /// may have ended in the moment in which the peer said so: what came before that is still looked at.
+    pub(crate) fn is_unconfirmed(&mut self) -> bool {
+        if self.confirming.is_some() && self.finishing {
+            let _ended = self.poll_end(&mut Context::from_waker(Waker::noop()));
+        }
+        self.is_ending()
     }
 
     /// Writes what the machine has. Ready when there is something to tell the machine.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{AsyncReadExt, AsyncWriteExt};
-use pointsub_swarm::{Delivery, RegisterError, Request, ServerConfig, Stopped};
+use pointsub_swarm::{Delivery, RegisterError, Request, ServerConfig, Shutdown, Stopped};
 
 use crate::common::*;
 use crate::proxy::Proxy;
@@ -68,6 +68,37 @@ fn a_node_that_ends_delivers_over_a_slow_link() {
     run(async {
         let calls = (0..4).map(|_| answered_while_it_ends(900 * 1024, true));
         join_all(calls).await;
+    });
+}
+
+/// The end of the stream and that of the connection come in one piece.
+#[test]
+fn a_client_that_ends_with_its_last_answer_has_confirmed_it() {
+    run(async {
+        for _ in 0..3 {
+            let server = start(ServerConfig::default(), once()).await;
+            let (opener, gate) = Gate::new();
+            let answer = bytes::Bytes::from_static(b"late");
+            server.server().register(&echo_name(), answer_behind(gate, answer)).expect("first");
+            let way = Proxy::to(address(&server).await).delay(Duration::from_millis(20)).start();
+            let node = client(once()).await;
+            let peer = node.connect(way.address()).await.expect("it listens");
+            let handle = server.server();
+            let asks = spawn(async move {
+                let answer = node.client().send(peer, &echo_name(), "?").await;
+                way.freeze();
+                node.shutdown(Duration::ZERO).await;
+                way.thaw();
+                (answer, way)
+            });
+            until(|| handle.stats().in_flight == 1).await;
+            let end = spawn(server.shutdown(GRACE));
+            until(|| handle.register(&name("/late"), echo) == Err(RegisterError::Closed)).await;
+            drop(opener);
+            let (answer, _way) = asks.await;
+            assert_eq!(answer.expect("it is answered"), "late");
+            assert_eq!(end.await, Shutdown::default());
+        }
     });
 }
 
