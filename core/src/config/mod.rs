@@ -193,9 +193,10 @@ options! {
         /// Default 1024; 1 to 65 536. Worst-case memory: the callers' own bodies, this times 64 KiB
         /// on each stream, since larger ones travel alone.
         with_max_in_flight(max_in_flight: usize) = 1024, 1, 65_536;
-        /// The most requests that may wait for a stream; beyond that they are refused as
+        /// The most requests that may wait for a stream, and as many more may wait for a server to be
+        /// found; beyond that they are refused as
         /// [`SendError::Overloaded`](crate::SendError::Overloaded). Default 16 384; 1 to
-        /// 1 048 576. Worst-case memory: this times `max_block_size`, all of it the callers' own
+        /// 1 048 576. Worst-case memory: twice this times `max_block_size`, all of it the callers' own
         /// bodies.
         with_max_pending(max_pending: usize) = 16_384, 1, 1_048_576;
     }

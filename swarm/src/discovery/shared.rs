@@ -8,7 +8,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
@@ -19,6 +18,7 @@ use pointsub_core::network::candidates::{
 use pointsub_core::{ProtocolName, Timestamp};
 
 use super::finder::{FinderTask, Found};
+use super::waiting::Waiting;
 use crate::api::client::shared::ClientShared;
 use crate::node::addresses::ip::network;
 use crate::peer;
@@ -37,7 +37,7 @@ pub(crate) struct Discovery(pub(super) Mutex<State>);
 pub(super) struct State {
     pub(super) candidates: Candidates,
     /// Callers that wait for a server.
-    pub(super) waiting: Vec<(ProtocolName, oneshot::Sender<bool>)>,
+    pub(super) waiting: Waiting,
     finders: Vec<(Source, Arc<TaskQueue>)>,
     /// For the behaviour: who is to be dialled.
     verify: VecDeque<PeerId>,
@@ -115,7 +115,7 @@ impl Discovery {
         let sources = Sources::NONE.with(Source::Connected);
         Self(Mutex::new(State {
             candidates: Candidates::new(sources, Some(peer::to_core(&local)), random()),
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
             finders: Vec::new(),
             verify: VecDeque::new(),
             addresses: VecDeque::new(),
@@ -209,7 +209,7 @@ impl State {
                         target: "pointsub::discovery", %protocol, %peer, %source, added, "found"
                     );
                     if added {
-                        self.tell_waiting(|of, _| *of == protocol, true);
+                        self.waiting.found(&protocol);
                     }
                 }
                 CandidateOrder::Remove(protocol, peer) => {
@@ -218,19 +218,12 @@ impl State {
                 }
             }
         }
-        if !self.waiting.is_empty() && !self.dialling {
-            self.tell_waiting(|of, candidates| !candidates.looks_for(of.as_str()), false);
+        if !self.dialling {
+            self.waiting.give_up(|protocol| self.candidates.looks_for(protocol.as_str()));
         }
         let due = self.candidates.next_deadline();
         let earlier = due.is_some_and(|due| self.due.is_none_or(|known| due < known));
         earlier || !self.verify.is_empty() || !self.addresses.is_empty()
-    }
-
-    /// Tells these callers whether there is a server now.
-    fn tell_waiting(&mut self, whom: impl Fn(&ProtocolName, &Candidates) -> bool, found: bool) {
-        let told = self.waiting.extract_if(.., |(of, _)| whom(of, &self.candidates));
-        told.for_each(|(_, waiting)| _ = waiting.send(found));
-        self.waiting.retain(|(_, waiting)| !waiting.is_canceled());
     }
 }
 

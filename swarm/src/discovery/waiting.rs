@@ -1,11 +1,64 @@
 //! Callers that wait for a server to be found.
 
+use std::collections::BTreeMap;
+
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use pointsub_core::network::candidates::{CandidateFact, Sources};
 use pointsub_core::{Cause, Delivery, Phase, ProtocolName, RequestError, SendError, Timestamp};
 
 use crate::api::client::shared::ClientShared;
+
+/// Who waits, by protocol. It holds as many of them as requests may wait at a client.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    callers: BTreeMap<ProtocolName, Vec<oneshot::Sender<bool>>>,
+    len: usize,
+}
+
+impl Waiting {
+    fn add(
+        &mut self,
+        protocol: &ProtocolName,
+        limit: usize,
+    ) -> Result<oneshot::Receiver<bool>, SendError> {
+        if self.len >= limit {
+            self.forget_gone();
+        }
+        if self.len >= limit {
+            return Err(SendError::Overloaded { limit });
+        }
+        let (found, waiting) = oneshot::channel();
+        self.callers.entry(protocol.clone()).or_default().push(found);
+        self.len += 1;
+        Ok(waiting)
+    }
+
+    /// There is a server of this protocol.
+    pub(super) fn found(&mut self, protocol: &ProtocolName) {
+        let told = self.callers.remove(protocol).unwrap_or_default();
+        self.len -= told.len();
+        told.into_iter().for_each(|caller| _ = caller.send(true));
+    }
+
+    /// There is none, and none is looked for, but for these protocols.
+    pub(super) fn give_up(&mut self, mut but_for: impl FnMut(&ProtocolName) -> bool) {
+        let told = self.callers.extract_if(.., |protocol, _| !but_for(protocol));
+        for caller in told.flat_map(|(_, callers)| callers) {
+            self.len -= 1;
+            let _gone = caller.send(false);
+        }
+    }
+
+    /// Callers that have given up take no place.
+    fn forget_gone(&mut self) {
+        self.callers.retain(|_, callers| {
+            callers.retain(|caller| !caller.is_canceled());
+            !callers.is_empty()
+        });
+        self.len = self.callers.values().map(Vec::len).sum();
+    }
+}
 
 impl ClientShared {
     /// Waits until there is a server of a protocol that has none: for as long as a connection may take,
@@ -49,9 +102,8 @@ impl ClientShared {
             if !state.dialling && !state.candidates.looks_for(protocol.as_str()) {
                 return Err(not_found(asked));
             }
-            let (found, waiting) = oneshot::channel();
-            state.waiting.push((protocol.clone(), found));
-            Ok(Some((waiting, asked)))
+            let found = state.waiting.add(protocol, self.config.max_pending())?;
+            Ok(Some((found, asked)))
         })
     }
 }
@@ -62,4 +114,27 @@ fn failed(cause: Cause) -> RequestError {
 
 fn not_found(asked: Sources) -> RequestError {
     failed(Cause::NoServerFound { asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_wait_as_may_and_who_has_given_up_does_not_count() {
+        let [a, b] = ["/a", "/b"].map(|name| ProtocolName::new(name).expect("a name"));
+        let mut waiting = Waiting::default();
+        let mut first = waiting.add(&a, 2).expect("there is room");
+        let gone = waiting.add(&b, 2).expect("there is room");
+        assert_eq!(waiting.add(&b, 2).err(), Some(SendError::Overloaded { limit: 2 }));
+        drop(gone);
+        let mut second = waiting.add(&b, 2).expect("one has given up");
+        waiting.found(&a);
+        assert_eq!(first.try_recv(), Ok(Some(true)));
+        let mut third = waiting.add(&a, 2).expect("one was told");
+        waiting.give_up(|protocol| *protocol == a);
+        assert_eq!((second.try_recv(), third.try_recv()), (Ok(Some(false)), Ok(None)));
+        let _fourth = waiting.add(&b, 2).expect("one was told");
+        assert_eq!(waiting.add(&b, 2).err(), Some(SendError::Overloaded { limit: 2 }));
+    }
 }
