@@ -37,7 +37,7 @@ pub(crate) struct Discovery(pub(super) Mutex<State>);
 pub(super) struct State {
     pub(super) candidates: Candidates,
     /// Callers that wait for a server.
-    pub(super) waiting: Vec<(ProtocolName, oneshot::Sender<bool>)>,
+    pub(super) waiting: Vec<Waiting>,
     finders: Vec<(Source, Arc<TaskQueue>)>,
     /// For the behaviour: who is to be dialled.
     verify: VecDeque<PeerId>,
@@ -51,6 +51,16 @@ pub(super) struct State {
     /// The deadline that the behaviour knows of.
     due: Option<Timestamp>,
     pub(super) ended: bool,
+}
+
+/// A caller that waits for a server of a protocol.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) protocol: ProtocolName,
+    /// Whether it also waits while nothing is under way by which one could be found.
+    pub(super) for_anything: bool,
+    /// Told whether there is one now.
+    pub(super) found: oneshot::Sender<bool>,
 }
 
 /// What a source is to do, each thing once.
@@ -209,7 +219,7 @@ impl State {
                         target: "pointsub::discovery", %protocol, %peer, %source, added, "found"
                     );
                     if added {
-                        self.tell_waiting(|of, _| *of == protocol, true);
+                        self.tell_found(&protocol);
                     }
                 }
                 CandidateOrder::Remove(protocol, peer) => {
@@ -219,18 +229,39 @@ impl State {
             }
         }
         if !self.waiting.is_empty() && !self.dialling {
-            self.tell_waiting(|of, candidates| !candidates.looks_for(of.as_str()), false);
+            let in_vain = |one: &Waiting, candidates: &Candidates| {
+                !one.for_anything && !candidates.looks_for(one.protocol.as_str())
+            };
+            self.tell_waiting(in_vain, false);
         }
         let due = self.candidates.next_deadline();
         let earlier = due.is_some_and(|due| self.due.is_none_or(|known| due < known));
         earlier || !self.verify.is_empty() || !self.addresses.is_empty()
     }
 
+    /// There is a server of this protocol now.
+    pub(super) fn tell_found(&mut self, protocol: &ProtocolName) {
+        self.tell_waiting(|one, _| one.protocol == *protocol, true);
+    }
+
     /// Tells these callers whether there is a server now.
-    fn tell_waiting(&mut self, whom: impl Fn(&ProtocolName, &Candidates) -> bool, found: bool) {
-        let told = self.waiting.extract_if(.., |(of, _)| whom(of, &self.candidates));
-        told.for_each(|(_, waiting)| _ = waiting.send(found));
-        self.waiting.retain(|(_, waiting)| !waiting.is_canceled());
+    fn tell_waiting(&mut self, whom: impl Fn(&Waiting, &Candidates) -> bool, found: bool) {
+        let told = self.waiting.extract_if(.., |one| whom(one, &self.candidates));
+        told.for_each(|one| _ = one.found.send(found));
+        self.waiting.retain(|one| !one.found.is_canceled());
+    }
+
+    /// What is used or waited for stays wanted.
+    fn keep_wanted(&mut self, shared: &ClientShared, now: Timestamp) {
+        let is_needed = |name: &&ProtocolName| {
+            let awaited = |one: &Waiting| one.protocol == **name && !one.found.is_canceled();
+            self.waiting.iter().any(awaited)
+                || shared.with_dispatcher(|d| d.was_used(name.as_str(), now))
+        };
+        let kept: Vec<_> = self.candidates.expiring(now).filter(is_needed).cloned().collect();
+        for name in kept {
+            self.candidates.handle(CandidateFact::Wanted(name), now);
+        }
     }
 }
 
@@ -243,6 +274,8 @@ impl ClientShared {
     pub(super) fn with_discovery<T>(&self, f: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let now = self.clock.now();
         let mut state = self.discovery.0.lock();
+        // Before anything else: whatever the machine is told, it forgets what has expired.
+        state.keep_wanted(self, now);
         let result = f(&mut state, now);
         let wake = state.carry_out(self, now);
         drop(state);
@@ -257,17 +290,9 @@ impl ClientShared {
         self.with_discovery(|state, _| state.dialling = dialling);
     }
 
-    /// Time has passed. What is used stays wanted.
+    /// Time has passed.
     pub(crate) fn tick_discovery(&self) {
-        self.with_discovery(|state, now| {
-            let used =
-                |name: &&ProtocolName| self.with_dispatcher(|d| d.was_used(name.as_str(), now));
-            let expiring: Vec<_> = state.candidates.expiring(now).filter(used).cloned().collect();
-            for name in expiring {
-                state.candidates.handle(CandidateFact::Wanted(name), now);
-            }
-            state.candidates.handle(CandidateFact::Tick, now);
-        });
+        self.tell_discovery(CandidateFact::Tick);
     }
 
     /// Looks in these places from now on, and not in others.
