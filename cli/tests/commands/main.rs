@@ -1,6 +1,7 @@
 //! Every command of the tool, run as its users run it.
 
 mod call;
+mod discover;
 mod doctor;
 mod help;
 mod local;
