@@ -1,5 +1,4 @@
-//! Servers that nobody has named, on the local network: here on that of this machine alone, where each test
-//! has protocols of its own.
+//! Servers that nobody has named, on the local network: here on that of this machine alone.
 
 use pointsub_tokio::{Discover, ProtocolName};
 use serde_json::{Value, json};
@@ -7,48 +6,53 @@ use serde_json::{Value, json};
 use crate::support::Home;
 use crate::typed::chat_as;
 
+/// A protocol that no other test has, and nobody else who runs these tests on the same network.
+fn protocol(of: &str) -> String {
+    format!("/{of}/{}", std::process::id())
+}
+
 #[test]
 fn the_closest_server_answers_where_none_is_named() {
-    let home = Home::new();
-    let server = home.serve_nearby(&["/nearby/echo/1", "--echo"]);
+    let (home, echo) = (Home::new(), &*protocol("echo"));
+    let server = home.serve_nearby(&[echo, "--echo"]);
     assert_eq!(server.ready["lan"], true);
-    assert_eq!(home.run(&["call", "/nearby/echo/1", "hi"]).well().out(), "hi");
-    assert_eq!(home.feed(&["call", "/nearby/echo/1", "-"], b"hello").well().out(), "hello");
-    assert_eq!(home.run(&["call", "/nearby/echo/1"]).well().out(), "");
-    let answer = &home.run(&["call", "/nearby/echo/1", "/hi", "--json"]).well().values()[0];
+    assert_eq!(home.run(&["call", echo, "hi"]).well().out(), "hi");
+    assert_eq!(home.feed(&["call", echo, "-"], b"hello").well().out(), "hello");
+    assert_eq!(home.run(&["call", echo]).well().out(), "");
+    let answer = &home.run(&["call", echo, "/hi", "--json"]).well().values()[0];
     assert_eq!((&answer["peer"], &answer["source"]), (&server.ready["peer"], &"lan".into()));
-    assert_eq!((&answer["text"], &answer["protocol"]), (&"/hi".into(), &"/nearby/echo/1".into()));
-    let verbose = home.run(&["call", "/nearby/echo/1", "hi", "-v"]).well();
+    assert_eq!((&answer["text"], &answer["protocol"]), (&"/hi".into(), &echo.into()));
+    let verbose = home.run(&["call", echo, "hi", "-v"]).well();
     assert!(verbose.err().contains(&format!("{} was found in the local network", server.peer())));
     assert!(verbose.err().contains(&format!("{} answered", server.peer())));
 }
 
 #[test]
 fn the_closest_typed_service_answers_too() {
-    const NEARBY: ProtocolName = ProtocolName::from_static("/nearby/chat/1");
-    let (_runtime, node, _address) = chat_as(NEARBY, Discover::lan());
-    let home = Home::new();
-    let say = ["call", "/nearby/chat/1", "say", r#"{"text":"hi"}"#];
+    let (home, chat) = (Home::new(), &*protocol("chat"));
+    let name = ProtocolName::new(chat).expect("a name");
+    let (_runtime, node, _address) = chat_as(name, Discover::lan());
+    let say = ["call", chat, "say", r#"{"text":"hi"}"#];
     assert_eq!(home.run(&say).well().out(), "{\"length\":2}\n");
     let (peer, source) = (node.peer_id().to_string(), "lan");
     let said = &home.run(&[&say[..], &["--json"]].concat()).well().values()[0];
     let result = json!({ "length": 2 });
     let wanted = json!({ "event": "result", "value": result, "peer": peer, "source": source });
     assert_eq!(*said, wanted);
-    let count = ["call", "/nearby/chat/1", "count", r#"{"to":2}"#, "--json"];
+    let count = ["call", chat, "count", r#"{"to":2}"#, "--json"];
     let counted = home.run(&count).well().values();
     assert_eq!(counted[..2], [1, 2].map(|n| json!({ "event": "message", "value": n })));
     assert_eq!((&counted[2]["peer"], &counted[2]["source"]), (&json!(peer), &json!(source)));
-    let refused = ["call", "/nearby/chat/1", "say", r#"{"text":""}"#];
+    let refused = ["call", chat, "say", r#"{"text":""}"#];
     home.run(&refused).says(1, "say something");
 }
 
 #[test]
 fn servers_that_are_found_are_listed() {
-    let home = Home::new();
-    let serve = ["/nearby/list/1", "--echo", "--ephemeral"];
+    let (home, list) = (Home::new(), &*protocol("list"));
+    let serve = [list, "--echo", "--ephemeral"];
     let servers = [home.serve_nearby(&serve), home.serve_nearby(&serve)];
-    let found = home.run(&["discover", "/nearby/list/1", "--json"]).well().values();
+    let found = home.run(&["discover", list, "--json"]).well().values();
     let found_peers: Vec<&Value> = found.iter().map(|value| &value["peer"]).collect();
     assert_eq!(found.len(), servers.len(), "{found:?}");
     for server in &servers {
@@ -60,7 +64,7 @@ fn servers_that_are_found_are_listed() {
         assert!(address.starts_with("/ip4/127.0.0.1/tcp/") && !address.contains("/p2p/"));
         assert!(value["rtt_ms"].is_number(), "{value}");
     }
-    let text = home.run(&["discover", "/nearby/list/1"]).well().out();
+    let text = home.run(&["discover", list]).well().out();
     assert_eq!(text.lines().count(), servers.len(), "{text}");
     for server in &servers {
         let line = text.lines().find(|line| line.starts_with(&server.peer()));
@@ -70,22 +74,22 @@ fn servers_that_are_found_are_listed() {
 
 #[test]
 fn servers_that_are_not_announced_are_not_found() {
-    let home = Home::new();
-    let _server = home.serve(&["/nearby/quiet/1", "--echo"]);
-    let discover = ["discover", "/nearby/quiet/1", "--for", "1s"];
-    home.run(&discover).says(3, "no server of /nearby/quiet/1 was found");
-    home.run(&[&discover[..], &["--watch"]].concat()).says(3, "no server of /nearby/quiet/1");
+    let (home, quiet) = (Home::new(), &*protocol("quiet"));
+    let _server = home.serve(&[quiet, "--echo"]);
+    let discover = ["discover", quiet, "--for", "1s"];
+    home.run(&discover).says(3, &format!("no server of {quiet} was found"));
+    home.run(&[&discover[..], &["--watch"]].concat()).says(3, "no server of");
     let failed = &home.run(&[&discover[..], &["--json"]].concat()).with_code(3).values()[0];
     assert_eq!(failed["error"]["kind"], "not_reached");
-    home.run(&["call", "/nearby/quiet/1", "hi"]).says(3, "pointsub serve");
+    home.run(&["call", quiet, "hi"]).says(3, "pointsub serve");
 }
 
 #[cfg(unix)]
 #[test]
 fn servers_are_watched_as_they_come_and_go() {
-    let home = Home::new();
-    let serve = ["/nearby/watch/1", "--echo", "--ephemeral"];
-    let mut watch = home.follow(&["discover", "/nearby/watch/1", "--watch"]);
+    let (home, watched) = (Home::new(), &*protocol("watched"));
+    let serve = [watched, "--echo", "--ephemeral"];
+    let mut watch = home.follow(&["discover", watched, "--watch"]);
     let mut is = |event: &str, peer: &str| {
         let line = watch.next();
         assert_eq!((&line["event"], &line["peer"]), (&event.into(), &peer.into()), "{line}");

@@ -6,8 +6,6 @@ mod doctor;
 mod help;
 mod local;
 mod network;
-#[cfg(unix)]
-mod picture;
 mod properties;
 #[cfg(unix)]
 mod serve;
