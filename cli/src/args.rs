@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    bench, call, decode, doctor, expose, forward, generate, id, info, key, ping, relay, serve,
-    ticket,
+    bench, call, decode, discover, doctor, expose, forward, generate, id, info, key, ping, relay,
+    serve, ticket,
 };
 
 /// The options of every command, and the command.
@@ -44,7 +44,11 @@ Request and response by Peer ID.
 Serve something at one end, and call it at the other, wherever that is:
 
     pointsub serve /echo/1 --echo
-    pointsub call TICKET /echo/1 hi";
+    pointsub call TICKET /echo/1 hi
+
+On one local network no ticket is needed:
+
+    pointsub call /echo/1 hi";
 
 /// Over the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
@@ -61,8 +65,11 @@ The configuration is config.toml in $POINTSUB_CONFIG_DIR, or in pointsub in $XDG
 pub(crate) enum Command {
     /// Answer requests under a protocol: with an echo, a command, files, or an HTTP server
     Serve(Box<serve::ServeArgs>),
-    /// Send a request, or call a method of a typed service
+    /// Send a request, or call a method of a typed service: of a peer, or of the closest server on the
+    /// local network
     Call(Box<call::CallArgs>),
+    /// Show which servers of a protocol there are on the local network
+    Discover(discover::DiscoverArgs),
     /// Show how long the way to a peer and back takes, and whether it is direct
     Ping(ping::PingArgs),
     /// Show what a node tells of itself: health, load, services

@@ -8,6 +8,7 @@
 //! key = "/home/me/work.key"
 //! relay = ["/dns4/relay.example.org/tcp/4001/p2p/12D3Koo…"]
 //! timeout = "5s"
+//! lan = false
 //!
 //! [peers]
 //! home = "psuaetaajaia…"
@@ -39,6 +40,8 @@ pub(crate) struct Profile {
     pub(crate) relay: Vec<Multiaddr>,
     #[serde(deserialize_with = "time")]
     pub(crate) timeout: Option<Duration>,
+    /// Whether `serve` announces itself on the local network.
+    pub(crate) lan: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -173,6 +176,7 @@ mod tests {
         let text = text.join("\n").replace("/p2p/12D3Koo…", "");
         let file: File = toml::from_str(&text).expect("it is right");
         assert_eq!(file.profile["work"].timeout, Some(Duration::from_secs(5)));
+        assert_eq!(file.profile["work"].lan, Some(false));
         assert_eq!(file.profile["default"].listen.len(), 1);
         assert_eq!(file.peers["home"], "psuaetaajaia…");
         toml::from_str::<File>("[profile.default]\nlisen = []").expect_err("a mistake in typing");

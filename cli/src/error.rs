@@ -144,8 +144,16 @@ impl From<ConnectError> for Failure {
     }
 }
 
+/// What helps where no server was found.
+pub(crate) const NOBODY_HERE: &str = "is `pointsub serve` running on this network, without \
+                                      --no-lan? A server elsewhere is named by its ticket";
+
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
+        if let Cause::NoServerFound { asked } = error.cause {
+            let text = format!("no server of this protocol was found, asked: {asked}");
+            return Self::new(Exit::NotReached, text).next(NOBODY_HERE);
+        }
         let (exit, next) = match &error.cause {
             Cause::Remote(status) => of_status(status.code),
             Cause::Unreachable(_) | Cause::NoAddress => (

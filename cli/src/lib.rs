@@ -25,8 +25,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use args::{Cli, Command};
 use command::{
-    bench, call, decode as decode_command, doctor, expose, forward, generate, id, info, key, ping,
-    relay, serve, ticket as ticket_command,
+    bench, call, decode as decode_command, discover, doctor, expose, forward, generate, id, info,
+    key, ping, relay, serve, ticket as ticket_command,
 };
 use config::Config;
 use context::Context;
@@ -71,6 +71,7 @@ async fn command(
     match command {
         Command::Serve(args) => serve::run(&args, context).await,
         Command::Call(args) => call::run(&args, context).await,
+        Command::Discover(args) => discover::run(&args, context).await,
         Command::Ping(args) => ping::run(&args, context).await,
         Command::Info(args) => info::run(&args, context).await,
         Command::Id(args) => id::run(&args, context).await,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use pointsub_tokio::{
-    Access, AccessList, ConnectError, Multiaddr, Node, NodeBuilder, PeerId, Protocol, Shutdown,
-    Tokio,
+    Access, AccessList, ConnectError, Discover, Multiaddr, Node, NodeBuilder, PeerId, Protocol,
+    Shutdown, Tokio,
 };
 
 use crate::config::Config;
@@ -175,6 +175,11 @@ pub(crate) async fn client_with(
         builder = builder.key_file(key);
     }
     Ok(change(builder).build().await?)
+}
+
+/// Has a client look for servers on the local network, and nowhere else.
+pub(crate) fn on_lan(builder: NodeBuilder<Tokio>) -> NodeBuilder<Tokio> {
+    builder.discover(Discover::lan().without_connected())
 }
 
 /// Connects to a peer at whichever of its addresses answers first.

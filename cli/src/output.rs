@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pointsub_tokio::Source;
 use serde_json::Value;
 
 use crate::error::Failure;
@@ -143,6 +144,19 @@ fn painted(colour: bool, mark: Mark, text: impl Display) -> String {
     match (colour, mark.style()) {
         (true, style) => format!("{style}{text}{style:#}"),
         (false, _) => text.to_string(),
+    }
+}
+
+/// What JSON calls a way of finding servers.
+pub(crate) const fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Manual => "named",
+        Source::Connected => "connected",
+        Source::Lan => "lan",
+        Source::Dns => "dns",
+        Source::Registry => "registry",
+        Source::Dht => "dht",
+        _ => "custom",
     }
 }
 

@@ -47,6 +47,14 @@ impl TargetArgs {
     }
 }
 
+/// Whether a word that begins with `/` is meant to be an address, and not the name of a protocol: it begins
+/// as those of the internet do, or ends in `/p2p/PEER`.
+pub(crate) fn is_address(word: &str) -> bool {
+    const HOSTS: [&str; 6] = ["/ip4/", "/ip6/", "/dns/", "/dns4/", "/dns6/", "/dnsaddr/"];
+    let of_peer = || word.rsplit_once('/').is_some_and(|(before, _)| before.ends_with("/p2p"));
+    HOSTS.iter().any(|host| word.starts_with(host)) || of_peer()
+}
+
 fn parse(text: &str, config: &Config) -> Result<Target, Failure> {
     if text.starts_with('/') {
         return of_address(text);

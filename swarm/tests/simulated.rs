@@ -10,7 +10,9 @@ use futures::executor::LocalPool;
 use futures::future::BoxFuture;
 use futures::task::LocalSpawnExt;
 use parking_lot::Mutex;
-use pointsub_swarm::{Node, Policy, ProtocolName, Request, Runtime};
+use pointsub_swarm::{
+    ClientConfig, Discover, FinderTask, Found, Node, Policy, ProtocolName, Request, Runtime, Source,
+};
 
 const SLOW: ProtocolName = ProtocolName::from_static("/slow/1.0.0");
 const MINUTE: Duration = Duration::from_secs(60);
@@ -187,5 +189,34 @@ fn the_timeout_of_a_policy_holds_where_a_call_has_none() {
         let error = own.client().send(peer, &SLOW, "x").await;
         assert!(error.expect_err("too slow").is_timeout());
         assert_eq!(on.now() - began, 5 * MINUTE);
+    });
+}
+
+/// A protocol is looked for as long as somebody waits for a server of it, which may be longer than anything
+/// is wanted otherwise.
+#[test]
+fn what_is_waited_for_is_looked_for_all_the_while() {
+    let on = Simulated::default();
+    on.clone().run(async move {
+        let [server, _] = nodes(&on, Policy::new()).await;
+        let (peer, at) = (server.peer_id(), server.address().await.expect("it listens"));
+        let (clock, comes) = (on.clone(), on.now() + HOUR);
+        let source = Discover::source(Source::Custom, move |mut finder| {
+            let (clock, at) = (clock.clone(), at.clone());
+            async move {
+                while let Some(task) = finder.next_task().await {
+                    assert_ne!(task, FinderTask::Forget(SLOW), "somebody waits");
+                    if task == FinderTask::LookUp(SLOW) && clock.now() >= comes {
+                        finder.found(Found::new(peer).serving(&SLOW).at([at.clone()]));
+                    }
+                }
+            }
+        });
+        let node = pointsub_swarm::NodeBuilder::on(on.clone()).in_memory().discover(source);
+        let node = node.client_config(ClientConfig::default().with_connect_timeout(2 * HOUR));
+        let node = node.build().await.expect("a node");
+        node.client().wait_for_server(&SLOW).await.expect("it is found");
+        assert!(on.now() >= comes && on.now() < comes + 10 * MINUTE);
+        assert_eq!(node.client().server_nodes(&SLOW), [peer]);
     });
 }

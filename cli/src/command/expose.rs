@@ -50,7 +50,7 @@ pub(crate) async fn run(args: &ExposeArgs, context: &Context) -> Result<(), Fail
         false => format!(" --protocol {}", args.protocol),
     };
     let example = format!("pointsub forward {} {port}{protocol}", serving.ticket);
-    announce(&serving, context.output, &example, args.qr).await?;
+    announce(&serving, context.output, &example, None, args.qr).await?;
     tokio::select! {
         () = lend(listener, &service, context.output) => {}
         () = interrupted() => {}

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod call;
 pub(crate) mod decode;
+pub(crate) mod discover;
 pub(crate) mod doctor;
 pub(crate) mod expose;
 pub(crate) mod forward;

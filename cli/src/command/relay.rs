@@ -49,7 +49,7 @@ pub(crate) async fn run(args: &RelayArgs, context: &Context) -> Result<(), Failu
     let address = serving.ticket.addresses().first().cloned().unwrap_or_else(Multiaddr::empty);
     let address = address.with(Protocol::P2p(serving.node.peer_id()));
     let example = format!("pointsub serve /echo/1 --echo --relay {address}");
-    announce(&serving, context.output, &example, false).await?;
+    announce(&serving, context.output, &example, None, false).await?;
     let told = async {
         while let Some(event) = events.next().await {
             match event {

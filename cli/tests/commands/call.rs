@@ -30,6 +30,7 @@ fn json_says_who_answered() {
     let done = home.run(&["call", &ticket, "/echo/1", "hi", "--json"]).well();
     let answer = &done.values()[0];
     assert_eq!(answer["peer"], server.ready["peer"]);
+    assert!(answer["source"].is_null(), "it was named: {answer}");
     assert_eq!((&answer["text"], &answer["bytes"]), (&"hi".into(), &2.into()));
     assert!(answer["ms"].is_number() && answer["retries"] == 0, "{answer}");
     let verbose = home.run(&["call", &ticket, "/echo/1", "hi", "-v"]).well();
@@ -58,7 +59,10 @@ fn failures_have_codes_and_say_what_to_do() {
     let ticket = server.ticket();
     home.run(&["call", &ticket, "/other/1"]).says(1, "pointsub id");
     home.run(&["call", "psuaeta", "/echo/1"]).says(2, "copy all of it again");
-    home.run(&["call", &ticket]).says(2, "required");
+    home.run(&["call", &ticket]).says(2, "required behind the target");
+    home.run(&["call"]).says(2, "a protocol is required");
+    home.run(&["call", "/ip4/127.0.0.1/tcp/1", "/echo/1"]).says(2, "add /p2p/");
+    home.run(&["call", &ticket, "/echo/1", "a", "b", "c"]).with_code(2);
     home.run(&["call", &ticket, "/echo/1", "@/no/such/file"]).says(6, "/no/such/file");
     let json = home.run(&["call", &ticket, "/other/1", "--json"]).with_code(1).values();
     assert_eq!((&json[0]["exit"], &json[0]["error"]["kind"]), (&1.into(), &"refused".into()));

@@ -16,6 +16,7 @@ fn the_help_is_as_it_was_proof_read() {
         "",
         "serve",
         "call",
+        "discover",
         "ping",
         "info",
         "id",

@@ -34,13 +34,15 @@ fn a_profile_has_what_one_does_not_want_to_type() {
     let home = Home::new();
     let key = home.file("work.key");
     home.run(&["key", "new", text(&key)]).well();
-    let config =
-        format!("[profile.work]\nkey = {:?}\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n", text(&key));
+    let config = format!(
+        "[profile.work]\nkey = {:?}\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nlan = false\n",
+        text(&key)
+    );
     home.write("config.toml", config);
     let shown = home.run(&["key", "show", "--profile", "work"]).well().out();
     assert_eq!(shown, home.run(&["key", "show", text(&key)]).well().out());
     let server = home.start(&["serve", "/echo/1", "--echo", "--profile", "work"]);
-    assert_eq!(server.peer(), shown.trim());
+    assert_eq!((server.peer().as_str(), &server.ready["lan"]), (shown.trim(), &false.into()));
     home.run(&["key", "show", "--profile", "wrok"]).says(2, ": work");
 }
 

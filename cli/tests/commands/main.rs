@@ -1,12 +1,11 @@
 //! Every command of the tool, run as its users run it.
 
 mod call;
+mod discover;
 mod doctor;
 mod help;
 mod local;
 mod network;
-#[cfg(unix)]
-mod picture;
 mod properties;
 #[cfg(unix)]
 mod serve;

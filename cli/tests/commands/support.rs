@@ -60,18 +60,29 @@ impl Home {
 
     /// Starts something that goes on, and waits until it says that it is ready.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        command.arg("--json").stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it was built");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut running = Running { child, lines, ready: Value::Null };
+        let mut running = self.follow(arguments);
         running.ready = running.next();
         assert_eq!(running.ready["event"], "ready", "{}", running.ready);
         running
     }
 
-    /// Starts a server on this machine.
+    /// Starts something that goes on, and tells of what happens.
+    pub(crate) fn follow(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.arg("--json").stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it was built");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Running { child, lines, ready: Value::Null }
+    }
+
+    /// Starts a server on this machine that is not announced: all servers of a machine have one ration of
+    /// packets.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Running {
+        self.serve_nearby(&[arguments, &["--no-lan"]].concat())
+    }
+
+    /// Starts a server that is announced on the local network, here on that of this machine alone.
+    pub(crate) fn serve_nearby(&self, arguments: &[&str]) -> Running {
         self.start(&[&["serve"], arguments, &["--listen", HERE]].concat())
     }
 }

@@ -1,7 +1,7 @@
 //! Methods of typed services, served by a program of its own.
 
 use pointsub_tokio::service::{Cx, Failure, Router, Rx, Service, Tx};
-use pointsub_tokio::{Node, ProtocolName};
+use pointsub_tokio::{Discover, Node, ProtocolName};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -52,11 +52,16 @@ async fn sum(_: Cx, _: Nothing, mut numbers: Rx<u32>) -> Result<u32, Failure> {
 
 /// A node with the service, and its address.
 fn chat() -> (Runtime, Node, String) {
+    chat_as(CHAT, Discover::manual())
+}
+
+/// The same under another name, perhaps announced.
+pub(crate) fn chat_as(protocol: ProtocolName, discover: Discover) -> (Runtime, Node, String) {
     let runtime = Runtime::new().expect("threads");
     let (node, address) = runtime.block_on(async {
-        let node = Node::builder().listen(HERE.parse().expect("an address")).build().await;
-        let node = node.expect("a node");
-        let service = Router::new(CHAT).method("say", say).server_streaming("count", count);
+        let node = Node::builder().listen(HERE.parse().expect("an address")).discover(discover);
+        let node = node.build().await.expect("a node");
+        let service = Router::new(protocol).method("say", say).server_streaming("count", count);
         service.client_streaming("sum", sum).serve(node.server()).expect("it is new");
         let address = node.address().await.expect("it listens");
         (node, address.to_string())
@@ -83,13 +88,15 @@ fn a_method_is_called_with_json() {
 
 #[test]
 fn messages_of_the_server_are_lines() {
-    let (_runtime, _node, address) = chat();
+    let (_runtime, node, address) = chat();
     let home = Home::new();
     let counted = ["call", &address, "/chat/1", "count", r#"{"to":3}"#];
     assert_eq!(home.run(&counted).well().out(), "1\n2\n3\n");
     let json = home.run(&[&counted[..], &["--json"]].concat()).well().values();
     assert_eq!(json[0], json!({ "event": "message", "value": 1 }));
-    assert_eq!(json[3], json!({ "event": "result", "value": null }));
+    let peer = node.peer_id().to_string();
+    let result = json!({ "event": "result", "value": null, "peer": peer, "source": null });
+    assert_eq!(json[3], result);
 }
 
 #[test]

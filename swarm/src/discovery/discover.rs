@@ -19,8 +19,9 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// [`Client::send_closest`] and [`Client::open_closest`] choose among all servers, those that were named
 /// ([`Client::add_server_node`]) and those that were found. While there is none, they wait for the first
 /// one, for as long as the client's `connect_timeout` says; if nothing is under way by which one could be
-/// found, they fail at once. Peers that are merely connected count for protocols of which the application
-/// has never named a server: once it has, it knows whom it wants.
+/// found, they fail at once. [`Client::wait_for_server`] waits in any case. Peers that are merely connected
+/// count for protocols of which the application has never named a server: once it has, it knows whom it
+/// wants.
 ///
 /// A source of one's own is a task with a [`Finder`]:
 ///
@@ -83,6 +84,7 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// [`Client::send_closest`]: crate::Client::send_closest
 /// [`Client::open_closest`]: crate::Client::open_closest
 /// [`Client::add_server_node`]: crate::Client::add_server_node
+/// [`Client::wait_for_server`]: crate::Client::wait_for_server
 #[derive(Clone)]
 #[must_use = "give it to NodeBuilder::discover"]
 pub struct Discover {

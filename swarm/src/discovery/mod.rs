@@ -1,5 +1,6 @@
 //! Servers that nobody has named: where they are looked for, and who feeds that.
 
+mod callers;
 mod discover;
 mod finder;
 #[cfg(feature = "lan")]

@@ -17,8 +17,8 @@ use pointsub_core::network::candidates::{
 };
 use pointsub_core::{ProtocolName, Timestamp};
 
+use super::callers::Callers;
 use super::finder::{FinderTask, Found};
-use super::waiting::Waiting;
 use crate::api::client::shared::ClientShared;
 use crate::node::addresses::ip::network;
 use crate::peer;
@@ -37,7 +37,7 @@ pub(crate) struct Discovery(pub(super) Mutex<State>);
 pub(super) struct State {
     pub(super) candidates: Candidates,
     /// Callers that wait for a server.
-    pub(super) waiting: Waiting,
+    pub(super) waiting: Callers,
     finders: Vec<(Source, Arc<TaskQueue>)>,
     /// For the behaviour: who is to be dialled.
     verify: VecDeque<PeerId>,
@@ -115,7 +115,7 @@ impl Discovery {
         let sources = Sources::NONE.with(Source::Connected);
         Self(Mutex::new(State {
             candidates: Candidates::new(sources, Some(peer::to_core(&local)), random()),
-            waiting: Waiting::default(),
+            waiting: Callers::default(),
             finders: Vec::new(),
             verify: VecDeque::new(),
             addresses: VecDeque::new(),
@@ -225,6 +225,23 @@ impl State {
         let earlier = due.is_some_and(|due| self.due.is_none_or(|known| due < known));
         earlier || !self.verify.is_empty() || !self.addresses.is_empty()
     }
+
+    /// There is a server of this protocol now.
+    pub(super) fn tell_found(&mut self, protocol: &ProtocolName) {
+        self.waiting.found(protocol);
+    }
+
+    /// What is used or waited for stays wanted.
+    fn keep_wanted(&mut self, shared: &ClientShared, now: Timestamp) {
+        let is_needed = |name: &&ProtocolName| {
+            self.waiting.wait_for(name)
+                || shared.with_dispatcher(|d| d.was_used(name.as_str(), now))
+        };
+        let kept: Vec<_> = self.candidates.expiring(now).filter(is_needed).cloned().collect();
+        for name in kept {
+            self.candidates.handle(CandidateFact::Wanted(name), now);
+        }
+    }
 }
 
 impl ClientShared {
@@ -236,6 +253,8 @@ impl ClientShared {
     pub(super) fn with_discovery<T>(&self, f: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let now = self.clock.now();
         let mut state = self.discovery.0.lock();
+        // Before anything else: whatever the machine is told, it forgets what has expired.
+        state.keep_wanted(self, now);
         let result = f(&mut state, now);
         let wake = state.carry_out(self, now);
         drop(state);
@@ -250,17 +269,9 @@ impl ClientShared {
         self.with_discovery(|state, _| state.dialling = dialling);
     }
 
-    /// Time has passed. What is used stays wanted.
+    /// Time has passed.
     pub(crate) fn tick_discovery(&self) {
-        self.with_discovery(|state, now| {
-            let used =
-                |name: &&ProtocolName| self.with_dispatcher(|d| d.was_used(name.as_str(), now));
-            let expiring: Vec<_> = state.candidates.expiring(now).filter(used).cloned().collect();
-            for name in expiring {
-                state.candidates.handle(CandidateFact::Wanted(name), now);
-            }
-            state.candidates.handle(CandidateFact::Tick, now);
-        });
+        self.tell_discovery(CandidateFact::Tick);
     }
 
     /// Looks in these places from now on, and not in others.

@@ -1,62 +1,70 @@
 //! Callers that wait for a server to be found.
 
-use std::collections::BTreeMap;
-
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use pointsub_core::network::candidates::{CandidateFact, Sources};
 use pointsub_core::{Cause, Delivery, Phase, ProtocolName, RequestError, SendError, Timestamp};
 
+use super::shared::State;
+use crate::api::client::Client;
 use crate::api::client::shared::ClientShared;
 
-/// Who waits, by protocol. It holds as many of them as requests may wait at a client.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    callers: BTreeMap<ProtocolName, Vec<oneshot::Sender<bool>>>,
-    len: usize,
-}
-
-impl Waiting {
-    fn add(
-        &mut self,
-        protocol: &ProtocolName,
-        limit: usize,
-    ) -> Result<oneshot::Receiver<bool>, SendError> {
-        if self.len >= limit {
-            self.forget_gone();
+impl Client {
+    /// Waits until a server of the protocol is known: one that the application has
+    /// [named](Self::add_server_node), or one that a [source](crate::Discover) has found and that has said
+    /// itself that it serves the protocol. Returns at once if there is one.
+    ///
+    /// It waits for as long as the client's
+    /// [`connect_timeout`](pointsub_core::ClientConfig::with_connect_timeout) says (5 s by default), also
+    /// while nothing is under way by which a server could be found: one may connect by itself, or be named
+    /// meanwhile. [`send_closest`](Self::send_closest) fails at once then. Sources are asked for the
+    /// protocol all the while, and some minutes longer.
+    ///
+    /// That a server is known does not mean that it answers:
+    /// [`has_available_nodes`](Self::has_available_nodes) says whether one is in normal use.
+    ///
+    /// ```
+    /// use pointsub_swarm::{Cause, Client, PeerId, ProtocolName, RequestError};
+    ///
+    /// const SEARCH: ProtocolName = ProtocolName::from_static("/search/1.0.0");
+    ///
+    /// /// A program that serves nobody before it has somebody to ask.
+    /// async fn ready(client: &Client) -> Result<(), RequestError> {
+    ///     while let Err(error) = client.wait_for_server(&SEARCH).await {
+    ///         match error.cause {
+    ///             Cause::NoServerFound { asked } => println!("none yet, asked: {asked}"),
+    ///             _ => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # futures::executor::block_on(async {
+    /// # let client = Client::from_fn(|_: PeerId, _| async { Ok("yes") });
+    /// # client.add_server_node(&SEARCH, PeerId::random()).expect("a node");
+    /// # ready(&client).await.expect("one is named");
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Cause::NoServerFound`] if there is none in time, with the sources that were asked,
+    /// [`SendError::Overloaded`] if `max_pending` callers wait for servers already, and
+    /// [`SendError::Closed`] if the client is closed or its swarm is gone.
+    pub async fn wait_for_server(&self, protocol: &ProtocolName) -> Result<(), RequestError> {
+        let shared = &self.shared;
+        let until = shared.clock.now() + shared.config.connect_timeout();
+        let (found, asked) = shared.with_discovery(|state, now| {
+            if state.ended || shared.with_dispatcher(|d| d.is_drained()) {
+                return Err(SendError::Closed);
+            }
+            let asked = state.candidates.sources();
+            Ok((state.wait(shared, protocol, true, now)?, asked))
+        })?;
+        let Some(found) = found else { return Ok(()) };
+        match select(found, shared.clock.wait_until(until)).await {
+            Either::Left((Ok(_), _)) => Ok(()),
+            Either::Left((Err(_), _)) => Err(SendError::Closed.into()),
+            Either::Right(_) => Err(not_found(asked)),
         }
-        if self.len >= limit {
-            return Err(SendError::Overloaded { limit });
-        }
-        let (found, waiting) = oneshot::channel();
-        self.callers.entry(protocol.clone()).or_default().push(found);
-        self.len += 1;
-        Ok(waiting)
-    }
-
-    /// There is a server of this protocol.
-    pub(super) fn found(&mut self, protocol: &ProtocolName) {
-        let told = self.callers.remove(protocol).unwrap_or_default();
-        self.len -= told.len();
-        told.into_iter().for_each(|caller| _ = caller.send(true));
-    }
-
-    /// There is none, and none is looked for, but for these protocols.
-    pub(super) fn give_up(&mut self, mut but_for: impl FnMut(&ProtocolName) -> bool) {
-        let told = self.callers.extract_if(.., |protocol, _| !but_for(protocol));
-        for caller in told.flat_map(|(_, callers)| callers) {
-            self.len -= 1;
-            let _gone = caller.send(false);
-        }
-    }
-
-    /// Callers that have given up take no place.
-    fn forget_gone(&mut self) {
-        self.callers.retain(|_, callers| {
-            callers.retain(|caller| !caller.is_canceled());
-            !callers.is_empty()
-        });
-        self.len = self.callers.values().map(Vec::len).sum();
     }
 }
 
@@ -92,19 +100,35 @@ impl ClientShared {
             if !may_be_found || state.ended {
                 return Err(SendError::NoNodes.into());
             }
-            state.candidates.handle(CandidateFact::Wanted(protocol.clone()), now);
-            state.carry_out(self, now);
-            let has_one =
-                self.with_dispatcher(|d| d.server_nodes(protocol.as_str()).next().is_some());
-            if has_one {
-                return Ok(None);
-            }
+            let Some(found) = state.wait(self, protocol, false, now)? else { return Ok(None) };
             if !state.dialling && !state.candidates.looks_for(protocol.as_str()) {
                 return Err(not_found(asked));
             }
-            let found = state.waiting.add(protocol, self.config.max_pending())?;
             Ok(Some((found, asked)))
         })
+    }
+
+    /// The application has named a server of this protocol.
+    pub(crate) fn tell_named(&self, protocol: &ProtocolName) {
+        self.with_discovery(|state, _| state.tell_found(protocol));
+    }
+}
+
+impl State {
+    /// Looks for servers from now on, and has somebody wait for one. `None` if there is one now.
+    fn wait(
+        &mut self,
+        shared: &ClientShared,
+        protocol: &ProtocolName,
+        patient: bool,
+        now: Timestamp,
+    ) -> Result<Option<oneshot::Receiver<bool>>, SendError> {
+        self.candidates.handle(CandidateFact::Wanted(protocol.clone()), now);
+        self.carry_out(shared, now);
+        if shared.with_dispatcher(|d| d.server_nodes(protocol.as_str()).next().is_some()) {
+            return Ok(None);
+        }
+        self.waiting.add(protocol, patient, shared.config.max_pending()).map(Some)
     }
 }
 
@@ -114,27 +138,4 @@ fn failed(cause: Cause) -> RequestError {
 
 fn not_found(asked: Sources) -> RequestError {
     failed(Cause::NoServerFound { asked })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_wait_as_may_and_who_has_given_up_does_not_count() {
-        let [a, b] = ["/a", "/b"].map(|name| ProtocolName::new(name).expect("a name"));
-        let mut waiting = Waiting::default();
-        let mut first = waiting.add(&a, 2).expect("there is room");
-        let gone = waiting.add(&b, 2).expect("there is room");
-        assert_eq!(waiting.add(&b, 2).err(), Some(SendError::Overloaded { limit: 2 }));
-        drop(gone);
-        let mut second = waiting.add(&b, 2).expect("one has given up");
-        waiting.found(&a);
-        assert_eq!(first.try_recv(), Ok(Some(true)));
-        let mut third = waiting.add(&a, 2).expect("one was told");
-        waiting.give_up(|protocol| *protocol == a);
-        assert_eq!((second.try_recv(), third.try_recv()), (Ok(Some(false)), Ok(None)));
-        let _fourth = waiting.add(&b, 2).expect("one was told");
-        assert_eq!(waiting.add(&b, 2).err(), Some(SendError::Overloaded { limit: 2 }));
-    }
 }

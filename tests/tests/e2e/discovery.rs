@@ -159,3 +159,48 @@ fn more_names_than_fit_are_noticed() {
         }
     });
 }
+
+/// Who waits for a server hears of one that connects by itself, or is named, though nothing was under way by
+/// which one could have been found.
+#[test]
+fn who_waits_hears_of_a_server_that_connects_or_is_named() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let node = start(ServerConfig::default(), once()).await;
+        let (client, echo, other) = (node.client(), echo_name(), name("/other/1.0.0"));
+        let mut comes = pin!(client.wait_for_server(&echo));
+        assert!(futures::poll!(&mut comes).is_pending(), "there is none yet");
+        connect(&server, &node).await;
+        comes.await.expect("it has connected");
+        assert_eq!(client.server_nodes(&echo), [server.peer_id()]);
+        client.wait_for_server(&echo).await.expect("it is there still");
+
+        let mut named = pin!(client.wait_for_server(&other));
+        assert!(futures::poll!(&mut named).is_pending(), "nobody serves it");
+        client.add_server_node(&other, server.peer_id()).expect("a node");
+        named.await.expect("it is named");
+    });
+}
+
+/// A wait ends when connecting would, and with the client; its error says where was looked.
+#[test]
+fn a_wait_in_vain_says_where_was_looked() {
+    run(async {
+        let config = once().with_connect_timeout(Duration::from_millis(50));
+        let node = client(config.clone()).await;
+        let error = node.client().wait_for_server(&echo_name()).await.expect_err("there is none");
+        let asked = Sources::from_iter([Source::Connected]);
+        assert_eq!(error.cause, Cause::NoServerFound { asked });
+        assert_eq!((error.phase, error.delivery), (Phase::Discover, Delivery::NotProcessed));
+
+        let manual = Node::builder().client_config(config).discover(Discover::manual());
+        let manual = manual.build().await.expect("a node");
+        let error = manual.client().wait_for_server(&echo_name()).await.expect_err("none is named");
+        assert_eq!(error.cause, Cause::NoServerFound { asked: Sources::NONE });
+
+        let (client, echo) = (node.client(), echo_name());
+        client.close().await;
+        let error = client.wait_for_server(&echo).await.expect_err("it is closed");
+        assert_eq!(error.cause, Cause::Refused(SendError::Closed));
+    });
+}

@@ -44,3 +44,15 @@ fn a_server_that_registers_later_is_found_then() {
         assert_eq!((answer.peer(), answer.source()), (server.peer_id(), Some(Source::Lan)));
     });
 }
+
+/// Who only waits for a server looks for one.
+#[test]
+fn who_waits_for_a_server_looks_for_one() {
+    run(async {
+        let served = "/lan/awaited/1.0.0";
+        let server = lan_node(Some(served)).await;
+        let node = lan_node(None).await;
+        node.client().wait_for_server(&name(served)).await.expect("it is found");
+        assert_eq!(node.client().server_nodes(&name(served)), [server.peer_id()]);
+    });
+}

@@ -1,37 +1,50 @@
 //! `pointsub call`: sends a request, or calls a method of a typed service.
 
+mod callee;
 mod typed;
+mod words;
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data_encoding::BASE64;
-use pointsub_tokio::{Bytes, Metadata, ProtocolName, Response};
+use pointsub_tokio::middleware::{OutgoingRequest, Service};
+use pointsub_tokio::{Bytes, Metadata, Multiaddr, ProtocolName, Response};
 use serde_json::{Map, Value, json};
 
+use self::callee::Callee;
+use self::words::Words;
 use crate::context::{Context, unless_interrupted};
 use crate::error::{Exit, Failure};
-use crate::node::{ClientArgs, client, connect, end};
-use crate::output::{duration, millis, size};
-use crate::target::TargetArgs;
+use crate::node::{ClientArgs, client, client_with, connect, end, on_lan};
+use crate::output::{duration, millis, size, source_name};
 
 /// Arguments of `call`.
 #[derive(Debug, Args)]
-#[command(override_usage = "pointsub call [OPTIONS] <TARGET> <PROTOCOL> [BODY]
-       pointsub call [OPTIONS] <TARGET> <PROTOCOL> <METHOD> <JSON>")]
+#[command(override_usage = "pointsub call [OPTIONS] [TARGET] <PROTOCOL> [BODY]
+       pointsub call [OPTIONS] [TARGET] <PROTOCOL> <METHOD> <JSON>")]
 pub(crate) struct CallArgs {
-    #[command(flatten)]
-    target: TargetArgs,
+    /// The peer: a ticket, an address that ends in /p2p/PEER, a Peer ID with --address, or a name from
+    /// the configuration. Without it, the closest server on the local network answers. A first argument
+    /// that begins with / is the protocol, unless it begins with /ip4/, /ip6/, /dns/, /dns4/, /dns6/ or
+    /// /dnsaddr/, or ends in /p2p/PEER
+    #[arg(value_name = "TARGET")]
+    target: Option<String>,
 
     /// The name of the protocol, such as /echo/1
-    protocol: ProtocolName,
+    #[arg(value_name = "PROTOCOL")]
+    protocol: Option<String>,
 
     /// What is sent: a text, - for the standard input, @FILE for a file (@@ for a text that begins with
     /// @). With two of them, the first is the method of a typed service and the second its arguments as
     /// JSON
     #[arg(value_name = "BODY", num_args = 0..=2)]
     body: Vec<String>,
+
+    /// Where the peer is, if the target is a Peer ID; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    address: Vec<Multiaddr>,
 
     /// The method within the protocol, for services that are not typed
     #[arg(short, long, value_name = "METHOD")]
@@ -63,27 +76,35 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) async fn run(args: &CallArgs, context: &Context) -> Result<(), Failure> {
-    let target = args.target.resolve(&context.config)?;
-    let call = match &args.body[..] {
+    let words: Vec<&str> = args.words().collect();
+    let Words { target, protocol, body } = Words::of(&words, &args.address)?;
+    let target = target.map(|target| target.resolve(&context.config)).transpose()?;
+    let call = match &body[..] {
         [] if args.lines => return Err(Failure::usage("--lines needs a method and its arguments")),
         [] => Call::Raw(Bytes::new()),
         [body] if !args.lines => Call::Raw(read(body)?.into()),
         [method, rest @ ..] => {
-            let arguments = read(rest.first().map_or("{}", String::as_str))?;
+            let arguments = read(rest.first().copied().unwrap_or("{}"))?;
             let arguments = serde_json::from_slice(&arguments).map_err(|error| {
                 Failure::usage(format_args!("the arguments are no JSON: {error}"))
                     .next("such as '{\"text\":\"hi\"}'; a body that is no JSON goes with --method")
             })?;
-            Call::Typed(method.clone(), arguments)
+            Call::Typed((*method).to_owned(), arguments)
         }
     };
-    let node = client(&args.client, context).await?;
+    let node = match &target {
+        Some(_) => client(&args.client, context).await?,
+        None => client_with(&args.client, context, on_lan).await?,
+    };
     let done = unless_interrupted(async {
-        connect(&node, &target, context).await?;
+        if let Some(target) = &target {
+            connect(&node, target, context).await?;
+        }
+        let callee = Callee::new(node.client(), target.map(|target| target.peer));
         match call {
-            Call::Raw(body) => raw(args, context, &node.client(), target.peer, body).await,
+            Call::Raw(body) => raw(args, context, callee, &protocol, body).await,
             Call::Typed(method, arguments) => {
-                let typed = typed::Typed { args, context, node: &node, peer: target.peer };
+                let typed = typed::Typed { args, context, callee, protocol };
                 typed.call(&method, arguments).await
             }
         }
@@ -91,6 +112,13 @@ pub(crate) async fn run(args: &CallArgs, context: &Context) -> Result<(), Failur
     let done = done.await;
     let _ended = end(&node).await;
     done
+}
+
+impl CallArgs {
+    /// The arguments without names.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.target.iter().chain(&self.protocol).chain(&self.body).map(String::as_str)
+    }
 }
 
 enum Call {
@@ -102,12 +130,12 @@ enum Call {
 async fn raw(
     args: &CallArgs,
     context: &Context,
-    client: &pointsub_tokio::Client,
-    peer: pointsub_tokio::PeerId,
+    mut callee: Callee,
+    protocol: &ProtocolName,
     body: Bytes,
 ) -> Result<(), Failure> {
     let (output, sent) = (context.output, body.len());
-    let call = client.send(peer, &args.protocol, body);
+    let call = OutgoingRequest::new(protocol, body);
     let mut call = call.timeout(context.timeout()).idempotent(!args.once);
     if let Some(method) = &args.method {
         call = call.method(method);
@@ -116,9 +144,10 @@ async fn raw(
         call = call.metadata(key, value);
     }
     let waiting = output.waiting("waiting for the answer");
-    let answer = call.await;
+    let answer = callee.call(call).await;
     waiting.finish_and_clear();
-    let (answer, retries) = (answer?, client.stats().retries);
+    let (answer, retries) = (answer?, callee.client().stats().retries);
+    callee.tell(output);
     output.detail(format_args!(
         "{} answered: {} → {} in {}, at try {}",
         answer.peer(),
@@ -130,12 +159,13 @@ async fn raw(
     for (key, value) in answer.metadata().iter() {
         output.detail(format_args!("{key}: {}", String::from_utf8_lossy(value)));
     }
-    print(args, context, &answer, retries)
+    print(args, context, protocol, &answer, retries)
 }
 
 fn print(
     args: &CallArgs,
     context: &Context,
+    protocol: &ProtocolName,
     answer: &Response,
     retries: u64,
 ) -> Result<(), Failure> {
@@ -146,7 +176,8 @@ fn print(
     if output.json {
         let mut value = json!({
             "peer": answer.peer().to_string(),
-            "protocol": args.protocol.as_str(),
+            "source": answer.source().map(source_name),
+            "protocol": protocol.as_str(),
             "bytes": answer.len(),
             "ms": millis(answer.elapsed()),
             "retries": retries,

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use pointsub_tokio::ProtocolName;
 use pointsub_tokio::service::{CallError, Codec, Rejection, ServiceError, Streaming, Stub};
-use pointsub_tokio::{Node, PeerId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::CallArgs;
+use super::callee::Callee;
 use crate::context::Context;
 use crate::error::{Exit, Failure};
 
@@ -36,15 +37,15 @@ type Open = Streaming<Value, Value, Value, Refused>;
 pub(super) struct Typed<'a> {
     pub(super) args: &'a CallArgs,
     pub(super) context: &'a Context,
-    pub(super) node: &'a Node,
-    pub(super) peer: PeerId,
+    pub(super) callee: Callee,
+    pub(super) protocol: ProtocolName,
 }
 
 impl Typed<'_> {
     /// Calls it as a method without messages, and opens a call if it turns out to have some: until then,
     /// nothing has run.
     pub(super) async fn call(&self, method: &str, arguments: Value) -> Result<(), Failure> {
-        let stub = Stub::peer(self.node.client(), self.peer, self.args.protocol.clone());
+        let stub = Stub::through(self.callee.clone(), self.protocol.clone());
         let stub = stub.with_codec(Codec::Json);
         if !self.args.lines {
             let call = stub.call::<Value, Value, Refused>(method, arguments.clone());
@@ -53,7 +54,10 @@ impl Typed<'_> {
                 call = call.metadata(key, value);
             }
             match call.await {
-                Ok(result) => return self.print("result", &result),
+                Ok(result) => {
+                    self.callee.tell(self.context.output);
+                    return self.print_result(&result);
+                }
                 Err(CallError::Rejected { reason: Rejection::NotStreaming, .. }) => {}
                 Err(error) => return Err(failure(error)),
             }
@@ -68,15 +72,16 @@ impl Typed<'_> {
         }
         let mut call = call.await.map_err(failure)?;
         self.context.output.detail(format_args!("{} has accepted the call", call.peer()));
+        self.callee.tell(self.context.output);
         self.send(&mut call).await?;
         call.finish_sending();
         while let Some(message) = call.recv().await.map_err(failure)? {
-            self.print("message", &message)?;
+            self.print_message(&message)?;
         }
         let result = call.finish().await.map_err(failure)?;
         match result.is_null() && !self.context.output.json {
             true => Ok(()),
-            false => self.print("result", &result),
+            false => self.print_result(&result),
         }
     }
 
@@ -92,7 +97,7 @@ impl Typed<'_> {
                 line = lines.next_line() => line,
                 message = call.recv(), if receiving => {
                     match message.map_err(failure)? {
-                        Some(message) => self.print("message", &message)?,
+                        Some(message) => self.print_message(&message)?,
                         None => receiving = false,
                     }
                     continue;
@@ -113,11 +118,22 @@ impl Typed<'_> {
         }
     }
 
-    fn print(&self, what: &str, value: &Value) -> Result<(), Failure> {
+    fn print_message(&self, value: &Value) -> Result<(), Failure> {
         match self.context.output.json {
-            true => self.context.output.value(&json!({ "event": what, "value": value })),
+            true => self.context.output.value(&json!({ "event": "message", "value": value })),
             false => self.context.output.value(value),
         }
+    }
+
+    fn print_result(&self, value: &Value) -> Result<(), Failure> {
+        if !self.context.output.json {
+            return self.context.output.value(value);
+        }
+        let mut result = json!({ "event": "result", "value": value });
+        if let Some(answered) = self.callee.answered() {
+            [result["peer"], result["source"]] = answered.values();
+        }
+        self.context.output.value(&result)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use pointsub_tokio::service::info::InfoService;
-use pointsub_tokio::{HandlerError, ProtocolName, Reply, Request, Status, StatusCode};
+use pointsub_tokio::{Discover, HandlerError, ProtocolName, Reply, Request, Status, StatusCode};
 use serde_json::json;
 
 use self::exec::Exec;
@@ -54,6 +54,11 @@ pub(crate) struct ServeArgs {
     /// Do not answer `pointsub info`
     #[arg(long)]
     no_info: bool,
+
+    /// Do not announce this server on the local network, where `pointsub call PROTOCOL` and
+    /// `pointsub discover` find it otherwise
+    #[arg(long)]
+    no_lan: bool,
 
     /// Print the ticket as a QR code too
     #[arg(long)]
@@ -145,7 +150,12 @@ fn too_slow(limit: Duration) -> HandlerError {
 
 pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failure> {
     let answers = Arc::new(Answers::new(args)?);
-    let serving = args.server.start(context, |builder| builder).await?;
+    let lan = !args.no_lan && context.config.profile.lan != Some(false);
+    let serving = args.server.start(context, |builder| match lan {
+        true => builder.discover(Discover::lan()),
+        false => builder,
+    });
+    let serving = serving.await?;
     let (server, output) = (serving.node.server(), context.output);
     let journal = Journal::new(output);
     let handler = {
@@ -165,18 +175,21 @@ pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failu
         info.set_label("tool", concat!("pointsub ", env!("CARGO_PKG_VERSION")));
         info.serve().map_err(Failure::local)?;
     }
-    let example =
-        format!("pointsub call {} {} {}", serving.ticket, args.protocol, answers.example());
-    announce(&serving, output, &example, args.qr).await?;
+    let words = format!("{} {}", args.protocol, answers.example());
+    let example = format!("pointsub call {} {words}", serving.ticket);
+    let on_lan = lan.then(|| format!("pointsub call {words}"));
+    announce(&serving, output, &example, on_lan.as_deref(), args.qr).await?;
     interrupted().await;
     finish(&serving, Some(&journal), output).await
 }
 
-/// Says who this is, where, and what to type elsewhere.
+/// Says who this is, where, and what to type elsewhere; `on_lan` is what is enough on the local network, if
+/// the server is announced there.
 pub(crate) async fn announce(
     serving: &Serving,
     output: Output,
     example: &str,
+    on_lan: Option<&str>,
     qr: bool,
 ) -> Result<(), Failure> {
     let Serving { node, ticket, key } = serving;
@@ -188,6 +201,7 @@ pub(crate) async fn announce(
             "ticket": ticket.to_string(),
             "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "key": key.as_ref().map(|key| key.display().to_string()),
+            "lan": on_lan.is_some(),
         }));
     }
     let kept = key.as_ref().map_or("not kept".to_owned(), |key| key.display().to_string());
@@ -197,6 +211,10 @@ pub(crate) async fn announce(
         output.field(if at == 0 { "Address" } else { "" }, address)?;
     }
     output.field("Ticket", ticket)?;
+    if let Some(on_lan) = on_lan {
+        let on_lan = output.mark(Mark::Good, on_lan);
+        output.field("Nearby", format_args!("{on_lan}   (on this network)"))?;
+    }
     output.field("Call", output.mark(Mark::Good, example))?;
     if qr {
         output.line(qr::code(ticket)?)?;

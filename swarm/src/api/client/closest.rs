@@ -80,7 +80,11 @@ impl Client {
         node: PeerId,
     ) -> Result<bool, AddNodeError> {
         let (node, now) = (peer::to_core(&node), self.shared.clock.now());
-        self.shared.with_dispatcher(|d| d.add_server_node(protocol, node, now))
+        let added = self.shared.with_dispatcher(|d| d.add_server_node(protocol, node, now))?;
+        if added {
+            self.shared.tell_named(protocol);
+        }
+        Ok(added)
     }
 
     /// Removes a server and what is known of it. Returns `false` if it is not there. Requests that

@@ -1,5 +1,7 @@
 //! What is different where somebody looks: a terminal of the system's, as a terminal window has one.
 
+mod picture;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -114,7 +116,7 @@ fn ping_goes_on_until_it_is_interrupted() {
 #[test]
 fn a_server_shows_how_to_call_it_and_each_request() {
     let home = Home::new();
-    let serve = ["serve", "/echo/1", "--echo", "--listen", HERE];
+    let serve = ["serve", "/echo/1", "--echo", "--no-lan", "--listen", HERE];
     let mut server = Terminal::run(&home, &serve, &[("NO_COLOR", "1")]);
     let shown = server.until(|shown| shown.contains("/echo/1 hi"));
     let call = shown.lines().find_map(|line| line.strip_prefix("Call")).expect("how to call it");
