@@ -25,7 +25,7 @@ pub(super) const PEERS: usize = 64;
 /// How many addresses of one of them.
 const ADDRESSES: usize = 8;
 /// How long one reading may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const LONGEST_ROUND: Duration = Duration::from_secs(15);
 /// For how long records hold at least, and at most, whatever they say.
 const LEAST_TTL: Duration = Duration::from_secs(30);
 /// The most of that.
@@ -151,7 +151,7 @@ impl Round {
     }
 
     pub(super) fn ends_at(&self) -> Timestamp {
-        self.started + PATIENCE
+        self.started + LONGEST_ROUND
     }
 
     /// How it went, if it is over.
