@@ -6,7 +6,7 @@ use crate::id::PeerId;
 const KEY: &str = "dnsaddr=";
 const NESTED: &str = "/dnsaddr/";
 const PEER: &str = "/p2p/";
-/// The longest record that is read.
+/// The longest record of a list that is read.
 const MAX_RECORD: usize = 1024;
 /// The longest peer id as text: 44 bytes in base58.
 const MAX_PEER_TEXT: usize = 64;

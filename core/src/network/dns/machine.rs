@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 /// How long after a list that was of no use it is read again, at the earliest. Doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest of these times.
+/// The longest pause between two readings of a list that is of no use.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Reads a list of servers, as often as it is worth it: see the [module](crate::network::dns).

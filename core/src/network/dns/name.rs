@@ -10,7 +10,7 @@ use thiserror::Error;
 const PREFIX: &str = "_dnsaddr.";
 /// The longest name there is (RFC 1035, section 2.3.4), as text without the dot at its end.
 const MAX_NAME: usize = 253;
-/// The longest of its parts.
+/// The longest part of a name in the DNS.
 const MAX_LABEL: usize = 63;
 
 /// The name of a list of servers, such as `example.org`: the records are those of `_dnsaddr.example.org`.

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 /// How many names are asked for in one reading of a list.
 const QUERIES: usize = 32;
-/// How many of them at a time.
+/// How many names of a list are asked for at a time.
 const AT_A_TIME: usize = 4;
 /// How many lists lead to another, the first one among them.
 const DEPTH: usize = 4;
@@ -22,13 +22,13 @@ const DEPTH: usize = 4;
 const RECORDS: usize = 64;
 /// How many peers of a list are known.
 pub(super) const PEERS: usize = 64;
-/// How many addresses of one of them.
+/// How many addresses of a peer of a list are known.
 const ADDRESSES: usize = 8;
-/// How long one reading may take.
+/// How long one reading of a list may take.
 const LONGEST_ROUND: Duration = Duration::from_secs(15);
-/// For how long records hold at least, and at most, whatever they say.
+/// For how long records hold at least, whatever they say.
 const LEAST_TTL: Duration = Duration::from_secs(30);
-/// The most of that.
+/// The longest time for which records hold, whatever they say.
 const MOST_TTL: Duration = Duration::from_secs(3600);
 
 /// A reading that is under way.
