@@ -55,7 +55,7 @@
 //! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names,
 //! and so is `service`, for typed services, which is not, with `prost`. `tower` brings layers around handlers,
 //! clients and services: the modules `middleware`. `lan` brings `Discover::lan`, which finds servers on the
-//! local network.
+//! local network, and `dns-discovery` `Discover::dns`, which finds those that a name in the DNS lists.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns
 //! [`transport_with_security`].
@@ -63,9 +63,8 @@
 //! # What there is
 //!
 //! TCP with TLS or Noise, and Yamux, IPv4 and IPv6, and names (`/dns`, `/dns4`, `/dns6`) as the
-//! operating system resolves them, and multicast DNS with feature `lan`. libp2p has no QUIC or `/dnsaddr` for
-//! these runtimes. Its
-//! TCP is for tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any
+//! operating system resolves them, multicast DNS with feature `lan`, and lists of servers in the DNS with
+//! feature `dns-discovery`. libp2p has no QUIC or `/dnsaddr` addresses for these runtimes. Its TCP is for tokio alone as well, so this crate brings one: [`tcp::Transport`], which serves any
 //! libp2p swarm on `async-io`, with or without PointSub.
 //!
 //! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
@@ -109,13 +108,21 @@ impl Runtime for AsyncStd {
         interface_changes()
     }
 
-    #[cfg(feature = "lan")]
+    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
     fn datagrams(
         &self,
         socket: std::net::UdpSocket,
         limit: usize,
     ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
         datagrams(socket, limit)
+    }
+
+    #[cfg(feature = "dns-discovery")]
+    fn tcp(
+        &self,
+        to: std::net::SocketAddr,
+    ) -> futures::future::BoxFuture<'static, io::Result<PlainStream>> {
+        Box::pin(tcp_stream(to))
     }
 
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
@@ -169,13 +176,21 @@ impl Runtime for Smol {
         interface_changes()
     }
 
-    #[cfg(feature = "lan")]
+    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
     fn datagrams(
         &self,
         socket: std::net::UdpSocket,
         limit: usize,
     ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
         datagrams(socket, limit)
+    }
+
+    #[cfg(feature = "dns-discovery")]
+    fn tcp(
+        &self,
+        to: std::net::SocketAddr,
+    ) -> futures::future::BoxFuture<'static, io::Result<PlainStream>> {
+        Box::pin(tcp_stream(to))
     }
 
     fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
@@ -212,7 +227,7 @@ pub fn interface_changes() -> BoxStream<'static, ()> {
 ///
 /// # Errors
 /// If the socket cannot be watched.
-#[cfg(feature = "lan")]
+#[cfg(any(feature = "dns-discovery", feature = "lan"))]
 pub fn datagrams(
     socket: std::net::UdpSocket,
     limit: usize,
@@ -224,4 +239,14 @@ pub fn datagrams(
         Some(((buffer[..length].to_vec(), sender), (socket, buffer)))
     });
     Ok(Box::pin(packets))
+}
+
+/// Connects to a TCP server for a stream of plain bytes, for a [`Runtime`] of your own on `async-io`.
+///
+/// # Errors
+/// Any I/O error of connecting.
+#[cfg(feature = "dns-discovery")]
+pub async fn tcp_stream(to: std::net::SocketAddr) -> io::Result<PlainStream> {
+    let stream = async_io::Async::<std::net::TcpStream>::connect(to).await?;
+    Ok(PlainStream::new(stream))
 }

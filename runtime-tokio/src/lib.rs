@@ -169,7 +169,7 @@ impl Runtime for Tokio {
         pointsub_swarm::system::interface_changes(if_watch::tokio::IfWatcher::new())
     }
 
-    #[cfg(feature = "lan")]
+    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
     fn datagrams(
         &self,
         socket: std::net::UdpSocket,
@@ -184,6 +184,14 @@ impl Runtime for Tokio {
             Some(((buffer[..length].to_vec(), sender), (socket, buffer)))
         });
         Ok(Box::pin(packets))
+    }
+
+    #[cfg(feature = "dns-discovery")]
+    fn tcp(&self, to: std::net::SocketAddr) -> BoxFuture<'static, io::Result<PlainStream>> {
+        Box::pin(async move {
+            let stream = tokio::net::TcpStream::connect(to).await?;
+            Ok(PlainStream::new(libp2p_tcp::tokio::TcpStream(stream)))
+        })
     }
 
     fn now(&self) -> Instant {

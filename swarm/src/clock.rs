@@ -33,7 +33,7 @@ impl Clock {
     }
 
     /// Whose time it is.
-    #[cfg(feature = "lan")]
+    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
     pub(crate) fn runtime(&self) -> &dyn Runtime {
         &*self.runtime
     }

@@ -86,6 +86,8 @@ pub use api::stream_info::StreamInfo;
 #[doc(hidden)]
 pub use discovery::lan::fuzz::lan_packet;
 pub use discovery::{Discover, Finder, FinderTask, Found};
+#[cfg(feature = "dns-discovery")]
+pub use discovery::{DnsList, PlainStream};
 pub use node::behaviour::Behaviour;
 pub use node::gate::BehaviourEvent;
 pub use node::{

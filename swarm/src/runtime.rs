@@ -13,6 +13,8 @@ use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::Boxed;
 use libp2p_identity::PeerId;
 
+#[cfg(feature = "dns-discovery")]
+use crate::discovery::PlainStream;
 use crate::transport::security::Security;
 
 /// An async runtime, as a value: how to run tasks on it, what time it is there, and how to reach other
@@ -30,7 +32,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn spawn(&self, future: BoxFuture<'static, ()>);
 
     /// The same, with a name for tools that list tasks: of `pointsub node`, `pointsub connection`,
-    /// `pointsub handler`, `pointsub timer` and `pointsub server`. Default: without the name.
+    /// `pointsub handler`, `pointsub timer`, `pointsub server` and
+    /// `pointsub resolver`. Default: without the name.
     fn spawn_named(&self, name: &'static str, future: BoxFuture<'static, ()>) {
         let _ = name;
         self.spawn(future);
@@ -61,11 +64,12 @@ pub trait Runtime: Send + Sync + 'static {
     }
 
     /// What arrives at a UDP socket that does not block, and from where, up to `limit` bytes of each
-    /// packet; it ends when that fails. [`Discover::lan`](crate::Discover::lan) uses it.
+    /// packet; it ends when that fails. Sources of servers use
+    /// it: `Discover::lan` and `Discover::dns`.
     ///
     /// # Errors
     /// Any I/O error of watching the socket. Default: [`io::ErrorKind::Unsupported`].
-    #[cfg(feature = "lan")]
+    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
     fn datagrams(
         &self,
         socket: std::net::UdpSocket,
@@ -74,6 +78,17 @@ pub trait Runtime: Send + Sync + 'static {
         let _ = (socket, limit);
         let why = "this runtime has no UDP: implement `Runtime::datagrams`";
         Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+
+    /// Connects to a TCP server, for a stream of plain bytes. `Discover::dns` uses it for answers that do not
+    /// fit into a packet.
+    ///
+    /// # Errors
+    /// Any I/O error of connecting. Default: [`io::ErrorKind::Unsupported`].
+    #[cfg(feature = "dns-discovery")]
+    fn tcp(&self, to: std::net::SocketAddr) -> BoxFuture<'static, io::Result<PlainStream>> {
+        let why = format!("this runtime has no TCP for {to}: implement `Runtime::tcp`");
+        Box::pin(async { Err(io::Error::new(io::ErrorKind::Unsupported, why)) })
     }
 
     /// The transports that a [`Node`](crate::Node) uses, all of which share its `security`:

@@ -83,6 +83,7 @@
 //!   on the connection. If a connection that was found gives none within a second, the peer is dialled.
 //! * **Servers.** [`candidates`] finds those that nobody has named, and is a machine of its own.
 //! * **The local network.** [`lan`] says when it is asked there and what it is told. It is a machine too.
+//! * **Lists in the DNS.** [`dns`] says which records are asked for, when, and who is found in them.
 //! * **Relays.** [`Reservations`] says when a relay is asked for a place, and when again.
 //!
 //! # Addresses are opaque
@@ -99,6 +100,7 @@ mod confirmation;
 mod connections;
 mod crowd;
 mod dialing;
+pub mod dns;
 mod failure;
 mod finder;
 mod known;

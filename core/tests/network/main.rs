@@ -9,6 +9,7 @@ mod choosing;
 mod confirming;
 mod crowds;
 mod dialing;
+mod dns;
 mod finder;
 mod lan;
 mod race;

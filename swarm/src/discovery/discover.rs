@@ -79,6 +79,38 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// where that may be so. Programs on macOS need the permission for local networks, and have none if they
 /// were started by ssh or as a service.
 ///
+/// # Lists in the DNS
+///
+/// With feature `dns-discovery`, `Discover::dns("example.org")` finds the servers that the `TXT` records of
+/// `_dnsaddr.example.org` list, as libp2p's [dnsaddr] has it: one address a record, with the Peer ID at its end,
+/// or the name of a further list.
+///
+/// ```text
+/// _dnsaddr.example.org.  300  TXT  "dnsaddr=/ip4/198.51.100.1/tcp/4001/p2p/12D3KooW…"
+/// _dnsaddr.example.org.  300  TXT  "dnsaddr=/ip6/2001:db8::1/udp/4001/quic-v1/p2p/12D3KooW…"
+/// _dnsaddr.example.org.  300  TXT  "dnsaddr=/dnsaddr/asia.example.org"
+/// ```
+///
+/// Records do not say what peers serve. So those of a list are candidates for every protocol for which
+/// servers are looked for, and say themselves, on a connection, what they serve. Where each of many servers
+/// serves something else, give each protocol a name of its own. This node does not list itself: whoever
+/// has the name writes the records.
+///
+/// A list is read when servers are wanted, and again when 80 % of the TTL of its records have passed (30 s at
+/// least, an hour at most); while nobody is found, or a name server fails, after 1, 2, 4 … 60 s. If nobody is
+/// found, the log says so (`pointsub::dns`), and [`Cause::NoServerFound`](crate::Cause::NoServerFound)
+/// names the source. Name servers that fail take nobody away who is known, until the TTL has passed.
+///
+/// Records can be forged on the way, and anybody may write some. So only addresses on the internet are dialled,
+/// through no relay and no further name, unless the list is [trusted](crate::DnsList::trusted); at most 64
+/// peers of a list are looked at, and at most 32 names are asked for. Who answers at an address has to
+/// have the key of the Peer ID in the record.
+///
+/// The name servers are those of the system, or [others](crate::DnsList::asking). It works on every runtime that
+/// has [`Runtime::datagrams`](crate::Runtime::datagrams) and [`Runtime::tcp`](crate::Runtime::tcp). Timeouts of
+/// queries follow the system's time.
+///
+/// [dnsaddr]: https://github.com/multiformats/multiaddr/blob/master/protocols/DNSADDR.md
 /// [libp2p's specification]: https://github.com/libp2p/specs/blob/master/discovery/mdns.md
 /// [`NodeBuilder::discover`]: crate::NodeBuilder::discover
 /// [`Client::send_closest`]: crate::Client::send_closest
@@ -120,6 +152,15 @@ impl Discover {
     #[cfg(feature = "lan")]
     pub fn lan() -> Self {
         Self::source(Source::Lan, super::lan::run)
+    }
+
+    /// Among the servers besides that a name in the DNS lists, such as `example.org`: see
+    /// [lists in the DNS](Self#lists-in-the-dns). A [`DnsList`](crate::DnsList) says more than a name. Several
+    /// lists are read with [`and`](Self::and).
+    #[cfg(feature = "dns-discovery")]
+    pub fn dns(list: impl Into<super::dns::DnsList>) -> Self {
+        let list = list.into();
+        Self::source(Source::Dns, move |finder| super::dns::run(list.clone(), finder))
     }
 
     /// In these places too.

@@ -110,7 +110,7 @@ impl Finder {
     }
 
     /// What the node's tasks run on.
-    #[cfg(feature = "lan")]
+    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
     pub(super) fn clock(&self) -> crate::clock::Clock {
         self.shared.clock.clone()
     }

@@ -2,6 +2,8 @@
 
 mod callers;
 mod discover;
+#[cfg(feature = "dns-discovery")]
+mod dns;
 mod finder;
 #[cfg(feature = "lan")]
 pub(crate) mod lan;
@@ -9,4 +11,6 @@ pub(crate) mod shared;
 mod waiting;
 
 pub use discover::Discover;
+#[cfg(feature = "dns-discovery")]
+pub use dns::{DnsList, PlainStream};
 pub use finder::{Finder, FinderTask, Found};

@@ -23,6 +23,7 @@ mod crowds;
 mod delivery;
 mod dialects;
 mod discovery;
+mod dns;
 mod draining;
 mod dropping;
 mod duplex;

@@ -38,6 +38,8 @@ mod delivery;
 mod dialects;
 #[path = "../e2e/discovery.rs"]
 mod discovery;
+#[path = "../e2e/dns.rs"]
+mod dns;
 #[path = "../e2e/draining.rs"]
 mod draining;
 #[path = "../e2e/dropping.rs"]
