@@ -12,5 +12,7 @@ mod dialing;
 mod finder;
 mod lan;
 mod race;
+mod registries;
+mod registry;
 mod reservations;
 mod script;

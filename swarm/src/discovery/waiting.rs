@@ -43,11 +43,14 @@ impl Waiting {
 
     /// There is none, and none is looked for, but for these protocols.
     pub(super) fn give_up(&mut self, mut but_for: impl FnMut(&ProtocolName) -> bool) {
-        let told = self.callers.extract_if(.., |protocol, _| !but_for(protocol));
-        for caller in told.flat_map(|(_, callers)| callers) {
-            self.len -= 1;
-            let _gone = caller.send(false);
-        }
+        self.callers.retain(|protocol, callers| {
+            let stays = but_for(protocol);
+            if !stays {
+                self.len -= callers.len();
+                callers.drain(..).for_each(|caller| _ = caller.send(false));
+            }
+            stays
+        });
     }
 
     /// Callers that have given up take no place.
