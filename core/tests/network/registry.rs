@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pointsub_core::endpoint::GroupId;
-use pointsub_core::network::registry::{
-    Announcement, EntryId, Registry, RegistryEvent as Event, RegistryLimits, RegistryOrder,
-    RegistryRefusal, WatcherId,
+use pointsub_core::network::candidates::{
+    CandidateFact, CandidateOrder, Candidates, Found, Source, Sources,
 };
-use pointsub_core::{PeerId, ProtocolName};
+use pointsub_core::network::registry::{
+    Announcement, EntryId, Registries, RegistriesFact, RegistriesOrder, Registry,
+    RegistryEvent as Event, RegistryId, RegistryLimits, RegistryOrder, RegistryRefusal, WatcherId,
+};
+use pointsub_core::{PeerId, ProtocolName, Timestamp};
 
 const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
 const SEARCH: ProtocolName = ProtocolName::from_static("/search/1");
@@ -205,6 +208,45 @@ fn a_thousand_of_one_network_hide_nobody() {
     let first: Vec<_> = first.collect();
     let honest = [5000, 6000].map(|n| Event::Here(peer(n), 0));
     assert!(honest.iter().all(|event| first.contains(event)), "{first:?}");
+}
+
+/// Strangers of two networks fill what they may of a registry, with themselves at addresses where nobody is. A
+/// node that looks for servers there dials 32 strangers a minute, and the honest server is one of the first.
+#[test]
+fn a_node_reaches_the_honest_server_among_a_thousand_that_are_none() {
+    let mut registry = Registry::new(RegistryLimits::new());
+    for n in 1..=1000 {
+        let network = network(u64::from(n % 2));
+        registry.announce(peer(n), network, says(&[ECHO], n)).expect("there is room");
+    }
+    registry.announce(peer(5000), network(2), says(&[ECHO], 0)).expect("there is room");
+    let watcher = registry.watch(peer(0), network(3), ECHO).expect("it may");
+
+    let now = Timestamp::ZERO;
+    let mut known = Registries::new(1, Some(peer(0)), 7);
+    known.handle(RegistriesFact::LookUp(ECHO), now);
+    for event in events(&mut registry, watcher) {
+        known.handle(RegistriesFact::Told(RegistryId(0), ECHO, event), now);
+    }
+    let sources = Sources::NONE.with(Source::Registry);
+    let mut candidates = Candidates::new(sources, Some(peer(0)), 7);
+    candidates.handle(CandidateFact::Wanted(ECHO), now);
+    while let Some(order) = known.poll_order() {
+        let RegistriesOrder::Found(peer, ..) = order else { continue };
+        let (service, source) = (Some(ECHO), Source::Registry);
+        let found = Found { peer, service, source, until: None, network: None };
+        candidates.handle(CandidateFact::Found(found), now);
+    }
+    let mut dialled = 0;
+    while let Some(order) = candidates.poll_order() {
+        let CandidateOrder::Verify(dial) = order else { continue };
+        dialled += 1;
+        if dial == peer(5000) {
+            return;
+        }
+        candidates.handle(CandidateFact::Unreachable(dial), now);
+    }
+    panic!("{dialled} others were dialled, and not the honest one");
 }
 
 #[test]
