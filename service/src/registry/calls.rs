@@ -49,13 +49,13 @@ impl Said {
 /// Announces this node until the call ends, which is the last fact.
 pub(super) async fn announce(
     client: RegistryClient,
-    registry: RegistryId,
+    (registry, peer): (RegistryId, PeerId),
     said: Arc<Said>,
     (call, mut facts): (u64, Facts),
 ) {
     let ended = hold(&client, registry, &said, (call, &mut facts)).await;
     if let Err(error) = &ended {
-        tracing::debug!(target: "pointsub::registry", registry = registry.0, %error, "not announced");
+        tracing::debug!(target: "pointsub::registry", registry = %peer, %error, "not announced");
     }
     let replaced = matches!(ended, Err(CallError::Service(RegistryError::Replaced)));
     let why = replaced.then_some(RegistryRefusal::Replaced);
@@ -93,14 +93,14 @@ async fn hold(
 /// Watches a protocol until the call ends, which is the last fact.
 pub(super) async fn watch(
     client: RegistryClient,
-    registry: RegistryId,
+    (registry, peer): (RegistryId, PeerId),
     protocol: ProtocolName,
     (call, mut facts): (u64, Facts),
 ) {
-    let ended = follow(&client, registry, &protocol, (call, &mut facts)).await;
+    let ended = follow(&client, (registry, peer), &protocol, (call, &mut facts)).await;
     if let Err(error) = ended {
         tracing::debug!(
-            target: "pointsub::registry", registry = registry.0, %protocol, %error, "not watched"
+            target: "pointsub::registry", registry = %peer, %protocol, %error, "not watched"
         );
     }
     let _ended = facts.send((call, Fact::WatchEnded(registry, protocol))).await;
@@ -108,7 +108,7 @@ pub(super) async fn watch(
 
 async fn follow(
     client: &RegistryClient,
-    registry: RegistryId,
+    (registry, peer): (RegistryId, PeerId),
     protocol: &ProtocolName,
     (call, facts): (u64, &mut Facts),
 ) -> Result<(), CallError<RegistryError>> {
@@ -123,7 +123,7 @@ async fn follow(
         forged += 1;
         if forged > FORGED {
             tracing::warn!(
-                target: "pointsub::registry", registry = registry.0, "it lists what nobody has signed"
+                target: "pointsub::registry", registry = %peer, "it lists what nobody has signed"
             );
             return Ok(());
         }

@@ -32,7 +32,7 @@ const FOUND: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(5);
 /// By how many thousandths the load has to change to be announced.
 const STEP: u32 = 100;
-/// How many facts wait.
+/// How many things that calls have told wait for the task.
 const FACTS: usize = 64;
 
 /// Why registries cannot be used.
@@ -170,9 +170,10 @@ impl Task {
         self.numbered += 1;
         let told = (self.numbered, self.facts.0.clone());
         let client = RegistryClient::peer(self.finder.client(), known.peer).with_limits(MESSAGE);
+        let of = (registry, known.peer);
         let call = match protocol.clone() {
-            None => announce(client, registry, known.said.clone(), told).boxed(),
-            Some(protocol) => watch(client, registry, protocol, told).boxed(),
+            None => announce(client, of, known.said.clone(), told).boxed(),
+            Some(protocol) => watch(client, of, protocol, told).boxed(),
         };
         let (abort, registration) = AbortHandle::new_pair();
         self.calls.push(Abortable::new(call, registration).map(|_| ()).boxed());

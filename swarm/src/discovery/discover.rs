@@ -78,6 +78,12 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// where that may be so. Programs on macOS need the permission for local networks, and have none if they
 /// were started by ssh or as a service.
 ///
+/// # Registries
+///
+/// Any node can serve a registry, in which servers are listed for as long as they serve:
+/// `pointsub_service::registry`, or the module `service::registry` of the runtime's crate with feature `service`.
+/// `registry::discover(addresses)` is a `Discover` for it.
+///
 /// [libp2p's specification]: https://github.com/libp2p/specs/blob/master/discovery/mdns.md
 /// [`NodeBuilder::discover`]: crate::NodeBuilder::discover
 /// [`Client::send_closest`]: crate::Client::send_closest
