@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pointsub_swarm::{Metadata, PeerId};
+use pointsub_swarm::{GroupId, Metadata, PeerId};
 
 /// The context of a call, which every method gets first.
 ///
@@ -18,6 +18,7 @@ use pointsub_swarm::{Metadata, PeerId};
 #[derive(Debug, Clone)]
 pub struct Cx {
     peer: PeerId,
+    network: Option<GroupId>,
     metadata: Metadata,
     deadline: Option<Instant>,
     resume: Option<Bytes>,
@@ -27,7 +28,7 @@ impl Cx {
     /// The context of a call by this peer.
     #[must_use]
     pub fn new(peer: PeerId) -> Self {
-        Self { peer, metadata: Metadata::new(), deadline: None, resume: None }
+        Self { peer, network: None, metadata: Metadata::new(), deadline: None, resume: None }
     }
 
     pub(crate) fn of(
@@ -37,7 +38,14 @@ impl Cx {
         resume: Option<Bytes>,
     ) -> Self {
         let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
-        Self { peer, metadata, deadline, resume }
+        Self { peer, network: None, metadata, deadline, resume }
+    }
+
+    /// Sets the network from which the caller is connected.
+    #[must_use]
+    pub const fn with_network(mut self, network: Option<GroupId>) -> Self {
+        self.network = network;
+        self
     }
 
     /// Sets how much time is left.
@@ -66,6 +74,14 @@ impl Cx {
     #[must_use]
     pub const fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The network from which the caller is connected, as
+    /// [`IncomingCall::network`](pointsub_swarm::IncomingCall::network) has it: many peers of one network may
+    /// be one machine. `None` if the method has no messages, or is called in the same program.
+    #[must_use]
+    pub const fn network(&self) -> Option<GroupId> {
+        self.network
     }
 
     /// What the caller says beside the arguments.

@@ -53,11 +53,12 @@ impl Incoming {
     }
 
     pub(crate) fn of_call(call: IncomingCall, limits: Limits) -> Result<Self, HandlerError> {
-        let IncomingCall { peer, metadata, argument, resume, remaining, sender, receiver, .. } =
-            call;
+        let IncomingCall { peer, network, metadata, argument, resume, remaining, .. } = call;
+        let (sender, receiver) = (call.sender, call.receiver);
         let wire = Wire { codec: codec_of(&metadata)?, limits };
         let from = Source::Network { wire, arguments: argument, halves: Some((sender, receiver)) };
-        Ok(Self { cx: Cx::of(peer, metadata, remaining, resume), from })
+        let cx = Cx::of(peer, metadata, remaining, resume).with_network(network);
+        Ok(Self { cx, from })
     }
 
     pub(crate) const fn of_local(cx: Cx, call: LocalCall) -> Self {

@@ -133,6 +133,7 @@ mod local;
 pub mod middleware;
 mod open;
 mod options;
+pub mod registry;
 mod router;
 mod service;
 mod streaming;

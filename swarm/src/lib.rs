@@ -104,13 +104,14 @@ pub use transport::security::noise_payload;
 pub use transport::security::{Dialect, DialectError, Dialects, Security, certificate};
 
 pub use bytes::Bytes;
-pub use libp2p_core::Multiaddr;
 pub use libp2p_core::multiaddr::Protocol;
+pub use libp2p_core::{Multiaddr, PeerRecord, SignedEnvelope};
 pub use libp2p_identity::{Keypair, PeerId, PublicKey};
 #[cfg(feature = "relay")]
 pub use libp2p_relay::Config as RelayConfig;
 pub use pointsub_core::endpoint::{
-    Backoff, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, ResumePolicy, RetryPolicy,
+    Backoff, GroupId, LimitPolicy, Quota, RateLimit, RateScope, RegisterError, ResumePolicy,
+    RetryPolicy,
 };
 pub use pointsub_core::network::candidates::CandidateState;
 pub use pointsub_core::{

@@ -414,6 +414,29 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("service/src/codec/guard.rs", "MOST_IN_ADVANCE", "a list grows as its elements come"),
     ("service/src/codec/guard.rs", "FREE_ELEMENTS", "the value is refused"),
     ("service/src/local.rs", "MESSAGES", "the sender waits"),
+    ("service/src/registry/types.rs", "MAX_ADDRESSES", "the record is refused"),
+    ("service/src/registry/types.rs", "MAX_RECORD", "the record is refused, and not decoded"),
+    ("service/src/registry/source.rs", "REGISTRIES", "`registry::discover` fails"),
+    (
+        "service/src/registry/source.rs",
+        "PROTOCOLS",
+        "the others are not announced; the log says so",
+    ),
+    ("service/src/registry/source.rs", "FACTS", "calls to registries wait"),
+    ("service/src/registry/calls.rs", "FORGED", "the call ends; the log says so"),
+    ("service/src/registry/serving.rs", "PACE", "the next one waits"),
+    (
+        "core/src/network/registry/named.rs",
+        "OF_REGISTRY",
+        "further ones are not remembered; networks take turns in what a registry tells first",
+    ),
+    ("core/src/network/registry/named.rs", "TURN", "others have their turn when it asks again"),
+    ("core/src/network/registry/registries.rs", "SERVICES", "further ones are not watched"),
+    (
+        "core/src/network/registry/registries.rs",
+        "LONGEST_PAUSE",
+        "a registry is asked again, as long as the node lives",
+    ),
     ("metrics/src/table.rs", "MOST", "they are counted as `_OTHER`"),
 ];
 

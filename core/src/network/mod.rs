@@ -84,6 +84,7 @@
 //! * **Servers.** [`candidates`] finds those that nobody has named, and is a machine of its own.
 //! * **The local network.** [`lan`] says when it is asked there and what it is told. It is a machine too.
 //! * **Lists in the DNS.** [`dns`] says which records are asked for, when, and who is found in them.
+//! * **Registries.** [`registry`] is the table of one, and what a node does that knows some.
 //! * **Relays.** [`Reservations`] says when a relay is asked for a place, and when again.
 //!
 //! # Addresses are opaque
@@ -108,6 +109,7 @@ pub mod lan;
 mod machine;
 mod order;
 mod race;
+pub mod registry;
 mod reservations;
 
 pub use address::{Address, Carrier, Reach};

@@ -20,6 +20,36 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Where peers do not count that are merely connected, they do once a source has found them: also one that
+/// had not served what is wanted when it was found first.
+#[test]
+fn a_connected_peer_that_a_source_finds_is_a_server() {
+    let mut candidates = Candidates::new(Sources::NONE.with(Source::Registry), Some(peer(0)), 7);
+    let mut tell = |fact| {
+        candidates.handle(fact, Timestamp::ZERO);
+        let orders = std::iter::from_fn(|| candidates.poll_order());
+        orders.filter(|order| !matches!(order, Order::LookUp(..))).collect::<Vec<_>>()
+    };
+    let found = |service| {
+        let (source, until, network) = (Source::Registry, None, None);
+        Fact::Found(Found { peer: peer(1), service, source, until, network })
+    };
+    tell(Fact::Wanted(ECHO));
+    tell(Fact::Connected(peer(1), None));
+    assert_eq!(tell(Fact::Identified(peer(1), vec![OTHER])), []);
+    assert_eq!(tell(found(Some(ECHO))), [], "it says that it does not serve it");
+    assert_eq!(tell(Fact::Identified(peer(1), vec![OTHER, ECHO])), [], "it is merely connected");
+    assert_eq!(tell(found(Some(OTHER))), [], "that is not wanted");
+    let add = Order::Add(ECHO, peer(1), Source::Registry);
+    assert_eq!(tell(found(Some(ECHO))), [add]);
+    assert_eq!(tell(found(Some(ECHO))), []);
+    let remove = Order::Remove(ECHO, peer(1));
+    assert_eq!(tell(Fact::Identified(peer(1), vec![OTHER])), [remove]);
+    tell(Fact::Identified(peer(1), vec![ECHO]));
+    let add = Order::Add(ECHO, peer(1), Source::Registry);
+    assert_eq!(tell(found(None)), [add], "whatever it serves");
+}
+
 /// A node that looks for servers, and a world in which each peer serves something or cannot be reached.
 struct World {
     candidates: Candidates,

@@ -13,5 +13,7 @@ mod dns;
 mod finder;
 mod lan;
 mod race;
+mod registries;
+mod registry;
 mod reservations;
 mod script;

@@ -85,9 +85,9 @@ impl ServerDriver {
         let timer = Timer::new(shared.clock.clone());
         let log = shared.error_log.clone();
         let calls = handler.as_ref().and_then(|handler| handler.calls());
-        let call_service = calls.map(|handler| {
-            Arc::new(CallService { handler, peer, protocol: protocol.clone(), log })
-        });
+        let (network, called) = (origin.group(), protocol.clone());
+        let call_service = calls
+            .map(|handler| Arc::new(CallService { handler, peer, network, protocol: called, log }));
         let permits = shared.semaphore.of_stream(origin);
         Self {
             shared,

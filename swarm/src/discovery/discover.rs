@@ -111,6 +111,12 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// queries follow the system's time.
 ///
 /// [dnsaddr]: https://github.com/multiformats/multiaddr/blob/master/protocols/DNSADDR.md
+/// # Registries
+///
+/// Any node can serve a registry, in which servers are listed for as long as they serve:
+/// `pointsub_service::registry`, or the module `service::registry` of the runtime's crate with feature `service`.
+/// `registry::discover(addresses)` is a `Discover` for it.
+///
 /// [libp2p's specification]: https://github.com/libp2p/specs/blob/master/discovery/mdns.md
 /// [`NodeBuilder::discover`]: crate::NodeBuilder::discover
 /// [`Client::send_closest`]: crate::Client::send_closest

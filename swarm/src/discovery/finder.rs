@@ -3,16 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::poll_fn;
-use libp2p_core::Multiaddr;
+use libp2p_core::{Multiaddr, PeerRecord};
 use libp2p_identity::PeerId;
 use pointsub_core::ProtocolName;
 use pointsub_core::network::candidates::Source;
 
 use super::shared::TaskQueue;
+use crate::api::client::Client;
 use crate::api::client::shared::ClientShared;
+use crate::api::server::Server;
+use crate::node::addresses::ip::no_nearer;
 
 /// What a source of servers has in its hands: it is told what to look for and what to tell others, and
 /// says whom it has found. Each source has one: see [`Discover::source`](crate::Discover::source),
@@ -23,6 +26,7 @@ use crate::api::client::shared::ClientShared;
 /// that is thrown away.
 pub struct Finder {
     shared: Arc<ClientShared>,
+    server: Server,
     source: Source,
     tasks: Arc<TaskQueue>,
 }
@@ -72,6 +76,21 @@ impl Found {
         self
     }
 
+    /// Leaves out those addresses that lead to somewhere nearer than this address does: to this machine, or the
+    /// local network. For a source at this address that strangers feed: who is believed by it could have this
+    /// node dial what only this node reaches. Names go too, unless it is on this machine itself: they
+    /// may lead anywhere.
+    pub fn no_nearer_than(mut self, source: &Multiaddr) -> Self {
+        self.addresses.retain(|address| no_nearer(address, source));
+        self
+    }
+
+    /// Where it is said to be.
+    #[must_use]
+    pub fn addresses(&self) -> &[Multiaddr] {
+        &self.addresses
+    }
+
     /// For how long that holds. Default 5 min, at most an hour.
     pub const fn lasting(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
@@ -80,9 +99,21 @@ impl Found {
 }
 
 impl Finder {
-    pub(crate) fn new(shared: Arc<ClientShared>, source: Source) -> Self {
+    pub(crate) fn new(shared: Arc<ClientShared>, server: Server, source: Source) -> Self {
         let tasks = shared.add_finder(source);
-        Self { shared, source, tasks }
+        Self { shared, server, source, tasks }
+    }
+
+    /// The node's client, for a source that asks other nodes.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.shared.clone())
+    }
+
+    /// The node's server: others may be told how much it has to do.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Which source this is.
@@ -107,6 +138,28 @@ impl Finder {
     #[must_use]
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.shared.discovery.advertised().1
+    }
+
+    /// Says where this node is reached, with its signature, so that others can hand it on: libp2p's [peer
+    /// record], in the form that all libraries read. `None` if the key of the node is not known
+    /// ([`Behaviour::set_keypair`](crate::Behaviour::set_keypair)), or cannot sign.
+    ///
+    /// [peer record]: https://github.com/libp2p/specs/blob/master/RFC/0003-routing-records.md
+    #[must_use]
+    pub fn sign(&self, addresses: Vec<Multiaddr>) -> Option<PeerRecord> {
+        PeerRecord::new_interop(self.shared.discovery.keypair()?, addresses).ok()
+    }
+
+    /// Remembers an address of a peer that this source needs, as if the application had named it:
+    /// [`Node::add_address`](crate::Node::add_address).
+    pub fn add_address(&self, peer: PeerId, address: Multiaddr) {
+        self.shared.add_address(peer, address);
+    }
+
+    /// The time, by the node's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.clock.instant(self.shared.clock.now())
     }
 
     /// What the node's tasks run on.

@@ -5,13 +5,14 @@
 //! this one is held, and never the other way round.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 use libp2p_core::Multiaddr;
-use libp2p_identity::PeerId;
+use libp2p_identity::{Keypair, PeerId};
 use parking_lot::Mutex;
+use pointsub_core::network::Source as NamedBy;
 use pointsub_core::network::candidates::{
     Candidate, CandidateFact, CandidateOrder, Candidates, Found as FoundPeer, Source, Sources,
 };
@@ -31,7 +32,11 @@ const WAITING_ADDRESSES: usize = 1024;
 
 /// All that is known of servers that nobody has named.
 #[derive(Debug)]
-pub(crate) struct Discovery(pub(super) Mutex<State>);
+pub(crate) struct Discovery {
+    pub(super) state: Mutex<State>,
+    /// Signs what others are told of this node.
+    keypair: OnceLock<Keypair>,
+}
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -42,7 +47,7 @@ pub(super) struct State {
     /// For the behaviour: who is to be dialled.
     verify: VecDeque<PeerId>,
     /// And where those are who were found.
-    addresses: VecDeque<(PeerId, Multiaddr)>,
+    addresses: VecDeque<(PeerId, Multiaddr, NamedBy)>,
     /// What others are to be told of this node.
     served: Vec<ProtocolName>,
     listens: Vec<Multiaddr>,
@@ -113,7 +118,7 @@ impl TaskQueue {
 impl Discovery {
     pub(crate) fn new(local: PeerId) -> Self {
         let sources = Sources::NONE.with(Source::Connected);
-        Self(Mutex::new(State {
+        let state = Mutex::new(State {
             candidates: Candidates::new(sources, Some(peer::to_core(&local)), random()),
             waiting: Callers::default(),
             finders: Vec::new(),
@@ -124,25 +129,35 @@ impl Discovery {
             dialling: false,
             due: None,
             ended: false,
-        }))
+        });
+        Self { state, keypair: OnceLock::new() }
+    }
+
+    /// The first one stays.
+    pub(crate) fn set_keypair(&self, keypair: Keypair) {
+        let _another = self.keypair.set(keypair);
+    }
+
+    pub(super) fn keypair(&self) -> Option<&Keypair> {
+        self.keypair.get()
     }
 
     /// What others are to be told of this node.
     pub(super) fn advertised(&self) -> (Vec<ProtocolName>, Vec<Multiaddr>) {
-        let state = self.0.lock();
+        let state = self.state.lock();
         (state.served.clone(), state.listens.clone())
     }
 
     /// What this node serves is something else now.
     pub(crate) fn set_served(&self, served: Vec<ProtocolName>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.served = served;
         state.changed();
     }
 
     /// Where it is reached is somewhere else.
     pub(crate) fn set_addresses(&self, addresses: Vec<Multiaddr>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.listens != addresses {
             state.listens = addresses;
             state.changed();
@@ -151,29 +166,29 @@ impl Discovery {
 
     /// The candidates for a protocol that is wanted.
     pub(crate) fn candidates(&self, protocol: &str) -> Vec<Candidate> {
-        self.0.lock().candidates.candidates(protocol).collect()
+        self.state.lock().candidates.candidates(protocol).collect()
     }
 
     /// An address that was found, for the behaviour.
-    pub(crate) fn take_address(&self) -> Option<(PeerId, Multiaddr)> {
-        self.0.lock().addresses.pop_front()
+    pub(crate) fn take_address(&self) -> Option<(PeerId, Multiaddr, NamedBy)> {
+        self.state.lock().addresses.pop_front()
     }
 
     /// Who is to be dialled, for the behaviour.
     pub(crate) fn take_verification(&self) -> Option<PeerId> {
-        self.0.lock().verify.pop_front()
+        self.state.lock().verify.pop_front()
     }
 
     /// When the behaviour is to let time pass.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.due = state.candidates.next_deadline();
         state.due
     }
 
     /// The swarm is gone.
     pub(crate) fn end(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.ended = true;
         state.finders.drain(..).for_each(|(_, tasks)| tasks.end());
         let waiting = std::mem::take(&mut state.waiting);
@@ -252,7 +267,7 @@ impl ClientShared {
 
     pub(super) fn with_discovery<T>(&self, f: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let now = self.clock.now();
-        let mut state = self.discovery.0.lock();
+        let mut state = self.discovery.state.lock();
         // Before anything else: whatever the machine is told, it forgets what has expired.
         state.keep_wanted(self, now);
         let result = f(&mut state, now);
@@ -315,10 +330,18 @@ impl ClientShared {
                 FoundPeer { peer: peer::to_core(&peer), service: protocol, source, until, network };
             for address in addresses.into_iter().take(ADDRESSES) {
                 if state.addresses.len() < WAITING_ADDRESSES {
-                    state.addresses.push_back((peer, address));
+                    state.addresses.push_back((peer, address, NamedBy::Stranger));
                 }
             }
             state.candidates.handle(CandidateFact::Found(found), now);
+        });
+    }
+
+    /// An address that a source itself needs.
+    pub(super) fn add_address(&self, peer: PeerId, address: Multiaddr) {
+        self.with_discovery(|state, _| {
+            state.addresses.push_front((peer, address, NamedBy::Application));
+            state.addresses.truncate(WAITING_ADDRESSES);
         });
     }
 

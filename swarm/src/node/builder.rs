@@ -278,6 +278,7 @@ impl<R: Runtime> NodeBuilder<R> {
         let connect_timeout = self.client.connect_timeout();
         let pointsub = Behaviour::on(peer, self.client, self.server, clock.clone())?;
         let mut pointsub = self.observers.apply(pointsub);
+        pointsub.set_keypair(keypair.clone());
         pointsub.discover(self.discover);
         let (client, server) = (pointsub.client(), pointsub.server());
         for (protocol, policy) in self.policies {

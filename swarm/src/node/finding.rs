@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::task::Context;
 
 use libp2p_core::connection::ConnectedPoint;
-use libp2p_identity::PeerId;
+use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::{ExternalAddresses, FromSwarm, ListenAddresses};
 use pointsub_core::ProtocolName;
 use pointsub_core::network::candidates::{CandidateFact, Source as FoundBy};
-use pointsub_core::network::{ConnectId, Goal, Source};
+use pointsub_core::network::{ConnectId, Goal};
 
 use super::addresses::ip::network;
 use super::behaviour::Behaviour;
@@ -55,7 +55,17 @@ impl Behaviour {
     /// A further source of servers, until it is dropped.
     #[must_use]
     pub fn finder(&self, source: FoundBy) -> Finder {
-        Finder::new(self.client.clone(), source)
+        Finder::new(self.client.clone(), self.server(), source)
+    }
+
+    /// Signs with this key what sources tell others of this node: a registry takes nothing that is not signed.
+    /// A node has its key from the beginning. Returns `false` if it is not the key of the local peer.
+    pub fn set_keypair(&mut self, keypair: Keypair) -> bool {
+        let is_its = keypair.public().to_peer_id() == self.client.local;
+        if is_its {
+            self.client.discovery.set_keypair(keypair);
+        }
+        is_its
     }
 
     /// A source of the swarm's own, such as its Kademlia, has found somebody. Without a
@@ -66,8 +76,8 @@ impl Behaviour {
 
     /// Does what the machine has ordered, and lets time pass for it.
     pub(super) fn find(&mut self, cx: &mut Context<'_>) {
-        while let Some((peer, address)) = self.client.discovery.take_address() {
-            self.named(peer, &address, Source::Stranger);
+        while let Some((peer, address, by)) = self.client.discovery.take_address() {
+            self.named(peer, &address, by);
         }
         loop {
             while let Some(peer) = self.client.discovery.take_verification() {

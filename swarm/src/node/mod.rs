@@ -326,7 +326,7 @@ impl<R: Runtime> Node<R> {
     /// [`NodeBuilder::discover`].
     #[must_use]
     pub fn finder(&self, source: Source) -> Finder {
-        Finder::new(self.inner.client.shared.clone(), source)
+        Finder::new(self.inner.client.shared.clone(), self.server(), source)
     }
 
     /// Stops the server (requests at work have `grace` to end), fails what the client still waits

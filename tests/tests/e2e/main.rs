@@ -44,6 +44,7 @@ mod pointsub;
 mod protocols;
 mod proxy;
 mod raw;
+mod registry;
 mod relay;
 mod retry;
 mod security;

@@ -80,6 +80,8 @@ mod protocols;
 mod proxy;
 #[path = "../e2e/raw.rs"]
 mod raw;
+#[path = "../e2e/registry.rs"]
+mod registry;
 #[path = "../e2e/relay.rs"]
 mod relay;
 #[path = "../e2e/retry.rs"]

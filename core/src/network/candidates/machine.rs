@@ -209,26 +209,19 @@ impl Candidates {
             return;
         }
         let ttl = until.since(now);
-        match &service {
-            Some(name) => {
-                if let Some(service) = self.services.get_mut(name) {
-                    service.look_ups.found(source, ttl, now);
-                }
-            }
-            None => {
-                for service in self.services.values_mut() {
-                    service.look_ups.found(source, ttl, now);
-                }
+        for (name, known) in &mut self.services {
+            if service.as_ref().is_none_or(|service| service == name) {
+                known.look_ups.found(source, ttl, now);
             }
         }
         // What it has said itself is known already.
         if self.peers.get(&peer).is_some_and(|peer| peer.told.is_ok()) {
-            for table in self.tables() {
-                if let Some(entry) = table.get_mut(&peer).filter(|entry| entry.source == source) {
-                    entry.taken_back = false;
-                }
-            }
-            return;
+            return self.confirm(
+                peer,
+                service.as_ref(),
+                Entry::new(source, network, until, now),
+                now,
+            );
         }
         let rests = self.in_vain.rests(peer, service.as_ref(), now);
         let table = match &service {
@@ -246,6 +239,21 @@ impl Candidates {
             }
             table.insert(peer, entry);
         }
+    }
+
+    /// A source says that a peer is there of which is known what it serves. It counts also where peers do not
+    /// that are merely connected.
+    fn confirm(&mut self, peer: PeerId, found: Option<&ProtocolName>, new: Entry, now: Timestamp) {
+        let Some(Peer { told: Ok(told), .. }) = self.peers.get(&peer) else { return };
+        let mut added = Vec::new();
+        for (name, service) in &mut self.services {
+            match service.table.get_mut(&peer) {
+                Some(entry) => entry.taken_back &= entry.source != new.source,
+                None if found.is_some_and(|found| found != name) || !told.contains(name) => {}
+                None => added.extend(service.table.insert(peer, new.clone()).then(|| name.clone())),
+            }
+        }
+        added.iter().for_each(|name| self.serves(peer, name, now));
     }
 
     /// A source takes back what it has said. What the peer says itself, on a connection, counts more, for as

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::connection::CallTerms;
-use pointsub_core::endpoint::RegisterError;
+use pointsub_core::endpoint::{GroupId, RegisterError};
 use pointsub_core::wire::Credit;
 use pointsub_core::{Body, Headers, Metadata, Method, ProtocolName, Status, StatusCode};
 
@@ -34,6 +34,9 @@ pub(crate) const LARGEST_WINDOW: Credit = Credit { bytes: 2 * 1024 * 1024, messa
 pub struct IncomingCall {
     /// Who has opened it; authenticated by the connection.
     pub peer: PeerId,
+    /// The network from which it is connected: in IPv4 the /24, in IPv6 the /48. All that come through
+    /// relays, or from no IP address, are one network.
+    pub network: Option<GroupId>,
     /// Under which protocol.
     pub protocol: ProtocolName,
     /// What is asked for within the protocol.
@@ -85,6 +88,7 @@ where
 pub(crate) struct CallService {
     pub(crate) handler: Arc<dyn CallHandler>,
     pub(crate) peer: PeerId,
+    pub(crate) network: Option<GroupId>,
     pub(crate) protocol: ProtocolName,
     pub(crate) log: Arc<ErrorLog>,
 }
@@ -151,6 +155,7 @@ pub(crate) fn begin(
     let receiver = CallReceiver::new(channel.clone(), true);
     let call = IncomingCall {
         peer: service.peer,
+        network: service.network,
         protocol: service.protocol.clone(),
         method,
         metadata,

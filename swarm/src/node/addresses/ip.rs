@@ -59,6 +59,17 @@ pub(crate) fn seen_from(endpoint: &ConnectedPoint) -> Reach {
     first_ip(remote).or_else(|| first_ip(local)).map_or(Reach::Internet, reach)
 }
 
+/// Whether an address leads as far away as another one at least, at which somebody has been told it. Where a
+/// name leads nobody knows.
+pub(crate) fn no_nearer(address: &Multiaddr, than: &Multiaddr) -> bool {
+    let of = |address: &Multiaddr| match address.iter().next() {
+        Some(Protocol::Ip4(_) | Protocol::Ip6(_)) => first_ip(address).map(reach),
+        Some(Protocol::Memory(_) | Protocol::Unix(_)) => Some(Reach::Machine),
+        _ => None,
+    };
+    of(address).unwrap_or(Reach::Machine) >= of(than).unwrap_or(Reach::Internet)
+}
+
 /// The network that an address belongs to. Whoever has one address of it often has all of them: in
 /// IPv4 256 of them, in IPv6 what a provider gives a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,6 +130,23 @@ const MULTIPLE: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_far_away_does_not_lead_here() {
+        let addresses = ["/memory/7", "/ip4/127.0.0.1/tcp/1", "/dns/example.org/tcp/1"];
+        let near = ["/ip4/192.168.1.7/tcp/1", "/ip6/fd00::1/tcp/1"];
+        let far = ["/ip4/9.9.9.9/tcp/1", "/ip6/2600::1/udp/1/quic-v1"];
+        let parse = |text: &str| text.parse::<Multiaddr>().expect("an address");
+        let kept = |than: &str| {
+            let all = addresses.iter().chain(&near).chain(&far);
+            all.filter(|address| no_nearer(&parse(address), &parse(than))).count()
+        };
+        assert_eq!(kept("/memory/1"), 7);
+        assert_eq!(kept("/ip4/127.0.0.1/tcp/1"), 7);
+        assert_eq!(kept("/ip4/10.0.0.1/tcp/1"), 4);
+        assert_eq!(kept("/ip4/9.9.9.9/tcp/1"), 2);
+        assert_eq!(kept("/dns4/example.org/tcp/1"), 2);
+    }
 
     fn of(text: &str) -> Prefix {
         prefix(&text.parse().expect("an address"))
