@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Node::builder().build().await?;
     let peer = client.connect(server.address().await.ok_or("it listens nowhere")?).await?;
 
-    // The two halves are a sink and a stream, for two tasks.
+    // The two halves are a sink and a stream, for two tasks. The one that receives gets the result too.
     let (mut sender, mut receiver) = client.client().open(peer, &ECHO, "").await?.split();
     let sending = tokio::spawn(async move {
         let messages = (1..=MESSAGES).map(|number| Ok(format!("message {number}").into()));
@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(message) = receiver.next().await {
         println!("echo: {}", String::from_utf8_lossy(&message?));
     }
+    println!("result: {}", receiver.finish().await?.text()?);
     sending.await??;
 
     // One message at a time, and the result behind the last.

@@ -142,7 +142,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Refused as soon as it is opened, or when its end is asked for.
     let unknown = async { jobs.follow("none".to_owned()).await?.finish().await };
     match unknown.await {
-        Err(CallError::Service(error @ JobError::NoJob { .. })) => println!("refused: {error}"),
+        Err(CallError::Service { error: error @ JobError::NoJob { .. }, .. }) => {
+            println!("refused: {error}");
+        }
         other => println!("not as it should be: {other:?}"),
     }
     node.shutdown(Duration::from_secs(1)).await;

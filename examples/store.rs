@@ -158,7 +158,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("watched: {} is {:?}", change.key, change.value.bytes);
 
     match store.set(color(), "red".into(), Some(7)).await {
-        Err(CallError::Service(error @ StoreError::Conflict { .. })) => {
+        Err(CallError::Service { error: error @ StoreError::Conflict { .. }, .. }) => {
             println!("refused: {error}");
         }
         other => println!("not as it should be: {other:?}"),

@@ -26,7 +26,7 @@ use std::time::Instant;
 use contender::{Contender, Failure};
 use options::{Options, Part};
 use report::{Findings, json, markdown, svg};
-use scenario::{compression, core, links, matrix, mixed, scale, streams, threads};
+use scenario::{compression, core, links, matrix, mixed, overheads, scale, streams, threads};
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -67,6 +67,10 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
                 findings.threads = threads::run(&options, &mut findings.failures);
                 Ok(())
             }
+            Part::Overheads => {
+                findings.overheads = overheads::run(&options);
+                Ok(())
+            }
             Part::Scale => {
                 findings.scale = scale::run(&options, &mut findings.failures);
                 Ok(())
@@ -97,7 +101,8 @@ fn measure(arguments: &[&str]) -> Result<(), Failure> {
         }
     }
     println!("{report}");
-    match findings.failures.is_empty() && findings.matrix.failures.is_empty() {
+    let matrices = [&findings.matrix, &findings.overheads];
+    match findings.failures.is_empty() && matrices.iter().all(|matrix| matrix.failures.is_empty()) {
         true => Ok(()),
         false => Err("not everything could be measured".into()),
     }

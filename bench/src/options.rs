@@ -10,8 +10,8 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells SIZExCALLERS,…]
-                      [--matrix] [--mixed] [--compression] [--links] [--streams] [--core]
-                      [--threads] [--scale]
+                      [--matrix] [--overheads] [--mixed] [--compression] [--links] [--streams]
+                      [--core] [--threads] [--scale]
                       [--rounds N] [--millis N] [--workers N] [--json FILE] [--write]
 
   --quick        fewer cells, fewer and shorter rounds, no scale unless it is asked for: at most
@@ -20,7 +20,7 @@ const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells 
                  pointsub-composed, pointsub-stock, request-response, raw-stream, tonic, tonic-tls,
                  tarpc
   --cells        these cells of the matrix, such as 512x64,64Kx8,32Mx1
-  --matrix, --mixed, --compression, --links, --streams, --core, --threads, --scale
+  --matrix, --overheads, --mixed, --compression, --links, --streams, --core, --threads, --scale
                  these parts; without any of them, all
   --rounds       so many rounds of the matrix
   --millis       so long in each of them
@@ -33,6 +33,8 @@ const USAGE: &str = "usage: pointsub-bench [--quick] [--only NAME,…] [--cells 
 pub(crate) enum Part {
     /// Every contender in every cell.
     Matrix,
+    /// Methods, typed services and recorders beside bytes.
+    Overheads,
     /// Small requests beside large ones.
     Mixed,
     /// Compression on and off.
@@ -108,6 +110,7 @@ impl Options {
                     options.parts.push(Part::Matrix);
                 }
                 "--matrix" => options.parts.push(Part::Matrix),
+                "--overheads" => options.parts.push(Part::Overheads),
                 "--mixed" => options.parts.push(Part::Mixed),
                 "--compression" => options.parts.push(Part::Compression),
                 "--links" => options.parts.push(Part::Links),
@@ -137,7 +140,7 @@ impl Options {
             options.parts =
                 vec![Part::Matrix, Part::Mixed, Part::Compression, Part::Core, Part::Threads];
             if !quick {
-                options.parts.extend([Part::Links, Part::Streams, Part::Scale]);
+                options.parts.extend([Part::Overheads, Part::Links, Part::Streams, Part::Scale]);
             }
         }
         Ok(options)

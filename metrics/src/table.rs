@@ -1,6 +1,7 @@
 //! What is kept for each method and outcome.
 
 use std::hash::Hash;
+use std::sync::OnceLock;
 
 use hashbrown::{Equivalent, HashMap};
 use parking_lot::RwLock;
@@ -78,13 +79,20 @@ impl From<KeyRef<'_>> for Key {
     }
 }
 
+/// Most programs have no more than these, which are found without a lock and without a hash.
+const FIRST: usize = 8;
+
 /// Something for each method and outcome.
 #[derive(Debug)]
-pub(crate) struct Table<T>(RwLock<HashMap<Key, T>>);
+pub(crate) struct Table<T> {
+    /// Filled from the beginning.
+    first: [OnceLock<(Key, T)>; FIRST],
+    rest: RwLock<HashMap<Key, T>>,
+}
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self(RwLock::default())
+        Self { first: [const { OnceLock::new() }; FIRST], rest: RwLock::default() }
     }
 }
 
@@ -96,12 +104,28 @@ impl<T> Table<T> {
         make: impl FnOnce(&str) -> T,
         then: impl FnOnce(&T),
     ) {
-        if let Some(value) = self.0.read().get(&key) {
+        if let Some(value) = self.among_first(key) {
             return then(value);
         }
-        let mut rows = self.0.write();
-        let key = if rows.len() < MOST { key } else { key.others() };
-        then(rows.entry(Key::from(key)).or_insert_with(|| make(&key.name())));
+        if let Some(value) = self.rest.read().get(&key) {
+            return then(value);
+        }
+        let mut rest = self.rest.write();
+        // Nobody else adds any now. Somebody may have added this one.
+        if let Some(value) = self.among_first(key) {
+            return then(value);
+        }
+        if let Some(free) = self.first.iter().find(|row| row.get().is_none()) {
+            let (_, value) = free.get_or_init(|| (Key::from(key), make(&key.name())));
+            return then(value);
+        }
+        let key = if FIRST + rest.len() < MOST { key } else { key.others() };
+        then(rest.entry(Key::from(key)).or_insert_with(|| make(&key.name())));
+    }
+
+    fn among_first(&self, key: KeyRef<'_>) -> Option<&T> {
+        let rows = self.first.iter().map_while(OnceLock::get);
+        rows.into_iter().find(|(of, _)| key.equivalent(of)).map(|(_, value)| value)
     }
 
     /// Looks at all, in the order of their names.
@@ -110,9 +134,11 @@ impl<T> Table<T> {
         &self,
         mut look: impl FnMut(&str, KeyRef<'_>, &T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let rows = self.0.read();
+        let rest = self.rest.read();
+        let first = self.first.iter().map_while(OnceLock::get).map(|(key, value)| (key, value));
+        let rows = first.chain(rest.iter());
         let mut sorted: Vec<(String, KeyRef<'_>, &T)> =
-            rows.iter().map(|(key, value)| (key.as_ref().name(), key.as_ref(), value)).collect();
+            rows.map(|(key, value)| (key.as_ref().name(), key.as_ref(), value)).collect();
         sorted.sort_by(|(name, key, _), (other_name, other, _)| {
             (name, key.status, key.error).cmp(&(other_name, other.status, other.error))
         });
@@ -122,6 +148,8 @@ impl<T> Table<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -138,5 +166,27 @@ mod tests {
             table.with(KeyRef::of(method, None), make, |()| {});
         }
         assert_eq!((made, others), (MOST + 1, 1));
+    }
+
+    #[test]
+    fn each_name_has_one_row_wherever_it_lies() {
+        let table = Table::<Cell<u32>>::default();
+        let methods: Vec<String> = (0..3 * FIRST).map(|number| number.to_string()).collect();
+        for _ in 0..3 {
+            for method in &methods {
+                let key = KeyRef::of(RpcMethod::new("/a/1", Some(method)), Some("ok"));
+                table.with(key, |_| Cell::new(0), |count| count.set(count.get() + 1));
+            }
+        }
+        let of = |method: &str, status| {
+            let mut found = None;
+            let key = KeyRef::of(RpcMethod::new("/a/1", Some(method)), status);
+            table.with(key, |_| Cell::new(0), |count| found = Some(count.get()));
+            found
+        };
+        for method in &methods {
+            assert_eq!(of(method, Some("ok")), Some(3), "{method}");
+        }
+        assert_eq!(of("0", None), Some(0), "the outcome is another");
     }
 }

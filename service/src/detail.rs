@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use pointsub_swarm::{
-    Cause, ClosestError, HandlerError, Metadata, RequestError, Status, StatusCode,
+    Cause, ClosestError, Delivery, HandlerError, Metadata, NodeAttempt, Phase, RequestError,
+    Status, StatusCode,
 };
 
 use crate::codec::{Codec, Limits};
@@ -51,27 +52,55 @@ pub(crate) fn of_rejection(reason: Rejection, message: impl Into<String>) -> Han
     status.into()
 }
 
+/// What the detail of a status says.
+enum Said<E> {
+    Error(E),
+    Rejection(Rejection),
+}
+
 /// What a request has failed with, if that is of the service.
-fn of_service<E: ServiceError>(error: &RequestError, limits: Limits) -> Option<CallError<E>> {
+fn said<E: ServiceError>(error: &RequestError, limits: Limits) -> Option<Said<E>> {
     let Cause::Remote(status) = &error.cause else { return None };
     let (&kind, rest) = status.detail.split_first()?;
     if kind == 0 {
         let (reason, _) = REASONS.iter().find(|(_, byte)| rest == [*byte])?;
-        return Some(CallError::Rejected { reason: *reason, message: status.message.clone() });
+        return Some(Said::Rejection(*reason));
     }
     let known = [Codec::Cbor, Codec::Postcard, Codec::Json];
     let codec = known.into_iter().find(|codec| byte_of(*codec) == kind)?;
-    codec.decode(rest, limits).ok().map(CallError::Service)
+    codec.decode(rest, limits).ok().map(Said::Error)
+}
+
+/// A failure that is of the service.
+fn of_service<E>(said: Said<E>, request: RequestError, attempts: Vec<NodeAttempt>) -> CallError<E> {
+    let request = Box::new(request);
+    match said {
+        Said::Error(error) => CallError::Service { error, request, attempts },
+        Said::Rejection(reason) => CallError::Rejected { reason, request, attempts },
+    }
 }
 
 /// How a call has failed.
 pub(crate) fn call_error<E: ServiceError>(error: RequestError, limits: Limits) -> CallError<E> {
-    of_service(&error, limits).unwrap_or(CallError::Request(error))
+    match said(&error, limits) {
+        Some(said) => of_service(said, error, Vec::new()),
+        None => CallError::Request(error),
+    }
 }
 
 /// The same of a call to the closest server.
 pub(crate) fn closest_error<E: ServiceError>(error: ClosestError, limits: Limits) -> CallError<E> {
-    of_service(&error.error, limits).unwrap_or(CallError::Closest(error))
+    match said(&error.error, limits) {
+        Some(said) => of_service(said, error.error, error.attempts),
+        None => CallError::Closest(error),
+    }
+}
+
+/// The same of a method in the same program, whose error was not encoded: the status has no detail.
+pub(crate) fn local_error<E: ServiceError>(error: E) -> CallError<E> {
+    let status = Status::new(error.code(), error.to_string());
+    let request = RequestError::new(Cause::Remote(status), Phase::Answer, Delivery::Processed);
+    of_service(Said::Error(error), request, Vec::new())
 }
 
 /// The codec of a request.

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use pointsub_swarm::{ClosestError, RequestError, Status, StatusCode};
+use pointsub_swarm::{
+    ClosestError, Delivery, MetadataError, NodeAttempt, RequestError, Status, StatusCode,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -85,6 +87,13 @@ impl From<CallError> for Failure {
     }
 }
 
+/// For a method that tells its caller something: `cx.tell(…)?`.
+impl From<MetadataError> for Failure {
+    fn from(error: MetadataError) -> Self {
+        Self::new(0, error.to_string())
+    }
+}
+
 /// There is no such value: the messages of a direction in which none are sent, and the error of a service
 /// that has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,15 +114,27 @@ impl ServiceError for Never {}
 #[non_exhaustive]
 pub enum CallError<E = Never> {
     /// The method has returned this.
-    #[error("{0}")]
-    Service(E),
+    #[error("{error}")]
+    #[non_exhaustive]
+    Service {
+        /// The error of the service.
+        error: E,
+        /// How the request has ended: its [status](RequestError::status) has the code, the text and the
+        /// encoded error, beside how it was delivered and on how many streams it was tried.
+        request: Box<RequestError>,
+        /// Every server that was asked, if the closest was called, in the order in which they were done.
+        attempts: Vec<NodeAttempt>,
+    },
     /// The server has not run the method.
-    #[error("{reason}: {message}")]
+    #[error("{reason}: {}", text(request))]
+    #[non_exhaustive]
     Rejected {
         /// Why.
         reason: Rejection,
-        /// What the server says of it.
-        message: String,
+        /// How the request has ended: its [status](RequestError::status) has what the server says.
+        request: Box<RequestError>,
+        /// Every server that was asked, if the closest was called, in the order in which they were done.
+        attempts: Vec<NodeAttempt>,
     },
     /// The request has failed on its way, or with a status that is no error of the service.
     #[error("{0}")]
@@ -129,6 +150,11 @@ pub enum CallError<E = Never> {
     #[cfg(feature = "tower")]
     #[error("{0}")]
     Layer(pointsub_swarm::BoxError),
+}
+
+/// What the server says.
+fn text(request: &RequestError) -> &str {
+    request.status().map_or("", |status| &status.message)
 }
 
 /// Why a server has not run a method.
@@ -161,25 +187,53 @@ impl<E> CallError<E> {
     #[must_use]
     pub const fn service(&self) -> Option<&E> {
         match self {
-            Self::Service(error) => Some(error),
+            Self::Service { error, .. } => Some(error),
             _ => None,
         }
     }
 
-    /// How the request has failed, if that is known.
-    #[must_use]
-    pub const fn request(&self) -> Option<&RequestError> {
+    /// The error of the service alone.
+    ///
+    /// # Errors
+    /// This error, if it is another one.
+    pub fn into_service(self) -> Result<E, Self> {
         match self {
+            Self::Service { error, .. } => Ok(error),
+            other => Err(other),
+        }
+    }
+
+    /// How the request has ended, if that is known: also one that has brought an error of the service.
+    #[must_use]
+    pub fn request(&self) -> Option<&RequestError> {
+        match self {
+            Self::Service { request, .. } | Self::Rejected { request, .. } => Some(request),
             Self::Request(error) => Some(error),
             Self::Closest(error) => Some(&error.error),
             _ => None,
         }
     }
 
-    /// What the server said, if the request has failed with a status that is no error of the service.
+    /// What the server has answered instead of a result: code, text, and an error of the service encoded.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {
         self.request().and_then(RequestError::status)
+    }
+
+    /// Whether the method may have been run, if that is known.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        self.request().map(|request| request.delivery)
+    }
+
+    /// Every server that was asked, if the closest was called, in the order in which they were done.
+    #[must_use]
+    pub fn attempts(&self) -> &[NodeAttempt] {
+        match self {
+            Self::Service { attempts, .. } | Self::Rejected { attempts, .. } => attempts,
+            Self::Closest(error) => &error.attempts,
+            _ => &[],
+        }
     }
 
     /// Whether the server does not have the method: it may be of an older version.

@@ -13,13 +13,13 @@ use pointsub_swarm::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::local::{LocalCall, Slot};
+use crate::call::{Rx, Tx};
 use crate::codec::Limits;
-use crate::cx::Cx;
+use crate::cx::{Acceptor, Cx};
 use crate::description::ServiceDescription;
 use crate::detail::{codec_of, of_error, of_rejection};
 use crate::error::{Never, Rejection, ServiceError};
-use crate::halves::{Rx, Tx};
-use crate::local::{LocalCall, Slot};
 use crate::service::Handling;
 use crate::wire::Wire;
 
@@ -31,7 +31,12 @@ pub struct Incoming {
 
 /// Where it comes from.
 enum Source {
-    Network { wire: Wire, arguments: Bytes, halves: Option<(CallSender, CallReceiver)> },
+    /// Few calls have messages, and all are moved about until their method runs.
+    Network {
+        wire: Wire,
+        arguments: Bytes,
+        halves: Option<Box<(CallSender, CallReceiver)>>,
+    },
     Local(LocalCall),
 }
 
@@ -49,15 +54,17 @@ impl Incoming {
         let Request { peer, body, remaining, metadata, .. } = request;
         let wire = Wire { codec: codec_of(&metadata)?, limits };
         let from = Source::Network { wire, arguments: body, halves: None };
-        Ok(Self { cx: Cx::of(peer, metadata, remaining, None), from })
+        Ok(Self { cx: Cx::of(peer, metadata, remaining), from })
     }
 
     pub(crate) fn of_call(call: IncomingCall, limits: Limits) -> Result<Self, HandlerError> {
+        let acceptor = Acceptor::Call(call.acceptor());
         let IncomingCall { peer, network, metadata, argument, resume, remaining, .. } = call;
         let (sender, receiver) = (call.sender, call.receiver);
         let wire = Wire { codec: codec_of(&metadata)?, limits };
-        let from = Source::Network { wire, arguments: argument, halves: Some((sender, receiver)) };
-        let cx = Cx::of(peer, metadata, remaining, resume).with_network(network);
+        let halves = Some(Box::new((sender, receiver)));
+        let from = Source::Network { wire, arguments: argument, halves };
+        let cx = Cx::of(peer, metadata, remaining).with_network(network).of_call(acceptor, resume);
         Ok(Self { cx, from })
     }
 
@@ -80,7 +87,9 @@ impl Incoming {
         let Self { cx, from } = self;
         match from.arguments() {
             Ok((arguments, to)) => {
-                run(service.clone(), cx, arguments).map(|outcome| to.tell(outcome)).boxed()
+                let told = cx.clone();
+                let outcome = run(service.clone(), cx, arguments);
+                outcome.map(move |outcome| to.tell(outcome, &told)).boxed()
             }
             Err(error) => ready(Err(error)).boxed(),
         }
@@ -154,7 +163,9 @@ impl Incoming {
         let begun = from.halves().and_then(|halves| Ok((halves, from.arguments()?)));
         match begun {
             Ok((halves, (arguments, to))) => {
-                run(cx, arguments, halves).map(|outcome| to.tell(outcome)).boxed()
+                let told = cx.clone();
+                let outcome = run(cx, arguments, halves);
+                outcome.map(move |outcome| to.tell(outcome, &told)).boxed()
             }
             Err(error) => ready(Err(error)).boxed(),
         }
@@ -193,7 +204,7 @@ impl Source {
             || of_rejection(Rejection::NotStreaming, "it was called without messages");
         match self {
             Self::Network { wire, halves, .. } => {
-                let (sender, receiver) = halves.take().ok_or_else(not_streaming)?;
+                let (sender, receiver) = *halves.take().ok_or_else(not_streaming)?;
                 Ok((Rx::of_call(receiver, *wire), Tx::of_call(sender, *wire)))
             }
             Self::Local(call) => {
@@ -212,19 +223,22 @@ fn other_type() -> HandlerError {
 }
 
 impl Destination {
-    fn tell<T, E>(self, outcome: Result<T, E>) -> Result<Reply, HandlerError>
+    fn tell<T, E>(self, outcome: Result<T, E>, cx: &Cx) -> Result<Reply, HandlerError>
     where
         T: Serialize + Send + 'static,
         E: ServiceError,
     {
         match self {
             Self::Network(wire) => match outcome {
-                Ok(value) => wire.encode(&value).map(Reply::new).map_err(HandlerError::internal),
+                Ok(value) => match wire.encode(&value) {
+                    Ok(body) => Ok(Reply::new(body).with_metadata(cx.told())),
+                    Err(error) => Err(HandlerError::internal(error)),
+                },
                 Err(error) => Err(of_error(error, wire.codec)),
             },
             Self::Local(slot) => {
                 slot.put(Box::new(outcome) as Box<dyn Any + Send>);
-                Ok(Reply::default())
+                Ok(Reply::default().with_metadata(cx.told()))
             }
         }
     }

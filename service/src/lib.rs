@@ -72,8 +72,13 @@
 //!
 //! Options of a call are set before it is awaited: timeout, metadata, idempotence, retries, hedging, and
 //! [`child_of`](UnaryCall::child_of), which hands on the time that is left and the trace. Each method returns
-//! a `Result` with the [error of the service](ServiceError), and callers get it typed:
-//! [`CallError::Service`].
+//! a `Result` with the [error of the service](ServiceError), and callers get it typed, with the status that it
+//! came with: [`CallError::Service`].
+//!
+//! What a method [tells](Cx::tell) comes beside its result: [`UnaryCall::answer`] and [`Streaming::answer`] give
+//! an [`Answer`]. What it says when it [accepts](Cx::accept) a call comes before the first message:
+//! [`Streaming::metadata`]. The halves of a call can be [apart](Streaming::split); the one that receives has the
+//! result.
 //!
 //! `#[method(name = "Add", idempotent = false)]` on a method sets its name on the wire, and whether it may be
 //! tried again where it may have been processed. A method with a body has that as its default.
@@ -120,41 +125,31 @@
 // Services of this crate itself name it as others do.
 extern crate self as pointsub_service;
 
+mod call;
 mod codec;
 mod cx;
 mod description;
 mod detail;
 mod error;
-mod halves;
 mod incoming;
 pub mod info;
-mod local;
 #[cfg(feature = "tower")]
 pub mod middleware;
-mod open;
-mod options;
 pub mod registry;
 mod router;
 mod service;
-mod streaming;
-mod stub;
-mod unary;
 mod wire;
 
+pub use call::{Answer, AnswerCall, OpenCall, Receiving, Rx, Streaming, Stub, Tx, UnaryCall};
 #[cfg(feature = "prost")]
 pub use codec::Prost;
 pub use codec::{Codec, CodecError, Limits};
 pub use cx::Cx;
 pub use description::{MethodDescription, ServiceDescription};
 pub use error::{CallError, Failure, Never, Rejection, ServiceError};
-pub use halves::{Rx, Tx};
 pub use incoming::Incoming;
-pub use open::OpenCall;
 pub use router::Router;
 pub use service::{Handling, MethodResult, Service};
-pub use streaming::Streaming;
-pub use stub::Stub;
-pub use unary::UnaryCall;
 
 /// Makes a service of a trait: `#[service("/chat/1")]`. The crate's documentation says what it makes.
 ///
@@ -186,7 +181,7 @@ pub use unary::UnaryCall;
 /// ```
 pub use pointsub_macros::service;
 pub use pointsub_swarm::{
-    Bytes, Client, Metadata, PeerId, ProtocolName, RegisterError, Server, StatusCode,
+    Bytes, Client, Metadata, MetadataError, PeerId, ProtocolName, RegisterError, Server, StatusCode,
 };
 
 /// The attribute as the crates of the runtimes have it: code that it makes names those.

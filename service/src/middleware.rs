@@ -67,12 +67,13 @@ use pointsub_swarm::{
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
+use crate::call::Answer;
+use crate::call::Streaming;
+use crate::call::Stub;
 use crate::codec::Limits;
 use crate::detail::{call_error, closest_error};
 use crate::error::{CallError, ServiceError};
 use crate::service::{Handling, Served, Service};
-use crate::streaming::Streaming;
-use crate::stub::Stub;
 use crate::wire::Wire;
 
 /// A service as a handler, of requests and of calls, which layers go around.
@@ -247,14 +248,14 @@ impl<R, T> Unsent<R, T> {
 pub(crate) async fn send<T, E>(
     call: Box<Unsent<OutgoingRequest, Response>>,
     wire: Wire,
-) -> Result<T, CallError<E>>
+) -> Result<Answer<T>, CallError<E>>
 where
     T: DeserializeOwned,
     E: ServiceError,
 {
-    let answer = (call.pass)(call.request).await;
-    let answer = answer.map_err(|error| layer_error(error, wire.limits))?;
-    Ok(wire.decode(&answer)?)
+    let response = (call.pass)(call.request).await;
+    let response = response.map_err(|error| layer_error(error, wire.limits))?;
+    Ok(Answer::of_response(wire.decode(&response)?, &response))
 }
 
 /// Calls a method with messages.

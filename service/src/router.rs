@@ -9,11 +9,11 @@ use pointsub_swarm::ProtocolName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::{Rx, Tx};
 use crate::codec::Limits;
 use crate::cx::Cx;
 use crate::description::{MethodDescription, ServiceDescription};
 use crate::error::ServiceError;
-use crate::halves::{Rx, Tx};
 use crate::incoming::Incoming;
 use crate::service::{Handling, Service};
 

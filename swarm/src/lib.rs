@@ -69,8 +69,8 @@ mod transport;
 
 pub use api::admission::{Access, AccessFileError, AccessList, Admission, IpNet, Verdict};
 pub use api::calls::{
-    CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall, OpenClosest,
-    OpenResumable, ResumableCall, StreamingCall, TrySendError,
+    CallAcceptor, CallHandler, CallReceiver, CallSender, IncomingCall, Message, OpenCall,
+    OpenClosest, OpenResumable, ReceivingCall, ResumableCall, StreamingCall, TrySendError,
 };
 pub use api::client::{Call, Client, ClosestCall, Dial, NodeCounts, NodeInfo, Policy};
 pub use api::failover::{ClosestError, NodeAttempt};

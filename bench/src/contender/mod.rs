@@ -27,6 +27,8 @@ use pointsub_async_std::AsyncStd;
 use pointsub_tokio::Tokio;
 
 use self::feed::Feed;
+use self::pointsub::typed::Typed;
+use self::pointsub::{Connected, Named};
 pub(crate) use self::runner::Runner;
 use self::runner::{OnAsyncStd, OnTokio};
 use crate::process::child;
@@ -86,6 +88,10 @@ pub(crate) enum Contender {
     Deflate,
     /// With a recorder for Prometheus at each end.
     Recorded,
+    /// With a method beside each body.
+    Named,
+    /// The echo is a method of a typed service.
+    Typed,
     /// As [`Plain`](Self::Plain), and every limit leaves room for 10 000 streams.
     RoomyPlain,
     /// `libp2p-request-response`: a stream for each request.
@@ -129,6 +135,8 @@ impl Contender {
             Self::Stock => "pointsub-stock",
             Self::Deflate => "pointsub-deflate",
             Self::Recorded => "pointsub-recorded",
+            Self::Named => "pointsub-named",
+            Self::Typed => "pointsub-typed",
             Self::RoomyPlain => "pointsub-plain-roomy",
             Self::RequestResponse => "request-response",
             Self::RawStream => "raw-stream",
@@ -147,7 +155,7 @@ impl Contender {
             other => pointsub::server(other == Self::Deflate),
         };
         match self {
-            Self::PointSub | Self::Deflate | Self::Recorded => {
+            Self::PointSub | Self::Deflate | Self::Recorded | Self::Named | Self::Typed => {
                 child::serve(&tokio()?, nodes, || pointsub::serve::<Tokio>(TCP, &config, records))
             }
             Self::Quic => {
@@ -187,11 +195,23 @@ impl Contender {
             | Self::Quic
             | Self::Plain
             | Self::RoomyPlain => {
-                let connect = || pointsub::connect::<Tokio>(addresses, &config, records);
+                let connect =
+                    || pointsub::connect::<Tokio, _>(addresses, &config, records, Connected::new);
+                child::send(&tokio()?, nodes, connect)
+            }
+            Self::Named => {
+                let connect =
+                    || pointsub::connect::<Tokio, _>(addresses, &config, false, Named::new);
+                child::send(&tokio()?, nodes, connect)
+            }
+            Self::Typed => {
+                let connect =
+                    || pointsub::connect::<Tokio, _>(addresses, &config, false, Typed::new);
                 child::send(&tokio()?, nodes, connect)
             }
             Self::AsyncStd => {
-                let connect = || pointsub::connect::<AsyncStd>(addresses, &config, records);
+                let connect =
+                    || pointsub::connect::<AsyncStd, _>(addresses, &config, false, Connected::new);
                 child::send(&OnAsyncStd, nodes, connect)
             }
             Self::Stock => {
@@ -230,8 +250,14 @@ impl FromStr for Contender {
     type Err = Failure;
 
     fn from_str(name: &str) -> Result<Self, Failure> {
-        let others =
-            [Self::Deflate, Self::Recorded, Self::Composed, Self::RoomyPlain, Self::RoomyRawStream];
+        let others = [
+            Self::Deflate,
+            Self::Recorded,
+            Self::Named,
+            Self::Typed,
+            Self::RoomyPlain,
+            Self::RoomyRawStream,
+        ];
         let mut all = Self::ALL.into_iter().chain(others);
         let names = || Self::ALL.map(Self::name).join(", ");
         let found = all.find(|contender| contender.name() == name);

@@ -29,6 +29,8 @@ pub(crate) const CURVES: &str = "scale.svg";
 pub(crate) struct Findings {
     /// Every contender in every cell.
     pub(crate) matrix: Matrix,
+    /// Methods, typed services and recorders.
+    pub(crate) overheads: Matrix,
     /// Small requests beside large ones.
     pub(crate) mixed: Vec<Mixed>,
     /// Compression on and off.

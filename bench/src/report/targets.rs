@@ -4,7 +4,7 @@
 //! was set for one with two cores.
 
 use crate::contender::Contender::{
-    self, AsyncStd, Composed, Plain, PointSub, RawStream, Stock, Tonic, TonicTls,
+    self, AsyncStd, Composed, Plain, PointSub, RawStream, Recorded, Stock, Tonic, TonicTls, Typed,
 };
 use crate::report::{BASELINE, Findings};
 use crate::sample::{CPU, Figure, P50, RATE, Spread};
@@ -54,6 +54,7 @@ pub(crate) fn targets(findings: &Findings) -> Vec<Target> {
     list.small_requests();
     list.large_requests();
     list.relatives();
+    list.overheads();
     list.memory();
     list.mixed();
     list.streams();
@@ -112,6 +113,16 @@ impl List<'_> {
         }
         self.everywhere(AsyncStd, PointSub, AtLeast(0.8));
         self.everywhere(Plain, RawStream, AtLeast(0.9));
+    }
+
+    /// What typed services and recorders cost.
+    fn overheads(&mut self) {
+        let samples = &self.findings.overheads.samples;
+        let cell = Cell::new(512, 64);
+        for (contender, bound) in [(Typed, 1.1), (Recorded, 1.05)] {
+            let ratio = samples.ratio((contender, cell), (PointSub, cell), CPU);
+            self.add(format!("{cell} CPU of {contender} ÷ that of bytes"), ratio, AtMost(bound));
+        }
     }
 
     fn memory(&mut self) {

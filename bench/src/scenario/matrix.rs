@@ -37,20 +37,26 @@ pub(crate) fn run(options: &Options) -> Matrix {
             let now = Instant::now();
             now + end.saturating_duration_since(now) / left
         });
-        matrix.measure(*cell, end, options);
+        matrix.measure(*cell, end, options, &options.contenders());
     }
     matrix
 }
 
 impl Matrix {
     /// At least one round, and no further one after `end`.
-    fn measure(&mut self, cell: Cell, end: Option<Instant>, options: &Options) {
+    pub(super) fn measure(
+        &mut self,
+        cell: Cell,
+        end: Option<Instant>,
+        options: &Options,
+        contenders: &[Contender],
+    ) {
         let groups = [Group::new(Kind::Random, cell)];
         let mut pairs = Vec::new();
-        for contender in options.contenders() {
-            match warm(contender, &groups) {
-                Ok(pair) => pairs.push((contender, pair)),
-                Err(failure) => self.fail(contender, cell, &failure),
+        for contender in contenders {
+            match warm(*contender, &groups) {
+                Ok(pair) => pairs.push((*contender, pair)),
+                Err(failure) => self.fail(*contender, cell, &failure),
             }
         }
         for round in 0..options.rounds {

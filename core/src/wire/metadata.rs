@@ -3,7 +3,9 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -137,13 +139,18 @@ impl Metadata {
     pub(crate) fn read(head: &[u8]) -> Self {
         let mut fields = Vec::new();
         for field in HeadReader::new(head).flatten().filter(|field| field.tag == tag::META) {
-            let len = field.value.len();
-            if split(field.value).is_some() && fields.len() + 3 + len <= MAX_METADATA {
-                fields.extend_from_slice(&[tag::META, (len >> 8) as u8, len as u8]);
-                fields.extend_from_slice(field.value);
-            }
+            keep(field.value, &mut fields);
         }
         Self { fields: fields.into() }
+    }
+}
+
+/// Adds the value of a META field to others, if it is well-formed and there is room.
+fn keep(value: &[u8], fields: &mut Vec<u8>) {
+    let len = value.len();
+    if split(value).is_some() && fields.len() + 3 + len <= MAX_METADATA {
+        fields.extend_from_slice(&[tag::META, (len >> 8) as u8, len as u8]);
+        fields.extend_from_slice(value);
     }
 }
 
@@ -154,9 +161,18 @@ impl fmt::Debug for Metadata {
     }
 }
 
-/// What is asked for within a protocol, such as the name of a method of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Method(Arc<str>);
+/// What is asked for within a protocol, such as the name of a method of a service. Cheap to clone.
+#[derive(Clone)]
+pub struct Method(Name);
+
+/// Longer names are apart: a request with a short one takes no memory for it.
+const SHORT: usize = 22;
+
+#[derive(Clone)]
+enum Name {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Arc<str>),
+}
 
 impl Method {
     /// A method of that name.
@@ -164,21 +180,71 @@ impl Method {
     /// # Errors
     /// [`MetadataError::Method`] if it is empty, longer than 255 bytes, or has control characters.
     pub fn new(name: &str) -> Result<Self, MetadataError> {
-        let usable = (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
-        match usable {
-            true => Ok(Self(Arc::from(name))),
-            false => Err(MetadataError::Method { method: name.into() }),
+        let control = match name.is_ascii() {
+            true => name.bytes().any(|byte| byte.is_ascii_control()),
+            false => name.chars().any(char::is_control),
+        };
+        let usable = (1..=MAX_NAME).contains(&name.len()) && !control;
+        if !usable {
+            return Err(MetadataError::Method { method: name.into() });
         }
+        let mut bytes = [0; SHORT];
+        Ok(Self(match bytes.get_mut(..name.len()) {
+            Some(short) => {
+                short.copy_from_slice(name.as_bytes());
+                Name::Short { len: name.len() as u8, bytes }
+            }
+            None => Name::Long(Arc::from(name)),
+        }))
     }
 
     /// Its name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // It was text when it was copied.
+            Name::Short { len, bytes } => bytes
+                .get(..usize::from(*len))
+                .and_then(|name| core::str::from_utf8(name).ok())
+                .unwrap_or_default(),
+            Name::Long(name) => name,
+        }
     }
 
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         Self::new(core::str::from_utf8(value).ok()?).ok()
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Method {}
+
+impl PartialOrd for Method {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Method {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Method {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Method").field(&self.as_str()).finish()
     }
 }
 
@@ -206,13 +272,16 @@ impl Headers {
     }
 
     /// What lies in the fields of a request; `None` if the method is none.
-    #[cold]
     pub(crate) fn read(head: &[u8]) -> Option<Self> {
-        let mut method = None;
-        for field in HeadReader::new(head).flatten().filter(|field| field.tag == tag::METHOD) {
-            method = Some(Method::read(field.value)?);
+        let (mut method, mut fields) = (None, Vec::new());
+        for field in HeadReader::new(head).flatten() {
+            match field.tag {
+                tag::METHOD => method = Some(Method::read(field.value)?),
+                tag::META => keep(field.value, &mut fields),
+                _ => {}
+            }
         }
-        Some(Self { method, metadata: Metadata::read(head) })
+        Some(Self { method, metadata: Metadata { fields: fields.into() } })
     }
 
     /// Adds the fields of a request.
@@ -233,6 +302,6 @@ impl From<Metadata> for Headers {
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }

@@ -5,6 +5,7 @@ mod limits;
 #[cfg(feature = "prost")]
 mod prost;
 
+use std::cell::Cell;
 use std::fmt;
 
 use bytes::Bytes;
@@ -17,6 +18,14 @@ use thiserror::Error;
 pub use self::prost::Prost;
 use guard::{Allowance, Guard};
 pub use limits::Limits;
+
+/// What is no longer is encoded in memory that the thread keeps, and copied from there. So it takes exactly
+/// the memory that it needs, in one piece.
+const SHORT: usize = 4096;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The key under which a request says how it is encoded. Without it, that is CBOR.
 pub(crate) const KEY: &str = "codec";
@@ -113,18 +122,31 @@ impl Codec {
     /// # Errors
     /// [`CodecError::Encode`] if the type cannot be encoded like this.
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, CodecError> {
-        let failed = |error: &dyn fmt::Display| CodecError::Encode {
-            codec: self,
-            reason: error.to_string(),
-        };
-        let encoded = match self {
-            Self::Cbor => {
-                cbor4ii::serde::to_vec(Vec::new(), &value).map_err(|error| failed(&error))
+        SCRATCH.with(|scratch| {
+            // A value that encodes others meanwhile finds it empty.
+            let mut encoded = self.append(scratch.take(), value)?;
+            if encoded.len() > SHORT {
+                return Ok(Bytes::from(encoded));
             }
-            Self::Postcard => postcard::to_stdvec(value).map_err(|error| failed(&error)),
-            Self::Json => serde_json::to_vec(value).map_err(|error| failed(&error)),
+            let bytes = Bytes::copy_from_slice(&encoded);
+            encoded.clear();
+            scratch.set(encoded);
+            Ok(bytes)
+        })
+    }
+
+    /// Encodes a value behind what is there.
+    fn append<T: Serialize + ?Sized>(
+        self,
+        mut to: Vec<u8>,
+        value: &T,
+    ) -> Result<Vec<u8>, CodecError> {
+        let encoded = match self {
+            Self::Cbor => cbor4ii::serde::to_vec(to, &value).map_err(text),
+            Self::Postcard => postcard::to_extend(value, to).map_err(text),
+            Self::Json => serde_json::to_writer(&mut to, value).map(|()| to).map_err(text),
         };
-        encoded.map(Bytes::from)
+        encoded.map_err(|reason| CodecError::Encode { codec: self, reason })
     }
 
     /// Decodes a value that a stranger may have sent: within the limits, and with all of the bytes.

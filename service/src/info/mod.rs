@@ -55,9 +55,9 @@ use pointsub_swarm::{PeerId, ProtocolName, RegisterError, Server, Stopped};
 pub use self::types::{
     DescribedMethod, DescribedService, Health, InfoError, NodeDescription, ServerLoad,
 };
+use crate::call::Tx;
 use crate::cx::Cx;
 use crate::description::ServiceDescription;
-use crate::halves::Tx;
 
 /// How often a watch looks whether its protocol is registered.
 const LOOK: Duration = Duration::from_secs(1);

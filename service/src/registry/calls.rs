@@ -57,7 +57,7 @@ pub(super) async fn announce(
     if let Err(error) = &ended {
         tracing::debug!(target: "pointsub::registry", registry = %peer, %error, "not announced");
     }
-    let replaced = matches!(ended, Err(CallError::Service(RegistryError::Replaced)));
+    let replaced = matches!(ended, Err(CallError::Service { error: RegistryError::Replaced, .. }));
     let why = replaced.then_some(RegistryRefusal::Replaced);
     let _ended = facts.send((call, Fact::AnnounceEnded(registry, why))).await;
 }

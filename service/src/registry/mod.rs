@@ -58,9 +58,9 @@ pub use self::source::{RegistryAddressError, discover};
 pub use self::types::{
     Accepted, Announcement, Change, Listed, RecordError, RegistryError, RegistryUse,
 };
+use crate::call::{Rx, Tx};
 use crate::codec::Limits;
 use crate::cx::Cx;
-use crate::halves::{Rx, Tx};
 
 /// No message is longer.
 const MESSAGE: Limits = Limits::new().max_len(64 * 1024).max_depth(8);

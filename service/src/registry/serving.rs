@@ -19,8 +19,8 @@ use pointsub_swarm::{GroupId, PeerId, ProtocolName, RegisterError, Server};
 
 use super::types::{Accepted, Announcement, Change, Listed, RegistryError, RegistryUse, check};
 use super::{MESSAGE, Registry, RegistryServer};
+use crate::call::{Rx, Tx};
 use crate::cx::Cx;
-use crate::halves::{Rx, Tx};
 
 /// How long after an announcement the next one of the same call is looked at. What a server says
 /// is told to everybody who watches.

@@ -213,7 +213,9 @@ impl Response {
         self
     }
 
-    pub(crate) fn with_metadata(mut self, metadata: Metadata) -> Self {
+    /// The same response with metadata beside its body, for tests.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }

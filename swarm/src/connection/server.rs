@@ -31,7 +31,7 @@ use crate::api::message::Request;
 use crate::api::server::handler::Handler;
 use crate::api::server::semaphore::Permits;
 use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
-use crate::telemetry::HandlerWatch;
+use crate::telemetry::HandlerMark;
 use crate::timer::Timer;
 
 /// How long a peer on the plain format may take to end its side of a stream when the server stops.
@@ -186,13 +186,13 @@ impl ServerDriver {
         };
         let channel = Channel::new(WINDOW);
         channel.grant(terms.credit.min(SEND_WINDOW), terms.silent);
-        let watch = self.watch(Some(&headers), len, self.shared.clock.now());
+        let mark = self.mark(Some(&headers), len, self.shared.clock.now());
         let asked = (argument, headers);
         let begin = || api::begin(service, asked, &terms, remaining, &channel);
-        let work = match watch {
-            Some(watch) => {
-                let work = HandlerWatch::within(Some(&watch), begin);
-                watch.of_call(&channel).around(work)
+        let work = match mark {
+            Some(mark) => {
+                let work = HandlerMark::within(Some(&mark), begin);
+                mark.of_call(&channel).around(&self.shared, &self.protocol, work)
             }
             None => begin(),
         };
@@ -333,7 +333,7 @@ impl ServerDriver {
         {
             return self.begin_call(&service, call, terms, payload, remaining);
         }
-        let watch = self.watch(payload.headers(), payload.wire_len(), now);
+        let mark = self.mark(payload.headers(), payload.wire_len(), now);
         let inline = !handler.spawned() && runs_inline(&payload);
         let site = Site {
             shared: self.shared.clone(),
@@ -347,16 +347,16 @@ impl ServerDriver {
         let request = Request { peer, protocol, body: Bytes::new(), remaining, method, metadata };
         let mut work = work(site, handler, request, payload);
         if inline {
-            let polled = HandlerWatch::within(watch.as_ref(), || work.poll_unpin(cx));
+            let polled = HandlerMark::within(mark.as_ref(), || work.poll_unpin(cx));
             if let Poll::Ready(answer) = polled {
-                if let Some(watch) = watch {
-                    watch.end(&answer);
+                if let Some(mark) = mark {
+                    mark.end(&self.shared, &self.protocol, &answer);
                 }
                 return Some(answer);
             }
         }
-        let work = match watch {
-            Some(watch) => watch.around(work),
+        let work = match mark {
+            Some(mark) => mark.around(&self.shared, &self.protocol, work),
             None => work,
         };
         self.spawn(call, work);

@@ -32,7 +32,8 @@ struct Attempt {
     method: Option<Method>,
     began: Timestamp,
     sent: usize,
-    span: Span,
+    /// Apart, because there is one only where somebody wants to see it.
+    span: Option<Box<Span>>,
 }
 
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl Attempts {
             }
             self.begun.1 += 1;
         }
-        let span = mark.map_or_else(Span::none, |mark| self.span(mark));
+        let span = mark.map(|mark| Box::new(self.span(mark)));
         self.open.insert(request, Attempt { method, began: now, sent, span });
     }
 
@@ -142,7 +143,9 @@ impl Attempts {
         self.tell_begun();
         let recorder = self.shared.telemetry.recorder();
         for Ended { attempt, at, outcome, received } in self.ended.drain(..) {
-            record(&attempt.span, outcome);
+            if let Some(span) = &attempt.span {
+                record(span, outcome);
+            }
             let Some(recorder) = recorder else { continue };
             let method = attempt.method.as_ref().map(Method::as_str);
             recorder.attempt_ended(&AttemptEnd {

@@ -15,24 +15,31 @@ use crate::api::calls::channel::Channel;
 use crate::api::server::handler::Handler;
 use crate::api::server::shared::{Answer, Failure, ServerShared};
 
-/// Notes that a handler has ended, however it does: one that is dropped was stopped.
+/// A handler that has begun, for as long as it is polled where its request was read.
 #[derive(Debug)]
-pub(crate) struct HandlerWatch {
-    shared: Arc<ServerShared>,
-    protocol: ProtocolName,
+pub(crate) struct HandlerMark {
     /// If the handler knows it.
     method: Option<Method>,
     began: Timestamp,
     received: u64,
     span: Span,
     channel: Option<Arc<Channel>>,
+}
+
+/// Notes that a handler has ended that has a task of its own, however it does: one that is dropped was
+/// stopped.
+#[derive(Debug)]
+struct HandlerWatch {
+    mark: HandlerMark,
+    shared: Arc<ServerShared>,
+    protocol: ProtocolName,
     ended: bool,
 }
 
-impl HandlerWatch {
+impl HandlerMark {
     /// Watches the handler of a request, if anybody wants to know of it.
     pub(crate) fn begin(
-        shared: &Arc<ServerShared>,
+        shared: &ServerShared,
         (peer, protocol): (&PeerId, &ProtocolName),
         handler: &dyn Handler,
         headers: Option<&Headers>,
@@ -46,25 +53,22 @@ impl HandlerWatch {
         }
         let method = headers.and_then(|headers| headers.method.as_ref());
         let method = method.filter(|method| handler.knows_method(method.as_str())).cloned();
-        let mut watch = Self {
-            shared: shared.clone(),
-            protocol: protocol.clone(),
-            method,
-            began,
-            received: received as u64,
-            span: Span::none(),
-            channel: None,
-            ended: false,
-        };
+        let (received, span) = (received as u64, Span::none());
+        let mut mark = Self { method, began, received, span, channel: None };
         if wanted {
-            watch.open_span(peer, headers);
+            mark.open_span(shared, (peer, protocol), headers);
         }
-        Some(watch)
+        Some(mark)
     }
 
     #[cold]
-    fn open_span(&mut self, peer: &PeerId, headers: Option<&Headers>) {
-        let method = self.rpc_method().to_string();
+    fn open_span(
+        &mut self,
+        shared: &ServerShared,
+        (peer, protocol): (&PeerId, &ProtocolName),
+        headers: Option<&Headers>,
+    ) {
+        let method = self.rpc_method(protocol).to_string();
         self.span = tracing::debug_span!(
             target: "pointsub::rpc::server",
             parent: None,
@@ -78,7 +82,7 @@ impl HandlerWatch {
             error.type = Empty,
             client.address = display(peer),
         );
-        if let (Some(propagator), Some(headers)) = (self.shared.telemetry.propagator(), headers)
+        if let (Some(propagator), Some(headers)) = (shared.telemetry.propagator(), headers)
             && !self.span.is_disabled()
         {
             propagator.extract(&self.span, &headers.metadata);
@@ -91,49 +95,56 @@ impl HandlerWatch {
         self
     }
 
-    fn rpc_method(&self) -> RpcMethod<'_> {
-        RpcMethod::new(self.protocol.as_str(), self.method.as_ref().map(Method::as_str))
+    fn rpc_method<'a>(&'a self, protocol: &'a ProtocolName) -> RpcMethod<'a> {
+        RpcMethod::new(protocol.as_str(), self.method.as_ref().map(Method::as_str))
     }
 
     /// Does something within the handler's span.
-    pub(crate) fn within<T>(watch: Option<&Self>, work: impl FnOnce() -> T) -> T {
-        match watch {
-            Some(watch) => watch.span.in_scope(work),
+    pub(crate) fn within<T>(mark: Option<&Self>, work: impl FnOnce() -> T) -> T {
+        match mark {
+            Some(mark) => mark.span.in_scope(work),
             None => work(),
         }
     }
 
-    /// The rest of the handler's work.
-    pub(crate) fn around(self, work: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
+    /// The rest of the handler's work, in a task of its own.
+    pub(crate) fn around(
+        self,
+        shared: &Arc<ServerShared>,
+        protocol: &ProtocolName,
+        work: BoxFuture<'static, Answer>,
+    ) -> BoxFuture<'static, Answer> {
         let span = self.span.clone();
+        let (shared, protocol) = (shared.clone(), protocol.clone());
+        let mut watch = HandlerWatch { mark: self, shared, protocol, ended: false };
         let watched = async move {
             let answer = work.await;
-            self.end(&answer);
+            watch.ended = true;
+            watch.mark.end(&watch.shared, &watch.protocol, &answer);
             answer
         };
         watched.instrument(span).boxed()
     }
 
     /// The handler has ended like this.
-    pub(crate) fn end(mut self, answer: &Answer) {
+    pub(crate) fn end(&self, shared: &ServerShared, protocol: &ProtocolName, answer: &Answer) {
         let (outcome, sent) = match answer {
             Ok(body) => (Outcome::OK, body.wire_len()),
             Err(Failure::Status(status) | Failure::Malformed { status, .. }) => {
                 (Outcome::of_status(status.code), status.detail.len())
             }
         };
-        self.note(outcome, sent as u64);
+        self.note(shared, protocol, outcome, sent as u64);
     }
 
-    fn note(&mut self, outcome: Outcome, sent: u64) {
-        self.ended = true;
+    fn note(&self, shared: &ServerShared, protocol: &ProtocolName, outcome: Outcome, sent: u64) {
         record(&self.span, outcome);
-        let Some(recorder) = self.shared.telemetry.recorder() else { return };
+        let Some(recorder) = shared.telemetry.recorder() else { return };
         let messages = self.channel.as_ref().map(|channel| channel.transferred());
         let messages = messages.unwrap_or_default();
         recorder.handler_ended(&HandlerEnd {
-            method: self.rpc_method(),
-            duration: self.shared.clock.now().since(self.began),
+            method: self.rpc_method(protocol),
+            duration: shared.clock.now().since(self.began),
             outcome,
             sent: sent + messages.sent,
             received: self.received + messages.received,
@@ -144,7 +155,7 @@ impl HandlerWatch {
 impl Drop for HandlerWatch {
     fn drop(&mut self) {
         if !self.ended {
-            self.note(Outcome::CANCELLED, 0);
+            self.mark.note(&self.shared, &self.protocol, Outcome::CANCELLED, 0);
         }
     }
 }

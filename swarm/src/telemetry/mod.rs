@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 pub(crate) use self::attempts::Attempts;
 pub(crate) use self::call::{CallSpans, CallWatch, finish};
-pub(crate) use self::handler::HandlerWatch;
+pub(crate) use self::handler::HandlerMark;
 pub(crate) use self::outcome::status_name;
 pub use self::propagator::Propagator;
 pub use self::recorder::{

@@ -87,7 +87,7 @@ fn the_halves_are_a_stream_and_a_sink_in_two_tasks() {
     run(async {
         let (_server, node, peer) = calling(repeat).await;
         let call = node.client().open(peer, &call_name(), "").await.expect("accepted");
-        let (mut sender, receiver) = call.split();
+        let (mut sender, mut receiver) = call.split();
         let sending = spawn(async move {
             for number in 0..500_u32 {
                 let message = Bytes::copy_from_slice(&number.to_be_bytes());
@@ -95,7 +95,8 @@ fn the_halves_are_a_stream_and_a_sink_in_two_tasks() {
             }
             sender.close().await.expect("open");
         });
-        let messages: Vec<_> = receiver.collect().await;
+        let messages: Vec<_> = receiver.by_ref().collect().await;
+        assert_eq!(receiver.finish().await.expect("the result is behind them"), "2000");
         sending.await;
         assert_eq!(messages.len(), 500);
         for (number, message) in messages.into_iter().enumerate() {

@@ -49,6 +49,7 @@ mod relay;
 mod retry;
 mod security;
 mod services;
+mod services_answers;
 mod services_layers;
 mod services_versions;
 mod serving;

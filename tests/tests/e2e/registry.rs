@@ -188,7 +188,7 @@ fn a_peer_announces_itself_alone() {
             let mut call = hub.announce().await.expect("it is open");
             call.send(announcement).await.expect("it is taken");
             match call.recv().await.expect_err("it is refused") {
-                CallError::Service(error) => error,
+                CallError::Service { error, .. } => error,
                 error => panic!("{error}"),
             }
         };

@@ -170,7 +170,8 @@ fn a_new_client_talks_to_an_old_server() {
 
             let error = client.rename("bob".to_owned()).await.expect_err("it does not have that");
             assert!(error.is_unknown_method(), "{error}");
-            let CallError::Rejected { reason, message } = error else { panic!("{error}") };
+            let CallError::Rejected { reason, .. } = error else { panic!("{error}") };
+            let message = error.status().map_or("", |status| &status.message);
             assert_eq!(reason, Rejection::UnknownMethod);
             let wanted = "there is no method \"rename\" in /chat/1, which has: say, history";
             assert_eq!(message, wanted);

@@ -90,6 +90,8 @@ mod retry;
 mod security;
 #[path = "../e2e/services.rs"]
 mod services;
+#[path = "../e2e/services_answers.rs"]
+mod services_answers;
 #[path = "../e2e/services_layers.rs"]
 mod services_layers;
 #[path = "../e2e/services_versions.rs"]

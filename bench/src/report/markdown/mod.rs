@@ -1,5 +1,6 @@
 //! Tables.
 
+mod overheads;
 mod scale;
 mod streams;
 mod threads;
@@ -33,6 +34,7 @@ pub(crate) fn report(findings: &Findings, arguments: &[&str]) -> String {
     let sections = [
         reached(findings),
         matrix(findings),
+        overheads::section(&findings.overheads),
         mixed(&findings.mixed),
         findings.compression.as_ref().map(compression),
         links(&findings.links),

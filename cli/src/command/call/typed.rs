@@ -139,7 +139,7 @@ impl Typed<'_> {
 
 fn failure(error: CallError<Refused>) -> Failure {
     match error {
-        CallError::Service(Refused(value)) => {
+        CallError::Service { error: Refused(value), .. } => {
             let text = Refused(value.clone()).to_string();
             Failure::new(Exit::Refused, text).with_detail(value)
         }

@@ -172,7 +172,7 @@ impl ClientStream {
         let id = self.next_id(self.calls.vacant_key() as u64);
         let entry = self.calls.vacant_entry();
         if native {
-            let (payload, headers) = body.into_payload().split();
+            let (payload, beside) = body.split();
             let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
             let timeout = deadline.map(|deadline| outcome::millis(deadline.since(self.link.now)));
             self.link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
@@ -182,7 +182,7 @@ impl ClientStream {
                 if let Some(original) = payload.original {
                     head.u32(tag::SIZE, original);
                 }
-                if let Some(headers) = &headers {
+                if let Some(headers) = beside.headers() {
                     headers.write(head);
                 }
             });

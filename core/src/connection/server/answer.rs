@@ -112,7 +112,7 @@ impl ServerStream {
             Format::Plain => self.link.outbox.plain(body.raw().clone()),
             Format::Native => {
                 let load = self.load_to_tell();
-                let (payload, headers) = body.into_payload().split();
+                let (payload, beside) = body.split();
                 let flags =
                     if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
                 self.link.outbox.native(Kind::Response, flags, wire_id, payload.bytes, |head| {
@@ -122,7 +122,7 @@ impl ServerStream {
                     if let Some(load) = load {
                         head.u16(tag::LOAD, load);
                     }
-                    if let Some(headers) = &headers {
+                    if let Some(headers) = beside.headers() {
                         headers.metadata.write(head);
                     }
                 });

@@ -53,14 +53,12 @@ struct More {
     mark: Option<u64>,
 }
 
-impl More {
-    #[cold]
-    fn into_payload(self, raw: Bytes) -> Payload {
-        let payload = match self.deflated {
-            Some(bytes) => Payload::new(bytes, Some(raw.len() as u32)),
-            None => Payload::new(raw, None),
-        };
-        payload.with_headers(self.headers)
+/// What travels beside a body, as it lies beside it: a request that may be tried again keeps it.
+pub(crate) struct Beside(Option<Arc<More>>);
+
+impl Beside {
+    pub(crate) fn headers(&self) -> Option<&Headers> {
+        self.0.as_ref().map(|more| &more.headers)
     }
 }
 
@@ -140,18 +138,22 @@ impl Body {
         deflated.unwrap_or(&self.raw).len()
     }
 
-    /// What goes on the wire of a native stream.
-    pub(crate) fn into_payload(self) -> Payload {
-        match self.more {
-            None => Payload::new(self.raw, None),
-            Some(more) => Arc::unwrap_or_clone(more).into_payload(self.raw),
-        }
+    /// What goes on the wire of a native stream, and what travels beside it.
+    pub(crate) fn split(self) -> (Payload, Beside) {
+        let Self { raw, more } = self;
+        let payload = match more.as_ref().and_then(|more| more.deflated.clone()) {
+            Some(bytes) => Payload::new(bytes, Some(raw.len() as u32)),
+            None => Payload::new(raw, None),
+        };
+        (payload, Beside(more))
     }
 }
 
 impl From<Body> for Payload {
     fn from(body: Body) -> Self {
-        body.into_payload()
+        let (payload, beside) = body.split();
+        let headers = beside.0.map(|more| Arc::unwrap_or_clone(more).headers);
+        payload.with_headers(headers.unwrap_or_default())
     }
 }
 

@@ -8,8 +8,8 @@ pub(crate) mod openings;
 mod resumable;
 pub(crate) mod server;
 
-pub use client::StreamingCall;
+pub use client::{ReceivingCall, StreamingCall};
 pub use halves::{CallReceiver, CallSender, Message, TrySendError};
 pub use open::{OpenCall, OpenClosest};
 pub use resumable::{OpenResumable, ResumableCall};
-pub use server::{CallHandler, IncomingCall};
+pub use server::{CallAcceptor, CallHandler, IncomingCall};

@@ -17,7 +17,7 @@ use pointsub_core::{
 };
 
 use super::channel::Channel;
-use super::client::StreamingCall;
+use super::client::{ReceivingCall, StreamingCall};
 use super::halves::{CallReceiver, CallSender, Guard};
 use super::server::LARGEST_WINDOW;
 use crate::api::client::lazy::Lazy;
@@ -393,6 +393,7 @@ impl Opening {
         let (shared, channel) = (registered.shared.clone(), guard.0.clone());
         let sender = CallSender::new(channel.clone(), false);
         let receiver = CallReceiver::new(channel, false).with_guard(guard);
-        StreamingCall { peer, began, shared, sender, receiver, attempts }
+        let receiving = ReceivingCall { peer, began, shared, receiver, attempts };
+        StreamingCall { sender, receiving }
     }
 }

@@ -101,7 +101,7 @@ impl Target {
 
     fn started(mut self, policy: ResumePolicy, first: StreamingCall) -> ResumableCall {
         let elsewhere = matches!(self, Self::Closest(_));
-        let (began, shared) = (first.began, first.shared.clone());
+        let (began, shared) = (first.receiving.began, first.receiving.shared.clone());
         let unopened = self.unopened();
         let deadline = unopened.deadline(began);
         let cursor = unopened.resume_later();
@@ -230,7 +230,7 @@ impl ResumableCall {
                 Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => {
                     let Some(call) = &self.call else { return Poll::Ready(Err(gone())) };
-                    let end = ready!(call.receiver.channel.poll_end(cx));
+                    let end = ready!(call.receiving.receiver.channel.poll_end(cx));
                     if matches!(end, End::Answered(end) if end.outcome.is_ok()) {
                         return Poll::Ready(Ok(()));
                     }
@@ -309,7 +309,7 @@ impl ResumableCall {
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, RequestError>>> {
         let Some(call) = &mut self.call else { return Poll::Ready(None) };
-        if let Poll::Ready(received) = call.receiver.poll_message(cx) {
+        if let Poll::Ready(received) = call.receiving.receiver.poll_message(cx) {
             if let Some(Ok(message)) = &received {
                 self.resumption.took(message.cursor.as_ref());
             }

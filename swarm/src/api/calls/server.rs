@@ -1,5 +1,6 @@
 //! Calls that peers open.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -61,6 +62,30 @@ impl IncomingCall {
     /// accepted before.
     pub fn accept(&self, metadata: Metadata) -> bool {
         self.sender.channel.accept(metadata)
+    }
+
+    /// What [accepts](Self::accept) the call, for whoever does not have the call itself.
+    #[must_use]
+    pub fn acceptor(&self) -> CallAcceptor {
+        CallAcceptor(self.sender.channel.clone())
+    }
+}
+
+/// Accepts a call: [`IncomingCall::acceptor`]. Cheap to clone.
+#[derive(Clone)]
+pub struct CallAcceptor(Arc<Channel>);
+
+impl CallAcceptor {
+    /// Accepts the call, and tells the client something before the first message. Whether it was not
+    /// accepted before.
+    pub fn accept(&self, metadata: Metadata) -> bool {
+        self.0.accept(metadata)
+    }
+}
+
+impl fmt::Debug for CallAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallAcceptor").finish_non_exhaustive()
     }
 }
 

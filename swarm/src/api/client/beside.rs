@@ -8,10 +8,11 @@ use pointsub_core::{Headers, MetadataError, Method, SendError};
 #[derive(Debug, Clone, Default)]
 pub(in crate::api) struct Beside {
     headers: Headers,
-    invalid: Option<MetadataError>,
+    invalid: Option<Box<MetadataError>>,
 }
 
 impl Beside {
+    #[inline]
     pub(in crate::api) fn method(&mut self, method: &str) {
         match Method::new(method) {
             Ok(method) => self.headers.method = Some(method),
@@ -26,7 +27,7 @@ impl Beside {
     }
 
     fn note(&mut self, error: MetadataError) {
-        self.invalid.get_or_insert(error);
+        self.invalid.get_or_insert_with(|| Box::new(error));
     }
 
     #[cfg(feature = "tower")]
@@ -39,14 +40,8 @@ impl Beside {
         &mut self.headers.metadata
     }
 
-    /// Itself, unless there is nothing to say.
-    #[cfg(feature = "tower")]
-    pub(super) fn boxed(self) -> Option<Box<Self>> {
-        (!self.headers.is_empty() || self.invalid.is_some()).then(|| Box::new(self))
-    }
-
     pub(in crate::api) fn into_headers(self) -> Result<Headers, SendError> {
-        self.invalid.map_or(Ok(self.headers), |error| Err(error.into()))
+        self.invalid.map_or(Ok(self.headers), |error| Err((*error).into()))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Requests that go to the closest of several servers.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
@@ -19,9 +19,7 @@ use pointsub_core::{
 use super::lazy::Lazy;
 use super::policy::Settings;
 use super::shared::ClientShared;
-use super::{
-    Asked, Beside, Cancellable, Client, Compressing, InFlight, broken, gone, headers, inflate,
-};
+use super::{Asked, Beside, Cancellable, Client, Compressing, InFlight, broken, gone, inflate};
 use crate::api::failover::{ClosestError, NodeAttempt};
 use crate::api::message::Response;
 use crate::peer;
@@ -204,7 +202,7 @@ impl Client {
             body: body.into(),
             key: None,
             settings: Settings::default(),
-            beside: None,
+            beside: Beside::default(),
             exclude: Vec::new(),
         }))
     }
@@ -221,7 +219,7 @@ struct Unsent {
     body: Bytes,
     key: Option<Point>,
     settings: Settings,
-    beside: Option<Box<Beside>>,
+    beside: Beside,
     exclude: Vec<pointsub_core::PeerId>,
 }
 
@@ -274,18 +272,18 @@ impl ClosestCall {
     /// without control characters. See
     /// [`Call::method`](crate::Call::method).
     pub fn method(self, method: &str) -> Self {
-        self.with(|unsent| unsent.beside.get_or_insert_default().method(method))
+        self.with(|unsent| unsent.beside.method(method))
     }
 
     /// Tells the handler a key with its value: see [`Call::metadata`](crate::Call::metadata).
     pub fn metadata(self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        self.with(|unsent| unsent.beside.get_or_insert_default().metadata(key, value.as_ref()))
+        self.with(|unsent| unsent.beside.metadata(key, value.as_ref()))
     }
 
     /// Sets what is said beside the body.
     #[cfg(feature = "tower")]
     pub(in crate::api) fn beside(self, beside: Beside) -> Self {
-        self.with(|unsent| unsent.beside = beside.boxed())
+        self.with(|unsent| unsent.beside = beside)
     }
 
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
@@ -309,7 +307,7 @@ impl fmt::Debug for ClosestCall {
 }
 
 async fn send(mut unsent: Unsent) -> Result<Response, ClosestError> {
-    let headers = headers(unsent.beside.take());
+    let headers = mem::take(&mut unsent.beside).into_headers();
     let mut headers = headers.map_err(|error| failed(error.into()))?;
     let (shared, began) = (unsent.shared.clone(), unsent.shared.clock.now());
     let watch = CallWatch::begin(&shared, &unsent.protocol, &mut headers, began, None);

@@ -27,8 +27,8 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientStats, Delivery, Headers, Metadata, Payload, Phase,
-    ProtocolName, RequestError, RequestId, SendError, Timestamp,
+    Body, CallOptions, Cause, ClientStats, Delivery, Metadata, Payload, Phase, ProtocolName,
+    RequestError, RequestId, Timestamp,
 };
 
 pub(super) use self::beside::Beside;
@@ -65,6 +65,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`], which says what happened, in which phase, and whether the request may
     /// have been processed.
+    #[inline]
     pub fn send(&self, peer: PeerId, protocol: &ProtocolName, body: impl Into<Bytes>) -> Call {
         Call(State::New(Unsent {
             shared: self.shared.clone(),
@@ -72,7 +73,7 @@ impl Client {
             protocol: protocol.clone(),
             body: body.into(),
             settings: Settings::default(),
-            beside: None,
+            beside: Beside::default(),
         }))
     }
 
@@ -152,7 +153,7 @@ struct Unsent {
     protocol: ProtocolName,
     body: Bytes,
     settings: Settings,
-    beside: Option<Box<Beside>>,
+    beside: Beside,
 }
 
 /// Who was asked, when, and how long the answer may be.
@@ -196,6 +197,7 @@ impl Call {
     /// The longest answer in bytes, when it is inflated. A longer one is not inflated: the call fails
     /// with [`Cause::Body`]. Default: the client's
     /// [`max_block_size`](pointsub_core::ClientConfig::with_max_block_size).
+    #[inline]
     pub fn max_answer(self, max_answer: usize) -> Self {
         self.with(|unsent| unsent.settings.max_answer = Some(max_answer))
     }
@@ -207,22 +209,24 @@ impl Call {
     /// Peers on the plain format, and those of versions that do not take methods, are not asked: the
     /// request fails with [`StatusCode::Unimplemented`](crate::StatusCode::Unimplemented). So it does
     /// with [`metadata`](Self::metadata).
+    #[inline]
     pub fn method(self, method: &str) -> Self {
-        self.with(|unsent| unsent.beside.get_or_insert_default().method(method))
+        self.with(|unsent| unsent.beside.method(method))
     }
 
     /// Tells the handler a key with its value: [`Request::metadata`](crate::Request::metadata). Keys are
     /// lowercase ASCII without spaces; all of it takes up to 12 KiB.
     pub fn metadata(self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        self.with(|unsent| unsent.beside.get_or_insert_default().metadata(key, value.as_ref()))
+        self.with(|unsent| unsent.beside.metadata(key, value.as_ref()))
     }
 
     /// Sets what is said beside the body.
     #[cfg(feature = "tower")]
     pub(in crate::api) fn beside(self, beside: Beside) -> Self {
-        self.with(|unsent| unsent.beside = beside.boxed())
+        self.with(|unsent| unsent.beside = beside)
     }
 
+    #[inline]
     fn with(mut self, set: impl FnOnce(&mut Unsent)) -> Self {
         if let State::New(unsent) = &mut self.0 {
             set(unsent);
@@ -281,7 +285,7 @@ impl fmt::Debug for State {
 /// Sends, unless the body is to be compressed first.
 fn begin(unsent: Unsent) -> Result<State, RequestError> {
     let Unsent { shared, peer, protocol, body, settings, beside } = unsent;
-    let mut headers = headers(beside)?;
+    let mut headers = beside.into_headers()?;
     let settings = shared.policies.read().of(&protocol, settings);
     let asked = Asked { peer, at: shared.clock.now(), max_answer: settings.max_answer() };
     let watch = CallWatch::begin(&shared, &protocol, &mut headers, asked.at, Some(&peer));
@@ -337,11 +341,6 @@ fn taken(outcome: Option<Outcome>, asked: Asked) -> Result<Payload, RequestError
     let payload = outcome.ok_or_else(gone)??;
     payload.check_len(asked.max_answer).map_err(broken)?;
     Ok(payload)
-}
-
-/// What a caller says beside a body.
-fn headers(beside: Option<Box<Beside>>) -> Result<Headers, SendError> {
-    beside.map_or_else(|| Ok(Headers::default()), |beside| beside.into_headers())
 }
 
 fn start(

@@ -4,19 +4,19 @@ use pointsub_core::connection::Refusals;
 use pointsub_core::{Headers, Status, Timestamp};
 
 use super::ServerDriver;
-use crate::telemetry::{HandlerWatch, Side, status_name};
+use crate::telemetry::{HandlerMark, Side, status_name};
 
 impl ServerDriver {
     /// Watches the handler of a request with so many bytes, if anybody wants to know of it.
-    pub(super) fn watch(
+    pub(super) fn mark(
         &self,
         headers: Option<&Headers>,
         len: usize,
         now: Timestamp,
-    ) -> Option<HandlerWatch> {
+    ) -> Option<HandlerMark> {
         let handler = self.handler.as_deref()?;
         let whose = (&self.peer, &self.protocol);
-        HandlerWatch::begin(&self.shared, whose, handler, headers, len, now)
+        HandlerMark::begin(&self.shared, whose, handler, headers, len, now)
     }
 
     /// Tells of requests that no handler has seen.

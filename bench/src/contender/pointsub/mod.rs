@@ -1,5 +1,7 @@
 //! This library with its ready-made nodes and their defaults.
 
+pub(super) mod typed;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub(super) async fn serve<R: Runtime + Default>(
     let node = node.build().await?;
     node.server().register(&ProtocolName::new(ECHO)?, echo)?;
     node.server().register_call(&ProtocolName::new(PUSH)?, push)?;
+    typed::serve(&node.server())?;
     let address = node.addresses().await.remove(0).to_string();
     // It serves for as long as the process lives.
     std::mem::forget(node);
@@ -86,19 +89,20 @@ pub(super) fn roomy_client() -> ClientConfig {
         .with_max_idle_streams(10_000)
 }
 
-/// Connects a node to all those servers.
-pub(super) async fn connect<R: Runtime + Default>(
+/// Connects a node to all those servers; `caller` makes what asks each of them.
+pub(super) async fn connect<R: Runtime + Default, C>(
     addresses: &[&str],
     config: &ClientConfig,
     records: bool,
-) -> Result<Vec<Connected>, Failure> {
+    caller: impl Fn(Client, PeerId) -> Result<C, Failure>,
+) -> Result<Vec<C>, Failure> {
     let node = Node::<R>::builder().client_config(config.clone());
     let node = if records { node.recorder(recorder()) } else { node };
     let node = node.build().await?;
     let mut callers = Vec::new();
     for address in addresses {
         let peer = node.connect(address.parse()?).await?;
-        callers.push(Connected::new(node.client(), peer)?);
+        callers.push(caller(node.client(), peer)?);
     }
     // It stays connected for as long as the process lives.
     std::mem::forget(node);
@@ -151,5 +155,22 @@ impl Caller for Connected {
     fn streams(&self) -> usize {
         let streams = self.client.streams();
         streams.iter().filter(|stream| stream.peer == self.peer).count()
+    }
+}
+
+/// The same, which names a method with every request.
+#[derive(Clone)]
+pub(super) struct Named(Connected);
+
+impl Named {
+    pub(super) fn new(client: Client, peer: PeerId) -> Result<Self, Failure> {
+        Connected::new(client, peer).map(Self)
+    }
+}
+
+impl Caller for Named {
+    async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
+        let Connected { client, peer, protocol } = &self.0;
+        Ok(client.send(*peer, protocol, body).method("echo").await?.into_body())
     }
 }

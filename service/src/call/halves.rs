@@ -12,9 +12,9 @@ use pointsub_swarm::{CallReceiver, CallSender, TrySendError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::local::{LocalRx, LocalTx};
 use crate::detail::call_error;
 use crate::error::{CallError, Never, ServiceError};
-use crate::local::{LocalRx, LocalTx};
 use crate::wire::Wire;
 
 /// Sends the messages of one side of a call. `E` is the error of the service, at a client.
@@ -117,43 +117,43 @@ impl<T, E: ServiceError> Tx<T, E> {
     }
 }
 
-/// Receives the messages of the other side of a call. It is a [`Stream`] too. `E` is the error of the
-/// service, at a client, where dropping this cancels the call.
-pub struct Rx<T, E = Never> {
-    kind: Receiving<T, E>,
+/// Receives the messages of the client of a call, at its method. It is a [`Stream`] too. Clients have
+/// [`Receiving`](crate::Receiving).
+pub struct Rx<T> {
+    kind: Arriving<T>,
     cursor: Option<Bytes>,
 }
 
-enum Receiving<T, E> {
+enum Arriving<T> {
     Call(CallReceiver, Wire),
-    Local(LocalRx<T, E>),
+    Local(LocalRx<T, Never>),
 }
 
-impl<T, E: ServiceError> Rx<T, E> {
+impl<T> Rx<T> {
     pub(crate) const fn of_call(receiver: CallReceiver, wire: Wire) -> Self {
-        Self { kind: Receiving::Call(receiver, wire), cursor: None }
+        Self { kind: Arriving::Call(receiver, wire), cursor: None }
     }
 
-    pub(crate) const fn of_local(receiver: LocalRx<T, E>) -> Self {
-        Self { kind: Receiving::Local(receiver), cursor: None }
+    pub(crate) const fn of_local(receiver: LocalRx<T, Never>) -> Self {
+        Self { kind: Arriving::Local(receiver), cursor: None }
     }
 
     /// The next message; `None` if no more come. What came before a failure is received before it.
     ///
     /// # Errors
     /// Why the call is over, or why the message cannot be decoded.
-    pub async fn recv(&mut self) -> Result<Option<T>, CallError<E>>
+    pub async fn recv(&mut self) -> Result<Option<T>, CallError>
     where
         T: DeserializeOwned,
     {
         let (message, cursor) = match &mut self.kind {
-            Receiving::Call(receiver, wire) => {
+            Arriving::Call(receiver, wire) => {
                 let received = receiver.recv_message().await;
                 let message = received.map_err(|error| call_error(error, wire.limits))?;
                 let Some(message) = message else { return Ok(None) };
                 (wire.decode(&message.body)?, message.cursor)
             }
-            Receiving::Local(receiver) => {
+            Arriving::Local(receiver) => {
                 let message = poll_fn(|cx| receiver.poll_recv(cx)).await?;
                 let Some(message) = message else { return Ok(None) };
                 message
@@ -172,19 +172,19 @@ impl<T, E: ServiceError> Rx<T, E> {
     }
 }
 
-impl<T: DeserializeOwned, E: ServiceError> Stream for Rx<T, E> {
-    type Item = Result<T, CallError<E>>;
+impl<T: DeserializeOwned> Stream for Rx<T> {
+    type Item = Result<T, CallError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match &mut self.kind {
-            Receiving::Call(receiver, wire) => {
+            Arriving::Call(receiver, wire) => {
                 let message = ready!(Pin::new(receiver).poll_next(cx));
                 Poll::Ready(message.map(|message| {
                     let message = message.map_err(|error| call_error(error, wire.limits))?;
                     Ok(wire.decode(&message)?)
                 }))
             }
-            Receiving::Local(receiver) => {
+            Arriving::Local(receiver) => {
                 let message = ready!(receiver.poll_recv(cx)).transpose();
                 Poll::Ready(message.map(|message| message.map(|(message, _)| message)))
             }
@@ -194,7 +194,7 @@ impl<T: DeserializeOwned, E: ServiceError> Stream for Rx<T, E> {
 
 /// Messages are given away as they are, and nothing here points to itself.
 impl<T, E> Unpin for Tx<T, E> {}
-impl<T, E> Unpin for Rx<T, E> {}
+impl<T> Unpin for Rx<T> {}
 
 impl<T, E> fmt::Debug for Tx<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +202,7 @@ impl<T, E> fmt::Debug for Tx<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for Rx<T, E> {
+impl<T> fmt::Debug for Rx<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rx").finish_non_exhaustive()
     }

@@ -11,15 +11,15 @@ use pointsub_swarm::{Client, PeerId, ProtocolName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::OpenCall;
+use crate::call::UnaryCall;
+use crate::call::local::Local;
 use crate::codec::{Codec, Limits};
 use crate::cx::Cx;
 use crate::error::{Never, ServiceError};
-use crate::local::Local;
 #[cfg(feature = "tower")]
 use crate::middleware::Layers;
-use crate::open::OpenCall;
 use crate::service::Service;
-use crate::unary::UnaryCall;
 use crate::wire::Wire;
 
 /// Calls methods of a service, by name. Cheap to clone. It is made of a [`Client`] or of a reference to one.

@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use pointsub_swarm::{Call, ClosestCall, Hedge, PeerId};
 #[cfg(feature = "tower")]
-use pointsub_swarm::{Response, middleware::OutgoingRequest};
+use pointsub_swarm::middleware::OutgoingRequest;
+use pointsub_swarm::{Call, ClosestCall, Hedge, PeerId, Response};
 use serde::de::DeserializeOwned;
 
+use super::options::set;
+use crate::call::Answer;
+use crate::call::local::{self, Local};
 use crate::codec::{Codec, CodecError, KEY};
 use crate::cx::Cx;
 use crate::detail::{call_error, closest_error};
 use crate::error::{CallError, ServiceError};
-use crate::local::{self, Local};
 #[cfg(feature = "tower")]
 use crate::middleware::{self, Unsent};
-use crate::options::set;
 use crate::wire::Wire;
 
 /// A call of a method without messages. Await it for the result; set options before. It borrows nothing, and
@@ -34,13 +35,17 @@ pub struct UnaryCall<T, E> {
     result: PhantomData<fn() -> (T, E)>,
 }
 
+/// A call of which the whole answer is wanted: [`UnaryCall::answer`].
+#[must_use = "a call is sent when it is awaited"]
+pub struct AnswerCall<T, E>(UnaryCall<T, E>);
+
 enum State<T, E> {
     Peer(Call, Wire),
     Closest(ClosestCall, Wire),
     #[cfg(feature = "tower")]
     Layers(Box<Unsent<OutgoingRequest, Response>>, Wire),
     Local(Box<Local>),
-    Running(BoxFuture<'static, Result<T, CallError<E>>>),
+    Running(BoxFuture<'static, Result<Answer<T>, CallError<E>>>),
     Failed(CodecError),
     Done,
 }
@@ -81,6 +86,12 @@ impl<T, E> UnaryCall<T, E> {
 
     pub(crate) fn encoded(self, codec: Codec) -> Self {
         if codec == Codec::default() { self } else { self.metadata(KEY, codec.name()) }
+    }
+
+    /// The same call, which gives the result with what came beside it: metadata that the method has
+    /// [told](Cx::tell), who answered, how long it took. Options are set before.
+    pub const fn answer(self) -> AnswerCall<T, E> {
+        AnswerCall(self)
     }
 
     /// The longest time the whole call may take: [`Call::timeout`].
@@ -144,14 +155,18 @@ where
     }
 }
 
-impl<T, E> Future for UnaryCall<T, E>
+impl<T, E> UnaryCall<T, E>
 where
     T: DeserializeOwned + Send + 'static,
     E: ServiceError,
 {
-    type Output = Result<T, CallError<E>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Calls it, and gives what is made of the answer.
+    fn poll_as<O>(
+        &mut self,
+        cx: &mut Context<'_>,
+        of_response: fn(T, &Response) -> O,
+        of_answer: fn(Answer<T>) -> O,
+    ) -> Poll<Result<O, CallError<E>>> {
         self.begin();
         if let State::Local(_) = &self.state
             && let State::Local(call) = mem::replace(&mut self.state, State::Done)
@@ -164,16 +179,20 @@ where
         {
             self.state = State::Running(middleware::send(call, wire).boxed());
         }
+        let decoded = |response: &Response, wire: Wire| match wire.decode(response) {
+            Ok(value) => Ok(of_response(value, response)),
+            Err(error) => Err(CallError::Codec(error)),
+        };
         let outcome = match &mut self.state {
             State::Peer(call, wire) => match ready!(call.poll_unpin(cx)) {
-                Ok(answer) => wire.decode(&answer).map_err(CallError::Codec),
+                Ok(response) => decoded(&response, *wire),
                 Err(error) => Err(call_error(error, wire.limits)),
             },
             State::Closest(call, wire) => match ready!(call.poll_unpin(cx)) {
-                Ok(answer) => wire.decode(&answer).map_err(CallError::Codec),
+                Ok(response) => decoded(&response, *wire),
                 Err(error) => Err(closest_error(error, wire.limits)),
             },
-            State::Running(call) => ready!(call.poll_unpin(cx)),
+            State::Running(call) => ready!(call.poll_unpin(cx)).map(of_answer),
             State::Failed(error) => Err(CallError::Codec(error.clone())),
             #[cfg(feature = "tower")]
             State::Layers(..) => return Poll::Pending,
@@ -185,8 +204,38 @@ where
     }
 }
 
+impl<T, E> Future for UnaryCall<T, E>
+where
+    T: DeserializeOwned + Send + 'static,
+    E: ServiceError,
+{
+    type Output = Result<T, CallError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_as(cx, |value, _| value, Answer::into_value)
+    }
+}
+
+impl<T, E> Future for AnswerCall<T, E>
+where
+    T: DeserializeOwned + Send + 'static,
+    E: ServiceError,
+{
+    type Output = Result<Answer<T>, CallError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_as(cx, Answer::of_response, |answer| answer)
+    }
+}
+
 impl<T, E> fmt::Debug for UnaryCall<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnaryCall").finish_non_exhaustive()
+    }
+}
+
+impl<T, E> fmt::Debug for AnswerCall<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerCall").finish_non_exhaustive()
     }
 }

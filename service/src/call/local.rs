@@ -14,12 +14,13 @@ use futures::future::{BoxFuture, Either, FusedFuture, Shared, select};
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use parking_lot::Mutex;
-use pointsub_swarm::{Cause, Delivery, PeerId, Phase, RequestError, StatusCode};
+use pointsub_swarm::{Cause, Delivery, Metadata, PeerId, Phase, RequestError, StatusCode};
 
+use crate::call::Answer;
 use crate::codec::Limits;
-use crate::cx::Cx;
-use crate::detail::call_error;
-use crate::error::{CallError, ServiceError};
+use crate::cx::{Acceptor, Cx};
+use crate::detail::{call_error, local_error};
+use crate::error::{CallError, Never, ServiceError};
 use crate::incoming::Incoming;
 use crate::service::Service;
 
@@ -70,12 +71,12 @@ pub(crate) struct Local {
 pub(crate) async fn call<T, E>(
     local: Local,
     halves: Option<(Erased, Erased)>,
-) -> Result<T, CallError<E>>
+) -> Result<Answer<T>, CallError<E>>
 where
     T: Send + 'static,
     E: ServiceError,
 {
-    let Local { service, method, mut cx, arguments, timeout, .. } = local;
+    let Local { service, method, mut cx, server, arguments, timeout } = local;
     if let Some(timeout) = timeout {
         cx = cx.with_remaining(timeout);
     }
@@ -93,9 +94,11 @@ where
         },
     };
     // With its text: whoever calls is in the same program.
-    outcome.map_err(|error| call_error(RequestError::from(error), Limits::default()))?;
+    let reply =
+        outcome.map_err(|error| call_error(RequestError::from(error), Limits::default()))?;
     match slot.take::<Result<T, E>>() {
-        Some(outcome) => outcome.map_err(CallError::Service),
+        Some(Ok(value)) => Ok(Answer::new(server, value).with_metadata(reply.metadata().clone())),
+        Some(Err(error)) => Err(local_error(error)),
         None => Err(CallError::Request(other_type())),
     }
 }
@@ -117,18 +120,40 @@ fn drive(run: &mut Run, cx: &mut Context<'_>) -> bool {
 }
 
 /// What a call with messages has come to.
-type Ended<T, E> = Arc<Mutex<Option<Result<T, CallError<E>>>>>;
+type Ended<T, E> = Arc<Mutex<Option<Result<Answer<T>, CallError<E>>>>>;
 
-/// A call with messages, at its caller.
-pub(crate) struct LocalStream<S, R, T, E> {
-    pub(crate) sender: LocalTx<S>,
+/// Whether a method has accepted its call, and what it said then.
+#[derive(Debug, Default)]
+pub(crate) struct LocalAcceptance {
+    accepted: AtomicBool,
+    metadata: Mutex<Metadata>,
+}
+
+impl LocalAcceptance {
+    /// Whether it was not accepted before.
+    pub(crate) fn accept(&self, metadata: Metadata) -> bool {
+        let first = !self.accepted.swap(true, Ordering::Relaxed);
+        if first {
+            *self.metadata.lock() = metadata;
+        }
+        first
+    }
+}
+
+/// The half of a call with messages that receives, at its caller.
+pub(crate) struct LocalReceiving<R, T, E> {
     pub(crate) receiver: LocalRx<R, E>,
+    pub(crate) server: PeerId,
+    acceptance: Arc<LocalAcceptance>,
     run: Run,
     ended: Ended<T, E>,
 }
 
+/// Both halves of a call with messages, at its caller.
+type Opened<S, R, T, E> = (LocalTx<S>, LocalReceiving<R, T, E>);
+
 /// Opens a call with messages. A method that fails before it has sent any has refused the call.
-pub(crate) async fn open<S, R, T, E>(local: Local) -> Result<LocalStream<S, R, T, E>, CallError<E>>
+pub(crate) async fn open<S, R, T, E>(mut local: Local) -> Result<Opened<S, R, T, E>, CallError<E>>
 where
     S: Send + 'static,
     R: Send + 'static,
@@ -137,12 +162,13 @@ where
 {
     let (to_method, at_method) = mpsc::channel::<Sent<S>>(MESSAGES);
     let (to_caller, at_caller) = mpsc::channel::<Sent<R>>(MESSAGES);
-    let used = Arc::new(AtomicBool::new(false));
-    let receiver: LocalRx<S, crate::error::Never> =
-        LocalRx { receiver: at_method, end: None, finished: false };
-    let sender = LocalTx { sender: to_caller, run: None, used: Some(used.clone()) };
+    let acceptance = Arc::<LocalAcceptance>::default();
+    let receiver: LocalRx<S, Never> = LocalRx { receiver: at_method, end: None, finished: false };
+    let sender = LocalTx { sender: to_caller, run: None, acceptance: Some(acceptance.clone()) };
     let ended = Ended::default();
     let end = ended.clone();
+    let server = local.server;
+    local.cx = local.cx.of_call(Acceptor::Local(acceptance.clone()), None);
     let run = async move {
         let halves: (Erased, Erased) = (Box::new(receiver), Box::new(sender));
         let outcome = call::<T, E>(local, Some(halves)).await;
@@ -151,16 +177,16 @@ where
     let mut run: Run = run.boxed().shared();
     let done = poll_fn(|cx| Poll::Ready(drive(&mut run, cx))).await;
     if done
-        && !used.load(Ordering::Relaxed)
+        && !acceptance.accepted.load(Ordering::Relaxed)
         && let Some(error) = failure(&ended)
     {
         return Err(error);
     }
-    let sender = LocalTx { sender: to_method, run: Some(run.clone()), used: None };
+    let sender = LocalTx { sender: to_method, run: Some(run.clone()), acceptance: None };
     let failed = ended.clone();
     let end = End { run: run.clone(), failure: Arc::new(move || failure(&failed)) };
     let receiver = LocalRx { receiver: at_caller, end: Some(end), finished: false };
-    Ok(LocalStream { sender, receiver, run, ended })
+    Ok((sender, LocalReceiving { receiver, server, acceptance, run, ended }))
 }
 
 /// Why a call has failed, unless it was told already.
@@ -175,10 +201,14 @@ fn failure<T, E>(ended: &Ended<T, E>) -> Option<CallError<E>> {
     }
 }
 
-impl<S, R, T, E> LocalStream<S, R, T, E> {
+impl<R, T, E> LocalReceiving<R, T, E> {
+    /// What the method has said when it accepted the call.
+    pub(crate) fn metadata(&self) -> Metadata {
+        self.acceptance.metadata.lock().clone()
+    }
+
     /// Waits for the result.
-    pub(crate) async fn finish(mut self) -> Result<T, CallError<E>> {
-        self.sender.finish();
+    pub(crate) async fn finish(mut self) -> Result<Answer<T>, CallError<E>> {
         while poll_fn(|cx| self.receiver.poll_recv(cx)).await?.is_some() {}
         poll_fn(|cx| if drive(&mut self.run, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
         let ended = self.ended.lock().take();
@@ -191,14 +221,14 @@ pub(crate) struct LocalTx<T> {
     sender: mpsc::Sender<Sent<T>>,
     /// At the caller.
     run: Option<Run>,
-    /// At the method: whether it has accepted the call.
-    used: Option<Arc<AtomicBool>>,
+    /// At the method.
+    acceptance: Option<Arc<LocalAcceptance>>,
 }
 
 impl<T> LocalTx<T> {
     fn accept(&self) {
-        if let Some(used) = &self.used {
-            used.store(true, Ordering::Relaxed);
+        if let Some(acceptance) = &self.acceptance {
+            acceptance.accept(Metadata::new());
         }
     }
 

@@ -14,16 +14,16 @@ use pointsub_swarm::{OpenClosest, PeerId};
 #[cfg(feature = "tower")]
 use pointsub_swarm::{StreamingCall, middleware::OutgoingCall};
 
+use super::options::set;
+use super::unary::least;
+use crate::call::Streaming;
+use crate::call::local::{self, Local};
 use crate::codec::{Codec, CodecError, KEY};
 use crate::cx::Cx;
 use crate::detail::{call_error, closest_error};
 use crate::error::{CallError, ServiceError};
-use crate::local::{self, Local};
 #[cfg(feature = "tower")]
 use crate::middleware::{self, Unsent};
-use crate::options::set;
-use crate::streaming::Streaming;
-use crate::unary::least;
 use crate::wire::Wire;
 
 /// A call of a method with messages. Await it for the open call; set options before. `S` are the messages
@@ -164,8 +164,10 @@ where
         if let State::Local(_) = &self.state
             && let State::Local(call) = mem::replace(&mut self.state, State::Done)
         {
-            let server = call.server;
-            let opening = async move { Ok(Streaming::of_local(local::open(*call).await?, server)) };
+            let opening = async move {
+                let (sender, receiving) = local::open(*call).await?;
+                Ok(Streaming::of_local(sender, receiving))
+            };
             self.state = State::Opening(opening.boxed());
         }
         #[cfg(feature = "tower")]
