@@ -6,9 +6,9 @@ mod limits;
 mod prost;
 
 use std::cell::Cell;
-use std::fmt;
+use std::{fmt, mem};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pointsub_swarm::Metadata;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,12 +19,23 @@ pub use self::prost::Prost;
 use guard::{Allowance, Guard};
 pub use limits::Limits;
 
-/// What is no longer is encoded in memory that the thread keeps, and copied from there. So it takes exactly
-/// the memory that it needs, in one piece.
-const SHORT: usize = 4096;
+/// What is longer has memory of its own.
+const SHORT: usize = 1024;
+/// So much memory is shared by short values that are encoded one after the other. None of them lives for long:
+/// it is copied into the frames of its stream.
+const CHUNK: usize = 4096;
+
+/// What a thread encodes short values with.
+#[derive(Default)]
+struct Scratch {
+    /// The value that is being encoded.
+    encoded: Vec<u8>,
+    /// What is left of the memory of those before.
+    chunk: BytesMut,
+}
 
 thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 /// The key under which a request says how it is encoded. Without it, that is CBOR.
@@ -122,17 +133,23 @@ impl Codec {
     /// # Errors
     /// [`CodecError::Encode`] if the type cannot be encoded like this.
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, CodecError> {
-        SCRATCH.with(|scratch| {
-            // A value that encodes others meanwhile finds it empty.
-            let mut encoded = self.append(scratch.take(), value)?;
-            if encoded.len() > SHORT {
-                return Ok(Bytes::from(encoded));
-            }
-            let bytes = Bytes::copy_from_slice(&encoded);
-            encoded.clear();
-            scratch.set(encoded);
-            Ok(bytes)
-        })
+        // A value that encodes others meanwhile finds none.
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let encoded = self.append(mem::take(&mut scratch.encoded), value)?;
+        if encoded.len() > SHORT {
+            SCRATCH.set(Some(scratch));
+            return Ok(Bytes::from(encoded));
+        }
+        if scratch.chunk.capacity() < encoded.len() {
+            // That of a chunk that nobody holds any more, if it is so.
+            scratch.chunk.reserve(CHUNK);
+        }
+        scratch.chunk.extend_from_slice(&encoded);
+        let bytes = scratch.chunk.split().freeze();
+        scratch.encoded = encoded;
+        scratch.encoded.clear();
+        SCRATCH.set(Some(scratch));
+        Ok(bytes)
     }
 
     /// Encodes a value behind what is there.
