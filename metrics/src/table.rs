@@ -1,6 +1,7 @@
 //! What is kept for each method and outcome.
 
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
+use std::ptr;
 use std::sync::OnceLock;
 
 use hashbrown::{Equivalent, HashMap};
@@ -12,7 +13,7 @@ use pointsub_swarm::telemetry::{Outcome, RpcMethod};
 const MOST: usize = 2048;
 
 /// By what series differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyRef<'a> {
     protocol: &'a str,
     method: Option<&'a str>,
@@ -43,8 +44,35 @@ impl<'a> KeyRef<'a> {
     }
 }
 
+/// Whether they are the same. Nearly always they lie at the same place then.
+fn same(one: Option<&'static str>, other: Option<&'static str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => ptr::eq(one, other) || one == other,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+impl PartialEq for KeyRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        same(self.status, other.status)
+            && same(self.error, other.error)
+            && self.method == other.method
+            && self.protocol == other.protocol
+    }
+}
+
+impl Eq for KeyRef<'_> {}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { protocol, method, status, error } = self;
+        (protocol, method, status, error).hash(state);
+    }
+}
+
 /// The same for keeps.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Key {
     protocol: Box<str>,
     method: Option<Box<str>>,
@@ -60,8 +88,16 @@ impl Key {
 }
 
 // As `KeyRef` has it.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for Key {}
+
 impl Hash for Key {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_ref().hash(state);
     }
 }

@@ -165,7 +165,8 @@ impl fmt::Debug for Metadata {
 #[derive(Clone)]
 pub struct Method(Name);
 
-/// Longer names are apart: a request with a short one takes no memory for it.
+/// Longer names, and those with other letters than ASCII's, are apart: a request with a short one takes no
+/// memory for it.
 const SHORT: usize = 22;
 
 #[derive(Clone)]
@@ -180,29 +181,34 @@ impl Method {
     /// # Errors
     /// [`MetadataError::Method`] if it is empty, longer than 255 bytes, or has control characters.
     pub fn new(name: &str) -> Result<Self, MetadataError> {
-        let control = match name.is_ascii() {
-            true => name.bytes().any(|byte| byte.is_ascii_control()),
-            false => name.chars().any(char::is_control),
-        };
-        let usable = (1..=MAX_NAME).contains(&name.len()) && !control;
-        if !usable {
-            return Err(MetadataError::Method { method: name.into() });
+        if let Some(short) = Self::short(name.as_bytes()) {
+            return Ok(short);
         }
+        let usable = (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
+        match usable {
+            true => Ok(Self(Name::Long(Arc::from(name)))),
+            false => Err(MetadataError::Method { method: name.into() }),
+        }
+    }
+
+    /// Most are short, of ASCII: one look at each byte says that.
+    fn short(name: &[u8]) -> Option<Self> {
         let mut bytes = [0; SHORT];
-        Ok(Self(match bytes.get_mut(..name.len()) {
-            Some(short) => {
-                short.copy_from_slice(name.as_bytes());
-                Name::Short { len: name.len() as u8, bytes }
+        let short = bytes.get_mut(..name.len()).filter(|short| !short.is_empty())?;
+        for (to, byte) in short.iter_mut().zip(name) {
+            if !matches!(byte, b' '..=b'~') {
+                return None;
             }
-            None => Name::Long(Arc::from(name)),
-        }))
+            *to = *byte;
+        }
+        Some(Self(Name::Short { len: name.len() as u8, bytes }))
     }
 
     /// Its name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // It was text when it was copied.
+            // It is ASCII.
             Name::Short { len, bytes } => bytes
                 .get(..usize::from(*len))
                 .and_then(|name| core::str::from_utf8(name).ok())
@@ -212,7 +218,7 @@ impl Method {
     }
 
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
-        Self::new(core::str::from_utf8(value).ok()?).ok()
+        Self::short(value).or_else(|| Self::new(core::str::from_utf8(value).ok()?).ok())
     }
 }
 

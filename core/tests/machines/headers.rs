@@ -117,3 +117,24 @@ fn what_came_beside_a_request_is_counted_while_it_is_at_work() {
     };
     assert_eq!(held(10_000), held(0) + 10_000 + 5);
 }
+
+/// Names that lie in place and names that do not are the same to whoever uses them.
+#[test]
+fn methods_of_every_length_are_what_they_were_made_of() {
+    let names = ["m", " ~", "a name of 22 bytes ok!", "a name of 23 bytes, too", "ü", "größe/5"];
+    let long = "l".repeat(255);
+    let methods = names.into_iter().chain([&*long]).map(|name| {
+        let method = Method::new(name).expect("it is one");
+        assert_eq!(method.as_str(), name);
+        assert_eq!(method, Method::new(name).expect("it is one"));
+        assert_eq!(format!("{method} {method:?}"), format!("{name} Method({name:?})"));
+        method
+    });
+    let mut methods: Vec<_> = methods.collect();
+    methods.sort();
+    let sorted = methods.iter().map(Method::as_str);
+    assert!(sorted.is_sorted(), "they are in the order of their names");
+    for none in ["", "\u{1f}", "a\u{7f}", "ü\u{9f}", &"l".repeat(256), "a name of 23 bytes, \n"] {
+        Method::new(none).expect_err("it is none");
+    }
+}
