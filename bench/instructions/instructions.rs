@@ -107,7 +107,7 @@ fn send(pair: &mut Pair, now: Timestamp) {
 }
 
 #[library_benchmark]
-#[bench::native(args = (Format::Native), setup = warm, config = about(211_431))]
+#[bench::native(args = (Format::Native), setup = warm, config = about(201_337))]
 fn request(mut pair: Pair) -> Pair {
     send(&mut pair, Timestamp::ZERO + NOW);
     pair.ask(Timestamp::ZERO + NOW);
