@@ -37,7 +37,7 @@ use crate::api::server::shared::ServerShared;
 use crate::clock::Clock;
 use crate::connection::activity::Activity;
 use crate::connection::handler::{FromHandler, Handler, ToHandler};
-use crate::connection::negotiation::{Names, WireName};
+use crate::connection::negotiation::WireName;
 use crate::peer;
 use crate::random::random;
 use crate::runtime::Runtime;
@@ -359,8 +359,8 @@ impl Behaviour {
         self.events.push_back(ToSwarm::GenerateEvent(BehaviourEvent::ServesOthers));
         for peer in self.network.peers() {
             for connection in self.network.connections(peer) {
-                let event = ToHandler::Listen(Names(self.listening.clone()));
-                self.events.push_back(notify(peer::to_libp2p(peer), connection, event));
+                let event = notify(peer::to_libp2p(peer), connection, ToHandler::Listen);
+                self.events.push_back(event);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct ServerShared {
     pub(super) watches_raws: AtomicBool,
     /// The server stops: others are to be told that it serves nothing.
     withdrawn: AtomicBool,
+    /// How often the names to listen for have changed.
+    changes: AtomicU64,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -196,6 +198,7 @@ impl ServerShared {
             rules: Rules::default(),
             watches_raws: AtomicBool::new(false),
             withdrawn: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
             swarm,
         })
     }
@@ -235,6 +238,7 @@ impl ServerShared {
         let service = service(&mut state);
         state.services.insert(protocol.clone(), service);
         state.rebuild_names();
+        self.changes.fetch_add(1, Ordering::Release);
         drop(state);
         self.swarm.wake();
         Ok(())
@@ -266,6 +270,7 @@ impl ServerShared {
         let known = state.admission.unregister(protocol.as_str());
         let service = state.services.remove(protocol);
         state.rebuild_names();
+        self.changes.fetch_add(1, Ordering::Release);
         // What a handler owns may ask the server something as it is dropped.
         drop(state);
         drop(service);
@@ -281,6 +286,12 @@ impl ServerShared {
     /// The names to listen for now.
     pub(crate) fn names(&self) -> Arc<[WireName]> {
         self.state.lock().names.clone()
+    }
+
+    /// How often [`names`](Self::names) has changed. Connections look at it for each stream, so it takes
+    /// no lock.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(super) fn wake_swarm(&self) {
