@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,17 +13,18 @@ use futures::task::AtomicWaker;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
-use pointsub_core::connection::{CallId, ServerReport, ServerStream};
+use pointsub_core::connection::{ServerReport, ServerStream};
 use pointsub_core::endpoint::{
     Admission, Lifecycle, Notice, Origin, RegisterError, Stopped, StreamKey,
 };
 use pointsub_core::wire::compress::Gains;
-use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
+use pointsub_core::{Format, ProtocolName, ServerConfig};
 use slotmap::SecondaryMap;
 
 use super::error_log::ErrorLog;
 use super::gate::Rules;
 use super::handler::Handler;
+use super::mailbox::{Command, Mailbox};
 use super::semaphore::Semaphore;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
@@ -103,63 +104,6 @@ impl Service {
 /// One listener, told apart from others that listened for the same protocol before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listening(u64);
-
-/// What waits for one stream's driver.
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    commands: Mutex<Vec<Command>>,
-    driver: AtomicWaker,
-}
-
-/// What becomes of a request.
-pub(crate) type Answer = Result<Body, Failure>;
-
-/// Why a request has no response.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Its handler, or what runs it, says so.
-    Status(Status),
-    /// No handler saw it: its body was to inflate to so many bytes, and did not.
-    Malformed { len: usize, status: Status },
-}
-
-impl From<Status> for Failure {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// A handler has ended.
-    Respond {
-        call: CallId,
-        answer: Answer,
-    },
-    /// A handler was stopped.
-    Abandoned {
-        call: CallId,
-    },
-    /// The server does not wait any longer for calls.
-    EndCalls,
-    Drain {
-        /// The server stops, and is to know that the peer has got everything.
-        stop: bool,
-    },
-    Reset,
-}
-
-impl Mailbox {
-    pub(crate) fn push(&self, command: Command) {
-        self.commands.lock().push(command);
-        self.driver.wake();
-    }
-
-    pub(crate) fn take(&self, into: &mut Vec<Command>, cx: &Context<'_>) {
-        self.driver.register(cx.waker());
-        std::mem::swap(&mut *self.commands.lock(), into);
-    }
-}
 
 /// A stream that was taken on.
 pub(crate) struct Accepted {
