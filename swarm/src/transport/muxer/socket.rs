@@ -1,5 +1,5 @@
 //! What Yamux reads from and writes to: the connection, flushed when it pays, never so full that
-//! nothing is read, and closed so that the peer gets everything.
+//! nothing is read, read to its end when it breaks, and closed so that the peer gets everything.
 
 use std::collections::VecDeque;
 use std::io;
@@ -68,6 +68,8 @@ pub(super) struct Socket<C> {
     overflow: VecDeque<u8>,
     /// The last write had to wait.
     waited: bool,
+    /// Why nothing can be written any more.
+    broken: Option<io::Error>,
     activity: Option<Arc<Activity>>,
     /// Set when our end was closed.
     linger: Option<Sleep>,
@@ -85,6 +87,7 @@ impl<C> Socket<C> {
             replaced: None,
             overflow: VecDeque::new(),
             waited: false,
+            broken: None,
             activity: None,
             linger: None,
             clock,
@@ -110,7 +113,12 @@ impl<C: AsyncRead + Unpin> AsyncRead for Socket<C> {
         if this.ends.holds_too_much(cx.waker()) {
             return Poll::Ready(Err(io::Error::other("too much lies unread on the connection")));
         }
-        let n = ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        let read = Pin::new(&mut this.io).poll_read(cx, buf);
+        let over = matches!(read, Poll::Pending | Poll::Ready(Ok(0)));
+        if let Some(error) = this.broken.take_if(|_| over) {
+            return Poll::Ready(Err(error));
+        }
+        let n = ready!(read)?;
         if let Some(activity) = this.activity() {
             activity.note_heard();
         }
@@ -124,6 +132,18 @@ impl<C: AsyncRead + Unpin> AsyncRead for Socket<C> {
 }
 
 impl<C: AsyncWrite + Unpin> Socket<C> {
+    /// A connection that takes nothing more may still have brought something: answers, or why the peer has
+    /// ended it. That is read before the connection counts as broken, and until then writing seems to go on.
+    fn keep_error<T>(&mut self, done: Poll<io::Result<T>>, seemingly: T) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(Err(error)) => {
+                self.broken = Some(error);
+                Poll::Ready(Ok(seemingly))
+            }
+            done => done,
+        }
+    }
+
     /// Writes what was put aside.
     fn poll_overflow(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.overflow.is_empty() {
@@ -179,7 +199,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<C> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if this.broken.is_some() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         this.control.written.store(true, Ordering::Relaxed);
+        let len = buf.len();
         if this.outgoing.is_between_frames() && this.replaced.is_none() {
             let header = reset_instead(buf, |stream| this.ends.take_broken(stream));
             this.replaced = header.map(|header| (header, 0));
@@ -198,24 +222,31 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<C> {
             this.replaced = replaced.map(|(header, gone)| (header, gone + n));
             this.replaced.take_if(|(_, gone)| *gone == HEADER);
         }
-        written
+        this.keep_error(written, len)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.control.flush.load(Ordering::Relaxed) {
+        if !this.control.flush.load(Ordering::Relaxed) || this.broken.is_some() {
             return Poll::Ready(Ok(()));
         }
-        ready!(this.poll_overflow(cx))?;
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        this.control.written.store(false, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        let mut flushed = this.poll_overflow(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            flushed = Pin::new(&mut this.io).poll_flush(cx);
+        }
+        if flushed.is_ready() {
+            this.control.written.store(false, Ordering::Relaxed);
+        }
+        this.keep_error(flushed, ())
     }
 
     /// Ends what we send, then reads on until the peer has ended too. A socket that is closed with
     /// something unread breaks the connection, and what the peer has not got by then is lost.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Err(error));
+        }
         if this.linger.is_none() {
             ready!(this.poll_overflow(cx))?;
             ready!(Pin::new(&mut this.io).poll_close(cx))?;

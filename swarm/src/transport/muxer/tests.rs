@@ -271,6 +271,30 @@ fn what_came_before_a_connection_ended_can_be_read() {
     });
 }
 
+/// A peer that ends with something unread resets the connection, which is seen by whoever writes first.
+#[test]
+fn what_came_before_a_write_failed_can_be_read() {
+    const LAST: [u8; 16] = *b"\0\0\0\x06\0\0\0\x01\0\0\0\x04last";
+    let (near, _far) = pipe(1024);
+    let (from, to) = (near.from.clone(), near.to.clone());
+    let mut muxer = Muxer::new(near, Mode::Client, RttClass::Short, Clock::system());
+    let (all, over) = LocalPool::new().run_until(async {
+        let mut stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("it is open");
+        stream.write_all(b"?").await.expect("open");
+        assert!(futures::poll!(poll_fn(|cx| muxer.poll_unpin(cx))).is_pending());
+        from.lock().bytes.extend(LAST);
+        to.lock().broken = true;
+        stream.write_all(b"more").await.expect("nobody knows yet");
+        let mut all = Vec::new();
+        let over = poll_fn(|cx| muxer.poll_unpin(cx).map_ok(drop));
+        let (read, over) = futures::join!(stream.read_to_end(&mut all), over);
+        read.expect("it was finished before");
+        (all, over.expect_err("broken"))
+    });
+    assert_eq!(all, b"last");
+    assert!(over.to_string().contains("broken pipe"), "{over}");
+}
+
 #[test]
 fn a_stream_that_a_closing_peer_never_took_says_so() {
     let mut connection = Connection::new(1024);
