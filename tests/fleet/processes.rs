@@ -69,7 +69,7 @@ pub(crate) fn run(name: &str, setup: &Setup) -> Report {
         match *fault {
             Fault::Crash(from, to) => drop(servers.splice(from..to, [])),
             Fault::Start(from, to) => servers.extend((from..to).map(|number| {
-                let port = addresses[number].rsplit('/').next().expect("a port");
+                let port = addresses[number].split('/').nth(4).expect("a port");
                 Process::serve(name, number, port).0
             })),
             other => panic!("no process does this: {other:?}"),
