@@ -161,38 +161,53 @@ pub(super) fn ci(options: &Options) -> Table {
     table
 }
 
-/// How fast the simulator is at 1000 × 50. The clock is read here, and nowhere else.
+/// What the simulator itself costs.
 pub(super) fn speed(options: &Options) -> Table {
+    sized(options, (1000, 50), &[0.8], secs(10))
+}
+
+/// The largest fleet, from calm to overload: several minutes, and 3 GB of memory.
+pub(super) fn large(options: &Options) -> Table {
+    sized(options, (10_000, 500), &[0.5, 0.8, 0.95, 2.0], secs(8))
+}
+
+/// So many clients and servers at these loads. The clock is read here.
+fn sized(
+    options: &Options,
+    (clients, servers): (usize, usize),
+    loads: &[f64],
+    until: Duration,
+) -> Table {
     let head = [
         "clients × servers",
         "load %",
-        "events",
-        "seconds",
-        "million events / s",
+        "goodput %",
+        "p50 ms",
         "p99 ms",
         "hottest / mean",
+        "tries / call",
+        "events",
+        "million events / s",
     ];
     let mut table = Table::new(&head);
-    for choice in &options.choices {
-        let setup = Setup {
-            choice: *choice,
-            clients: 1000,
-            servers: 50,
-            from: secs(4),
-            until: secs(10),
-            ..Setup::default()
-        };
+    let from = secs(4);
+    for (choice, load) in options.choices.iter().flat_map(|c| loads.iter().map(move |l| (c, l))) {
+        let setup = Setup { choice: *choice, clients, servers, from, until, ..Setup::default() };
+        let setup = (options.change)(setup.at_load(*load));
         let begun = Instant::now();
-        let report = crate::fleet::run(&(options.change)(setup.at_load(0.8)));
+        let report = crate::fleet::run(&setup);
         let took = begun.elapsed().as_secs_f64();
+        let measured = &report.measured;
         table.row([
-            format!("1000 × 50, {}", choice.name()),
-            "80".to_string(),
+            format!("{clients} × {servers}, {}", choice.name()),
+            format!("{:.0}", load * 100.0),
+            format!("{:.1}", 100.0 * report.goodput(setup.capacity(), until - from)),
+            format!("{:.0}", millis(measured.times.quantile(0.5))),
+            format!("{:.0}", millis(measured.times.quantile(0.99))),
+            format!("{:.2}", measured.hottest()),
+            format!("{:.2}", measured.tries_per_call()),
             report.events.to_string(),
-            format!("{took:.1}"),
             format!("{:.2}", report.events as f64 / took / 1e6),
-            format!("{:.0}", millis(report.measured.times.quantile(0.99))),
-            format!("{:.2}", report.measured.hottest()),
         ]);
         all_broken(&[report], &mut table);
     }

@@ -42,7 +42,7 @@ impl Default for Options {
 pub type Experiment = fn(&Options) -> Table;
 
 /// All experiments by name.
-pub const ALL: [(&str, Experiment); 15] = [
+pub const ALL: [(&str, Experiment); 16] = [
     ("load", overload::load),
     ("limit", overload::limit),
     ("metastable", overload::metastable),
@@ -58,6 +58,7 @@ pub const ALL: [(&str, Experiment); 15] = [
     ("ci", crowd::ci),
     ("selection", selection::selection),
     ("speed", crowd::speed),
+    ("large", crowd::large),
 ];
 
 /// The reports of a set-up with each seed.
