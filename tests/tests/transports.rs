@@ -15,6 +15,7 @@ use pointsub_tokio::{
     Cause, ClientConfig, Keypair, Listener, Multiaddr, Node, ProtocolName, RawStream, Request, quic,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 const MIB: usize = 1024 * 1024;
@@ -298,7 +299,7 @@ async fn answers_over_quic_arrive_although_the_node_ends() {
             let server = Node::builder().listen(QUIC.parse().expect("an address")).build().await;
             let server = server.expect("a node");
             let (begun, mut at_work) = tokio::sync::mpsc::unbounded_channel();
-            let (open, gate) = tokio::sync::watch::channel(false);
+            let (open, gate) = watch::channel(false);
             let handler = move |_: Request| {
                 let (begun, mut gate) = (begun.clone(), gate.clone());
                 async move {
@@ -324,6 +325,62 @@ async fn answers_over_quic_arrive_although_the_node_ends() {
             end.await.expect("it does not panic");
         }
     }
+}
+
+/// Tells this test, when it runs in a child process, to be the client: the address of the server.
+const CLIENT_OF: &str = "POINTSUB_TEST_CLIENT_OF";
+
+/// Counts one handler as long as it lives.
+struct AtWork(Arc<watch::Sender<usize>>);
+
+impl AtWork {
+    fn begin(count: &Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A process that is killed says nothing over QUIC: there is no kernel that does so in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_handlers_of_a_client_that_is_killed_are_stopped() {
+    if let Ok(at) = std::env::var(CLIENT_OF) {
+        let node = Node::builder().build().await.expect("a node");
+        let peer = node.connect(at.parse().expect("an address")).await.expect("it listens");
+        let (client, echo) = (node.client(), echo());
+        let asked = (0..8).map(|_| client.send(peer, &echo, "?").into_future());
+        futures::future::join_all(asked).await;
+        panic!("nobody answers");
+    }
+    let server = Node::builder().listen(QUIC.parse().expect("an address")).build().await;
+    let server = server.expect("a node");
+    let (count, mut at_work) = watch::channel(0);
+    let count = Arc::new(count);
+    let handler = move |_: Request| {
+        let guard = AtWork::begin(&count);
+        async move {
+            let _guard = guard;
+            std::future::pending::<Bytes>().await
+        }
+    };
+    server.server().register(&echo(), handler).expect("first");
+    let mut client = std::process::Command::new(std::env::current_exe().expect("a path"))
+        .args(["--exact", "the_handlers_of_a_client_that_is_killed_are_stopped"])
+        .env(CLIENT_OF, server.addresses().await.remove(0).to_string())
+        .spawn()
+        .expect("this test runs again");
+    let begun = tokio::time::timeout(HUNG, at_work.wait_for(|count| *count == 8)).await.is_ok();
+    client.kill().expect("it runs");
+    client.wait().expect("it is our child");
+    assert!(begun, "all of them begin");
+    let stopped = tokio::time::timeout(HUNG, at_work.wait_for(|count| *count == 0)).await;
+    stopped.expect("they are stopped").expect("the handler is registered");
+    assert_eq!(server.server().stats().abandoned, 8);
 }
 
 /// Each byte that is written alone would be a frame of its own, if nobody gathered them.

@@ -26,10 +26,12 @@ use super::probe;
 use super::remote::Remote;
 use super::server::ServerDriver;
 use super::stream_io::io_failure;
+use super::streams::refusals::Refusals;
 use super::streams::{Ended, Streams};
 use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::OpenTicket;
 use crate::api::server::shared::ServerShared;
+use crate::clock::Sleep;
 use crate::peer;
 use crate::random::random;
 use crate::timer::Timer;
@@ -38,6 +40,9 @@ use crate::timer::Timer;
 const INBOUND_NEGOTIATION: Duration = Duration::from_secs(10);
 /// How long a probe may take. Whoever waits for it gives up before.
 const PROBE: Duration = Duration::from_secs(60);
+/// How long a connection that is to be closed waits until the peer has been told which of its streams
+/// are not served. Otherwise it could not know that their requests were not processed.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// The streams of one connection.
 ///
@@ -56,6 +61,9 @@ pub struct Handler {
     /// Streams that are to be opened. The swarm has not been asked yet.
     opens: VecDeque<OpenTicket>,
     streams: Streams,
+    refusals: Arc<Refusals>,
+    /// The connection is to be closed, and this is when it does not wait for refusals any longer.
+    telling: Option<Sleep>,
     connection: Connection,
     /// Raw streams that the peer has opened hold a share of it.
     inbound_raw: Arc<()>,
@@ -138,6 +146,8 @@ impl Handler {
             listen_changes,
             opens: VecDeque::new(),
             streams: Streams::new(activity.clone(), server.clock.clone()),
+            refusals: Arc::default(),
+            telling: None,
             connection: connection.tolerate(silence, random()),
             inbound_raw: Arc::new(()),
             call_places: CallPlaces::new(server.config.max_calls_per_connection()),
@@ -241,8 +251,13 @@ impl Handler {
                     shared, whose, protocol, format, stream, has_room, connection,
                 );
                 let key = driver.key();
+                let refusal = (!driver.is_served()).then(|| self.refusals.begin());
                 self.connection.accepted(key);
-                self.streams.push(driver.map(move |()| Ended::Inbound(key)).boxed());
+                let ended = move |()| {
+                    drop(refusal);
+                    Ended::Inbound(key)
+                };
+                self.streams.push(driver.map(ended).boxed());
             }
             Speaks::Raw if has_room => {
                 let share = self.inbound_raw.clone();
@@ -331,6 +346,14 @@ impl ConnectionHandler for Handler {
                 Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event))
             }
         }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<FromHandler>> {
+        if !self.streams.is_driven() || self.refusals.poll_over(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let limit = self.telling.get_or_insert_with(|| self.server.clock.sleep(TELLING));
+        limit.poll_unpin(cx).map(|_| None)
     }
 
     fn on_behaviour_event(&mut self, event: ToHandler) {

@@ -117,6 +117,11 @@ impl ServerDriver {
         self.key
     }
 
+    /// Whether its requests have a handler. Otherwise the peer is told that they have none.
+    pub(crate) fn is_served(&self) -> bool {
+        self.handler.is_some()
+    }
+
     /// Tells the machine what has happened and carries out what was commanded, then runs the
     /// handlers of what has arrived, as far as they come without waiting.
     ///

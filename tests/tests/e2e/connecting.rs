@@ -245,6 +245,7 @@ fn a_node_limits_how_many_connect_to_it() {
         let refused = three.client().send(server.peer_id(), &echo_name(), "three").await;
         let error = refused.expect_err("there is no room");
         assert_eq!(error.delivery, Delivery::NotProcessed, "{error:?}");
+        assert_ne!(error.cause, Cause::Unsupported, "a stream that is lost is no refusal");
         check_echo(&two, server.peer_id(), "still there").await;
         one.shutdown(Duration::ZERO).await;
         loop {

@@ -97,6 +97,21 @@ fn silent_connections_from_another_network_keep_nobody_out() {
     run(who_says_nothing_keeps_nobody_out(Ipv4Addr::new(127, 7, 7, 7)));
 }
 
+/// How long others may take for a handshake is not for the client's option to say.
+#[test]
+fn who_says_nothing_is_ended_in_a_time_of_its_own() {
+    run(async {
+        let config = once().with_connect_timeout(Duration::from_secs(600));
+        let server = Node::builder().listen(loopback()).client_config(config);
+        let server = server.handshake_timeout(Duration::from_millis(200)).build().await;
+        let server = server.expect("a node");
+        let at = address(&server).await;
+        let Some(Protocol::Tcp(port)) = at.iter().nth(1) else { panic!("not TCP: {at}") };
+        let mut socket = silent_socket(Ipv4Addr::LOCALHOST, port).expect("it listens");
+        until(|| is_closed(&mut socket)).await;
+    });
+}
+
 /// A peer whose connections are dead without the server's knowledge comes back.
 #[test]
 fn the_dead_connections_of_a_peer_do_not_keep_it_out() {

@@ -102,15 +102,15 @@ fn a_client_that_ends_with_its_last_answer_has_confirmed_it() {
     });
 }
 
-/// Nobody may have to guess: each call is answered, or was surely not processed.
-#[test]
-fn a_node_that_ends_says_which_requests_it_has_not_seen() {
-    run(async {
-        let server = echo_server(ServerConfig::default()).await;
+/// Calls from so many nodes, so many at a time from each, until the server they go to has ended.
+async fn asked_until_it_ends(nodes: usize, callers: usize) {
+    let server = echo_server(ServerConfig::default()).await;
+    let (peer, handled) = (server.peer_id(), server.server());
+    let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (mut clients, mut calls) = (Vec::new(), Vec::new());
+    for _ in 0..nodes {
         let node = client_of(&server, once()).await;
-        let (peer, handled) = (server.peer_id(), server.server());
-        let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let calls = (0..50).map(|_| {
+        calls.extend((0..callers).map(|_| {
             let (client, answered, over) = (node.client(), answered.clone(), over.clone());
             spawn(async move {
                 while !over.load(Ordering::Relaxed) {
@@ -121,15 +121,31 @@ fn a_node_that_ends_says_which_requests_it_has_not_seen() {
                 }
                 None
             })
-        });
-        let calls: Vec<_> = calls.collect();
-        until(|| answered.load(Ordering::Relaxed) > 1000).await;
-        server.shutdown(GRACE).await;
-        over.store(true, Ordering::Relaxed);
-        for error in join_all(calls).await.into_iter().flatten() {
-            assert_eq!(error.delivery, Delivery::NotProcessed, "{error}");
+        }));
+        clients.push(node);
+    }
+    until(|| answered.load(Ordering::Relaxed) > 1000).await;
+    server.shutdown(GRACE).await;
+    over.store(true, Ordering::Relaxed);
+    for error in join_all(calls).await.into_iter().flatten() {
+        assert_eq!(error.delivery, Delivery::NotProcessed, "{error}");
+    }
+    assert_eq!(handled.stats().ok, answered.load(Ordering::Relaxed) as u64);
+}
+
+/// Nobody may have to guess: each call is answered, or was surely not processed.
+#[test]
+fn a_node_that_ends_says_which_requests_it_has_not_seen() {
+    run(asked_until_it_ends(1, 50));
+}
+
+/// Streams that were opened when the last answers had gone are told as well.
+#[test]
+fn a_node_that_ends_tells_those_whose_streams_come_last() {
+    run(async {
+        for _ in 0..5 {
+            asked_until_it_ends(8, 6).await;
         }
-        assert_eq!(handled.stats().ok, answered.load(Ordering::Relaxed) as u64);
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::AsyncReadExt;
 use futures::future::join_all;
 use libp2p_identity::Keypair;
-use pointsub_swarm::{ClientConfig, Delivery, ServerConfig};
+use pointsub_swarm::{Cause, ClientConfig, Delivery, ServerConfig};
 
 use crate::common::*;
 use crate::proxy::Proxy;
@@ -75,20 +75,34 @@ fn a_peer_that_comes_back_replaces_its_corpse() {
     });
 }
 
-/// Somebody who only listens hears of it too.
+/// Somebody who only listens hears of it too, and so does who may not ask twice.
 #[test]
 fn a_raw_stream_over_a_frozen_connection_fails() {
     run(async {
         let server = start(ServerConfig::default(), once()).await;
         let mut listener = server.server().listen(&name("/raw")).expect("first");
+        let alive = Alive::default();
+        let at_work = alive.clone();
+        let handler = move |_| hang(at_work.clone());
+        server.server().register(&echo_name(), handler).expect("first");
         let way = Proxy::to(address(&server).await).start();
-        let node = client(once()).await;
+        // Nothing but the silence of the peer ends anything.
+        let config = ClientConfig::default().with_read_timeout(Duration::from_secs(600));
+        let node = client(config).await;
         let peer = node.connect(way.address()).await.expect("it listens");
         let mut stream = node.client().dial(peer, &name("/raw")).await.expect("it listens");
         let _other = listener.accept().await.expect("it was dialled");
+        let asking = node.client();
+        let call =
+            spawn(async move { asking.send(peer, &echo_name(), "?").idempotent(false).await });
+        until(|| alive.now() == 1).await;
         way.freeze();
         let read = AsyncReadExt::read(&mut stream, &mut [0; 8]).await;
         read.expect_err("the peer is silent");
+        let error = call.await.expect_err("the peer is silent");
+        assert!(matches!(error.cause, Cause::Lost(_)), "{error}");
+        assert_eq!(error.delivery, Delivery::Unknown, "its handler is at work");
+        assert_eq!(node.client().stats().retries, 0);
     });
 }
 

@@ -302,6 +302,7 @@ pub(crate) const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/api/server/error_log.rs", "LINES", "further errors are counted, and not logged"),
     ("swarm/src/api/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/connection/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
+    ("swarm/src/connection/handler.rs", "TELLING", "the peer is not told"),
     ("swarm/src/transport/muxer/unread.rs", "UNREAD", "the connection that holds most of it ends"),
     ("swarm/src/transport/muxer/mod.rs", "FRAME", "the rest goes in further frames"),
     ("swarm/src/transport/muxer/mod.rs", "STREAMS", "the connection ends"),

@@ -1,6 +1,7 @@
 //! The stream drivers of a connection, which run together in one task.
 
 pub(crate) mod coalescing;
+pub(crate) mod refusals;
 pub(crate) mod signals;
 
 use std::cell::RefCell;
@@ -129,6 +130,11 @@ impl Streams {
         self.set.signals.forget_due();
     }
 
+    /// Whether a connection driver has them, which also moves bytes while the swarm does not.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.set.is_driven.load(Ordering::Relaxed)
+    }
+
     /// Ends the connection at once, if a connection driver has it.
     pub(crate) fn abort(&self) {
         self.set.is_aborted.store(true, Ordering::SeqCst);
@@ -142,7 +148,7 @@ impl Streams {
 
     /// Polls every stream that was woken, unless a connection driver does.
     pub(crate) fn poll(&self, cx: &Context<'_>) {
-        if self.set.is_driven.load(Ordering::Relaxed) {
+        if self.is_driven() {
             return;
         }
         let signals = &self.set.signals;
