@@ -89,7 +89,7 @@ pub use discovery::{Discover, Finder, FinderTask, Found};
 #[cfg(feature = "dns-discovery")]
 pub use discovery::{DnsList, PlainStream};
 pub use node::behaviour::Behaviour;
-pub use node::gate::BehaviourEvent;
+pub use node::behaviour::gate::BehaviourEvent;
 pub use node::{
     AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
     NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability,

@@ -8,23 +8,14 @@ mod builder;
 mod call;
 #[cfg(feature = "relay")]
 mod circuits;
-mod command;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
-mod finding;
-pub(crate) mod gate;
 mod key;
 mod limits;
-mod listening;
-mod options;
 mod peers;
-mod policy;
-mod relaying;
-mod rules;
 mod steering;
 mod stored;
-mod telemetry;
 mod watch;
 
 use std::fmt;
@@ -42,7 +33,7 @@ use thiserror::Error;
 
 pub use builder::{NodeBuilder, NodeError};
 pub use call::NodeCall;
-use command::Command;
+use event_loop::command::Command;
 use events::Listeners;
 pub use events::{Events, NodeEvent, Reachability};
 pub use key::{KeyError, read_keypair};

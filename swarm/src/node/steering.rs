@@ -9,7 +9,7 @@ use libp2p_identity::PeerId;
 use pointsub_core::network::{KnownAddress, Source};
 
 use super::addresses::multiaddr;
-use super::command::Command;
+use super::event_loop::command::Command;
 use super::peers::PeerConnection;
 use super::{Node, NodeCall};
 use crate::runtime::Runtime;

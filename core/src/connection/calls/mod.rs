@@ -5,7 +5,6 @@
 
 mod call;
 mod client;
-mod copies;
 mod credit;
 mod event;
 mod frames;

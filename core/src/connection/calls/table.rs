@@ -7,9 +7,9 @@ use core::time::Duration;
 use slab::Slab;
 
 use super::call::{Call, Held, Phase};
-use super::copies::Copies;
 use super::event::{CallError, CallEvent, CallKey, CallMessage};
 use super::incoming::Room;
+use super::incoming::copies::Copies;
 use crate::time::Timestamp;
 use crate::wire::call::MIN_WINDOW;
 use crate::wire::{Credit, Settings};

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::answer::{ClosestAnswer, ClosestFailure};
 use super::question::Question;
 use super::state::keys::DialId;
-use super::state::stream::Offer;
+use super::state::pool::stream::Offer;
 use crate::connection::StreamCommand;
 use crate::error::RequestError;
 use crate::id::{ClosestId, PeerId, ProtocolName, RequestId, StreamId};

@@ -18,5 +18,5 @@ pub use options::{CallOptions, ClosestOptions, Hedge};
 pub use question::{Decision, Question};
 pub use resumption::{ResumePolicy, Resumption};
 pub use state::keys::DialId;
+pub use state::pool::stream::Offer;
 pub use state::retry::{Backoff, RetryPolicy};
-pub use state::stream::Offer;

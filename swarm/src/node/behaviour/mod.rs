@@ -1,7 +1,10 @@
 //! The behaviour: tells the network machine of the core what happens in the swarm, and carries out
 //! what it orders. It decides nothing itself.
 
+mod finding;
+pub(crate) mod gate;
 mod network_behaviour;
+mod telemetry;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,10 +18,10 @@ use pointsub_core::network::{
 };
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 
+use self::finding::Finding;
+use self::gate::{BehaviourEvent, Gate, Step, origin};
 use super::addresses::multiaddr::{self, of_peer};
 use super::dialing::{Attempts, Connect, Connects, reason};
-use super::finding::Finding;
-use super::gate::{BehaviourEvent, Gate, Step, origin};
 use super::stored::addresses::{Stored, text};
 use crate::api::client::Client;
 use crate::api::client::shared::ClientShared;
@@ -39,12 +42,12 @@ use crate::timer::Timer;
 /// PointSub as a part of any libp2p swarm: put it into a `#[derive(NetworkBehaviour)]` struct,
 /// keep the [`client`](Self::client) and [`server`](Self::server) handles, and poll the swarm.
 pub struct Behaviour {
-    pub(super) client: Arc<ClientShared>,
+    client: Arc<ClientShared>,
     server: Arc<ServerShared>,
-    pub(super) clock: Clock,
+    clock: Clock,
     /// Wakes for the deadlines of calls.
     timer: Timer,
-    pub(super) network: Network<ConnectionId>,
+    network: Network<ConnectionId>,
     /// Wakes for the deadlines of the network machine.
     network_timer: Timer,
     /// Dials under way.
@@ -60,8 +63,8 @@ pub struct Behaviour {
     ended_silent: Option<ConnectionId>,
     gate: Gate,
     /// Servers that nobody has named.
-    pub(super) finding: Finding,
-    pub(super) events: VecDeque<ToSwarm<BehaviourEvent, ToHandler>>,
+    finding: Finding,
+    events: VecDeque<ToSwarm<BehaviourEvent, ToHandler>>,
 }
 
 impl Behaviour {
@@ -233,7 +236,7 @@ impl Behaviour {
         self.carry_out();
     }
 
-    pub(super) fn carry_out(&mut self) {
+    fn carry_out(&mut self) {
         while let Some(order) = self.network.poll_order() {
             match order {
                 Order::Dial { attempt, target, place } => {

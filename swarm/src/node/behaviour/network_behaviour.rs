@@ -13,14 +13,14 @@ use libp2p_swarm::{
 use pointsub_core::network::{Address, Fact, Source, Up};
 
 use super::Behaviour;
+use super::gate::{BehaviourEvent, origin};
+use super::telemetry;
 use crate::api::client::shared::OpenCommand;
 use crate::connection::handler::{FromHandler, Handler};
 use crate::node::addresses::ip::seen_from;
 use crate::node::addresses::multiaddr::{self, of_peer};
 use crate::node::dialing::{Surplus, reason};
 use crate::node::event_loop::SILENT;
-use crate::node::gate::{BehaviourEvent, origin};
-use crate::node::telemetry;
 use crate::peer;
 
 impl NetworkBehaviour for Behaviour {

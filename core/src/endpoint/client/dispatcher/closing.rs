@@ -4,7 +4,7 @@ use super::{Dispatcher, Stopping};
 use crate::connection::{Report, StreamCommand, closing};
 use crate::endpoint::client::directive::{ClientEvent, Directive};
 use crate::endpoint::client::state::keys::{PeerKey, RouteKey};
-use crate::endpoint::client::state::stream::{PooledStream, Purpose};
+use crate::endpoint::client::state::pool::stream::{PooledStream, Purpose};
 use crate::endpoint::client::state::timers::TimerKind;
 use crate::error::{Cause, Delivery, Phase, RequestError};
 use crate::id::{RequestId, StreamId};

@@ -4,7 +4,7 @@ use super::Dispatcher;
 use crate::connection::{Report, Slot};
 use crate::endpoint::client::state::keys::RouteKey;
 use crate::endpoint::client::state::memory::KeepAlive;
-use crate::endpoint::client::state::stream::Offer;
+use crate::endpoint::client::state::pool::stream::Offer;
 use crate::error::{Cause, Phase, RequestError, StatusCode};
 use crate::id::{RequestId, StreamId};
 use crate::time::Timestamp;

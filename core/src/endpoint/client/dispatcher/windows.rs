@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use super::Dispatcher;
 use crate::endpoint::client::state::keys::RouteKey;
+use crate::endpoint::client::state::pool::stream::PooledStream;
 use crate::endpoint::client::state::requests::Request;
 use crate::endpoint::client::state::routes::Route;
-use crate::endpoint::client::state::stream::PooledStream;
-use crate::endpoint::client::state::window::Window;
+use crate::endpoint::client::state::routes::window::Window;
 use crate::error::{Cause, Delivery, Phase, RequestError, Status};
 use crate::id::{RequestId, StreamId};
 

@@ -15,12 +15,12 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::StreamProtocol;
 use pointsub_core::Timestamp;
 
-use super::addresses::ip::{direct_ip, is_public};
-use super::addresses::multiaddr;
-use super::event_loop::{EventLoop, SAVING, peer_of, relay_of};
-use super::events::NodeEvent;
-use super::peers::Path;
-use super::stored::addresses::{load, save};
+use super::{EventLoop, SAVING, peer_of, relay_of};
+use crate::node::addresses::ip::{direct_ip, is_public};
+use crate::node::addresses::multiaddr;
+use crate::node::events::NodeEvent;
+use crate::node::peers::Path;
+use crate::node::stored::addresses::{load, save};
 use crate::random::random;
 
 /// What a peer says that relays (circuit relay v2).
@@ -107,7 +107,7 @@ impl EventLoop {
     }
 
     /// Reads the file with the addresses of peers. Without it, a node still works.
-    pub(super) fn load_addresses(&mut self) {
+    pub(in crate::node) fn load_addresses(&mut self) {
         let Some(path) = &self.address_book else { return };
         match load(path) {
             Ok((stored, skipped)) => {

@@ -1,5 +1,7 @@
 //! The messages of a call that come.
 
+pub(super) mod copies;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

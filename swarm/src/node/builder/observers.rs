@@ -1,16 +1,12 @@
-//! Who is told of what a node does, and what is told of its connections.
+//! Who is told of what a node does.
 
 use std::fmt;
 use std::sync::Arc;
 
-use libp2p_core::ConnectedPoint;
-use libp2p_identity::PeerId;
-
-use super::behaviour::Behaviour;
-use super::builder::NodeBuilder;
-use super::peers::{Path, TransportKind};
+use super::NodeBuilder;
+use crate::node::behaviour::Behaviour;
 use crate::runtime::Runtime;
-use crate::telemetry::{ConnectionLabels, Propagator, Recorder, Telemetry};
+use crate::telemetry::{Propagator, Recorder};
 
 /// Who is told, as it is set when a node is made.
 #[derive(Default)]
@@ -72,51 +68,5 @@ impl Behaviour {
         client.set_propagator(propagator.clone());
         server.set_propagator(propagator);
         self
-    }
-}
-
-fn labels(endpoint: &ConnectedPoint) -> ConnectionLabels {
-    let path = if endpoint.is_relayed() { Path::Relayed } else { Path::Direct };
-    let transport = TransportKind::of(endpoint.get_remote_address());
-    ConnectionLabels::new(path, transport, endpoint.is_dialer())
-}
-
-/// There is a connection.
-pub(super) fn connected(telemetry: &Telemetry, peer: &PeerId, endpoint: &ConnectedPoint) {
-    let labels = labels(endpoint);
-    tracing::info!(
-        target: "pointsub::connection",
-        %peer,
-        path = labels.path(),
-        transport = labels.transport(),
-        dialled = labels.dialled,
-        address = %endpoint.get_remote_address(),
-        "a connection is up"
-    );
-    if let Some(recorder) = telemetry.recorder() {
-        recorder.connection_opened(labels);
-    }
-}
-
-/// A connection has ended, for this reason if not in good order.
-pub(super) fn closed(
-    telemetry: &Telemetry,
-    peer: &PeerId,
-    endpoint: &ConnectedPoint,
-    reason: Option<&str>,
-) {
-    let labels = labels(endpoint);
-    tracing::info!(
-        target: "pointsub::connection",
-        %peer,
-        path = labels.path(),
-        transport = labels.transport(),
-        dialled = labels.dialled,
-        address = %endpoint.get_remote_address(),
-        reason,
-        "a connection is down"
-    );
-    if let Some(recorder) = telemetry.recorder() {
-        recorder.connection_closed(labels);
     }
 }

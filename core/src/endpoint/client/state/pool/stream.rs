@@ -1,6 +1,6 @@
 //! One stream of the pool.
 
-use super::keys::{PeerKey, RouteKey};
+use crate::endpoint::client::state::keys::{PeerKey, RouteKey};
 use crate::id::{PeerId, ProtocolName};
 use crate::time::Timestamp;
 use crate::wire::{Format, Settings};

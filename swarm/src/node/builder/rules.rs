@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use pointsub_core::endpoint::{RateLimit, RateScope};
 
-use super::behaviour::Behaviour;
-use super::builder::NodeBuilder;
+use super::NodeBuilder;
 use crate::api::admission::Admission;
 use crate::api::server::Server;
+use crate::node::behaviour::Behaviour;
 use crate::runtime::Runtime;
 
 /// Rules of a server, if there are any.

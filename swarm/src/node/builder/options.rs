@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use libp2p_identity::Keypair;
 
-use super::builder::{NodeBuilder, NodeError};
-use super::stored::key_file::read_or_create;
+use super::{NodeBuilder, NodeError};
+use crate::node::stored::key_file::read_or_create;
 use crate::runtime::Runtime;
 
 /// Options of a node that are not about requests.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(in crate::node) struct Keeping {
     key_file: Option<PathBuf>,
-    pub(super) address_book: Option<PathBuf>,
-    pub(super) auto_relay: usize,
+    pub(in crate::node) address_book: Option<PathBuf>,
+    pub(in crate::node) auto_relay: usize,
 }
 
 impl Keeping {

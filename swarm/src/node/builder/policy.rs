@@ -4,9 +4,9 @@ use pointsub_core::ProtocolName;
 use pointsub_core::endpoint::RetryPolicy;
 use pointsub_core::endpoint::closest::Strategy;
 
-use super::behaviour::Behaviour;
-use super::builder::NodeBuilder;
+use super::NodeBuilder;
 use crate::api::client::Policy;
+use crate::node::behaviour::Behaviour;
 use crate::runtime::Runtime;
 
 impl<R: Runtime> NodeBuilder<R> {

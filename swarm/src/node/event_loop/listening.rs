@@ -6,7 +6,7 @@ use futures::channel::oneshot;
 use libp2p_core::Multiaddr;
 use libp2p_core::transport::ListenerId;
 
-use super::NodeError;
+use crate::node::NodeError;
 
 /// Who has called `listen`.
 pub(super) type Waiting = oneshot::Sender<Result<Multiaddr, NodeError>>;

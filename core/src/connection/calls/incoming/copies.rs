@@ -8,7 +8,7 @@ const SHARED: usize = 4 * 1024;
 /// Copies of messages, which wait for their application and must not keep the block that they were read
 /// in. Those that follow each other in one call share buffers.
 #[derive(Debug, Default)]
-pub(super) struct Copies {
+pub(in crate::connection::calls) struct Copies {
     /// Whose messages come, and how many bytes of them have.
     call: u64,
     bytes: usize,
@@ -19,7 +19,7 @@ pub(super) struct Copies {
 impl Copies {
     /// Copies a message of this call. A buffer is no larger than what has come in a row of the same call
     /// before, and than the least window, which is counted for a call whatever has come.
-    pub(super) fn copy(&mut self, call: u64, message: &[u8]) -> Bytes {
+    pub(in crate::connection::calls) fn copy(&mut self, call: u64, message: &[u8]) -> Bytes {
         if self.call != call {
             *self = Self { call, ..Self::default() };
         }

@@ -8,8 +8,8 @@ use libp2p_identity::PeerId;
 use libp2p_swarm::ConnectionId;
 use pointsub_core::endpoint::{GroupId, Notice, Origin};
 
-use super::addresses::ip::{Prefix, narrow, prefix};
 use crate::api::server::shared::ServerShared;
+use crate::node::addresses::ip::{Prefix, narrow, prefix};
 use crate::peer;
 
 /// What a [`Behaviour`](crate::Behaviour) tells its swarm.

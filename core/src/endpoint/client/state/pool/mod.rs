@@ -1,13 +1,15 @@
 //! Streams kept for reuse: which to use, and how many there may be.
 
+pub(crate) mod stream;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use hashbrown::HashMap;
 use slotmap::{SecondaryMap, SlotMap};
 
+use self::stream::{PooledStream, Purpose, StreamState};
 use super::keys::{PeerKey, RouteKey};
-use super::stream::{PooledStream, Purpose, StreamState};
 use crate::config::ClientConfig;
 use crate::endpoint::stream_info::StreamInfo;
 use crate::hash::FixedState;

@@ -1,5 +1,10 @@
 //! What a node starts with, and its start.
 
+mod observers;
+pub(super) mod options;
+mod policy;
+mod rules;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +18,9 @@ use libp2p_swarm::{Config as SwarmConfig, Swarm};
 use pointsub_core::{ClientConfig, ConfigError, ProtocolName, ServerConfig};
 use thiserror::Error;
 
+use self::observers::Observers;
+use self::options::Keeping;
+use self::rules::Rules;
 use super::behaviour::Behaviour;
 #[cfg(feature = "relay")]
 use super::circuits::Relaying;
@@ -20,10 +28,7 @@ use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
-use super::options::Keeping;
-use super::rules::Rules;
 use super::stored::key_file::KeyFileError;
-use super::telemetry::Observers;
 use super::watch::Watch;
 use super::{Inner, Node};
 #[cfg(feature = "relay")]
@@ -63,10 +68,10 @@ pub struct NodeBuilder<R> {
     dialects: Dialects,
     in_memory: bool,
     /// In the order in which they were given; of all protocols, or of one.
-    pub(super) policies: Vec<(Option<ProtocolName>, Policy)>,
-    pub(super) keeping: Keeping,
-    pub(super) rules: Rules,
-    pub(super) observers: Observers,
+    policies: Vec<(Option<ProtocolName>, Policy)>,
+    keeping: Keeping,
+    rules: Rules,
+    observers: Observers,
     discover: Discover,
     runtime: R,
 }

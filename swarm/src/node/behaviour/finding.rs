@@ -10,10 +10,10 @@ use pointsub_core::ProtocolName;
 use pointsub_core::network::candidates::{CandidateFact, Source as FoundBy};
 use pointsub_core::network::{ConnectId, Goal};
 
-use super::addresses::ip::network;
-use super::behaviour::Behaviour;
+use super::Behaviour;
 use crate::clock::Clock;
 use crate::discovery::{Discover, Finder, Found};
+use crate::node::addresses::ip::network;
 use crate::peer;
 use crate::timer::Timer;
 

@@ -1,5 +1,9 @@
 //! The swarm of a node, and the task that polls it.
 
+pub(super) mod command;
+mod listening;
+mod relaying;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::task::Poll;
@@ -18,21 +22,21 @@ use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use pointsub_core::Timestamp;
 use pointsub_core::network::{Change, RelayFinder, Reservations};
 
+use self::command::{Command, with_peer};
+use self::listening::Listening;
 use super::NodeError;
 use super::addresses::announced::excess;
 use super::addresses::multiaddr::{self, is_relayed};
 #[cfg(feature = "autonat")]
 use super::autonat;
 use super::behaviour::Behaviour;
+use super::behaviour::gate::BehaviourEvent;
+use super::builder::options::Keeping;
 #[cfg(feature = "relay")]
 use super::circuits::{Relaying, RelayingEvent, is_no_relay};
-use super::command::{Command, with_peer};
 use super::dialing::reason::root;
 use super::events::{Listeners, NodeEvent, Reachability, Teller};
-use super::gate::BehaviourEvent;
 use super::limits::{Limits, TooMany};
-use super::listening::Listening;
-use super::options::Keeping;
 use super::peers::Peers;
 use super::watch::Watch;
 use crate::clock::{Clock, Sleep};
@@ -95,21 +99,21 @@ impl NodeBehaviour {
 
 /// The task that polls the swarm for as long as the node lives.
 pub(super) struct EventLoop {
-    pub(super) swarm: Swarm<NodeBehaviour>,
+    swarm: Swarm<NodeBehaviour>,
     inbox: mpsc::Receiver<Command>,
-    pub(super) peers: Peers,
-    pub(super) listening: Listening,
-    pub(super) reservations: Reservations<ListenerId>,
+    peers: Peers,
+    listening: Listening,
+    reservations: Reservations<ListenerId>,
     /// Relays that nobody has named.
-    pub(super) finder: RelayFinder<ListenerId>,
+    finder: RelayFinder<ListenerId>,
     watch: Watch,
-    pub(super) address_book: Option<PathBuf>,
+    address_book: Option<PathBuf>,
     save: Sleep,
     reachability: Reachability,
     /// Who waits until the last connection to a peer has ended.
-    pub(super) disconnecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
-    pub(super) teller: Teller,
-    pub(super) clock: Clock,
+    disconnecting: HashMap<PeerId, Vec<oneshot::Sender<bool>>>,
+    teller: Teller,
+    clock: Clock,
     timer: Timer,
     /// What is announced was found too long.
     warned: bool,
@@ -405,7 +409,7 @@ impl EventLoop {
     }
 
     /// All connections may be dead.
-    pub(super) fn on_change(&mut self, change: Change) {
+    fn on_change(&mut self, change: Change) {
         tracing::debug!(target: "pointsub::network", ?change, "all connections are tried");
         self.swarm.behaviour_mut().pointsub.changed(change);
         self.reservations.hurry(self.clock.now());

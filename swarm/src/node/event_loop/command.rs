@@ -10,16 +10,16 @@ use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::PeerId;
 use pointsub_core::network::Change;
 
-use super::addresses::multiaddr::{self, is_relayed};
-use super::dialing::{Connect, reason};
-use super::event_loop::{EventLoop, cannot_listen, peer_of, relay_of};
 use super::listening::Waiting;
-use super::peers::{PeerConnection, PeerInfo};
-use super::steering::{AddressSource, PeerAddress};
-use super::{ConnectError, NodeError};
+use super::{EventLoop, cannot_listen, peer_of, relay_of};
+use crate::node::addresses::multiaddr::{self, is_relayed};
+use crate::node::dialing::{Connect, reason};
+use crate::node::peers::{PeerConnection, PeerInfo};
+use crate::node::steering::{AddressSource, PeerAddress};
+use crate::node::{ConnectError, NodeError};
 
 #[derive(Debug)]
-pub(super) enum Command {
+pub(in crate::node) enum Command {
     Connect {
         address: Multiaddr,
         done: oneshot::Sender<Result<PeerId, ConnectError>>,

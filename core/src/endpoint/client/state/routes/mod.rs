@@ -1,14 +1,17 @@
 //! Where requests go: one route for each protocol that is used with a peer.
 
+pub(crate) mod queue;
+pub(crate) mod window;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use hashbrown::{Equivalent, HashMap};
 use slotmap::{SecondaryMap, SlotMap};
 
+use self::queue::Queue;
+use self::window::Window;
 use super::keys::{PeerKey, RouteKey};
-use super::queue::Queue;
-use super::window::Window;
 use crate::hash::FixedState;
 use crate::id::{PeerId, ProtocolName, RequestId, StreamId};
 use crate::time::Timestamp;
