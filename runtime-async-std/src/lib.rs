@@ -84,6 +84,37 @@ pub use pointsub_service as service;
 pub use pointsub_service::macros::service_on_async_std as service;
 pub use pointsub_swarm::*;
 
+/// What runtimes on `async-io` have in common: the reactor.
+#[cfg(any(feature = "async-std", feature = "smol"))]
+macro_rules! reactor {
+    () => {
+        fn interface_changes(&self) -> BoxStream<'static, ()> {
+            interface_changes()
+        }
+
+        #[cfg(any(feature = "dns-discovery", feature = "lan"))]
+        fn datagrams(
+            &self,
+            socket: std::net::UdpSocket,
+            limit: usize,
+        ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
+            datagrams(socket, limit)
+        }
+
+        #[cfg(feature = "dns-discovery")]
+        fn tcp(
+            &self,
+            to: std::net::SocketAddr,
+        ) -> futures::future::BoxFuture<'static, io::Result<PlainStream>> {
+            Box::pin(tcp_stream(to))
+        }
+
+        fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+            Ok(transport_with_security(security))
+        }
+    };
+}
+
 /// A libp2p node on async-std: TCP, TLS or Noise, Yamux.
 #[cfg(feature = "async-std")]
 pub type Node = pointsub_swarm::Node<AsyncStd>;
@@ -104,30 +135,7 @@ impl Runtime for AsyncStd {
         let _task = async_std::task::Builder::new().name(name.to_owned()).spawn(future);
     }
 
-    fn interface_changes(&self) -> BoxStream<'static, ()> {
-        interface_changes()
-    }
-
-    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
-    fn datagrams(
-        &self,
-        socket: std::net::UdpSocket,
-        limit: usize,
-    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
-        datagrams(socket, limit)
-    }
-
-    #[cfg(feature = "dns-discovery")]
-    fn tcp(
-        &self,
-        to: std::net::SocketAddr,
-    ) -> futures::future::BoxFuture<'static, io::Result<PlainStream>> {
-        Box::pin(tcp_stream(to))
-    }
-
-    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        Ok(transport_with_security(security))
-    }
+    reactor!();
 }
 
 /// A libp2p node on smol: TCP, TLS or Noise, Yamux.
@@ -172,30 +180,7 @@ impl Runtime for Smol {
         }
     }
 
-    fn interface_changes(&self) -> BoxStream<'static, ()> {
-        interface_changes()
-    }
-
-    #[cfg(any(feature = "dns-discovery", feature = "lan"))]
-    fn datagrams(
-        &self,
-        socket: std::net::UdpSocket,
-        limit: usize,
-    ) -> io::Result<BoxStream<'static, (Vec<u8>, std::net::SocketAddr)>> {
-        datagrams(socket, limit)
-    }
-
-    #[cfg(feature = "dns-discovery")]
-    fn tcp(
-        &self,
-        to: std::net::SocketAddr,
-    ) -> futures::future::BoxFuture<'static, io::Result<PlainStream>> {
-        Box::pin(tcp_stream(to))
-    }
-
-    fn transport(&self, security: &Security) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        Ok(transport_with_security(security))
-    }
+    reactor!();
 }
 
 /// The transport of a node of this crate, for a libp2p swarm of your own: [`tcp::Transport`] with

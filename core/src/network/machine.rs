@@ -6,18 +6,18 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
 
-use super::address::{Address, Reach};
-use super::book::AddressBook;
-use super::confirmation::{Confirmation, Confirmations, Origin};
+use super::addresses::address::{Address, Reach};
+use super::addresses::book::AddressBook;
+use super::addresses::known::KnownAddress;
+use super::connections::confirmation::{Confirmation, Confirmations, Origin};
+use super::connections::crowd::Crowds;
 use super::connections::{Connection, Connections};
-use super::crowd::Crowds;
+use super::dialing::failure::ConnectFailure;
+use super::dialing::race::AttemptId;
 use super::dialing::{Connect, Dialing, Found, Waiters};
-use super::failure::ConnectFailure;
-use super::known::KnownAddress;
 use super::order::{
     Act, Change, ConnectId, Fact, Goal, NetworkEvent, OpenId, Order, Source, Target, Up,
 };
-use super::race::AttemptId;
 use crate::connection::Verdict;
 use crate::id::PeerId;
 use crate::time::Timestamp;

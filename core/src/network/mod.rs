@@ -93,34 +93,26 @@
 //! facts on which decisions depend: whether it leads through a relay, and from how far away it can be
 //! reached. So the core needs no parser for addresses, and a book of addresses can be saved as it is.
 
-mod address;
-mod book;
+mod addresses;
 pub mod candidates;
-mod carriers;
-mod confirmation;
 mod connections;
-mod crowd;
 mod dialing;
 pub mod dns;
-mod failure;
-mod finder;
-mod known;
 pub mod lan;
 mod machine;
 mod order;
-mod race;
 pub mod registry;
-mod reservations;
+mod relays;
 
-pub use address::{Address, Carrier, Reach};
-pub use book::AddressBook;
-pub use failure::{ConnectFailure, DialError, Failure, OpenFailure};
-pub use finder::RelayFinder;
-pub use known::KnownAddress;
+pub use addresses::address::{Address, Carrier, Reach};
+pub use addresses::book::AddressBook;
+pub use addresses::known::KnownAddress;
+pub use dialing::failure::{ConnectFailure, DialError, Failure, OpenFailure};
+pub use dialing::race::{AttemptId, Prospect, Race, Step, Turn};
 pub use machine::{Network, Sizes};
 pub use order::{
     Act, Change, ConnectId, Fact, Goal, NetworkEvent, OpenId, Order, Place, Source, Target, Up,
     Work,
 };
-pub use race::{AttemptId, Prospect, Race, Step, Turn};
-pub use reservations::Reservations;
+pub use relays::finder::RelayFinder;
+pub use relays::reservations::Reservations;

@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::{Address, Reach};
-use super::failure::{ConnectFailure, DialError, OpenFailure};
-use super::race::AttemptId;
+use super::addresses::address::{Address, Reach};
+use super::dialing::failure::{ConnectFailure, DialError, OpenFailure};
+use super::dialing::race::AttemptId;
 use crate::connection::Verdict;
 use crate::id::PeerId;
 

@@ -146,19 +146,11 @@ impl<T> Rx<T> {
     where
         T: DeserializeOwned,
     {
-        let (message, cursor) = match &mut self.kind {
-            Arriving::Call(receiver, wire) => {
-                let received = receiver.recv_message().await;
-                let message = received.map_err(|error| call_error(error, wire.limits))?;
-                let Some(message) = message else { return Ok(None) };
-                (wire.decode(&message.body)?, message.cursor)
-            }
-            Arriving::Local(receiver) => {
-                let message = poll_fn(|cx| receiver.poll_recv(cx)).await?;
-                let Some(message) = message else { return Ok(None) };
-                message
-            }
+        let received = match &mut self.kind {
+            Arriving::Call(receiver, wire) => wire.received(receiver.recv_message().await)?,
+            Arriving::Local(receiver) => poll_fn(|cx| receiver.poll_recv(cx)).await?,
         };
+        let Some((message, cursor)) = received else { return Ok(None) };
         if cursor.is_some() {
             self.cursor = cursor;
         }
@@ -179,15 +171,9 @@ impl<T: DeserializeOwned> Stream for Rx<T> {
         match &mut self.kind {
             Arriving::Call(receiver, wire) => {
                 let message = ready!(Pin::new(receiver).poll_next(cx));
-                Poll::Ready(message.map(|message| {
-                    let message = message.map_err(|error| call_error(error, wire.limits))?;
-                    Ok(wire.decode(&message)?)
-                }))
+                Poll::Ready(message.map(|message| wire.item(message)))
             }
-            Arriving::Local(receiver) => {
-                let message = ready!(receiver.poll_recv(cx)).transpose();
-                Poll::Ready(message.map(|message| message.map(|(message, _)| message)))
-            }
+            Arriving::Local(receiver) => receiver.poll_item(cx),
         }
     }
 }

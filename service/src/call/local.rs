@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -314,5 +314,14 @@ impl<T, E> LocalRx<T, E> {
         self.finished = true;
         let failure = self.end.as_ref().and_then(|end| (end.failure)());
         Poll::Ready(failure.map_or(Ok(None), Err))
+    }
+
+    /// The same without the cursor, as a stream has it.
+    pub(crate) fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, CallError<E>>>> {
+        let message = ready!(self.poll_recv(cx)).transpose();
+        Poll::Ready(message.map(|message| message.map(|(message, _)| message)))
     }
 }

@@ -38,7 +38,8 @@ pub struct OpenCall<S, R, T, E> {
 
 type Opened<S, R, T, E> = Result<Streaming<S, R, T, E>, CallError<E>>;
 
-enum State<S, R, T, E> {
+/// What a call is before it begins, and from then on.
+pub(super) enum State<S, R, T, E> {
     Peer(pointsub_swarm::OpenCall, Wire),
     Closest(OpenClosest, Wire),
     #[cfg(feature = "tower")]
@@ -50,35 +51,11 @@ enum State<S, R, T, E> {
 }
 
 impl<S, R, T, E> OpenCall<S, R, T, E> {
-    const fn new(state: State<S, R, T, E>) -> Self {
+    pub(super) const fn new(state: State<S, R, T, E>) -> Self {
         Self { state, timeouts: [None, None], types: PhantomData }
     }
 
-    pub(crate) const fn to_peer(call: pointsub_swarm::OpenCall, wire: Wire) -> Self {
-        Self::new(State::Peer(call, wire))
-    }
-
-    pub(crate) const fn to_closest(call: OpenClosest, wire: Wire) -> Self {
-        Self::new(State::Closest(call, wire))
-    }
-
-    #[cfg(feature = "tower")]
-    pub(crate) const fn of_layers(
-        call: Box<Unsent<OutgoingCall, StreamingCall>>,
-        wire: Wire,
-    ) -> Self {
-        Self::new(State::Layers(call, wire))
-    }
-
-    pub(crate) fn local(local: Local) -> Self {
-        Self::new(State::Local(Box::new(local)))
-    }
-
-    pub(crate) const fn failed(error: CodecError) -> Self {
-        Self::new(State::Failed(error))
-    }
-
-    pub(crate) fn encoded(self, codec: Codec) -> Self {
+    pub(super) fn encoded(self, codec: Codec) -> Self {
         if codec == Codec::default() { self } else { self.metadata(KEY, codec.name()) }
     }
 

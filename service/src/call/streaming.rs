@@ -172,19 +172,11 @@ impl<R, T, E: ServiceError> Receiving<R, T, E> {
     where
         R: DeserializeOwned,
     {
-        let (message, cursor) = match &mut self.kind {
-            Kind::Call(call, wire) => {
-                let received = call.recv_message().await;
-                let message = received.map_err(|error| call_error(error, wire.limits))?;
-                let Some(message) = message else { return Ok(None) };
-                (wire.decode(&message.body)?, message.cursor)
-            }
-            Kind::Local(call) => {
-                let received = poll_fn(|cx| call.receiver.poll_recv(cx)).await?;
-                let Some(received) = received else { return Ok(None) };
-                received
-            }
+        let received = match &mut self.kind {
+            Kind::Call(call, wire) => wire.received(call.recv_message().await)?,
+            Kind::Local(call) => poll_fn(|cx| call.receiver.poll_recv(cx)).await?,
         };
+        let Some((message, cursor)) = received else { return Ok(None) };
         if cursor.is_some() {
             self.cursor = cursor;
         }
@@ -245,15 +237,9 @@ impl<R: DeserializeOwned, T, E: ServiceError> Stream for Receiving<R, T, E> {
         match &mut self.kind {
             Kind::Call(call, wire) => {
                 let message = ready!(Pin::new(call).poll_next(cx));
-                Poll::Ready(message.map(|message| {
-                    let message = message.map_err(|error| call_error(error, wire.limits))?;
-                    Ok(wire.decode(&message)?)
-                }))
+                Poll::Ready(message.map(|message| wire.item(message)))
             }
-            Kind::Local(call) => {
-                let message = ready!(call.receiver.poll_recv(cx)).transpose();
-                Poll::Ready(message.map(|message| message.map(|(message, _)| message)))
-            }
+            Kind::Local(call) => call.receiver.poll_item(cx),
         }
     }
 }

@@ -5,16 +5,17 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 #[cfg(feature = "tower")]
 use pointsub_swarm::middleware::{OutgoingCall, OutgoingRequest};
 use pointsub_swarm::{Client, PeerId, ProtocolName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::call::OpenCall;
-use crate::call::UnaryCall;
-use crate::call::local::Local;
-use crate::codec::{Codec, Limits};
+use super::local::Local;
+use super::open::{self, OpenCall};
+use super::unary::{self, UnaryCall};
+use crate::codec::{Codec, CodecError, Limits};
 use crate::cx::Cx;
 use crate::error::{Never, ServiceError};
 #[cfg(feature = "tower")]
@@ -59,35 +60,48 @@ pub struct Stub {
 
 #[derive(Clone)]
 enum Target {
+    Remote(Remote),
+    Local { service: Arc<dyn Service>, caller: PeerId, server: PeerId },
+}
+
+/// A service that is reached through a client.
+#[derive(Clone)]
+enum Remote {
     Peer(Client, PeerId),
     Closest(Client),
     #[cfg(feature = "tower")]
     Layers(Layers),
-    Local {
-        service: Arc<dyn Service>,
-        caller: PeerId,
-        server: PeerId,
-    },
+}
+
+/// A call as it leaves.
+enum Outgoing<'a> {
+    /// With its encoded arguments.
+    Remote(&'a Remote, Bytes),
+    Local(Local),
+    /// Its arguments cannot be encoded.
+    Failed(CodecError),
 }
 
 impl Stub {
     /// Calls the service at this peer.
     #[must_use]
     pub fn peer(client: impl Borrow<Client>, peer: PeerId, protocol: ProtocolName) -> Self {
-        let target = Target::Peer(client.borrow().clone(), peer);
-        Self { target, protocol, wire: Wire::default() }
+        Self::remote(Remote::Peer(client.borrow().clone(), peer), protocol)
     }
 
     /// Calls the service at the closest of its servers: [`Client::send_closest`].
     #[must_use]
     pub fn closest(client: impl Borrow<Client>, protocol: ProtocolName) -> Self {
-        let target = Target::Closest(client.borrow().clone());
-        Self { target, protocol, wire: Wire::default() }
+        Self::remote(Remote::Closest(client.borrow().clone()), protocol)
     }
 
     #[cfg(feature = "tower")]
     pub(crate) fn of_layers(layers: Layers, protocol: ProtocolName) -> Self {
-        Self { target: Target::Layers(layers), protocol, wire: Wire::default() }
+        Self::remote(Remote::Layers(layers), protocol)
+    }
+
+    fn remote(remote: Remote, protocol: ProtocolName) -> Self {
+        Self { target: Target::Remote(remote), protocol, wire: Wire::default() }
     }
 
     /// Calls a service in the same program, for tests. There is no network, and nothing is encoded: the
@@ -131,35 +145,24 @@ impl Stub {
         E: ServiceError,
     {
         let (protocol, wire) = (&self.protocol, self.wire);
-        match &self.target {
-            Target::Peer(client, peer) => match wire.encode(&arguments) {
-                Ok(body) => {
-                    let call = client.send(*peer, protocol, body).method(method);
-                    let call = call.max_answer(wire.limits.len());
-                    UnaryCall::to_peer(call, wire).encoded(wire.codec)
-                }
-                Err(error) => UnaryCall::failed(error),
-            },
-            Target::Closest(client) => match wire.encode(&arguments) {
-                Ok(body) => {
-                    let call = client.send_closest(protocol, body).method(method);
-                    let call = call.max_answer(wire.limits.len());
-                    UnaryCall::to_closest(call, wire).encoded(wire.codec)
-                }
-                Err(error) => UnaryCall::failed(error),
-            },
-            #[cfg(feature = "tower")]
-            Target::Layers(layers) => match wire.encode(&arguments) {
-                Ok(body) => {
-                    let request = OutgoingRequest::new(protocol, body).method(method);
-                    let request = request.max_answer(wire.limits.len());
-                    UnaryCall::of_layers(layers.request(request), wire).encoded(wire.codec)
-                }
-                Err(error) => UnaryCall::failed(error),
-            },
-            Target::Local { service, caller, server } => {
-                UnaryCall::local(local(service, method, [*caller, *server], arguments))
+        let most = wire.limits.len();
+        match self.outgoing(method, arguments) {
+            Outgoing::Remote(Remote::Peer(client, peer), body) => {
+                let call = client.send(*peer, protocol, body).method(method).max_answer(most);
+                UnaryCall::new(unary::State::Peer(call, wire)).encoded(wire.codec)
             }
+            Outgoing::Remote(Remote::Closest(client), body) => {
+                let call = client.send_closest(protocol, body).method(method).max_answer(most);
+                UnaryCall::new(unary::State::Closest(call, wire)).encoded(wire.codec)
+            }
+            #[cfg(feature = "tower")]
+            Outgoing::Remote(Remote::Layers(layers), body) => {
+                let request = OutgoingRequest::new(protocol, body).method(method).max_answer(most);
+                UnaryCall::new(unary::State::Layers(layers.request(request), wire))
+                    .encoded(wire.codec)
+            }
+            Outgoing::Local(call) => UnaryCall::new(unary::State::Local(Box::new(call))),
+            Outgoing::Failed(error) => UnaryCall::new(unary::State::Failed(error)),
         }
     }
 
@@ -174,32 +177,22 @@ impl Stub {
         E: ServiceError,
     {
         let (protocol, wire) = (&self.protocol, self.wire);
-        match &self.target {
-            Target::Peer(client, peer) => match wire.encode(&arguments) {
-                Ok(body) => {
-                    let call = client.open(*peer, protocol, body).method(method);
-                    OpenCall::to_peer(call, wire).encoded(wire.codec)
-                }
-                Err(error) => OpenCall::failed(error),
-            },
-            Target::Closest(client) => match wire.encode(&arguments) {
-                Ok(body) => {
-                    let call = client.open_closest(protocol, body).method(method);
-                    OpenCall::to_closest(call, wire).encoded(wire.codec)
-                }
-                Err(error) => OpenCall::failed(error),
-            },
-            #[cfg(feature = "tower")]
-            Target::Layers(layers) => match wire.encode(&arguments) {
-                Ok(body) => {
-                    let call = OutgoingCall::new(protocol, body).method(method);
-                    OpenCall::of_layers(layers.call(call), wire).encoded(wire.codec)
-                }
-                Err(error) => OpenCall::failed(error),
-            },
-            Target::Local { service, caller, server } => {
-                OpenCall::local(local(service, method, [*caller, *server], arguments))
+        match self.outgoing(method, arguments) {
+            Outgoing::Remote(Remote::Peer(client, peer), body) => {
+                let call = client.open(*peer, protocol, body).method(method);
+                OpenCall::new(open::State::Peer(call, wire)).encoded(wire.codec)
             }
+            Outgoing::Remote(Remote::Closest(client), body) => {
+                let call = client.open_closest(protocol, body).method(method);
+                OpenCall::new(open::State::Closest(call, wire)).encoded(wire.codec)
+            }
+            #[cfg(feature = "tower")]
+            Outgoing::Remote(Remote::Layers(layers), body) => {
+                let call = OutgoingCall::new(protocol, body).method(method);
+                OpenCall::new(open::State::Layers(layers.call(call), wire)).encoded(wire.codec)
+            }
+            Outgoing::Local(call) => OpenCall::new(open::State::Local(Box::new(call))),
+            Outgoing::Failed(error) => OpenCall::new(open::State::Failed(error)),
         }
     }
 
@@ -213,21 +206,25 @@ impl Stub {
     {
         self.open(method, arguments).receive_only()
     }
-}
 
-fn local<A: Send + 'static>(
-    service: &Arc<dyn Service>,
-    method: &str,
-    [caller, server]: [PeerId; 2],
-    arguments: A,
-) -> Local {
-    Local {
-        service: service.clone(),
-        method: method.to_owned(),
-        cx: Cx::new(caller),
-        server,
-        arguments: Box::new(arguments),
-        timeout: None,
+    fn outgoing<A>(&self, method: &str, arguments: A) -> Outgoing<'_>
+    where
+        A: Serialize + Send + 'static,
+    {
+        match &self.target {
+            Target::Remote(remote) => match self.wire.encode(&arguments) {
+                Ok(body) => Outgoing::Remote(remote, body),
+                Err(error) => Outgoing::Failed(error),
+            },
+            Target::Local { service, caller, server } => Outgoing::Local(Local {
+                service: service.clone(),
+                method: method.to_owned(),
+                cx: Cx::new(*caller),
+                server: *server,
+                arguments: Box::new(arguments),
+                timeout: None,
+            }),
+        }
     }
 }
 
@@ -236,10 +233,10 @@ impl fmt::Debug for Stub {
         let mut stub = f.debug_struct("Stub");
         stub.field("protocol", &self.protocol).field("codec", &self.wire.codec);
         match &self.target {
-            Target::Peer(_, peer) => stub.field("peer", peer).finish(),
-            Target::Closest(_) => stub.field("closest", &true).finish(),
+            Target::Remote(Remote::Peer(_, peer)) => stub.field("peer", peer).finish(),
+            Target::Remote(Remote::Closest(_)) => stub.field("closest", &true).finish(),
             #[cfg(feature = "tower")]
-            Target::Layers(_) => stub.field("layers", &true).finish(),
+            Target::Remote(Remote::Layers(_)) => stub.field("layers", &true).finish(),
             Target::Local { .. } => stub.field("local", &true).finish(),
         }
     }

@@ -39,7 +39,8 @@ pub struct UnaryCall<T, E> {
 #[must_use = "a call is sent when it is awaited"]
 pub struct AnswerCall<T, E>(UnaryCall<T, E>);
 
-enum State<T, E> {
+/// What a call is before it begins, and from then on.
+pub(super) enum State<T, E> {
     Peer(Call, Wire),
     Closest(ClosestCall, Wire),
     #[cfg(feature = "tower")]
@@ -56,35 +57,11 @@ pub(crate) fn least(timeouts: [Option<Duration>; 2]) -> Option<Duration> {
 }
 
 impl<T, E> UnaryCall<T, E> {
-    const fn new(state: State<T, E>) -> Self {
+    pub(super) const fn new(state: State<T, E>) -> Self {
         Self { state, timeouts: [None, None], result: PhantomData }
     }
 
-    pub(crate) const fn to_peer(call: Call, wire: Wire) -> Self {
-        Self::new(State::Peer(call, wire))
-    }
-
-    pub(crate) const fn to_closest(call: ClosestCall, wire: Wire) -> Self {
-        Self::new(State::Closest(call, wire))
-    }
-
-    #[cfg(feature = "tower")]
-    pub(crate) const fn of_layers(
-        call: Box<Unsent<OutgoingRequest, Response>>,
-        wire: Wire,
-    ) -> Self {
-        Self::new(State::Layers(call, wire))
-    }
-
-    pub(crate) fn local(local: Local) -> Self {
-        Self::new(State::Local(Box::new(local)))
-    }
-
-    pub(crate) const fn failed(error: CodecError) -> Self {
-        Self::new(State::Failed(error))
-    }
-
-    pub(crate) fn encoded(self, codec: Codec) -> Self {
+    pub(super) fn encoded(self, codec: Codec) -> Self {
         if codec == Codec::default() { self } else { self.metadata(KEY, codec.name()) }
     }
 

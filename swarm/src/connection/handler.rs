@@ -51,6 +51,8 @@ pub struct Handler {
     client: Arc<ClientShared>,
     server: Arc<ServerShared>,
     listen: Names,
+    /// How often the server's names had changed when `listen` was taken from them.
+    listen_changes: u64,
     /// Streams that are to be opened. The swarm has not been asked yet.
     opens: VecDeque<OpenTicket>,
     streams: Streams,
@@ -77,8 +79,8 @@ pub struct Handler {
 pub enum ToHandler {
     /// Open a stream.
     Open(OpenTicket),
-    /// Listen for these names from now on.
-    Listen(Names),
+    /// Listen for the names that the server has now.
+    Listen,
     /// There is a better connection: open streams take no further requests.
     Retire,
     /// It is used again.
@@ -124,6 +126,7 @@ impl Handler {
         server: Arc<ServerShared>,
         activity: Arc<Activity>,
     ) -> Self {
+        let listen_changes = server.changes();
         let listen = Names(server.names());
         let max_streams = server.config.max_streams_per_connection();
         let silence = client.config.silence_timeout();
@@ -132,6 +135,7 @@ impl Handler {
             peer,
             origin,
             listen,
+            listen_changes,
             opens: VecDeque::new(),
             streams: Streams::new(activity.clone(), server.clock.clone()),
             connection: connection.tolerate(silence, random()),
@@ -287,7 +291,10 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Open;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Names> {
-        SubstreamProtocol::new(self.listen.clone(), ()).with_timeout(INBOUND_NEGOTIATION)
+        // A peer may ask for what was registered a moment ago, before this connection was told of it.
+        let is_current = self.server.changes() == self.listen_changes;
+        let names = if is_current { self.listen.clone() } else { Names(self.server.names()) };
+        SubstreamProtocol::new(names, ()).with_timeout(INBOUND_NEGOTIATION)
     }
 
     fn poll(
@@ -329,7 +336,10 @@ impl ConnectionHandler for Handler {
     fn on_behaviour_event(&mut self, event: ToHandler) {
         match event {
             ToHandler::Open(ticket) => self.opens.push_back(ticket),
-            ToHandler::Listen(names) => self.listen = names,
+            ToHandler::Listen => {
+                self.listen_changes = self.server.changes();
+                self.listen = Names(self.server.names());
+            }
             ToHandler::Retire => self.client.retire(self.connection.retire()),
             ToHandler::Resume => self.connection.resume(),
             ToHandler::Probe => {

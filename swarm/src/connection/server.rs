@@ -29,8 +29,9 @@ use crate::api::calls::channel::Channel;
 use crate::api::calls::server::{self as api, CallService, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::handler::Handler;
+use crate::api::server::mailbox::{Answer, Command, Failure, Mailbox};
 use crate::api::server::semaphore::Permits;
-use crate::api::server::shared::{Accepted, Answer, Command, Failure, Mailbox, ServerShared};
+use crate::api::server::shared::{Accepted, ServerShared};
 use crate::telemetry::HandlerMark;
 use crate::timer::Timer;
 

@@ -14,8 +14,9 @@ use pointsub_core::{Body, Payload, ProtocolName, Status, StatusCode};
 use super::activity::Activity;
 use crate::api::message::Request;
 use crate::api::server::handler::Handler;
+use crate::api::server::mailbox::{Answer, Failure};
 use crate::api::server::semaphore::Permits;
-use crate::api::server::shared::{Answer, Failure, ServerShared};
+use crate::api::server::shared::ServerShared;
 use crate::compress;
 
 /// A handler at work, with the answer it will give.

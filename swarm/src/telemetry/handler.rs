@@ -13,7 +13,8 @@ use super::recorder::{HandlerEnd, Outcome, RpcMethod};
 use super::{SYSTEM, record};
 use crate::api::calls::channel::Channel;
 use crate::api::server::handler::Handler;
-use crate::api::server::shared::{Answer, Failure, ServerShared};
+use crate::api::server::mailbox::{Answer, Failure};
+use crate::api::server::shared::ServerShared;
 
 /// A handler that has begun, for as long as it is polled where its request was read.
 #[derive(Debug)]

@@ -91,6 +91,7 @@ fn way(distance: Distance, client: usize, server: usize, rng: &mut Rng) -> u32 {
     let mut between = |least: u64, most: u64| (least + rng.below(most - least)) as u32;
     match distance {
         Distance::Pairs => between(1_000_000, 20_000_000),
+        Distance::Machine => 50_000,
         Distance::Near(near) if server < near => between(1_000_000, 1_100_000),
         Distance::Near(_) => between(49_000_000, 51_000_000),
         Distance::Regions(count) if client % count == server % count => {

@@ -13,7 +13,8 @@ pub struct Times {
 }
 
 impl Times {
-    pub(super) fn note(&mut self, nanos: u64) {
+    /// Counts a time, in nanoseconds.
+    pub fn note(&mut self, nanos: u64) {
         let micros = (nanos / 1000).max(FINE);
         let octave = u64::from(micros.ilog2());
         let bucket = (octave * FINE + ((micros * FINE) >> octave) - FINE) as usize;
@@ -22,6 +23,15 @@ impl Times {
         }
         self.buckets[bucket] += 1;
         self.count += 1;
+    }
+
+    /// Counts all of these too.
+    pub fn add(&mut self, others: &Self) {
+        self.buckets.resize(self.buckets.len().max(others.buckets.len()), 0);
+        for (bucket, count) in self.buckets.iter_mut().zip(&others.buckets) {
+            *bucket += count;
+        }
+        self.count += others.count;
     }
 
     /// How many there are.

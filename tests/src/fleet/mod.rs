@@ -9,7 +9,7 @@
 
 mod calling;
 mod client;
-mod draw;
+pub mod draw;
 mod event;
 pub mod experiments;
 mod faults;

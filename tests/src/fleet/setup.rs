@@ -59,6 +59,8 @@ pub struct Setup {
 pub enum Distance {
     /// 1 to 20 ms, for each pair.
     Pairs,
+    /// 50 µs: processes on one machine.
+    Machine,
     /// So many servers are at 1 ms, the others at 50 ms.
     Near(usize),
     /// Clients and servers are spread over so many regions: 1 to 2 ms within one, 30 to 60 ms
@@ -176,8 +178,9 @@ impl Setup {
         self
     }
 
-    /// The load at a time, in calls a second.
-    pub(super) fn rate(&self, nanos: u64) -> f64 {
+    /// The load at a time after the begin, in calls a second.
+    #[must_use]
+    pub fn rate(&self, nanos: u64) -> f64 {
         let now = Duration::from_nanos(nanos);
         let load = self.load.iter().rev().find(|(from, _)| *from <= now).map_or(0.0, |l| l.1);
         load * self.capacity()

@@ -124,6 +124,23 @@ fn a_protocol_that_is_registered_again_is_served_again() {
     });
 }
 
+/// S15: what is registered is served from that moment on, on connections that are open already.
+#[test]
+fn a_protocol_is_served_as_soon_as_it_is_registered() {
+    run(async {
+        let server = echo_server(ServerConfig::default()).await;
+        let node = client_of(&server, once()).await;
+        check_echo(&node, server.peer_id(), "connected").await;
+        for version in 0..300 {
+            let name = name(&format!("/later/{version}.0.0"));
+            let handler = |request: Request| async move { request.body };
+            server.server().register(&name, handler).expect("first");
+            let answer = node.client().send(server.peer_id(), &name, "now").await;
+            assert_eq!(answer.unwrap_or_else(|error| panic!("{name}: {error}")), "now");
+        }
+    });
+}
+
 /// Sends until the registration has reached the connection's task, which nothing tells us.
 async fn eventually_served(node: &Node, server: &Node) {
     for _ in 0..1_000 {

@@ -172,20 +172,7 @@ impl ClientStream {
         let id = self.next_id(self.calls.vacant_key() as u64);
         let entry = self.calls.vacant_entry();
         if native {
-            let (payload, beside) = body.split();
-            let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
-            let timeout = deadline.map(|deadline| outcome::millis(deadline.since(self.link.now)));
-            self.link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
-                if let Some(timeout) = timeout {
-                    head.u32(tag::TIMEOUT, timeout);
-                }
-                if let Some(original) = payload.original {
-                    head.u32(tag::SIZE, original);
-                }
-                if let Some(headers) = beside.headers() {
-                    headers.write(head);
-                }
-            });
+            frame_request(&mut self.link, id, body, deadline);
         } else {
             self.link.outbox.plain(body.raw().clone());
         }
@@ -470,6 +457,26 @@ impl ClientStream {
         let error = RequestError::new(cause, phase, delivery);
         self.reports.push_back(Report::Failed { request, error, slot });
     }
+}
+
+/// Puts a request into the outbox of a native stream.
+// It is a step of `start` for every request.
+#[inline]
+fn frame_request(link: &mut Link, id: u64, body: Body, deadline: Option<Timestamp>) {
+    let (payload, beside) = body.split();
+    let flags = if payload.is_compressed() { Flags::COMPRESSED } else { Flags::default() };
+    let timeout = deadline.map(|deadline| outcome::millis(deadline.since(link.now)));
+    link.outbox.native(Kind::Request, flags, id, payload.bytes, |head| {
+        if let Some(timeout) = timeout {
+            head.u32(tag::TIMEOUT, timeout);
+        }
+        if let Some(original) = payload.original {
+            head.u32(tag::SIZE, original);
+        }
+        if let Some(headers) = beside.headers() {
+            headers.write(head);
+        }
+    });
 }
 
 /// Why a request cannot be put on a stream that takes no more, which the server may have `drained`.

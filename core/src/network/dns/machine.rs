@@ -8,7 +8,7 @@ use super::name::DnsName;
 use super::order::{DnsAnswer, DnsFact, DnsOrder, DnsOutcome, QueryId};
 use super::round::{PEERS, Round};
 use crate::id::PeerId;
-use crate::network::address::Address;
+use crate::network::Address;
 use crate::rng::Rng;
 use crate::time::Timestamp;
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::entry::DnsEntry;
 use super::name::DnsName;
 use crate::id::PeerId;
-use crate::network::address::Address;
+use crate::network::Address;
 
 /// A query that is under way, by a number that is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,7 @@ use super::entry::DnsEntry;
 use super::name::DnsName;
 use super::order::{DnsAnswer, DnsOutcome, QueryId};
 use crate::id::PeerId;
-use crate::network::address::Address;
+use crate::network::Address;
 use crate::rng::Rng;
 use crate::time::Timestamp;
 

@@ -20,7 +20,7 @@ use super::halves::{CallReceiver, CallSender};
 use crate::api::message::{IntoResponse, Reply, Request};
 use crate::api::server::error::HandlerError;
 use crate::api::server::error_log::ErrorLog;
-use crate::api::server::shared::Answer;
+use crate::api::server::mailbox::Answer;
 use crate::api::server::{Handler, Server};
 
 /// How much of a client's messages may wait for a handler.

@@ -13,7 +13,8 @@ use pointsub_core::Status;
 use pointsub_core::endpoint::{Notice, Origin, RateLimit, RateScope, StreamKey};
 use thiserror::Error;
 
-use super::shared::{Command, ServerShared};
+use super::mailbox::Command;
+use super::shared::ServerShared;
 use crate::api::admission::{Admission, Everybody, Verdict};
 use crate::peer;
 

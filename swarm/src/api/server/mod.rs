@@ -6,6 +6,7 @@ mod fair;
 pub(crate) mod gate;
 pub(crate) mod handler;
 mod listen;
+pub(crate) mod mailbox;
 pub(crate) mod semaphore;
 pub(crate) mod shared;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,17 +13,18 @@ use futures::task::AtomicWaker;
 use libp2p_identity::PeerId;
 use libp2p_swarm::Stream;
 use parking_lot::Mutex;
-use pointsub_core::connection::{CallId, ServerReport, ServerStream};
+use pointsub_core::connection::{ServerReport, ServerStream};
 use pointsub_core::endpoint::{
     Admission, Lifecycle, Notice, Origin, RegisterError, Stopped, StreamKey,
 };
 use pointsub_core::wire::compress::Gains;
-use pointsub_core::{Body, Format, ProtocolName, ServerConfig, Status};
+use pointsub_core::{Format, ProtocolName, ServerConfig};
 use slotmap::SecondaryMap;
 
 use super::error_log::ErrorLog;
 use super::gate::Rules;
 use super::handler::Handler;
+use super::mailbox::{Command, Mailbox};
 use super::semaphore::Semaphore;
 use crate::api::raw::{CancelHandle, Place, RawStream};
 use crate::clock::Clock;
@@ -59,6 +60,8 @@ pub(crate) struct ServerShared {
     pub(super) watches_raws: AtomicBool,
     /// The server stops: others are to be told that it serves nothing.
     withdrawn: AtomicBool,
+    /// How often the names to listen for have changed.
+    changes: AtomicU64,
     /// The task that polls the behaviour.
     swarm: AtomicWaker,
 }
@@ -102,63 +105,6 @@ impl Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listening(u64);
 
-/// What waits for one stream's driver.
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    commands: Mutex<Vec<Command>>,
-    driver: AtomicWaker,
-}
-
-/// What becomes of a request.
-pub(crate) type Answer = Result<Body, Failure>;
-
-/// Why a request has no response.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Its handler, or what runs it, says so.
-    Status(Status),
-    /// No handler saw it: its body was to inflate to so many bytes, and did not.
-    Malformed { len: usize, status: Status },
-}
-
-impl From<Status> for Failure {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// A handler has ended.
-    Respond {
-        call: CallId,
-        answer: Answer,
-    },
-    /// A handler was stopped.
-    Abandoned {
-        call: CallId,
-    },
-    /// The server does not wait any longer for calls.
-    EndCalls,
-    Drain {
-        /// The server stops, and is to know that the peer has got everything.
-        stop: bool,
-    },
-    Reset,
-}
-
-impl Mailbox {
-    pub(crate) fn push(&self, command: Command) {
-        self.commands.lock().push(command);
-        self.driver.wake();
-    }
-
-    pub(crate) fn take(&self, into: &mut Vec<Command>, cx: &Context<'_>) {
-        self.driver.register(cx.waker());
-        std::mem::swap(&mut *self.commands.lock(), into);
-    }
-}
-
 /// A stream that was taken on.
 pub(crate) struct Accepted {
     pub(crate) machine: ServerStream,
@@ -196,6 +142,7 @@ impl ServerShared {
             rules: Rules::default(),
             watches_raws: AtomicBool::new(false),
             withdrawn: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
             swarm,
         })
     }
@@ -235,6 +182,7 @@ impl ServerShared {
         let service = service(&mut state);
         state.services.insert(protocol.clone(), service);
         state.rebuild_names();
+        self.changes.fetch_add(1, Ordering::Release);
         drop(state);
         self.swarm.wake();
         Ok(())
@@ -266,6 +214,7 @@ impl ServerShared {
         let known = state.admission.unregister(protocol.as_str());
         let service = state.services.remove(protocol);
         state.rebuild_names();
+        self.changes.fetch_add(1, Ordering::Release);
         // What a handler owns may ask the server something as it is dropped.
         drop(state);
         drop(service);
@@ -281,6 +230,12 @@ impl ServerShared {
     /// The names to listen for now.
     pub(crate) fn names(&self) -> Arc<[WireName]> {
         self.state.lock().names.clone()
+    }
+
+    /// How often [`names`](Self::names) has changed. Connections look at it for each stream, so it takes
+    /// no lock.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(super) fn wake_swarm(&self) {

@@ -4,16 +4,19 @@
 //! in place of another spoils one address and no other, each address has the same time, and one that
 //! is learned meanwhile takes part.
 
+pub(crate) mod failure;
+pub(crate) mod race;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::Address;
-use super::book::{AddressBook, Hint};
-use super::failure::{ConnectFailure, DialError, Failure, OpenFailure};
+use self::failure::{ConnectFailure, DialError, Failure, OpenFailure};
+use self::race::{AttemptId, Prospect, Race, Step, Turn};
+use super::addresses::address::Address;
+use super::addresses::book::{AddressBook, Hint};
 use super::order::{Change, ConnectId, OpenId, Order, Place, Target};
-use super::race::{AttemptId, Prospect, Race, Step, Turn};
 use crate::id::PeerId;
 use crate::rng::Rng;
 use crate::time::Timestamp;

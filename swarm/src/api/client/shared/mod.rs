@@ -3,6 +3,11 @@
 //! A call on a warm stream never visits the swarm's task. Callers put a request in, the task of
 //! the stream's connection takes a batch of commands out, and reports a batch of outcomes.
 
+mod directives;
+mod effects;
+mod mailbox;
+mod raw;
+
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -11,31 +16,31 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
-use libp2p_swarm::{ConnectionId, Stream};
+use libp2p_swarm::ConnectionId;
 use parking_lot::{Mutex, RwLock};
 use pointsub_core::connection::{ClientStream, Report, StreamCommand};
+use pointsub_core::endpoint::Dispatcher;
 use pointsub_core::endpoint::closest::Point;
-use pointsub_core::endpoint::{Directive, Dispatcher};
 use pointsub_core::{
-    Body, CallOptions, ClientConfig, ClientEvent, ClientStats, ClosestId, ClosestOptions, DialId,
-    Format, Headers, PeerId, ProtocolName, RequestId, SendError, StreamError, StreamId, Timestamp,
+    Body, CallOptions, ClientConfig, ClientStats, ClosestId, ClosestOptions, DialId, Format,
+    Headers, PeerId, ProtocolName, RequestId, SendError, StreamError, StreamId, Timestamp,
 };
 use slotmap::SecondaryMap;
 
+pub(crate) use effects::Outcome;
+use effects::{ClosestOutcome, DialOutcome, Effects};
+use mailbox::Mailbox;
+
 use super::compression::Compression;
-pub(crate) use super::effects::Outcome;
-use super::effects::{ClosestOutcome, DialOutcome, Effects};
 use super::expiry::Deadlines;
 use super::local::Local;
-use super::mailbox::Mailbox;
 use super::policy::Policies;
 use super::ticket::{OpenTicket, Opener, Wanted};
 use crate::api::calls::openings::Openings;
 use crate::api::message::Request;
-use crate::api::raw::{CancelHandle, Place, RawStream};
+use crate::api::raw::CancelHandle;
 use crate::clock::Clock;
 use crate::connection::buffers;
-use crate::connection::negotiation::Names;
 use crate::discovery::shared::Discovery;
 use crate::telemetry::{Attempts, CallSpans, Telemetry};
 use crate::timer::Timer;
@@ -147,61 +152,6 @@ impl ClientShared {
         Ok((id, receiver))
     }
 
-    /// Asks for a raw stream.
-    pub(crate) fn dial(
-        self: &Arc<Self>,
-        peer: &PeerId,
-        protocol: &str,
-        deadline: Option<Timestamp>,
-    ) -> Result<(DialId, oneshot::Receiver<DialOutcome>), SendError> {
-        let now = self.clock.now();
-        let (sender, receiver) = oneshot::channel();
-        let id = self.update(|state| {
-            let id = state.dispatcher.dial(peer, protocol, deadline, now)?;
-            state.dial_waiters.insert(id, sender);
-            Ok::<_, SendError>(id)
-        })?;
-        Ok((id, receiver))
-    }
-
-    /// A raw stream is not used any more, or not waited for.
-    pub(crate) fn hang_up(self: &Arc<Self>, dial: DialId) {
-        let now = self.clock.now();
-        self.update(|state| {
-            state.dial_waiters.remove(dial);
-            state.cancel_handles.remove(dial);
-            state.dispatcher.hang_up(dial, now);
-        });
-    }
-
-    /// A raw stream is there.
-    pub(crate) fn dialed(
-        self: &Arc<Self>,
-        dial: DialId,
-        io: Stream,
-        peer: &PeerId,
-        protocol: &ProtocolName,
-        share: Arc<()>,
-    ) {
-        let now = self.clock.now();
-        let cancel = Arc::<CancelHandle>::default();
-        let waiter = self.update(|state| {
-            if !state.dispatcher.dialed(dial, now) {
-                return None;
-            }
-            state.cancel_handles.insert(dial, cancel.clone());
-            state.dial_waiters.remove(dial)
-        });
-        if let Some(waiter) = waiter {
-            let (local, peer) = (self.local, peer::to_libp2p(peer));
-            let shared = self.clone();
-            let place = Place::new(self.clock.clone(), share, move || shared.hang_up(dial));
-            let stream = RawStream::new(io, place, local, peer, protocol.clone(), cancel);
-            // If the caller has gone, dropping the stream hangs it up.
-            let _gone = waiter.send(Ok(stream));
-        }
-    }
-
     /// A stream for requests is there. Returns its machine, if anybody still wants it.
     pub(crate) fn opened(
         self: &Arc<Self>,
@@ -267,11 +217,6 @@ impl ClientShared {
     pub(crate) fn expire_closest(self: &Arc<Self>, call: ClosestId) {
         let now = self.clock.now();
         self.update(|state| state.dispatcher.expire_closest(call, now));
-    }
-
-    pub(crate) fn expire_dial(self: &Arc<Self>, dial: DialId) {
-        let now = self.clock.now();
-        self.update(|state| state.dispatcher.expire_dial(dial, now));
     }
 
     pub(crate) fn send_closest(
@@ -476,84 +421,6 @@ impl Opener for ClientShared {
             Wanted::Pooled(stream) => state.dispatcher.open_failed(stream, error, now),
             Wanted::Raw(dial) => state.dispatcher.dial_failed(dial, error, now),
         });
-    }
-}
-
-impl State {
-    /// Carries out what the dispatcher decided.
-    fn apply(&mut self, shared: &Arc<ClientShared>, effects: &mut Effects) {
-        let ticket = |wanted, peer, protocol, names| {
-            let timeout = shared.config.connect_timeout();
-            OpenTicket::new(shared.clone(), timeout, wanted, peer, protocol, names)
-        };
-        while let Some(directive) = self.dispatcher.poll_directive() {
-            match directive {
-                Directive::Command { stream, command } => {
-                    self.command(stream, command, effects);
-                }
-                Directive::Open { stream, peer, protocol, offer } => {
-                    let wanted = Wanted::Pooled(stream);
-                    let names = Names::offered(&protocol, offer);
-                    self.open(ticket(wanted, peer, protocol, names), effects);
-                }
-                Directive::Dial { dial, peer, protocol } => {
-                    let names = Names::raw(&protocol);
-                    let wanted = Wanted::Raw(dial);
-                    self.open(ticket(wanted, peer, protocol, names), effects);
-                }
-                Directive::Abandon { stream } => self.abandon(Wanted::Pooled(stream), effects),
-                Directive::AbandonDial { dial } => self.abandon(Wanted::Raw(dial), effects),
-                Directive::Ask(question) => effects.questions.push(*question),
-                Directive::HangUp { dial } => {
-                    effects.hang_up.extend(self.cancel_handles.remove(dial));
-                }
-                Directive::Event(ClientEvent::DialFailed { dial, error }) => {
-                    let waiter = self.dial_waiters.remove(dial);
-                    effects.answer_dials.extend(waiter.map(|waiter| (waiter, Err(error))));
-                }
-                Directive::Event(ClientEvent::Response { request, payload }) => {
-                    self.answer(request, Ok(payload), effects);
-                }
-                Directive::Event(ClientEvent::Failed { request, error }) => {
-                    self.answer(request, Err(error), effects);
-                }
-                Directive::Event(ClientEvent::Closest { call, outcome }) => {
-                    if let Some(waiter) = self.closest_waiters.remove(call) {
-                        effects.answer_closest.push((waiter, outcome));
-                    }
-                }
-                Directive::Event(ClientEvent::Drained) => {
-                    effects.drained.append(&mut self.drained);
-                }
-                Directive::Event(_) => {}
-            }
-        }
-        let due = self.dispatcher.next_deadline();
-        if due.is_some_and(|due| self.swarm_due.is_none_or(|known| due < known)) {
-            self.swarm_due = due;
-            effects.wake_swarm = true;
-        }
-    }
-
-    fn open(&mut self, ticket: OpenTicket, effects: &mut Effects) {
-        self.opens.push_back(OpenCommand::Open(ticket));
-        effects.wake_swarm = true;
-    }
-
-    fn abandon(&mut self, wanted: Wanted, effects: &mut Effects) {
-        self.opens.push_back(OpenCommand::Abandon(wanted));
-        effects.wake_swarm = true;
-    }
-
-    fn command(&mut self, stream: StreamId, command: StreamCommand, effects: &mut Effects) {
-        let mailbox = self.mailboxes.get_mut(stream);
-        effects.wake.extend(mailbox.and_then(|mailbox| mailbox.push(command)));
-    }
-
-    fn answer(&mut self, request: RequestId, outcome: Outcome, effects: &mut Effects) {
-        if let Some(waiter) = self.waiters.remove(request) {
-            effects.answer.push((waiter, outcome));
-        }
     }
 }
 

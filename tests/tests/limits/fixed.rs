@@ -1,17 +1,7 @@
-//! `LIMITS.md`: every limit, its default, what happens beyond it. Generated from the sources, so
-//! that it cannot say anything that is not there: options from `core/src/config`, and every constant
-//! of the core, the libp2p half and the tokio adapter, which is a limit or is listed here as none.
-//! `UPDATE_LIMITS=1 cargo test -p pointsub-tests --test limits` writes the file anew.
-
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-
-use pointsub_core::ServerConfig;
-use pointsub_tests::sources::{self, root};
+//! The constants that are limits.
 
 /// Constants that are limits, and what happens beyond them.
-const FIXED: &[(&str, &str, &str)] = &[
+pub(crate) const FIXED: &[(&str, &str, &str)] = &[
     (
         "core/src/wire/compress/mod.rs",
         "MAX_RATIO",
@@ -166,16 +156,24 @@ const FIXED: &[(&str, &str, &str)] = &[
         "nothing more is read from the stream until then",
     ),
     (
-        "core/src/network/book.rs",
+        "core/src/network/addresses/book.rs",
         "ADDRESSES",
         "of the application's, the least promising is forgotten; others are not kept",
     ),
-    ("core/src/network/book.rs", "PINNED_PEERS", "the peer that it named longest ago is forgotten"),
-    ("core/src/network/book.rs", "LEARNED_PEERS", "the peer that went first is forgotten"),
-    ("core/src/network/book.rs", "LEARNED_BYTES_OF_PEER", "further ones are not kept"),
-    ("core/src/network/book.rs", "LEARNED_BYTES", "further ones are not kept"),
-    ("core/src/network/book.rs", "REMEMBERED", "it is forgotten"),
-    ("core/src/network/book.rs", "PROVEN_REMEMBERED", "it is forgotten"),
+    (
+        "core/src/network/addresses/book.rs",
+        "PINNED_PEERS",
+        "the peer that it named longest ago is forgotten",
+    ),
+    (
+        "core/src/network/addresses/book.rs",
+        "LEARNED_PEERS",
+        "the peer that went first is forgotten",
+    ),
+    ("core/src/network/addresses/book.rs", "LEARNED_BYTES_OF_PEER", "further ones are not kept"),
+    ("core/src/network/addresses/book.rs", "LEARNED_BYTES", "further ones are not kept"),
+    ("core/src/network/addresses/book.rs", "REMEMBERED", "it is forgotten"),
+    ("core/src/network/addresses/book.rs", "PROVEN_REMEMBERED", "it is forgotten"),
     (
         "core/src/network/candidates/machine.rs",
         "SERVICES",
@@ -220,18 +218,22 @@ const FIXED: &[(&str, &str, &str)] = &[
     ),
     ("swarm/src/discovery/shared.rs", "ADDRESSES", "the rest is not looked at"),
     ("swarm/src/discovery/shared.rs", "WAITING_ADDRESSES", "further ones are not kept"),
-    ("core/src/network/crowd.rs", "PER_PEER", "one that is idle makes room"),
-    ("core/src/network/crowd.rs", "ANSWER", "those that do not answer are not closed"),
+    ("core/src/network/connections/crowd.rs", "PER_PEER", "one that is idle makes room"),
+    ("core/src/network/connections/crowd.rs", "ANSWER", "those that do not answer are not closed"),
     (
-        "core/src/network/dialing.rs",
+        "core/src/network/dialing/mod.rs",
         "DIALS",
         "further ones wait in line until one has succeeded or failed",
     ),
-    ("core/src/network/dialing.rs", "CROWDED", "each peer has one dial at a time"),
-    ("core/src/network/dialing.rs", "BUSY", "no dial begins for which nobody waits"),
-    ("core/src/network/dialing.rs", "LONGEST_REST", "the address is dialled again"),
-    ("core/src/network/finder.rs", "CANDIDATES", "one that has failed is forgotten for a new one"),
-    ("core/src/network/finder.rs", "LONGEST_PAUSE", "the relay is asked again"),
+    ("core/src/network/dialing/mod.rs", "CROWDED", "each peer has one dial at a time"),
+    ("core/src/network/dialing/mod.rs", "BUSY", "no dial begins for which nobody waits"),
+    ("core/src/network/dialing/mod.rs", "LONGEST_REST", "the address is dialled again"),
+    (
+        "core/src/network/relays/finder.rs",
+        "CANDIDATES",
+        "one that has failed is forgotten for a new one",
+    ),
+    ("core/src/network/relays/finder.rs", "LONGEST_PAUSE", "the relay is asked again"),
     ("core/src/network/dns/entry.rs", "MAX_RECORD", "the record is ignored"),
     ("core/src/network/dns/entry.rs", "MAX_PEER_TEXT", "the record is ignored"),
     ("core/src/network/dns/name.rs", "MAX_NAME", "it is no name of a list"),
@@ -296,7 +298,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ),
     ("swarm/src/node/autonat/server.rs", "PER_MINUTE", "further dial-backs are refused"),
     ("swarm/src/node/autonat/server.rs", "PER_MINUTE_AND_PEER", "further dial-backs are refused"),
-    ("core/src/network/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
+    ("core/src/network/dialing/race.rs", "AT_A_TIME", "the next has its turn when one has failed"),
     ("swarm/src/api/server/error_log.rs", "LINES", "further errors are counted, and not logged"),
     ("swarm/src/api/client/expiry.rs", "MARGIN", "the call ends, whatever becomes of the swarm"),
     ("swarm/src/connection/handler.rs", "INBOUND_NEGOTIATION", "the stream is dropped"),
@@ -338,11 +340,15 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("core/src/connection/liveness.rs", "LONGEST_ANSWER", "the connection is suspect"),
     ("core/src/connection/liveness.rs", "SUSPECT", "the connection is closed"),
     (
-        "core/src/network/confirmation.rs",
+        "core/src/network/connections/confirmation.rs",
         "ANSWER",
         "the peer is dialled again, unless it has just been dialled",
     ),
-    ("core/src/network/confirmation.rs", "REACHED", "it is slow at worst, and counts as connected"),
+    (
+        "core/src/network/connections/confirmation.rs",
+        "REACHED",
+        "it is slow at worst, and counts as connected",
+    ),
     ("swarm/src/transport/muxer/socket.rs", "LINGER", "the connection is dropped"),
     (
         "swarm/src/transport/muxer/socket.rs",
@@ -359,7 +365,7 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("swarm/src/node/limits/mod.rs", "PER_PEER", "one that is idle is closed"),
     ("swarm/src/node/limits/mod.rs", "PER_PEER_AT_ONCE", "the connection is closed"),
     ("swarm/src/node/limits/mod.rs", "PER_NETWORK", "the connection is closed"),
-    ("core/src/network/reservations.rs", "LONGEST_PAUSE", "the relay is asked again"),
+    ("core/src/network/relays/reservations.rs", "LONGEST_PAUSE", "the relay is asked again"),
     ("core/src/network/machine.rs", "LOOKED_AT", "the rest is not looked at"),
     ("swarm/src/connection/driver/mod.rs", "ROUNDS", "other connections come first"),
     (
@@ -439,513 +445,3 @@ const FIXED: &[(&str, &str, &str)] = &[
     ),
     ("metrics/src/table.rs", "MOST", "they are counted as `_OTHER`"),
 ];
-
-/// Constants that limit nothing: units, rules, sizes of buffers, parts of the wire.
-const NO_LIMITS: &[&str] = &[
-    "ACK",
-    "ADDRESS",
-    "AFTER_LAST_WORDS",
-    "AGAIN",
-    "ALL",
-    "BACKOFF",
-    "BACKOFF_BASE",
-    "BEST",
-    "BETWEEN_ANNOUNCEMENTS",
-    "BUFFER",
-    "BYTES",
-    "CALM",
-    "CANCELLED",
-    "CEILING",
-    "CHUNK",
-    "COMPRESSED",
-    "COPY",
-    "COUNTED",
-    "DAY",
-    "DEFAULT",
-    "DELAY",
-    "DRAWS",
-    "EACH",
-    "EARNED",
-    "ELSEWHERE",
-    "ENOUGH",
-    "ENOUGH_WORK",
-    "ERRORS",
-    "EVERY",
-    "FAILING",
-    "FAILURES",
-    "FAR_EVERY",
-    "FAST",
-    "FEW",
-    "FIN",
-    "FINE",
-    "FINE_BITS",
-    "FIRST",
-    "FIRST_ANSWERS",
-    "FIRST_BUFFER",
-    "FIRST_PAUSE",
-    "FIRST_REST",
-    "FIRST_WRITE",
-    "FOUND",
-    "FRACTION",
-    "FRAME_COST",
-    "FRESH",
-    "GIB",
-    "GROUP_REFILL",
-    "GROUP_V4",
-    "GROUP_V6",
-    "GUESSED",
-    "HALF_LIFE",
-    "HALF_OPEN_EVERY",
-    "HALVING",
-    "HEADER",
-    "HEADER_LEN",
-    "HEAD_START",
-    "HEAD_START_BEFORE_LAST",
-    "HEDGES",
-    "HELD",
-    "HISTORY",
-    "HOPS",
-    "HOUR",
-    "INITIAL",
-    "INITIAL_PEAK",
-    "INLINE_BODY",
-    "INLINE_COMPRESS",
-    "INSIDE_A_FRAME",
-    "INTERVAL",
-    "JITTER",
-    "KEEP_ALIVE",
-    "KEPT",
-    "KEPT_CALLS",
-    "KEY",
-    "KEYS",
-    "KIB",
-    "KINDS",
-    "LARGE",
-    "LARGEST_WINDOW",
-    "LATENCY_FRESH",
-    "LEAST",
-    "LEAST_HEAD_START",
-    "LEAST_REFRESH",
-    "LEAST_TTL",
-    "LEAST_WHILE",
-    "LEN",
-    "LEVEL",
-    "LEVELS",
-    "LIE",
-    "LISTENER_KEEP_ALIVE",
-    "LOADED",
-    "LOADED_FOR",
-    "LOAD_AGE",
-    "LOAD_FRESH",
-    "LOAD_STEP",
-    "LONG",
-    "LONGEST",
-    "LONGEST_SILENCE",
-    "LONG_LEN",
-    "LOOK",
-    "LOOKED_THROUGH",
-    "LOOKS",
-    "LOOK_AFTER",
-    "LOOK_AFTER_AT_MOST",
-    "LOOK_FROM",
-    "LOST",
-    "MANY",
-    "MARGIN",
-    "MARKED",
-    "MARKS",
-    "MAX",
-    "MAX_LEN",
-    "MAX_PLAIN",
-    "MAX_STRING",
-    "MESSAGES",
-    "MIB",
-    "MILLISECOND",
-    "MIN",
-    "MINUTE",
-    "MIN_IDLE",
-    "MIN_SAMPLES",
-    "MIN_SIZE",
-    "MOST",
-    "MOST_ERRORS",
-    "MOST_LEFT",
-    "MOST_PRICED",
-    "NATIVE_PREFIX",
-    "NESTED",
-    "NEUTRAL",
-    "NEWCOMER",
-    "NOBODY",
-    "NOISE",
-    "NO_INTERFACE",
-    "NO_RELAY",
-    "ONE",
-    "OTHER",
-    "OTHERS",
-    "OVERHEAD",
-    "PAIRS",
-    "PATIENCE",
-    "PEAK_HALF_LIFE",
-    "PEER",
-    "PEERS",
-    "PER_PACKET",
-    "PER_STEP",
-    "PLAIN_THRESHOLD",
-    "PORT",
-    "PREFIX",
-    "PROBE",
-    "PROTOCOL",
-    "QUEUED_RATE",
-    "QUICK",
-    "READ",
-    "READINGS",
-    "RECHECK",
-    "REPEATS",
-    "RESERVE",
-    "RESERVED",
-    "REST",
-    "REST_BASE",
-    "RETRIES",
-    "RETRY_AFTER",
-    "ROOM",
-    "RST",
-    "RTTS",
-    "SAMPLE",
-    "SAMPLED_FROM",
-    "SAMPLES",
-    "SAVE",
-    "SECOND",
-    "SERVICE",
-    "SERVICES",
-    "SETTLE",
-    "SHARE",
-    "SHORT",
-    "SHORTEST",
-    "SHORT_LEN",
-    "SILENCES",
-    "SILENT",
-    "SIZE",
-    "SLOT_BITS",
-    "SLOT_MASK",
-    "SLOW",
-    "SLOWEST",
-    "SPARE",
-    "STARTING",
-    "STEP",
-    "SUBSET",
-    "SUSPECT_TIMES",
-    "SYN",
-    "TAG",
-    "THRESHOLD",
-    "TOGETHER",
-    "TOLERATED",
-    "TRIAL",
-    "TRIAL_TIMES",
-    "TTL",
-    "UNANSWERED",
-    "USED",
-    "WARM_UP",
-    "WHOLE",
-    "WINDOW",
-    "WORTH",
-];
-
-/// A declaration with the documentation above it, on one line.
-struct Documented {
-    doc: String,
-    line: String,
-}
-
-/// Every line of code in a file with its doc comment, if it has one.
-fn documented(text: &str) -> Vec<Documented> {
-    let (mut doc, mut found) = (String::new(), Vec::new());
-    for line in text.lines().map(str::trim) {
-        if let Some(more) = line.strip_prefix("///") {
-            doc = format!("{doc} {}", more.trim()).trim().to_owned();
-        } else if !line.starts_with("#[") && !line.starts_with("//") {
-            found.push(Documented { doc: std::mem::take(&mut doc), line: line.to_owned() });
-        }
-    }
-    found
-}
-
-/// Links as plain code: they lead nowhere outside the documentation.
-fn plain(doc: &str) -> String {
-    let mut text = String::new();
-    let mut rest = doc;
-    while let Some((before, link)) = rest.split_once('[') {
-        let Some((label, after)) = link.split_once(']') else { break };
-        text.push_str(before);
-        text.push_str(label);
-        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
-            Some((_, after)) => after,
-            None => after,
-        };
-    }
-    (text + rest).replace('|', "\\|")
-}
-
-/// The options that a file declares: name, and what its documentation says.
-fn options(file: &str) -> Vec<(String, String)> {
-    let text = fs::read_to_string(root().join(file)).expect("a readable source file");
-    let setter = |found: Documented| {
-        let line = found.line.strip_prefix("pub fn ").unwrap_or(&found.line).to_owned();
-        let name = line.strip_prefix("with_")?.split('(').next()?.to_owned();
-        assert!(found.doc.contains("Default"), "{name} does not say its default");
-        Some((name, plain(&found.doc)))
-    };
-    documented(&text).into_iter().filter_map(setter).collect()
-}
-
-/// All constants below a folder, by file and name: value and documentation.
-fn constants(place: &str) -> BTreeMap<(String, String), (String, String)> {
-    let (root, mut files, mut found) = (root(), Vec::new(), BTreeMap::new());
-    match root.join(place) {
-        path if path.is_dir() => sources::below(&path, &mut files),
-        file => files.push(file),
-    }
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a readable source file");
-        let code = text.split("#[cfg(test)]").next().expect("at least one part");
-        let short = file.strip_prefix(&root).expect("below the root").display().to_string();
-        for Documented { doc, line } in documented(code) {
-            let Some((_, declared)) = line.split_once("const ") else { continue };
-            let Some((name, rest)) = declared.split_once(": ") else { continue };
-            if !name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
-                continue;
-            }
-            let Some((of_type, value)) = rest.split_once(" = ") else { continue };
-            // The wire has numbers of eight bits; the rest are no numbers.
-            if !["usize", "u64", "u32", "u16", "i32", "Duration"].contains(&of_type) {
-                continue;
-            }
-            let value = value.trim_end_matches(';').to_owned();
-            found.insert((short.clone(), name.to_owned()), (value, doc));
-        }
-    }
-    found
-}
-
-/// `64 * 1024` as a person writes it.
-fn readable(value: &str) -> String {
-    let text = value.replace(" * 1024 * 1024", " MiB").replace(" * 1024", " KiB");
-    let text = text.replace("Duration::from_secs(15 * 60)", "15 min").replace('_', " ");
-    match text.strip_prefix("Duration::from") {
-        Some(duration) if duration.ends_with(')') => {
-            let (unit, number) = duration.trim_end_matches(')').split_once('(').expect("a number");
-            format!("{number} {}", if unit.trim() == "secs" { "s" } else { "ms" })
-        }
-        _ => text,
-    }
-}
-
-/// What a relay keeps for others, if its application says nothing else.
-fn relay() -> String {
-    let config = pointsub_swarm::RelayConfig::default();
-    let minutes = |duration: std::time::Duration| duration.as_secs() / 60;
-    format!(
-        "\n## A relay's limits\n\n\
-         The defaults of `RelayConfig`, for `relay_server`. Beyond them a relay refuses, and says why.\n\n\
-         | limit | value |\n|---|---|\n\
-         | places in all | {} |\n| places of one peer | {} |\n| how long a place is kept without being renewed | {} min |\n\
-         | connections through the relay at a time | {} |\n| those of one peer | {} |\n\
-         | how long such a connection may last | {} min |\n| what it may carry | {} KiB |\n",
-        config.max_reservations,
-        config.max_reservations_per_peer,
-        minutes(config.reservation_duration),
-        config.max_circuits,
-        config.max_circuits_per_peer,
-        minutes(config.max_circuit_duration),
-        config.max_circuit_bytes / 1024,
-    )
-}
-
-/// What a server holds for its peers at worst, as a sum: what, how it comes about, how much that is for
-/// some options, and the attack that tries it (`tests/siege`).
-const SUMMANDS: [Summand; 5] = [
-    Summand {
-        what: "messages that are incomplete or at work, and answers that are not written",
-        formula: "`max_memory`",
-        bytes: |config| config.max_memory(),
-        attack: "answers that nobody takes",
-    },
-    Summand {
-        what: "what a stream holds before it asks: 64 KiB that were read, 16 KiB of fields, its buffer",
-        formula: "`max_streams × (80 KiB + buffer_pool_size)`",
-        bytes: |config| config.max_streams() * (80 * 1024 + config.buffer_pool_size()),
-        attack: "as many streams as there may be",
-    },
-    Summand {
-        what: "what lies unread in the muxers of all connections, but those of QUIC",
-        formula: "512 MiB for the process",
-        bytes: |_| 512 * 1024 * 1024,
-        attack: "raw streams full of bytes",
-    },
-    Summand {
-        what: "blocks that requests at work were read in, and pin",
-        formula: "`concurrency_ceiling × 64 KiB`",
-        bytes: |config| config.concurrency_ceiling() * 64 * 1024,
-        attack: "many peers with slow requests",
-    },
-    Summand {
-        what: "what a call that is open is known by, its least window, and the ends of small messages",
-        formula: "`max_open_calls × 8 KiB`",
-        bytes: |config| config.max_open_calls() * 8 * 1024,
-        attack: "calls that are held",
-    },
-];
-
-struct Summand {
-    what: &'static str,
-    formula: &'static str,
-    bytes: fn(&ServerConfig) -> usize,
-    attack: &'static str,
-}
-
-fn worst_case() -> String {
-    let siege = ["attacks", "holders", "strangers"].map(|file| {
-        fs::read_to_string(root().join(format!("tests/siege/{file}.rs"))).expect("a source file")
-    });
-    let (siege, config) = (siege.concat(), ServerConfig::default());
-    let mut text = String::from(
-        "What a server holds for its peers is at most this sum, with the share of one network, peer or \
-         protocol as the options below say. Each part is attacked by a hostile peer of `tests/siege`, \
-         which checks the memory of the process against the sum.\n\n\
-         | what | at most | by default | attack |\n|---|---|---:|---|\n",
-    );
-    let mib = |bytes: usize| format!("{} MiB", bytes / (1024 * 1024));
-    let mut sum = 0;
-    for Summand { what, formula, bytes, attack } in SUMMANDS {
-        assert!(siege.contains(&format!("\"{attack}\"")), "there is no attack {attack}");
-        sum += bytes(&config);
-        let _ok = writeln!(text, "| {what} | {formula} | {} | {attack} |", mib(bytes(&config)));
-    }
-    let _ok = writeln!(text, "| all | | {} | |", mib(sum));
-    text
-}
-
-/// What a limit is about, by where it is.
-const AREAS: [(&str, &[&str]); 9] = [
-    ("Messages on the wire", &["core/src/wire/", "core/src/id.rs"]),
-    (
-        "Streams of requests and answers",
-        &["core/src/connection/client/", "core/src/connection/link.rs"],
-    ),
-    (
-        "The client",
-        &[
-            "core/src/endpoint/client/",
-            "core/src/endpoint/closest/",
-            "swarm/src/api/client/",
-            "swarm/src/api/calls/",
-        ],
-    ),
-    (
-        "The server",
-        &[
-            "core/src/endpoint/server/",
-            "core/src/connection/server/",
-            "swarm/src/api/server/",
-            "swarm/src/connection/server.rs",
-        ],
-    ),
-    (
-        "Connections",
-        &[
-            "core/src/connection/",
-            "swarm/src/connection/",
-            "swarm/src/system.rs",
-            "swarm/src/transport/",
-        ],
-    ),
-    (
-        "Peers and their addresses",
-        &[
-            "core/src/network/",
-            "swarm/src/discovery/",
-            "swarm/src/node/addresses/",
-            "swarm/src/node/autonat/",
-        ],
-    ),
-    ("The node", &["swarm/src/node/"]),
-    ("TCP and QUIC, on tokio", &["runtime-tokio/src/"]),
-    ("Typed services and metrics", &["service/src/", "metrics/src/"]),
-];
-
-const HEAD: &str = "| limit | value | beyond it | where |\n|---|---|---|---|\n";
-
-/// The number of the area that a file belongs to.
-fn area(file: &str) -> usize {
-    let is_there = |(_, places): &(&str, &[&str])| places.iter().any(|at| file.starts_with(at));
-    AREAS.iter().position(is_there).unwrap_or_else(|| panic!("{file} belongs to no area of AREAS"))
-}
-
-fn page() -> String {
-    let mut text = String::from(
-        "# Limits\n\n\
-         Generated from the sources and checked by a test (`tests/tests/limits.rs`): every option \
-         with its default and range, and every fixed limit. What happens beyond a limit never \
-         harms other peers.\n\n\
-         ## Memory at worst\n\n",
-    );
-    text.push_str(&worst_case());
-    text.push_str(
-        "\nTo this come:\n\n\
-         * for a connection whose peer stops in the middle of a record, two buffers of 64 KiB, or four \
-         with Noise, beside what libp2p holds; an idle connection has none, and each thread keeps two;\n\
-         * for a connection with a hostile peer, unread bytes: up to 128 MiB over QUIC, and 132 MiB over \
-         Yamux; over QUIC nothing limits that for all connections together but their number and how many \
-         one network may have;\n\
-         * while a stream is open, up to 32 MiB of buffers for large bodies that wait to be used again; a \
-         buffer that is used again can be an eighth larger than its body;\n\
-         * to compress answers, some 300 KiB for each core and each thread, however many answers \
-         wait, and 8 MiB of answers that wait for a core;\n\
-         * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time.\n\n\
-         Of its 8 KiB, an idle call takes 1.3 KiB at its server, with a handler that keeps nothing, and 1 KiB \
-         at its client (`tests/tests/calls_memory.rs`).\n\n\
-         A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \
-         an answer arrives.\n",
-    );
-    for (title, file) in [
-        ("The server's options", "core/src/config/server.rs"),
-        ("The client's options", "core/src/config/mod.rs"),
-    ] {
-        let _ok = write!(text, "\n## {title}\n\n| option | meaning, default, range |\n|---|---|\n");
-        for (name, doc) in options(file) {
-            let _ok = writeln!(text, "| `{name}` | {doc} |");
-        }
-    }
-    text.push_str(&relay());
-    text.push_str("\n## Fixed limits\n");
-    let mut tables: BTreeMap<usize, String> = BTreeMap::new();
-    let mut constants = constants("core/src");
-    constants.append(&mut self::constants("swarm/src"));
-    constants.append(&mut self::constants("runtime-tokio/src"));
-    constants.append(&mut self::constants("service/src"));
-    constants.append(&mut self::constants("metrics/src/table.rs"));
-    for (file, name, beyond) in FIXED {
-        let key = ((*file).to_owned(), (*name).to_owned());
-        let Some((value, doc)) = constants.remove(&key) else {
-            panic!("{name} in {file} is gone: mend the list");
-        };
-        assert!(!doc.is_empty(), "{name} in {file} is not documented");
-        let (doc, value) = (plain(&doc), readable(&value));
-        let table = tables.entry(area(file)).or_default();
-        let _ok = writeln!(table, "| {doc} | {value} | {beyond} | `{file}` |");
-    }
-    for (area, rows) in tables {
-        let _ok = write!(text, "\n### {}\n\n{HEAD}{rows}", AREAS[area].0);
-    }
-    constants.retain(|(_, name), _| !NO_LIMITS.contains(&name.as_str()));
-    let unknown: Vec<_> = constants.keys().collect();
-    assert!(unknown.is_empty(), "limits or none? Add them to one of the lists: {unknown:?}");
-    text
-}
-
-#[test]
-fn every_limit_is_listed() {
-    let (path, page) = (root().join("LIMITS.md"), page());
-    if std::env::var_os("UPDATE_LIMITS").is_some() {
-        fs::write(&path, &page).expect("a writable file");
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == page, "LIMITS.md is old: run this test with UPDATE_LIMITS=1");
-}

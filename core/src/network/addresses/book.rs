@@ -10,8 +10,8 @@ use core::time::Duration;
 use super::address::{Address, Carrier};
 use super::carriers::Carriers;
 use super::known::{Known, KnownAddress};
-use super::order::Source;
 use crate::id::PeerId;
+use crate::network::order::Source;
 use crate::time::Timestamp;
 
 /// Addresses kept of a peer at most, of each source.
@@ -165,7 +165,10 @@ impl AddressBook {
 
     /// When an address of a peer may be dialled again, how long a dial took, and where, in the order of
     /// [`of`](Self::of).
-    pub(super) fn to_dial(&self, peer: &PeerId) -> impl Iterator<Item = (Address, Hint)> {
+    pub(in crate::network) fn to_dial(
+        &self,
+        peer: &PeerId,
+    ) -> impl Iterator<Item = (Address, Hint)> {
         let forgiven = self.forgiven;
         self.ranked(peer).into_iter().map(move |known| {
             let hint = Hint { failed: known.failed_since(forgiven), took: known.took };
@@ -302,11 +305,11 @@ impl AddressBook {
 
 /// What is known of an address that matters for when it is dialled.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Hint {
+pub(in crate::network) struct Hint {
     /// When it failed last, and how often in a row.
-    pub(super) failed: Option<(Timestamp, u32)>,
+    pub(in crate::network) failed: Option<(Timestamp, u32)>,
     /// How long a dial took.
-    pub(super) took: Option<Duration>,
+    pub(in crate::network) took: Option<Duration>,
 }
 
 impl Learned {

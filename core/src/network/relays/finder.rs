@@ -4,8 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::Address;
 use crate::id::PeerId;
+use crate::network::Address;
 use crate::time::Timestamp;
 
 /// How many peers that relay are remembered.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::failure::{DialError, Failure};
-use super::order::Change;
+use crate::network::order::Change;
 use crate::time::Timestamp;
 
 /// How long one address is tried alone before the next one is tried as well (RFC 8305, section 5).

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use thiserror::Error;
 
-use super::order::Place;
 use crate::id::PeerId;
+use crate::network::order::Place;
 
 /// Why an address did not lead to the peer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -34,7 +34,7 @@ pub enum DialError {
     /// A limit of this node refused the connection.
     #[error("{0}")]
     Denied(Arc<str>),
-    /// [`Network::keeps`](super::Network::keeps) was false: this peer is connected already.
+    /// [`Network::keeps`](crate::network::Network::keeps) was false: this peer is connected already.
     #[error("there is a connection to the peer already")]
     Surplus(PeerId),
     /// The driver gave the dial up.

@@ -1,10 +1,13 @@
 //! The connections that there are, and which of a peer's is the best.
 
+pub(crate) mod confirmation;
+pub(crate) mod crowd;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::{Address, Reach};
+use super::addresses::address::{Address, Reach};
 use crate::id::PeerId;
 
 #[derive(Debug)]

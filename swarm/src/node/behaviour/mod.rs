@@ -1,43 +1,35 @@
 //! The behaviour: tells the network machine of the core what happens in the swarm, and carries out
 //! what it orders. It decides nothing itself.
 
+mod network_behaviour;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use libp2p_core::transport::PortUse;
-use libp2p_core::{Endpoint, Multiaddr};
+use libp2p_core::Multiaddr;
 use libp2p_identity::PeerId;
-use libp2p_swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
-use libp2p_swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
-};
+use libp2p_swarm::{CloseConnection, ConnectionId, NotifyHandler, ToSwarm};
 use pointsub_core::network::{
-    Act, Address, Change, Fact, Goal, KnownAddress, Network, NetworkEvent, OpenId, Order, Source,
-    Up,
+    Act, Change, Fact, Goal, KnownAddress, Network, NetworkEvent, OpenId, Order, Source,
 };
 use pointsub_core::{ClientConfig, ConfigError, ServerConfig};
 
-use super::addresses::ip::seen_from;
 use super::addresses::multiaddr::{self, of_peer};
-use super::dialing::{Attempts, Connect, Connects, Surplus, reason};
-use super::event_loop::SILENT;
+use super::dialing::{Attempts, Connect, Connects, reason};
 use super::finding::Finding;
 use super::gate::{BehaviourEvent, Gate, Step, origin};
 use super::stored::addresses::{Stored, text};
-use super::telemetry;
 use crate::api::client::Client;
-use crate::api::client::shared::{ClientShared, OpenCommand};
+use crate::api::client::shared::ClientShared;
 use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::api::pointsub::PointSub;
 use crate::api::server::Server;
 use crate::api::server::shared::ServerShared;
 use crate::clock::Clock;
 use crate::connection::activity::Activity;
-use crate::connection::handler::{FromHandler, Handler, ToHandler};
-use crate::connection::negotiation::{Names, WireName};
+use crate::connection::handler::{Handler, ToHandler};
+use crate::connection::negotiation::WireName;
 use crate::peer;
 use crate::random::random;
 use crate::runtime::Runtime;
@@ -359,8 +351,8 @@ impl Behaviour {
         self.events.push_back(ToSwarm::GenerateEvent(BehaviourEvent::ServesOthers));
         for peer in self.network.peers() {
             for connection in self.network.connections(peer) {
-                let event = ToHandler::Listen(Names(self.listening.clone()));
-                self.events.push_back(notify(peer::to_libp2p(peer), connection, event));
+                let event = notify(peer::to_libp2p(peer), connection, ToHandler::Listen);
+                self.events.push_back(event);
             }
         }
     }
@@ -390,160 +382,4 @@ fn notify(
 
 fn close(peer_id: PeerId, connection: ConnectionId) -> ToSwarm<BehaviourEvent, ToHandler> {
     ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
-}
-
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = Handler;
-    type ToSwarm = BehaviourEvent;
-
-    fn handle_pending_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.server.admit_address(remote).map_err(ConnectionDenied::new)
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        peer: PeerId,
-        _: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        let admitted = self.server.admit_peer(&peer, remote, origin(&peer, remote));
-        admitted.map_err(ConnectionDenied::new)?;
-        Ok(self.handler(peer, remote))
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: Option<PeerId>,
-        addresses: &[Multiaddr],
-        _: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        let (Some(peer), None) = (peer, self.attempts.get(connection)) else {
-            return Ok(Vec::new());
-        };
-        // Others may use what is known beyond what they have.
-        let already: Vec<Address> = addresses.iter().filter_map(|a| of_peer(&peer, a)).collect();
-        let known = self.network.addresses(&peer::to_core(&peer)).into_iter();
-        let further = known.filter(|address| !already.contains(address));
-        Ok(further.map(|address| multiaddr::to_libp2p(&address)).collect())
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        let attempt = self.attempts.get(connection);
-        match self.network.keeps(attempt, &peer::to_core(&peer), &multiaddr::to_core(address)) {
-            true => Ok(self.handler(peer, address)),
-            false => Err(ConnectionDenied::new(Surplus(peer))),
-        }
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        self.note_addresses(&event);
-        match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                ..
-            }) => {
-                telemetry::connected(&self.client.telemetry, &peer_id, endpoint);
-                self.gate.connected(connection_id, peer_id, endpoint);
-                self.connected(peer_id, endpoint);
-                let dialled = endpoint.is_dialer().then(|| endpoint.get_remote_address());
-                let attempt = self.attempts.end(connection_id).map(|(attempt, _)| attempt);
-                self.tell(Fact::Up(Up {
-                    connection: connection_id,
-                    peer: peer::to_core(&peer_id),
-                    relayed: endpoint.is_relayed(),
-                    from: seen_from(endpoint),
-                    dialled: dialled.map(|address| {
-                        of_peer(&peer_id, address).unwrap_or_else(|| multiaddr::to_core(address))
-                    }),
-                    attempt,
-                }));
-            }
-            FromSwarm::ConnectionClosed(ConnectionClosed {
-                peer_id,
-                connection_id,
-                endpoint,
-                cause,
-                ..
-            }) => {
-                self.ended_silent = self.aborted.remove(&connection_id).then_some(connection_id);
-                self.gate.closed(connection_id);
-                let why = cause.map(|error| reason::root(error));
-                let told = if self.ended_silent.is_some() { Some(SILENT) } else { why.as_deref() };
-                telemetry::closed(&self.client.telemetry, &peer_id, endpoint, told);
-                let why = why.map(Into::into);
-                self.tell(Fact::Down(connection_id, why));
-            }
-            FromSwarm::DialFailure(DialFailure { error, connection_id, .. }) => {
-                if let Some((attempt, place)) = self.attempts.end(connection_id) {
-                    self.tell(Fact::DialFailed(attempt, reason::of_dial(error, &place)));
-                }
-            }
-            FromSwarm::NewExternalAddrOfPeer(found) => {
-                self.named(found.peer_id, found.addr, Source::Stranger);
-            }
-            _ => {}
-        }
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        match event {
-            FromHandler::Judged(verdict) => self.tell(Fact::Judged(connection, verdict)),
-            FromHandler::Assessed(work) => self.tell(Fact::Assessed(connection, work)),
-            FromHandler::Lists(names) => self.identified_as(peer, names),
-        }
-    }
-
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.server.register_swarm(cx.waker());
-        self.look_at_connections();
-        self.announce();
-        self.find(cx);
-        // Before the client looks at its deadlines: who waits hears of these, and not of a dial that
-        // has failed since.
-        let now = self.clock.now();
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Poll::Ready(event);
-            }
-            match self.client.poll_open(&mut self.timer, cx) {
-                Poll::Ready(OpenCommand::Open(ticket)) => self.open(ticket),
-                Poll::Ready(OpenCommand::Abandon(wanted)) => self.abandon(wanted),
-                Poll::Pending => break,
-            }
-        }
-        self.network.handle(Fact::Tick, now);
-        self.carry_out();
-        if let Some(event) = self.events.pop_front() {
-            return Poll::Ready(event);
-        }
-        if self.network_timer.poll_due(self.network.next_deadline(), cx) {
-            // Since then. Those who wait have to be looked at first.
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
-    }
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::address::Address;
-use super::order::Source;
+use crate::network::order::Source;
 use crate::time::Timestamp;
 
 /// An address at which a peer was reached is forgotten after so many failures in a row, if it was

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::dialing::Connect;
 use crate::id::PeerId;
+use crate::network::ConnectId;
+use crate::network::dialing::Connect;
 use crate::time::Timestamp;
 
 /// How long a peer may take to give a sign of life.
@@ -17,22 +18,22 @@ const RTTS: u32 = 4;
 
 /// All who wait for a sign of life.
 #[derive(Debug)]
-pub(super) struct Confirmations<K> {
+pub(in crate::network) struct Confirmations<K> {
     waiting: Vec<(Confirmation<K>, Timestamp)>,
 }
 
 /// One who waits.
 #[derive(Debug)]
-pub(super) struct Confirmation<K> {
-    pub(super) peer: PeerId,
-    pub(super) connection: K,
-    pub(super) connect: Connect,
-    pub(super) origin: Origin,
+pub(in crate::network) struct Confirmation<K> {
+    pub(in crate::network) peer: PeerId,
+    pub(in crate::network) connection: K,
+    pub(in crate::network) connect: Connect,
+    pub(in crate::network) origin: Origin,
 }
 
 /// Where the connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::network) enum Origin {
     /// It was dialled for this call. The handshake was a sign of life; that the peer has the muxer is
     /// to be seen.
     Dialled,
@@ -44,41 +45,46 @@ pub(super) enum Origin {
 }
 
 impl<K: Copy + PartialEq> Confirmations<K> {
-    pub(super) fn new() -> Self {
+    pub(in crate::network) fn new() -> Self {
         Self { waiting: Vec::new() }
     }
 
     /// Somebody waits whether a peer answers on a connection, on which that takes `rtt` at least.
-    pub(super) fn add(&mut self, waiting: Confirmation<K>, rtt: Duration, now: Timestamp) {
+    pub(in crate::network) fn add(
+        &mut self,
+        waiting: Confirmation<K>,
+        rtt: Duration,
+        now: Timestamp,
+    ) {
         let least = if waiting.origin == Origin::Reached { REACHED } else { ANSWER };
         self.waiting.push((waiting, now + least.max(rtt * RTTS)));
     }
 
     /// Nobody waits for this any more.
-    pub(super) fn abandon(&mut self, connect: super::ConnectId) {
+    pub(in crate::network) fn abandon(&mut self, connect: ConnectId) {
         self.waiting.retain(|(waiting, _)| waiting.connect.id != connect);
     }
 
     /// All is known of this connection.
-    pub(super) fn resolve(&mut self, connection: K) -> Vec<Confirmation<K>> {
+    pub(in crate::network) fn resolve(&mut self, connection: K) -> Vec<Confirmation<K>> {
         self.take(|waiting, _| waiting.connection == connection)
     }
 
     /// Those who have waited long enough.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Confirmation<K>> {
+    pub(in crate::network) fn expire(&mut self, now: Timestamp) -> Vec<Confirmation<K>> {
         self.take(|_, until| until <= now)
     }
 
     /// This node has slept, and could not hear the peers meanwhile.
-    pub(super) fn restart(&mut self, now: Timestamp) {
+    pub(in crate::network) fn restart(&mut self, now: Timestamp) {
         self.waiting.iter_mut().for_each(|(_, until)| *until = (*until).max(now + ANSWER));
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+    pub(in crate::network) fn next_deadline(&self) -> Option<Timestamp> {
         self.waiting.iter().map(|(_, until)| *until).min()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::network) fn len(&self) -> usize {
         self.waiting.len()
     }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::Address;
+use crate::network::Address;
 use crate::time::Timestamp;
 
 /// The first pause before a relay is asked again.

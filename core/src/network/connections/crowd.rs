@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
 
-use super::machine::Network;
-use super::order::{Act, Work};
 use crate::id::PeerId;
+use crate::network::machine::Network;
+use crate::network::order::{Act, Work};
 use crate::time::Timestamp;
 
 /// How many connections to one peer there may be.
@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Peers with more connections than are allowed.
 #[derive(Debug)]
-pub(super) struct Crowds<K> {
+pub(in crate::network) struct Crowds<K> {
     peers: BTreeMap<PeerId, Crowd<K>>,
 }
 
@@ -30,13 +30,13 @@ struct Crowd<K> {
 }
 
 impl<K: Copy + Ord> Crowds<K> {
-    pub(super) fn new() -> Self {
+    pub(in crate::network) fn new() -> Self {
         Self { peers: BTreeMap::new() }
     }
 
     /// Connections are asked what they are used for, the oldest first. Returns whether they were not
     /// before.
-    pub(super) fn ask(&mut self, peer: PeerId, all: &[K], now: Timestamp) -> bool {
+    pub(in crate::network) fn ask(&mut self, peer: PeerId, all: &[K], now: Timestamp) -> bool {
         if self.peers.contains_key(&peer) {
             return false;
         }
@@ -46,7 +46,7 @@ impl<K: Copy + Ord> Crowds<K> {
     }
 
     /// A connection has answered. Returns whether it was the last one.
-    pub(super) fn answer(&mut self, peer: &PeerId, key: K, work: Work) -> bool {
+    pub(in crate::network) fn answer(&mut self, peer: &PeerId, key: K, work: Work) -> bool {
         let Some(crowd) = self.peers.get_mut(peer) else { return false };
         if let Some(asked) = crowd.asked.get_mut(&key) {
             *asked = Some(work);
@@ -55,28 +55,28 @@ impl<K: Copy + Ord> Crowds<K> {
     }
 
     /// A connection has ended.
-    pub(super) fn forget(&mut self, peer: &PeerId, key: K) {
+    pub(in crate::network) fn forget(&mut self, peer: &PeerId, key: K) {
         if let Some(crowd) = self.peers.get_mut(peer) {
             crowd.asked.remove(&key);
         }
     }
 
     /// What is known of a peer's connections when all have answered, or time is up.
-    pub(super) fn take(&mut self, peer: &PeerId) -> Option<BTreeMap<K, Option<Work>>> {
+    pub(in crate::network) fn take(&mut self, peer: &PeerId) -> Option<BTreeMap<K, Option<Work>>> {
         self.peers.remove(peer).map(|crowd| crowd.asked)
     }
 
     /// All of them are at work: they are asked again.
-    pub(super) fn rest(&mut self, peer: PeerId, now: Timestamp) {
+    pub(in crate::network) fn rest(&mut self, peer: PeerId, now: Timestamp) {
         self.peers.insert(peer, Crowd { asked: BTreeMap::new(), until: now + AGAIN });
     }
 
     /// A peer whose time is up.
-    pub(super) fn due(&self, now: Timestamp) -> Option<PeerId> {
+    pub(in crate::network) fn due(&self, now: Timestamp) -> Option<PeerId> {
         self.peers.iter().find(|(_, crowd)| crowd.until <= now).map(|(peer, _)| *peer)
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+    pub(in crate::network) fn next_deadline(&self) -> Option<Timestamp> {
         self.peers.values().map(|crowd| crowd.until).min()
     }
 }
@@ -84,7 +84,7 @@ impl<K: Copy + Ord> Crowds<K> {
 impl<K: Copy + Ord + Debug> Network<K> {
     /// There are too many connections to a peer. One that is suspect goes at once. If there is none,
     /// all have to say what they are used for.
-    pub(super) fn make_room(&mut self, peer: PeerId, now: Timestamp) {
+    pub(in crate::network) fn make_room(&mut self, peer: PeerId, now: Timestamp) {
         if let Some(suspect) = self.connections.of(&peer).iter().find(|one| one.suspect) {
             let key = suspect.key;
             return self.act(peer, key, Act::Abort);
@@ -95,7 +95,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
         }
     }
 
-    pub(super) fn assessed(&mut self, key: K, work: Work, now: Timestamp) {
+    pub(in crate::network) fn assessed(&mut self, key: K, work: Work, now: Timestamp) {
         let Some(peer) = self.connections.owner(key) else { return };
         if self.crowds.answer(&peer, key, work) {
             self.trim(peer, now);
@@ -105,7 +105,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
     /// The least useful connection of a peer is closed: one that is retired before one that is not,
     /// that with the fewest streams, and the oldest. The newest was made for something. None that is
     /// at work is closed, nor one that does not say so.
-    pub(super) fn trim(&mut self, peer: PeerId, now: Timestamp) {
+    pub(in crate::network) fn trim(&mut self, peer: PeerId, now: Timestamp) {
         let Some(asked) = self.crowds.take(&peer) else { return };
         let all = self.connections.of(&peer);
         let older = all.split_last().map_or(&[][..], |(_, older)| older);
