@@ -80,7 +80,7 @@ pub(crate) async fn serve() {
             });
         }
     });
-    let registry = RegistryService::new(server).with_limits(crate::registry::limits());
+    let registry = RegistryService::new(&server).with_limits(crate::registry::limits());
     registry.serve().expect("first");
     let addresses = node.addresses().await;
     let of = |udp: bool| {
