@@ -8,6 +8,8 @@
 
 mod attacks;
 mod holders;
+mod hordes;
+mod registry;
 mod server;
 mod strangers;
 
@@ -78,6 +80,9 @@ async fn main() -> ExitCode {
         );
         failed |= problem.is_some();
     }
+    let (at_registry, one_failed) = registry::sieges(&mut server, wanted.as_deref()).await;
+    done += at_registry;
+    failed |= one_failed;
     println!("{done} attacks");
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

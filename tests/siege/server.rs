@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pointsub_service::registry::RegistryService;
 use pointsub_swarm::{
     IncomingCall, Multiaddr, ProtocolName, Request, ServerConfig, ServerStats, Spawned,
 };
@@ -13,11 +14,11 @@ use pointsub_tokio::Node;
 use crate::MIB;
 
 /// Whatever libp2p and the allocator have beside what this library holds.
-const ELSEWHERE: usize = 32 * MIB;
+pub(crate) const ELSEWHERE: usize = 32 * MIB;
 /// What the connection's muxer keeps of a stream that nobody reads.
 const WINDOW: usize = 256 * 1024;
 /// What an open call keeps beside what is counted for it.
-const CALL: usize = 8 * 1024;
+pub(crate) const CALL: usize = 8 * 1024;
 
 /// Smaller than the defaults, so that an attack reaches every limit within a few seconds.
 fn config() -> ServerConfig {
@@ -79,14 +80,21 @@ pub(crate) async fn serve() {
             });
         }
     });
+    let registry = RegistryService::new(&server).with_limits(crate::registry::limits());
+    registry.serve().expect("first");
     let addresses = node.addresses().await;
     let of = |udp: bool| {
         let is = |one: &&Multiaddr| one.to_string().contains("/udp/") == udp;
         addresses.iter().find(is).expect("it listens").clone()
     };
     println!("{} {}", of(false), of(true));
-    for _ in std::io::stdin().lines() {
-        println!("{}", Seen::of(&server.stats()));
+    for line in std::io::stdin().lines() {
+        if line.is_ok_and(|line| line == "registry") {
+            let size = registry.size();
+            println!("{} {} {}", size.servers, size.watches, size.bytes);
+        } else {
+            println!("{}", Seen::of(&server.stats()));
+        }
     }
 }
 
@@ -144,6 +152,14 @@ seen!(
     streams_total,
 );
 
+/// How much the registry holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RegistrySeen {
+    pub(crate) servers: usize,
+    pub(crate) watches: usize,
+    pub(crate) bytes: usize,
+}
+
 /// Ends when dropped.
 pub(crate) struct ServerProcess {
     child: Child,
@@ -173,6 +189,14 @@ impl ServerProcess {
     pub(crate) fn stats(&mut self) -> Seen {
         writeln!(self.ask, "?").expect("the server runs");
         Seen::parse(&line(&mut self.lines))
+    }
+
+    pub(crate) fn registry(&mut self) -> RegistrySeen {
+        writeln!(self.ask, "registry").expect("the server runs");
+        let line = line(&mut self.lines);
+        let mut counts = line.split(' ').map(|n| n.parse().expect("a number"));
+        let mut next = || counts.next().expect("a number");
+        RegistrySeen { servers: next(), watches: next(), bytes: next() }
     }
 
     /// Bytes of memory now.

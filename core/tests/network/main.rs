@@ -13,7 +13,6 @@ mod dns;
 mod finder;
 mod lan;
 mod race;
-mod registries;
 mod registry;
 mod reservations;
 mod script;

@@ -32,17 +32,28 @@
 //! somebody else is. What a peer serves it says itself once more, on a connection, before it gets a request.
 //!
 //! A registry can leave somebody out. Who is not to depend on one asks several: a server is known as long as
-//! one of them lists it, and a minute longer if that one is lost.
+//! one of them lists it, and 10 minutes longer if that one is lost. A registry that has ended and is back lists
+//! nobody at first: those whom it has listed before are kept for another minute.
 //!
 //! Strangers may fill a registry with themselves. One network (an IPv4 /24 or an IPv6 /48) has a share of
 //! it, and of what whoever watches hears first: see [`RegistryLimits`]. A registry for a few known peers has
 //! a [rule](RegistryService::with_rule).
 //!
+//! # What it costs
+//!
+//! By default [50.5 MiB](RegistryLimits::worst_case) at most: 32 MiB for what servers say, 16 MiB for
+//! watchers, 2.5 MiB for servers that have gone. Open calls are counted by the
+//! [server](pointsub_swarm::ServerConfig::with_max_open_calls).
+//!
+//! What a server says is told to everybody who watches. Changes are put together for 100 ms, and each network
+//! has an [allowance](RegistryLimits::with_changes_per_network). That a server is new comes before how much
+//! another one has to do.
+//!
 //! # In other languages
 //!
-//! Both methods are calls with messages, in CBOR or JSON. `announce` takes [`Announcement`]s: the first one at
-//! once, and another one when something has changed; each is answered with [`Accepted`]. `watch` takes the
-//! `protocol`, and sends [`Change`]s.
+//! `WIRE.md` section 7 has the messages, what is signed, limits, and test vectors. Both methods are calls with
+//! messages, in CBOR or JSON. `announce` takes [`Announcement`]s: the first one at once, and another one when
+//! something has changed; each is answered with [`Accepted`]. `watch` takes the `protocol`, and sends [`Change`]s.
 //!
 //! [peer record]: https://github.com/libp2p/specs/blob/master/RFC/0003-routing-records.md
 

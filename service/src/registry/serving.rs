@@ -1,16 +1,20 @@
 //! The registry that a node serves.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use futures::lock::Mutex as AsyncMutex;
 use futures_timer::Delay;
 use parking_lot::Mutex;
+use pointsub_core::Timestamp;
 use pointsub_core::network::registry::{
     Announcement as Said, EntryId, Registry as Table, RegistryEvent, RegistryLimits, RegistryOrder,
     RegistryRefusal, WatcherId,
@@ -44,19 +48,21 @@ pub struct RegistrySize {
     pub servers: usize,
     /// Protocols that peers watch, each counted for each peer.
     pub watches: usize,
+    /// What the servers take of [`RegistryLimits::memory`].
+    pub bytes: usize,
 }
 
 impl RegistryService {
     /// A registry for everybody, with the default limits.
     pub fn new(server: impl std::borrow::Borrow<Server>) -> Self {
         let rule: Arc<Rule> = Arc::new(|_, _| true);
-        let serving = Serving { rule, state: State::new(RegistryLimits::new()) };
+        let serving = Serving { rule, shared: Shared::new(RegistryLimits::new()) };
         Self { server: server.borrow().clone(), serving }
     }
 
     /// Sets how much it holds. To be called before it is served.
     pub fn with_limits(mut self, limits: RegistryLimits) -> Self {
-        self.serving.state = State::new(limits);
+        self.serving.shared = Shared::new(limits);
         self
     }
 
@@ -82,8 +88,9 @@ impl RegistryService {
     /// How much it holds now.
     #[must_use]
     pub fn size(&self) -> RegistrySize {
-        let (servers, watches) = self.serving.state.lock().table.sizes();
-        RegistrySize { servers, watches }
+        let state = self.serving.shared.state.lock();
+        let ((servers, watches), bytes) = (state.table.sizes(), state.table.memory());
+        RegistrySize { servers, watches, bytes }
     }
 }
 
@@ -97,7 +104,16 @@ impl fmt::Debug for RegistryService {
 #[derive(Clone)]
 struct Serving {
     rule: Arc<Rule>,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    began: Instant,
+    /// Held by the call that lets time pass for the table.
+    clock: AsyncMutex<()>,
+    /// The table waits for a time.
+    waits: Event,
 }
 
 struct State {
@@ -107,12 +123,54 @@ struct State {
     entries: BTreeMap<EntryId, oneshot::Sender<RegistryRefusal>>,
 }
 
-impl State {
-    fn new(limits: RegistryLimits) -> Arc<Mutex<Self>> {
+impl Shared {
+    fn new(limits: RegistryLimits) -> Arc<Self> {
         let (watchers, entries) = (BTreeMap::new(), BTreeMap::new());
-        Arc::new(Mutex::new(Self { table: Table::new(limits), watchers, entries }))
+        let state = Mutex::new(State { table: Table::new(limits), watchers, entries });
+        let (clock, waits) = (AsyncMutex::new(()), Event::new());
+        Arc::new(Self { state, began: Instant::now(), clock, waits })
     }
 
+    fn now(&self) -> Timestamp {
+        Timestamp::ZERO + self.began.elapsed()
+    }
+
+    /// Does something with the table, and what it orders.
+    fn with<T>(&self, run: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = self.state.lock();
+        let done = run(&mut state, self.now());
+        state.carry_out();
+        if state.table.next_deadline().is_some() {
+            self.waits.notify(1);
+        }
+        done
+    }
+
+    /// Does something until it is done. Meanwhile it lets time pass for the table, if no other call does.
+    async fn during<T>(&self, done: impl Future<Output = T>) -> T {
+        match select(pin!(done), pin!(self.pass_time())).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    async fn pass_time(&self) -> Infallible {
+        let _alone = self.clock.lock().await;
+        loop {
+            let waits = self.waits.listen();
+            let due = self.state.lock().table.next_deadline();
+            match due {
+                Some(due) => {
+                    Delay::new(due.since(self.now())).await;
+                    self.with(|state, now| state.table.tick(now));
+                }
+                None => waits.await,
+            }
+        }
+    }
+}
+
+impl State {
     fn carry_out(&mut self) {
         while let Some(order) = self.table.poll_order() {
             match order {
@@ -133,23 +191,25 @@ impl State {
 
 /// The entry of a call that announces. It is gone when this is dropped.
 struct Entry {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     id: EntryId,
+    /// What its server has signed, as the table has it.
+    record: Bytes,
     ended: oneshot::Receiver<RegistryRefusal>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut state = self.state.lock();
-        state.entries.remove(&self.id);
-        state.table.withdraw(self.id);
-        state.carry_out();
+        self.shared.with(|state, now| {
+            state.entries.remove(&self.id);
+            state.table.withdraw(self.id, now);
+        });
     }
 }
 
 /// Somebody who watches, until this is dropped.
 struct Watching {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     id: WatcherId,
     changed: Arc<Event>,
 }
@@ -160,7 +220,7 @@ impl Watching {
     }
 
     fn next(&self) -> Option<Change> {
-        let event = self.state.lock().table.next_event(self.id)?;
+        let event = self.shared.state.lock().table.next_event(self.id)?;
         Some(match event {
             RegistryEvent::Begin => Change::Begin,
             RegistryEvent::Here(_, listed) => Change::Here(listed),
@@ -172,7 +232,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         state.watchers.remove(&self.id);
         state.table.unwatch(self.id);
     }
@@ -191,52 +251,31 @@ impl Serving {
         announced: Announcement,
     ) -> Result<Entry, RegistryError> {
         check(&announced.record, cx.peer())?;
-        let said = said(announced)?;
-        let mut state = self.state.lock();
-        let listed = match entry {
-            Some(entry) => state.table.update(entry.id, said).map(|()| entry),
-            None => state.table.announce(id(cx.peer()), network(cx), said).map(|id| {
+        let mut said = said(announced)?;
+        let record = said.record.record.clone();
+        // An entry that is not listed any more is dropped when the table is free again.
+        let Some(mut entry) = entry else {
+            let listed = self.shared.with(|state, now| {
+                let id = state.table.announce(id(cx.peer()), network(cx), said, now)?;
                 let (end, ended) = oneshot::channel();
                 state.entries.insert(id, end);
-                Entry { state: self.state.clone(), id, ended }
-            }),
+                Ok::<_, RegistryRefusal>((id, ended))
+            });
+            let (id, ended) = listed?;
+            return Ok(Entry { shared: self.shared.clone(), id, record, ended });
         };
-        state.carry_out();
-        drop(state);
-        Ok(listed?)
+        said.may_be_late = record == entry.record;
+        self.shared.with(|state, now| state.table.update(entry.id, said, now))?;
+        entry.record = record;
+        Ok(entry)
     }
-}
 
-/// An announcement as the table takes it.
-fn said(announced: Announcement) -> Result<Said<Listed>, RegistryError> {
-    let Announcement { protocols, record, load } = announced;
-    let services = protocols.into_iter().map(name).collect::<Result<_, _>>()?;
-    let (size, record) = (record.len(), Listed::new(record, load));
-    Ok(Said { services, record, size })
-}
-
-fn name(name: String) -> Result<ProtocolName, RegistryError> {
-    ProtocolName::new(&name).map_err(|_| RegistryError::Name { name })
-}
-
-fn id(peer: PeerId) -> pointsub_core::PeerId {
-    let id = pointsub_core::PeerId::from_bytes(&peer.to_bytes());
-    id.expect("a libp2p peer id has at most as many bytes as one of the core")
-}
-
-/// Those of whom nothing is known are of one network.
-fn network(cx: &Cx) -> GroupId {
-    cx.network().unwrap_or(GroupId::new(0))
-}
-
-impl Registry for Serving {
-    async fn announce(
+    async fn hold(
         &self,
         cx: &Cx,
         mut announcements: Rx<Announcement>,
         mut accepted: Tx<Accepted>,
     ) -> Result<(), RegistryError> {
-        self.allow(cx, RegistryUse::Announce)?;
         let Some(first) = announcements.recv().await? else { return Ok(()) };
         let mut entry = self.list(cx, None, first)?;
         loop {
@@ -259,21 +298,18 @@ impl Registry for Serving {
         }
     }
 
-    async fn watch(
+    async fn tell(
         &self,
         cx: &Cx,
-        protocol: String,
+        service: ProtocolName,
         mut changes: Tx<Change>,
     ) -> Result<(), RegistryError> {
-        self.allow(cx, RegistryUse::Watch)?;
-        let service = name(protocol)?;
-        let watching = {
-            let mut state = self.state.lock();
+        let watching = self.shared.with(|state, _| {
             let id = state.table.watch(id(cx.peer()), network(cx), service)?;
             let changed = Arc::<Event>::default();
             state.watchers.insert(id, changed.clone());
-            Watching { state: self.state.clone(), id, changed }
-        };
+            Ok::<_, RegistryRefusal>(Watching { shared: self.shared.clone(), id, changed })
+        })?;
         loop {
             // What changes while it is told is heard too.
             let changed = watching.changed();
@@ -284,5 +320,50 @@ impl Registry for Serving {
                 return Ok(());
             }
         }
+    }
+}
+
+/// An announcement as the table takes it. Of the message that it came in nothing is kept.
+fn said(announced: Announcement) -> Result<Said<Listed>, RegistryError> {
+    let Announcement { protocols, record, load } = announced;
+    let services = protocols.into_iter().map(name).collect::<Result<_, _>>()?;
+    let (size, record) = (record.len(), Listed::new(Bytes::copy_from_slice(&record), load));
+    Ok(Said { services, record, size, may_be_late: false })
+}
+
+fn name(name: String) -> Result<ProtocolName, RegistryError> {
+    ProtocolName::new(&name).map_err(|_| RegistryError::Name { name })
+}
+
+fn id(peer: PeerId) -> pointsub_core::PeerId {
+    let id = pointsub_core::PeerId::from_bytes(&peer.to_bytes());
+    id.expect("a libp2p peer id has at most as many bytes as one of the core")
+}
+
+/// Those of whom nothing is known are of one network.
+fn network(cx: &Cx) -> GroupId {
+    cx.network().unwrap_or(GroupId::new(0))
+}
+
+impl Registry for Serving {
+    async fn announce(
+        &self,
+        cx: &Cx,
+        announcements: Rx<Announcement>,
+        accepted: Tx<Accepted>,
+    ) -> Result<(), RegistryError> {
+        self.allow(cx, RegistryUse::Announce)?;
+        self.shared.during(self.hold(cx, announcements, accepted)).await
+    }
+
+    async fn watch(
+        &self,
+        cx: &Cx,
+        protocol: String,
+        changes: Tx<Change>,
+    ) -> Result<(), RegistryError> {
+        self.allow(cx, RegistryUse::Watch)?;
+        let service = name(protocol)?;
+        self.shared.during(self.tell(cx, service, changes)).await
     }
 }

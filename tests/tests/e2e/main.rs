@@ -45,6 +45,7 @@ mod protocols;
 mod proxy;
 mod raw;
 mod registry;
+mod registry_wire;
 mod relay;
 mod retry;
 mod security;

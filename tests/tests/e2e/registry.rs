@@ -237,6 +237,29 @@ fn a_peer_that_announces_often_has_one_entry() {
     });
 }
 
+/// What a server says too much of later ends its call, and nothing else.
+#[test]
+fn an_announcement_that_is_refused_later_takes_the_entry_with_it_and_nothing_else() {
+    run(async {
+        let (hub, service) = registry().await;
+        let keypair = Keypair::generate_ed25519();
+        let node = Node::builder().keypair(keypair.clone()).client_config(patient());
+        let node = node.build().await.expect("a node");
+        let client = client_at(&node, &hub).await;
+        let mut says = says(&keypair, "/ip4/127.0.0.1/tcp/1");
+        let mut call = client.announce().await.expect("it is open");
+        call.send(says.clone()).await.expect("it is taken");
+        assert!(call.recv().await.expect("it is listed").is_some());
+        says.protocols = (0..200).map(|n| format!("/protocol/{n}")).collect();
+        call.send(says).await.expect("it is taken");
+        let refused = call.recv().await.expect_err("it is too much");
+        assert!(matches!(refused.service(), Some(RegistryError::TooLarge { .. })), "{refused}");
+        until(|| service.size().servers == 0).await;
+        let _server = serving(&[&hub]).await;
+        until(|| service.size().servers == 1).await;
+    });
+}
+
 #[test]
 fn only_those_use_a_registry_whom_the_application_lets() {
     run(async {

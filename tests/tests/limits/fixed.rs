@@ -433,6 +433,16 @@ pub(crate) const FIXED: &[(&str, &str, &str)] = &[
     ("service/src/registry/calls.rs", "FORGED", "the call ends; the log says so"),
     ("service/src/registry/serving.rs", "PACE", "the next one waits"),
     (
+        "core/src/network/registry/turns.rs",
+        "INTERVAL",
+        "those that come meanwhile are told together",
+    ),
+    (
+        "core/src/network/registry/registries.rs",
+        "KEPT",
+        "those whom no other registry names are forgotten",
+    ),
+    (
         "core/src/network/registry/named.rs",
         "OF_REGISTRY",
         "further ones are not remembered; networks take turns in what a registry tells first",

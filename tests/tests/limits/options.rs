@@ -12,7 +12,7 @@ fn options(file: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join(file)).expect("a readable source file");
     let setter = |found: Documented| {
         let line = found.line.strip_prefix("pub fn ").unwrap_or(&found.line).to_owned();
-        let name = line.strip_prefix("with_")?.split('(').next()?.to_owned();
+        let name = line.strip_prefix("with_")?.split(['(', ',']).next()?.to_owned();
         assert!(found.doc.contains("Default"), "{name} does not say its default");
         Some((name, plain(&found.doc)))
     };
@@ -25,6 +25,7 @@ pub(crate) fn tables() -> String {
     for (title, file) in [
         ("The server's options", "core/src/config/server.rs"),
         ("The client's options", "core/src/config/mod.rs"),
+        ("A registry's options", "core/src/network/registry/limits.rs"),
     ] {
         let _ok = write!(text, "\n## {title}\n\n| option | meaning, default, range |\n|---|---|\n");
         for (name, doc) in options(file) {

@@ -83,7 +83,9 @@ const BESIDE: &str = "\nTo this come:\n\n\
     buffer that is used again can be an eighth larger than its body;\n\
     * to compress answers, some 300 KiB for each core and each thread, however many answers \
     wait, and 8 MiB of answers that wait for a core;\n\
-    * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time.\n\n\
+    * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time;\n\
+    * of a node that serves a registry: 50.5 MiB by default, beside its open calls, by the options of a \
+    registry below. Attacks: those of `tests/siege/hordes.rs`.\n\n\
     Of its 8 KiB, an idle call takes 1.3 KiB at its server, with a handler that keeps nothing, and 1 KiB \
     at its client (`tests/tests/calls_memory.rs`).\n\n\
     A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \

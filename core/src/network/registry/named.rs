@@ -24,6 +24,8 @@ struct Named<A> {
 #[derive(Debug)]
 pub(super) struct NamedServers<A> {
     servers: BTreeMap<PeerId, Named<A>>,
+    /// How many each registry names.
+    counts: BTreeMap<RegistryId, usize>,
     next_rank: u64,
     /// From which rank on the node is told next.
     turn: u64,
@@ -33,7 +35,8 @@ pub(super) struct NamedServers<A> {
 
 impl<A: Clone + PartialEq> NamedServers<A> {
     pub(super) const fn new() -> Self {
-        Self { servers: BTreeMap::new(), next_rank: 0, turn: 0, told: 0 }
+        let servers = BTreeMap::new();
+        Self { servers, counts: BTreeMap::new(), next_rank: 0, turn: 0, told: 0 }
     }
 
     /// A registry names a server. Whether the node is to be told of it now.
@@ -47,9 +50,11 @@ impl<A: Clone + PartialEq> NamedServers<A> {
             }
             named => named.is_none(),
         };
-        if self.of(registry).count() >= OF_REGISTRY {
+        let count = self.counts.entry(registry).or_default();
+        if *count >= OF_REGISTRY {
             return false;
         }
+        *count += 1;
         let rank = self.next_rank;
         self.next_rank += 1;
         let named = self.servers.entry(peer).or_insert_with(|| Named {
@@ -75,7 +80,11 @@ impl<A: Clone + PartialEq> NamedServers<A> {
     /// A registry does not name a server any more. Whether nobody does.
     pub(super) fn gone(&mut self, registry: RegistryId, peer: &PeerId) -> bool {
         let Some(named) = self.servers.get_mut(peer) else { return false };
-        named.by.remove(&registry);
+        if named.by.remove(&registry).is_some()
+            && let Some(count) = self.counts.get_mut(&registry)
+        {
+            *count -= 1;
+        }
         named.by.is_empty() && self.servers.remove(peer).is_some()
     }
 
@@ -108,11 +117,6 @@ impl<A: Clone + PartialEq> NamedServers<A> {
         let whole = self.servers.len() <= TURN;
         self.turn = turn.last().filter(|_| !whole).map_or(0, |(_, rank, _)| rank + 1);
         turn.into_iter().map(|(peer, _, about)| (peer, about)).collect()
-    }
-
-    /// Whom this registry names.
-    fn of(&self, registry: RegistryId) -> impl Iterator<Item = &Named<A>> {
-        self.servers.values().filter(move |named| named.by.contains_key(&registry))
     }
 
     pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {

@@ -27,6 +27,9 @@ pub struct Announcement<R> {
     pub record: R,
     /// How many bytes that has.
     pub size: usize,
+    /// Nothing has changed but what may be told late, such as how much the server has to do. All other changes
+    /// are told first.
+    pub may_be_late: bool,
 }
 
 /// What somebody who watches a protocol is told.
@@ -84,6 +87,14 @@ pub enum RegistryRefusal {
     #[error("the registry has its {limit}: try later, or another one")]
     Full {
         /// How many it may have.
+        limit: usize,
+    },
+    /// What the servers of the registry, or of one network, say of themselves takes as many bytes as it may.
+    #[error(
+        "the registry, or the network of this peer, has its {limit} bytes: try later, or another registry"
+    )]
+    NoMemory {
+        /// How many bytes it may have.
         limit: usize,
     },
     /// The peer watches as much as one may.

@@ -1,15 +1,19 @@
 //! The table of a registry.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
+use super::entry::{Entry, Network, cost};
 use super::limits::RegistryLimits;
-use super::listing::{Listing, Place};
 use super::order::{
     Announcement, EntryId, RegistryEvent, RegistryOrder, RegistryRefusal, WatcherId,
 };
+use super::services::{Change, ServiceId, Services};
+use super::turns::Turns;
 use super::watcher::{Told, Watcher};
 use crate::endpoint::GroupId;
 use crate::id::{PeerId, ProtocolName};
+use crate::time::Timestamp;
 
 /// The table of a registry: see the [module](super). `R` is what is known of a server.
 #[derive(Debug)]
@@ -17,8 +21,13 @@ pub struct Registry<R> {
     limits: RegistryLimits,
     entries: BTreeMap<EntryId, Entry<R>>,
     peers: BTreeMap<PeerId, EntryId>,
-    networks: BTreeMap<GroupId, BTreeSet<EntryId>>,
-    listings: BTreeMap<ProtocolName, Listing>,
+    networks: BTreeMap<GroupId, Network>,
+    /// What all entries take.
+    bytes: usize,
+    services: Services,
+    turns: Turns,
+    /// Of these there is something to tell.
+    touched: BTreeSet<ServiceId>,
     watchers: BTreeMap<WatcherId, Watcher>,
     /// How many watchers a peer has, and a network.
     of_peers: BTreeMap<PeerId, usize>,
@@ -27,29 +36,24 @@ pub struct Registry<R> {
     next_id: u64,
 }
 
-#[derive(Debug)]
-struct Entry<R> {
-    peer: PeerId,
-    network: GroupId,
-    services: BTreeMap<ProtocolName, Place>,
-    record: R,
-}
-
 impl<R: Clone + PartialEq> Registry<R> {
     /// Nobody is listed.
     #[must_use]
-    pub const fn new(limits: RegistryLimits) -> Self {
+    pub fn new(limits: RegistryLimits) -> Self {
         Self {
-            limits,
             entries: BTreeMap::new(),
             peers: BTreeMap::new(),
             networks: BTreeMap::new(),
-            listings: BTreeMap::new(),
+            bytes: 0,
+            services: Services::new(limits.history()),
+            turns: Turns::new(&limits),
+            touched: BTreeSet::new(),
             watchers: BTreeMap::new(),
             of_peers: BTreeMap::new(),
             of_networks: BTreeMap::new(),
             orders: VecDeque::new(),
             next_id: 0,
+            limits,
         }
     }
 
@@ -63,28 +67,11 @@ impl<R: Clone + PartialEq> Registry<R> {
         peer: PeerId,
         network: GroupId,
         announcement: Announcement<R>,
+        now: Timestamp,
     ) -> Result<EntryId, RegistryRefusal> {
-        self.check(&announcement)?;
-        if let Some(before) = self.peers.get(&peer).copied() {
-            self.end(before, RegistryRefusal::Replaced);
-        }
-        let (limit, taken) = (self.limits.entries_per_network(), self.taken(network));
-        if taken >= limit {
-            return Err(RegistryRefusal::NetworkFull { limit });
-        }
-        let limit = self.limits.entries();
-        if self.entries.len() >= limit {
-            let full = RegistryRefusal::Full { limit };
-            let newest = self.newest_of_the_largest(taken).ok_or(full)?;
-            self.end(newest, full);
-        }
-        let id = EntryId(self.id());
-        let Announcement { services, record, .. } = announcement;
-        self.networks.entry(network).or_default().insert(id);
-        self.peers.insert(peer, id);
-        self.entries.insert(id, Entry { peer, network, services: BTreeMap::new(), record });
-        services.into_iter().for_each(|service| self.list(id, service));
-        Ok(id)
+        let listed = self.take_in(peer, network, announcement);
+        self.tick(now);
+        listed
     }
 
     /// A server says something else of itself, in the call of this entry.
@@ -95,41 +82,18 @@ impl<R: Clone + PartialEq> Registry<R> {
         &mut self,
         id: EntryId,
         announcement: Announcement<R>,
+        now: Timestamp,
     ) -> Result<(), RegistryRefusal> {
         self.check(&announcement)?;
-        let entry = self.entries.get_mut(&id).ok_or(RegistryRefusal::Replaced)?;
-        let Announcement { services, record, .. } = announcement;
-        let changed = entry.record != record;
-        entry.record = record;
-        let services: BTreeSet<_> = services.into_iter().collect();
-        let before: BTreeSet<_> = entry.services.keys().cloned().collect();
-        for service in before.difference(&services) {
-            self.unlist(id, service);
-        }
-        for service in before.intersection(&services).filter(|_| changed) {
-            self.changed(id, service);
-        }
-        for service in services.difference(&before) {
-            self.list(id, service.clone());
-        }
-        Ok(())
+        let updated = self.set(id, announcement);
+        self.tick(now);
+        updated
     }
 
     /// The call of an entry has ended. If the entry is gone already, nothing happens.
-    pub fn withdraw(&mut self, id: EntryId) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let (peer, network) = (entry.peer, entry.network);
-        for service in entry.services.keys().cloned().collect::<BTreeSet<_>>() {
-            self.unlist(id, &service);
-        }
-        self.entries.remove(&id);
-        self.peers.remove(&peer);
-        if let Some(entries) = self.networks.get_mut(&network) {
-            entries.remove(&id);
-            if entries.is_empty() {
-                self.networks.remove(&network);
-            }
-        }
+    pub fn withdraw(&mut self, id: EntryId, now: Timestamp) {
+        self.remove(id);
+        self.tick(now);
     }
 
     /// A peer, which is connected from this network, watches a protocol. There are events for it at once.
@@ -157,7 +121,8 @@ impl<R: Clone + PartialEq> Registry<R> {
         let id = WatcherId(self.id());
         *self.of_peers.entry(peer).or_default() += 1;
         *self.of_networks.entry(network).or_default() += 1;
-        self.listings.entry(service.clone()).or_default().watchers.insert(id);
+        let service = self.services.take(service);
+        self.services.watch(service, id);
         self.watchers.insert(id, Watcher::new(peer, network, service));
         Ok(id)
     }
@@ -169,43 +134,51 @@ impl<R: Clone + PartialEq> Registry<R> {
         };
         count_down(&mut self.of_peers, &peer);
         count_down(&mut self.of_networks, &network);
-        if let Some(listing) = self.listings.get_mut(&service) {
-            listing.watchers.remove(&id);
-        }
-        self.forget_if_empty(&service);
+        self.services.unwatch(service, id);
+        self.services.release(service);
     }
 
     /// The next event for a watcher. `None` if it has been told everything: [`RegistryOrder::Wake`] says
     /// when there is more.
     pub fn next_event(&mut self, id: WatcherId) -> Option<RegistryEvent<R>> {
         let watcher = self.watchers.get_mut(&id)?;
-        let listing = self.listings.get(&watcher.service)?;
-        match watcher.told {
-            Told::Nothing => {
-                watcher.told = Told::UpTo(None);
-                return Some(RegistryEvent::Begin);
-            }
-            Told::UpTo(last) => {
-                let Some(place) = listing.next(last) else {
-                    watcher.told = Told::Everything;
+        let service = watcher.service;
+        let mut since = match watcher.told {
+            Told::UpTo(last, since) => {
+                let Some(place) = self.services.next_place(service, last) else {
+                    watcher.told = Told::Changes(since);
                     return Some(RegistryEvent::Complete);
                 };
-                watcher.told = Told::UpTo(Some(place));
-                let entry = self.entries.get(&place.entry())?;
+                watcher.told = Told::UpTo(Some(place), since);
+                let entry = self.entries.get(&place.entry)?;
                 return Some(RegistryEvent::Here(entry.peer, entry.record.clone()));
             }
-            Told::Everything => {}
-        }
-        let Some(peer) = watcher.pending.pop_first() else {
-            watcher.woken = false;
-            return None;
+            Told::Changes(since) if self.services.knows_since(service, since) => since,
+            // It has been told nothing, or has fallen behind.
+            Told::Nothing | Told::Changes(_) => {
+                watcher.told = Told::UpTo(None, self.services.last_version());
+                return Some(RegistryEvent::Begin);
+            }
         };
-        let entry = self.peers.get(&peer).and_then(|id| self.entries.get(id));
-        let entry = entry.filter(|entry| entry.services.contains_key(&watcher.service));
-        Some(match entry {
-            Some(entry) => RegistryEvent::Here(peer, entry.record.clone()),
-            None => RegistryEvent::Gone(peer),
-        })
+        while let Some((version, change)) = self.services.next_change(service, since) {
+            since = version;
+            watcher.told = Told::Changes(version);
+            match change {
+                Change::Here(entry) => {
+                    let entry = self.entries.get(&entry)?;
+                    return Some(RegistryEvent::Here(entry.peer, entry.record.clone()));
+                }
+                Change::Gone(peer) => {
+                    let entry = self.peers.get(&peer).and_then(|id| self.entries.get(id));
+                    // Of one that is back the watcher is told later.
+                    if !entry.is_some_and(|entry| entry.is_shown(service)) {
+                        return Some(RegistryEvent::Gone(peer));
+                    }
+                }
+            }
+        }
+        watcher.woken = false;
+        None
     }
 
     /// What to do next; `None` if there is nothing more to do now.
@@ -213,10 +186,45 @@ impl<R: Clone + PartialEq> Registry<R> {
         self.orders.pop_front()
     }
 
+    /// Lets time pass: see [`next_deadline`](Self::next_deadline).
+    pub fn tick(&mut self, now: Timestamp) {
+        if !self.turns.is_round(now) {
+            return;
+        }
+        while let Some(entry) = self.turns.next(now) {
+            self.show(entry);
+        }
+        let touched = core::mem::take(&mut self.touched);
+        if !touched.is_empty() || self.turns.somebody_waits() {
+            self.turns.rest(now);
+        }
+        for service in touched {
+            for id in self.services.watchers(service) {
+                let Some(watcher) = self.watchers.get_mut(&id) else { continue };
+                if !core::mem::replace(&mut watcher.woken, true) {
+                    self.orders.push_back(RegistryOrder::Wake(id));
+                }
+            }
+        }
+    }
+
+    /// When to call [`tick`](Self::tick) if nothing happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let waits = self.turns.somebody_waits() || !self.touched.is_empty();
+        waits.then(|| self.turns.next_round())
+    }
+
     /// How many servers are listed, and how many watchers there are.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         (self.entries.len(), self.watchers.len())
+    }
+
+    /// How many bytes of [`RegistryLimits::memory`] are taken.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.bytes
     }
 
     fn id(&mut self) -> u64 {
@@ -235,59 +243,201 @@ impl<R: Clone + PartialEq> Registry<R> {
         Ok(())
     }
 
-    fn taken(&self, network: GroupId) -> usize {
-        self.networks.get(&network).map_or(0, BTreeSet::len)
+    fn take_in(
+        &mut self,
+        peer: PeerId,
+        network: GroupId,
+        announcement: Announcement<R>,
+    ) -> Result<EntryId, RegistryRefusal> {
+        self.check(&announcement)?;
+        let id = match self.take_over(peer, network) {
+            Some(id) => id,
+            None => {
+                self.make_room(network, cost(&announcement.services, announcement.size))?;
+                let id = EntryId(self.id());
+                self.networks.entry(network).or_default().entries.insert(id);
+                self.peers.insert(peer, id);
+                let entry = Entry::new(peer, network, announcement.record.clone());
+                self.entries.insert(id, entry);
+                id
+            }
+        };
+        self.set(id, announcement).inspect_err(|_| self.remove(id))?;
+        Ok(id)
     }
 
-    /// Who makes room for one of a network that has so many places: the newest entry of the network that has
-    /// the most, if that stays no smaller.
-    fn newest_of_the_largest(&self, taken: usize) -> Option<EntryId> {
-        let largest = self.networks.values().max_by_key(|entries| entries.len())?;
-        (largest.len() > taken + 1).then(|| largest.last().copied())?
-    }
-
-    fn end(&mut self, id: EntryId, why: RegistryRefusal) {
-        self.withdraw(id);
-        self.orders.push_back(RegistryOrder::End(id, why));
-    }
-
-    fn list(&mut self, id: EntryId, service: ProtocolName) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        // It may be named twice.
-        if entry.services.contains_key(&service) {
-            return;
+    /// Ends the call that has announced this peer before. What it has said stands for the new one, if that is
+    /// of the same network: whoever watches is told of what is different alone.
+    fn take_over(&mut self, peer: PeerId, network: GroupId) -> Option<EntryId> {
+        let before = self.peers.get(&peer).copied()?;
+        self.orders.push_back(RegistryOrder::End(before, RegistryRefusal::Replaced));
+        if self.entries.get(&before).is_none_or(|entry| entry.network != network) {
+            self.remove(before);
+            return None;
         }
-        let listing = self.listings.entry(service.clone()).or_default();
-        entry.services.insert(service.clone(), listing.insert(id, entry.network));
-        self.changed(id, &service);
-    }
-
-    fn unlist(&mut self, id: EntryId, service: &ProtocolName) {
-        self.changed(id, service);
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some(place) = entry.services.remove(service) else { return };
-        if let Some(listing) = self.listings.get_mut(service) {
-            listing.remove(place, entry.network);
+        let id = EntryId(self.id());
+        let mut entry = self.entries.remove(&before)?;
+        for (service, slot) in &mut entry.services {
+            let place = slot.place.map(|at| self.services.rename(*service, at, slot.told, id));
+            slot.place = place;
         }
-        self.forget_if_empty(service);
+        if let Some(turn) = entry.turn.take() {
+            self.turns.leave(network, turn);
+            entry.turn = Some(self.turns.wait(network, id, turn.may_be_late()));
+        }
+        self.entries.insert(id, entry);
+        self.peers.insert(peer, id);
+        let entries = &mut self.networks.entry(network).or_default().entries;
+        entries.remove(&before);
+        entries.insert(id);
+        Some(id)
     }
 
-    /// Notes for those who watch that an entry has changed.
-    fn changed(&mut self, id: EntryId, service: &ProtocolName) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let Some(place) = entry.services.get(service).copied() else { return };
-        let Some(listing) = self.listings.get(service) else { return };
-        for watcher in &listing.watchers {
-            let Some(watching) = self.watchers.get_mut(watcher) else { continue };
-            if watching.note(entry.peer, place, self.limits.pending()) {
-                self.orders.push_back(RegistryOrder::Wake(*watcher));
+    /// Makes room for an entry of a network. A network with much makes room for one with less.
+    fn make_room(&mut self, network: GroupId, bytes: usize) -> Result<(), RegistryRefusal> {
+        let (entries, taken) = self.networks.get(&network).map_or((0, 0), Network::sizes);
+        let limit = self.limits.entries_per_network();
+        if entries >= limit {
+            return Err(RegistryRefusal::NetworkFull { limit });
+        }
+        self.check_network(taken + bytes)?;
+        let limit = self.limits.entries();
+        while self.entries.len() >= limit {
+            let largest = self.networks.values().max_by_key(|network| network.entries.len());
+            let largest = largest.filter(|largest| largest.entries.len() > entries + 1);
+            let newest = largest.and_then(Network::newest);
+            self.end_newest(newest, RegistryRefusal::Full { limit })?;
+        }
+        let limit = self.limits.memory();
+        while self.bytes + bytes > limit {
+            let largest = self.networks.values().max_by_key(|network| network.bytes);
+            let largest = largest.filter(|largest| largest.bytes > taken + bytes);
+            let newest = largest.and_then(Network::newest);
+            self.end_newest(newest, RegistryRefusal::NoMemory { limit })?;
+        }
+        Ok(())
+    }
+
+    fn end_newest(
+        &mut self,
+        newest: Option<EntryId>,
+        why: RegistryRefusal,
+    ) -> Result<(), RegistryRefusal> {
+        let newest = newest.ok_or(why)?;
+        self.remove(newest);
+        self.orders.push_back(RegistryOrder::End(newest, why));
+        Ok(())
+    }
+
+    const fn check_network(&self, bytes: usize) -> Result<(), RegistryRefusal> {
+        let limit = self.limits.memory_per_network();
+        if bytes > limit { Err(RegistryRefusal::NoMemory { limit }) } else { Ok(()) }
+    }
+
+    /// An entry is as its server says now.
+    fn set(&mut self, id: EntryId, announcement: Announcement<R>) -> Result<(), RegistryRefusal> {
+        let Announcement { services, record, size, may_be_late } = announcement;
+        let names: BTreeSet<ProtocolName> = services.into_iter().collect();
+        let entry = self.entries.get(&id).ok_or(RegistryRefusal::Replaced)?;
+        let (network, before, bytes) = (entry.network, entry.bytes, cost(&names, size));
+        if bytes > before {
+            let taken = self.networks.get(&network).map_or(0, |network| network.bytes);
+            self.check_network(taken - before + bytes)?;
+            let limit = self.limits.memory();
+            if self.bytes - before + bytes > limit {
+                return Err(RegistryRefusal::NoMemory { limit });
             }
         }
+        self.count(id, bytes);
+        let services: BTreeSet<ServiceId> =
+            names.into_iter().map(|name| self.services.take(name)).collect();
+        let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
+        let changed = entry.record != record;
+        entry.record = record;
+        let (mut fresh, mut added) = (false, false);
+        for service in &services {
+            if entry.services.contains_key(service) {
+                // It was taken already.
+                self.services.release(*service);
+            }
+            let is_new = !entry.services.contains_key(service);
+            let slot = entry.services.entry(*service).or_default();
+            slot.fresh |= changed || is_new;
+            (fresh, added) = (fresh | slot.fresh, added | is_new);
+        }
+        self.wait(id, fresh, may_be_late && !added);
+        let dropped = self.entries.get(&id).into_iter().flat_map(|entry| entry.services.keys());
+        let dropped: Vec<ServiceId> =
+            dropped.filter(|service| !services.contains(service)).copied().collect();
+        dropped.into_iter().for_each(|service| self.unlist(id, service));
+        Ok(())
     }
 
-    fn forget_if_empty(&mut self, service: &ProtocolName) {
-        if self.listings.get(service).is_some_and(Listing::is_empty) {
-            self.listings.remove(service);
+    /// An entry takes so many bytes now.
+    fn count(&mut self, id: EntryId, bytes: usize) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let before = core::mem::replace(&mut entry.bytes, bytes);
+        self.bytes = self.bytes - before + bytes;
+        if let Some(network) = self.networks.get_mut(&entry.network) {
+            network.bytes = network.bytes - before + bytes;
+        }
+    }
+
+    /// An entry waits for its turn, or need not any more. What may not be late makes it come sooner.
+    fn wait(&mut self, id: EntryId, fresh: bool, may_be_late: bool) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match entry.turn {
+            Some(turn) if fresh && (may_be_late || !turn.may_be_late()) => return,
+            Some(turn) => self.turns.leave(entry.network, turn),
+            None => {}
+        }
+        entry.turn = fresh.then(|| self.turns.wait(entry.network, id, may_be_late));
+    }
+
+    /// It is the turn of an entry: whoever watches is told.
+    fn show(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.turn = None;
+        for (service, slot) in entry.services.iter_mut().filter(|(_, slot)| slot.fresh) {
+            slot.fresh = false;
+            if slot.place.is_none() {
+                slot.place = Some(self.services.show(*service, id, entry.network));
+            }
+            slot.told = self.services.note_here(*service, slot.told, id);
+            self.touched.insert(*service);
+        }
+    }
+
+    /// A server does not serve something any more. Whoever has been told of it is told at once.
+    fn unlist(&mut self, id: EntryId, service: ServiceId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(slot) = entry.services.remove(&service) else { return };
+        self.services.forget_here(service, slot.told);
+        if let Some(place) = slot.place {
+            self.services.hide(service, place, entry.network);
+            self.services.note_gone(service, entry.peer);
+            self.touched.insert(service);
+        }
+        self.services.release(service);
+    }
+
+    fn remove(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let (peer, network, turn) = (entry.peer, entry.network, entry.turn);
+        for service in entry.services.keys().copied().collect::<Vec<_>>() {
+            self.unlist(id, service);
+        }
+        self.count(id, 0);
+        self.entries.remove(&id);
+        self.peers.remove(&peer);
+        if let Some(turn) = turn {
+            self.turns.leave(network, turn);
+        }
+        if let Some(of_network) = self.networks.get_mut(&network) {
+            of_network.entries.remove(&id);
+            if of_network.entries.is_empty() {
+                self.networks.remove(&network);
+            }
         }
     }
 }

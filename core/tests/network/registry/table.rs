@@ -1,8 +1,8 @@
 //! The table of a registry, against a model; strangers that fill it, and watchers that are slow.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use pointsub_core::endpoint::GroupId;
 use pointsub_core::network::candidates::{
     CandidateFact, CandidateOrder, Candidates, Found, Source, Sources,
 };
@@ -12,41 +12,9 @@ use pointsub_core::network::registry::{
 };
 use pointsub_core::{PeerId, ProtocolName, Timestamp};
 
-const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
-const SEARCH: ProtocolName = ProtocolName::from_static("/search/1");
+use super::{Dice, ECHO, SEARCH, events, network, orders, peer, says, settle};
 
-fn peer(n: u32) -> PeerId {
-    PeerId::from_bytes(&n.to_be_bytes()).expect("four bytes")
-}
-
-const fn network(n: u64) -> GroupId {
-    GroupId::new(n)
-}
-
-fn says(services: &[ProtocolName], record: u32) -> Announcement<u32> {
-    Announcement { services: services.to_vec(), record, size: 4 }
-}
-
-/// Takes all events of a watcher.
-fn events(registry: &mut Registry<u32>, watcher: WatcherId) -> Vec<Event<u32>> {
-    std::iter::from_fn(|| registry.next_event(watcher)).collect()
-}
-
-fn orders(registry: &mut Registry<u32>) -> Vec<RegistryOrder> {
-    std::iter::from_fn(|| registry.poll_order()).collect()
-}
-
-/// Pseudorandom numbers (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % end
-    }
-}
+const START: Timestamp = Timestamp::ZERO;
 
 /// What somebody who watches makes of events.
 #[derive(Default)]
@@ -75,6 +43,7 @@ impl View {
 /// A registry, what it should list, and watchers that take events when they like.
 struct World {
     registry: Registry<u32>,
+    now: Timestamp,
     dice: Dice,
     listed: BTreeMap<EntryId, (PeerId, BTreeSet<ProtocolName>, u32)>,
     watchers: BTreeMap<WatcherId, (ProtocolName, View)>,
@@ -98,6 +67,18 @@ impl World {
         [ECHO, SEARCH].into_iter().filter(|_| self.dice.below(2) == 0).collect()
     }
 
+    /// Lets some time pass, or none.
+    fn pass(&mut self) -> Timestamp {
+        let pass = [0, 0, 30, 200][self.dice.below(4) as usize];
+        self.now = self.now + Duration::from_millis(pass);
+        self.registry.tick(self.now);
+        self.now
+    }
+
+    fn late_or_not(&mut self, announcement: Announcement<u32>) -> Announcement<u32> {
+        Announcement { may_be_late: self.dice.below(3) == 0, ..announcement }
+    }
+
     fn step(&mut self, record: u32) {
         let n = self.dice.below(12) as u32;
         let services = self.services();
@@ -105,21 +86,22 @@ impl World {
         let watcher = self.watchers.keys().copied().nth(self.dice.below(4) as usize);
         let announcement = says(&services, record);
         let services: BTreeSet<_> = services.into_iter().collect();
+        let (announcement, now) = (self.late_or_not(announcement), self.pass());
         match (self.dice.below(10), entry, watcher) {
             (0..3, ..) => {
                 let network = network(u64::from(n % 3));
-                if let Ok(id) = self.registry.announce(peer(n), network, announcement) {
+                if let Ok(id) = self.registry.announce(peer(n), network, announcement, now) {
                     self.carry_out();
                     self.listed.insert(id, (peer(n), services, record));
                 }
             }
             (3, Some(entry), _) => {
-                self.registry.update(entry, announcement).expect("it is there");
+                self.registry.update(entry, announcement, now).expect("it is there");
                 let listed = self.listed.get_mut(&entry).expect("it is there");
                 (listed.1, listed.2) = (services, record);
             }
             (4, Some(entry), _) => {
-                self.registry.withdraw(entry);
+                self.registry.withdraw(entry, now);
                 self.listed.remove(&entry);
             }
             (5, ..) => {
@@ -156,8 +138,13 @@ impl World {
         }
     }
 
-    /// Whoever has taken all events knows exactly what is listed.
+    /// Whoever has taken all events knows exactly what is listed, when nothing waits any more.
     fn check(&mut self) {
+        while let Some(due) = self.registry.next_deadline() {
+            self.now = self.now.max(due);
+            self.registry.tick(self.now);
+        }
+        self.carry_out();
         for watcher in self.awake.clone() {
             self.tell(watcher, u32::MAX);
         }
@@ -173,10 +160,12 @@ impl World {
 #[test]
 fn whoever_watches_knows_what_is_listed_whatever_happens() {
     let limits = RegistryLimits::new().with_entries(7).with_entries_per_network(4);
-    let limits = limits.with_watchers(5).with_watchers_per_peer(2).with_pending(2);
+    let limits = limits.with_watchers(5).with_watchers_per_peer(2).with_history(2);
+    let limits = limits.with_changes(4).with_changes_per_network(2);
     for seed in 0..300 {
         let mut world = World {
             registry: Registry::new(limits),
+            now: START,
             dice: Dice(seed * 2 + 1),
             listed: BTreeMap::new(),
             watchers: BTreeMap::new(),
@@ -198,11 +187,12 @@ fn whoever_watches_knows_what_is_listed_whatever_happens() {
 #[test]
 fn a_thousand_of_one_network_hide_nobody() {
     let mut registry = Registry::new(RegistryLimits::new());
-    let listed =
-        (1..=1000).filter(|n| registry.announce(peer(*n), network(1), says(&[ECHO], *n)).is_ok());
+    let listed = (1..=1000)
+        .filter(|n| registry.announce(peer(*n), network(1), says(&[ECHO], *n), START).is_ok());
     assert_eq!(listed.count(), 512);
-    registry.announce(peer(5000), network(2), says(&[ECHO], 0)).expect("there is room");
-    registry.announce(peer(6000), network(3), says(&[ECHO], 0)).expect("there is room");
+    registry.announce(peer(5000), network(2), says(&[ECHO], 0), START).expect("there is room");
+    registry.announce(peer(6000), network(3), says(&[ECHO], 0), START).expect("there is room");
+    settle(&mut registry);
     let watcher = registry.watch(peer(1), network(1), ECHO).expect("it may");
     let first = events(&mut registry, watcher).into_iter().skip(1).take(3);
     let first: Vec<_> = first.collect();
@@ -217,9 +207,10 @@ fn a_node_reaches_the_honest_server_among_a_thousand_that_are_none() {
     let mut registry = Registry::new(RegistryLimits::new());
     for n in 1..=1000 {
         let network = network(u64::from(n % 2));
-        registry.announce(peer(n), network, says(&[ECHO], n)).expect("there is room");
+        registry.announce(peer(n), network, says(&[ECHO], n), START).expect("there is room");
     }
-    registry.announce(peer(5000), network(2), says(&[ECHO], 0)).expect("there is room");
+    registry.announce(peer(5000), network(2), says(&[ECHO], 0), START).expect("there is room");
+    settle(&mut registry);
     let watcher = registry.watch(peer(0), network(3), ECHO).expect("it may");
 
     let now = Timestamp::ZERO;
@@ -255,17 +246,18 @@ fn a_full_registry_has_room_for_networks_with_few_places() {
     let mut registry = Registry::new(limits);
     for n in 1..=10 {
         let network = network(if n <= 8 { 1 } else { 2 });
-        registry.announce(peer(n), network, says(&[ECHO], n)).expect("there is room");
+        registry.announce(peer(n), network, says(&[ECHO], n), START).expect("there is room");
     }
     let full = RegistryRefusal::Full { limit: 10 };
-    let refused = registry.announce(peer(11), network(1), says(&[ECHO], 11));
+    let refused = registry.announce(peer(11), network(1), says(&[ECHO], 11), START);
     assert_eq!(refused, Err(full), "its network has the most");
     for n in 20..23 {
-        registry.announce(peer(n), network(3), says(&[ECHO], n)).expect("it has few");
+        registry.announce(peer(n), network(3), says(&[ECHO], n), START).expect("it has few");
     }
     let ended = orders(&mut registry).into_iter();
     assert!(ended.clone().all(|order| matches!(order, RegistryOrder::End(_, why) if why == full)));
     assert_eq!(ended.count(), 3);
+    settle(&mut registry);
     let watcher = registry.watch(peer(1), network(1), ECHO).expect("it may");
     let listed = events(&mut registry, watcher);
     let is_listed = |n: u32| listed.contains(&Event::Here(peer(n), n));
@@ -277,13 +269,14 @@ fn a_full_registry_has_room_for_networks_with_few_places() {
 fn what_is_too_much_is_refused() {
     let limits = RegistryLimits::new().with_protocols(2).with_entry_size(19);
     let mut registry = Registry::new(limits.with_watchers_per_peer(1).with_watchers(2));
-    let three = registry.announce(peer(1), network(1), says(&[ECHO, ECHO, ECHO], 0));
+    let three = registry.announce(peer(1), network(1), says(&[ECHO, ECHO, ECHO], 0), START);
     assert!(matches!(three, Err(RegistryRefusal::TooLarge { protocols: 3, .. })), "{three:?}");
-    let long = Announcement { services: vec![ECHO], record: 0, size: usize::MAX };
-    let long = registry.announce(peer(1), network(1), long);
+    let long =
+        Announcement { services: vec![ECHO], record: 0, size: usize::MAX, may_be_late: false };
+    let long = registry.announce(peer(1), network(1), long, START);
     assert!(matches!(long, Err(RegistryRefusal::TooLarge { .. })), "{long:?}");
-    let entry = registry.announce(peer(1), network(1), says(&[ECHO], 0)).expect("it fits");
-    let more = registry.update(entry, says(&[ECHO, SEARCH], 0));
+    let entry = registry.announce(peer(1), network(1), says(&[ECHO], 0), START).expect("it fits");
+    let more = registry.update(entry, says(&[ECHO, SEARCH], 0), START);
     assert!(matches!(more, Err(RegistryRefusal::TooLarge { size: 20, .. })), "{more:?}");
 
     let watcher = registry.watch(peer(1), network(1), ECHO).expect("it may");
@@ -298,39 +291,23 @@ fn what_is_too_much_is_refused() {
 }
 
 #[test]
-fn a_slow_watcher_gets_the_newest_state_once() {
-    let limits = RegistryLimits::new().with_pending(3);
-    let mut registry = Registry::new(limits);
-    let watcher = registry.watch(peer(99), network(1), ECHO).expect("it may");
-    assert_eq!(events(&mut registry, watcher), [Event::Begin, Event::Complete]);
-    let entry = registry.announce(peer(1), network(1), says(&[ECHO], 0)).expect("there is room");
-    for record in 1..1000 {
-        registry.update(entry, says(&[ECHO], record)).expect("it is there");
-    }
-    assert_eq!(orders(&mut registry), [RegistryOrder::Wake(watcher)], "it is woken once");
-    assert_eq!(events(&mut registry, watcher), [Event::Here(peer(1), 999)]);
-    for n in 2..100 {
-        registry.announce(peer(n), network(1), says(&[ECHO], n)).expect("there is room");
-    }
-    let told = events(&mut registry, watcher);
-    assert_eq!((told.len(), &told[0], &told[100]), (101, &Event::Begin, &Event::Complete));
-}
-
-#[test]
 fn the_newest_call_of_a_peer_counts() {
     let mut registry = Registry::new(RegistryLimits::new());
     let watcher = registry.watch(peer(9), network(1), ECHO).expect("it may");
     events(&mut registry, watcher);
-    let old = registry.announce(peer(1), network(1), says(&[ECHO], 1)).expect("there is room");
-    let new = registry.announce(peer(1), network(1), says(&[ECHO], 2)).expect("there is room");
+    let old =
+        registry.announce(peer(1), network(1), says(&[ECHO], 1), START).expect("there is room");
+    let new =
+        registry.announce(peer(1), network(1), says(&[ECHO], 2), START).expect("there is room");
     let ended = RegistryOrder::End(old, RegistryRefusal::Replaced);
     assert!(orders(&mut registry).contains(&ended));
-    assert_eq!(events(&mut registry, watcher), [Event::Here(peer(1), 2)]);
-    registry.withdraw(old);
-    assert_eq!(registry.update(old, says(&[ECHO], 3)), Err(RegistryRefusal::Replaced));
+    settle(&mut registry);
+    assert_eq!(events(&mut registry, watcher), [Event::Here(peer(1), 2)], "it was not away");
+    registry.withdraw(old, START);
+    assert_eq!(registry.update(old, says(&[ECHO], 3), START), Err(RegistryRefusal::Replaced));
     assert_eq!(events(&mut registry, watcher), [], "the old call is nobody's");
-    registry.withdraw(new);
+    registry.withdraw(new, START);
     assert_eq!(events(&mut registry, watcher), [Event::Gone(peer(1))]);
     registry.unwatch(watcher);
-    assert_eq!(registry.sizes(), (0, 0));
+    assert_eq!((registry.sizes(), registry.memory()), ((0, 0), 0));
 }

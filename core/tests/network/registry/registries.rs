@@ -1,25 +1,17 @@
 //! What a node makes of several registries: who is found, and when calls are opened again.
 
-use core::time::Duration;
 use std::collections::BTreeSet;
 
+use pointsub_core::PeerId;
 use pointsub_core::network::registry::{
     Registries, RegistriesFact as Fact, RegistriesOrder as Order, RegistryEvent as Event,
     RegistryId, RegistryRefusal,
 };
-use pointsub_core::{PeerId, ProtocolName, Timestamp};
 
-const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
+use super::{ECHO, millis, peer};
+
 const FIRST: RegistryId = RegistryId(0);
 const SECOND: RegistryId = RegistryId(1);
-
-fn peer(n: u32) -> PeerId {
-    PeerId::from_bytes(&n.to_be_bytes()).expect("four bytes")
-}
-
-fn millis(millis: u64) -> Timestamp {
-    Timestamp::ZERO + Duration::from_millis(millis)
-}
 
 /// A node that knows two registries, and is peer 0. Servers are told of with a number.
 struct World {
@@ -96,35 +88,59 @@ fn a_server_stays_as_long_as_one_registry_names_it() {
 }
 
 #[test]
-fn a_registry_that_is_lost_takes_nobody_with_it_for_a_minute() {
+fn a_registry_that_is_lost_takes_nobody_with_it_for_ten_minutes() {
     let mut world = World::looking();
     world.lists(FIRST, &[1, 2], 0);
     world.lists(SECOND, &[2], 0);
     world.tell(Fact::WatchEnded(FIRST, ECHO), 1000);
-    let again = world.until(3000);
+    let again = world.until(6000);
     let [(at, Order::Watch(FIRST, _))] = &*again else { panic!("it is asked again: {again:?}") };
-    assert!((1250..=1500).contains(at), "{at}");
-    world.tell(Fact::WatchEnded(FIRST, ECHO), 5000);
-    world.until(60_900);
+    assert!((1250..=6000).contains(at), "{at}");
+    world.tell(Fact::WatchEnded(FIRST, ECHO), 6000);
+    world.until(600_900);
     assert_eq!(world.found(), [peer(1), peer(2)]);
-    world.until(61_000);
+    world.until(601_000);
     assert_eq!(world.found(), [peer(2)], "the other one still names it");
     assert_eq!(world.registries.servers(ECHO.as_str()).collect::<Vec<_>>(), [&peer(2)]);
 }
 
+/// A registry that has ended and is back lists nobody at first.
 #[test]
-fn what_a_registry_says_when_it_is_back_counts() {
+fn those_whom_a_registry_has_named_have_a_minute_to_come_back_to_it() {
+    let mut world = World::looking();
+    world.lists(FIRST, &[1, 2, 3], 0);
+    world.tell(Fact::WatchEnded(FIRST, ECHO), 1000);
+    world.until(6000);
+    world.lists(FIRST, &[4], 6000);
+    assert_eq!(world.found(), [peer(1), peer(2), peer(3), peer(4)], "they may come back");
+    world.told(FIRST, Event::Here(peer(2), 2), 20_000);
+    let lost = world.told(FIRST, Event::Gone(peer(3)), 30_000);
+    assert_eq!(lost, [Order::Lost(peer(3), ECHO)], "it knows that");
+    assert!(world.until(65_900).is_empty());
+    let lost = world.until(66_000);
+    assert_eq!(lost, [(66_000, Order::Lost(peer(1), ECHO))]);
+    assert!(world.until(2_000_000).is_empty(), "nobody is doubted");
+}
+
+#[test]
+fn what_a_registry_says_anew_counts_when_it_has_said_it() {
     let mut world = World::looking();
     world.lists(FIRST, &[1, 2], 0);
-    world.tell(Fact::WatchEnded(FIRST, ECHO), 1000);
-    world.until(2000);
     world.told(FIRST, Event::Begin, 2000);
     world.told(FIRST, Event::Here(peer(2), 2), 2000);
     world.told(FIRST, Event::Here(peer(3), 3), 2000);
     assert_eq!(world.found(), [peer(1), peer(2), peer(3)], "it has not said everything");
     world.told(FIRST, Event::Complete, 2000);
     assert_eq!(world.found(), [peer(2), peer(3)]);
-    assert!(world.until(200_000).is_empty(), "nobody is doubted");
+    // The minute of one that is back ends while it says everything anew.
+    world.tell(Fact::WatchEnded(FIRST, ECHO), 3000);
+    world.until(8000);
+    world.lists(FIRST, &[3], 8000);
+    world.told(FIRST, Event::Begin, 67_000);
+    assert!(world.until(100_000).is_empty(), "it is heard to the end");
+    world.told(FIRST, Event::Here(peer(3), 3), 100_000);
+    world.told(FIRST, Event::Complete, 100_000);
+    assert_eq!(world.found(), [peer(3)]);
 }
 
 #[test]
@@ -165,6 +181,7 @@ fn a_node_is_announced_for_as_long_as_it_serves() {
     world.tell(Fact::AnnounceEnded(FIRST, None), 1000);
     let again = world.until(2000);
     assert!(matches!(&*again, [(1250..=1500, Order::Announce(FIRST))]), "{again:?}");
+    world.tell(Fact::Accepted(FIRST), 1600);
     world.tell(Fact::AnnounceEnded(FIRST, Some(RegistryRefusal::Replaced)), 2000);
     assert!(world.until(61_000).is_empty(), "somebody else has its identity");
     assert_eq!(world.until(62_000), [(62_000, Order::Announce(FIRST))]);
