@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::command::relay::registry;
 use crate::command::{
     bench, call, decode, discover, doctor, expose, forward, generate, id, info, key, ping, relay,
     serve, ticket,
@@ -65,10 +66,10 @@ The configuration is config.toml in $POINTSUB_CONFIG_DIR, or in pointsub in $XDG
 pub(crate) enum Command {
     /// Answer requests under a protocol: with an echo, a command, files, or an HTTP server
     Serve(Box<serve::ServeArgs>),
-    /// Send a request, or call a method of a typed service: of a peer, or of the closest server on the
-    /// local network
+    /// Send a request, or call a method of a typed service: of a peer, or of the closest server that is
+    /// found
     Call(Box<call::CallArgs>),
-    /// Show which servers of a protocol there are on the local network
+    /// Show which servers of a protocol are found: on the local network, at registries, in the DNS
     Discover(discover::DiscoverArgs),
     /// Show how long the way to a peer and back takes, and whether it is direct
     Ping(ping::PingArgs),
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Forward(forward::ForwardArgs),
     /// Relay connections between peers that cannot reach each other
     Relay(Box<relay::RelayArgs>),
+    /// List servers for those who look for them, on any network
+    Registry(Box<registry::RegistryArgs>),
     /// Make a key, or show its Peer ID
     Key(key::KeyArgs),
     /// Show what is in a ticket, or make one

@@ -24,6 +24,7 @@ fn the_help_is_as_it_was_proof_read() {
         "expose",
         "forward",
         "relay",
+        "registry",
         "key",
         "ticket",
         "decode",

@@ -1,6 +1,7 @@
 //! What is different where somebody looks: a terminal of the system's, as a terminal window has one.
 
 mod picture;
+mod places;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,6 +10,7 @@ use std::process::Child;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::{HERE, Home, interrupt};
 
@@ -23,6 +25,8 @@ impl Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).expect("it is ours");
         unlockpt(&master).expect("it is ours");
+        let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).expect("it is ours");
         let name = ptsname(&master, Vec::new()).expect("a name");
         let path = name.to_str().expect("UTF-8");
         let mut options = OpenOptions::new();
@@ -55,6 +59,13 @@ impl Terminal {
             }
         }
         String::from_utf8_lossy(&shown).into_owned()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
     }
 }
 

@@ -1,12 +1,14 @@
 //! The node behind a command.
 
+mod sources;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use pointsub_tokio::{
-    Access, AccessList, ConnectError, Discover, Multiaddr, Node, NodeBuilder, PeerId, Protocol,
-    Shutdown, Tokio,
+    Access, AccessList, ConnectError, Multiaddr, Node, NodeBuilder, PeerId, Protocol, Shutdown,
+    Tokio,
 };
 
 use crate::config::Config;
@@ -14,6 +16,8 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::target::Target;
 use crate::ticket::Ticket;
+
+pub(crate) use sources::{AnnounceArgs, FindArgs, Places, name_server, nobody_there, with_peer};
 
 /// Which key a client has.
 #[derive(Debug, Clone, Default, Args)]
@@ -36,7 +40,7 @@ pub(crate) struct ServerArgs {
     ephemeral: bool,
 
     /// Where to listen; may be given several times. Default: any free TCP and UDP port of all interfaces,
-    /// and port 4001 for relays
+    /// and port 4001 for relays and registries
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<Multiaddr>,
 
@@ -175,11 +179,6 @@ pub(crate) async fn client_with(
         builder = builder.key_file(key);
     }
     Ok(change(builder).build().await?)
-}
-
-/// Has a client look for servers on the local network, and nowhere else.
-pub(crate) fn on_lan(builder: NodeBuilder<Tokio>) -> NodeBuilder<Tokio> {
-    builder.discover(Discover::lan().without_connected())
 }
 
 /// Connects to a peer at whichever of its addresses answers first.
