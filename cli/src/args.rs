@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::command::relay::registry;
 use crate::command::{
     bench, call, decode, discover, doctor, expose, forward, generate, id, info, key, ping, relay,
-    serve, ticket,
+    serve, ticket, top,
 };
 
 /// The options of every command, and the command.
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Ping(ping::PingArgs),
     /// Show what a node tells of itself: health, load, services
     Info(info::InfoArgs),
+    /// Watch a node: requests, connections, limits, memory
+    Top(top::TopArgs),
     /// Show who is at an address: Peer ID, program, protocols
     Id(id::IdArgs),
     /// Measure how many requests a peer answers, and how fast

@@ -99,12 +99,29 @@ impl Config {
 
     /// The key file of servers where none is named. Its folder is made, for this user alone.
     pub(crate) fn key_file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder_for("the key")?.join("key"))
+    }
+
+    /// The key file with which this user looks at servers. Its folder is made, for this user alone.
+    pub(crate) fn operator_key(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder_for("the key")?.join("operator"))
+    }
+
+    /// A folder in that of the configuration, which is made, for this user alone.
+    pub(crate) fn subfolder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.folder_for("the servers that are running")?.join(name);
+        create(&folder).map_err(|error| Failure::file(&folder, &error))?;
+        Ok(folder)
+    }
+
+    fn folder_for(&self, what: &str) -> Result<&Path, Failure> {
         let Some(folder) = &self.folder else {
-            return Err(Failure::local("there is no folder for the key: HOME is not set")
+            let text = format!("there is no folder for {what}: HOME is not set");
+            return Err(Failure::local(text)
                 .next("set HOME, or give --key FILE, or --ephemeral for a key that is not kept"));
         };
         create(folder).map_err(|error| Failure::file(folder, &error))?;
-        Ok(folder.join("key"))
+        Ok(folder)
     }
 }
 

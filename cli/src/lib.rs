@@ -27,7 +27,7 @@ use args::{Cli, Command};
 use command::relay::registry;
 use command::{
     bench, call, decode as decode_command, discover, doctor, expose, forward, generate, id, info,
-    key, ping, relay, serve, ticket as ticket_command,
+    key, ping, relay, serve, ticket as ticket_command, top,
 };
 use config::Config;
 use context::Context;
@@ -81,6 +81,7 @@ async fn command(
         Command::Forward(args) => forward::run(&args, context).await,
         Command::Relay(args) => relay::run(&args, context).await,
         Command::Registry(args) => registry::run(&args, context).await,
+        Command::Top(args) => top::run(&args, context).await,
         Command::Key(args) => key::run(&args, context).await,
         Command::Ticket(args) => ticket_command::run(&args, context),
         Command::Decode(args) => decode_command::run(&args, context),

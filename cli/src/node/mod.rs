@@ -1,8 +1,11 @@
 //! The node behind a command.
 
+pub(crate) mod activity;
+pub(crate) mod operator;
 mod sources;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,6 +20,8 @@ use crate::error::Failure;
 use crate::target::Target;
 use crate::ticket::Ticket;
 
+use activity::Counters;
+use operator::RunningFile;
 pub(crate) use sources::{AnnounceArgs, FindArgs, Places, name_server, nobody_there, with_peer};
 
 /// Which key a client has.
@@ -55,6 +60,11 @@ pub(crate) struct ServerArgs {
     /// Let this peer in and nobody else; may be given several times
     #[arg(long, value_name = "PEER")]
     allow: Vec<PeerId>,
+
+    /// Show this peer, too, who is connected and what is done here, with `pointsub top`; may be given several
+    /// times
+    #[arg(long, value_name = "PEER")]
+    operator: Vec<PeerId>,
 }
 
 /// What a server does when it is told to end: time for what is at work.
@@ -65,6 +75,8 @@ pub(crate) struct Serving {
     pub(crate) node: Node,
     pub(crate) ticket: Ticket,
     pub(crate) key: Option<PathBuf>,
+    /// By which this user finds it.
+    _running: Option<RunningFile>,
 }
 
 impl ServerArgs {
@@ -90,12 +102,19 @@ impl ServerArgs {
         for relay in or(&self.relay, &profile.relay) {
             builder = builder.listen(relay.clone().with(Protocol::P2pCircuit));
         }
+        let mut operators = self.operator.clone();
+        operators.extend(operator::own(&context.config).await);
         if !self.allow.is_empty() {
             let list = AccessList::closed();
-            self.allow.iter().for_each(|peer| list.set_peer(*peer, Access::Allow));
+            self.allow
+                .iter()
+                .chain(&operators)
+                .for_each(|peer| list.set_peer(*peer, Access::Allow));
             builder = builder.admission(list);
         }
-        let node = change(builder).build().await?;
+        let counters = Arc::new(Counters::default());
+        let node = change(builder).recorder(counters.clone()).build().await?;
+        activity::serve(&node, counters, operators)?;
         if listen.is_empty() {
             // Not every machine has IPv6.
             for address in ["/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"] {
@@ -105,7 +124,12 @@ impl ServerArgs {
             }
         }
         let ticket = ticket(&node).await;
-        Ok(Serving { node, ticket, key })
+        let running = operator::write(&context.config, &node).await;
+        if let Err(failure) = &running {
+            let why = failure.lines().0;
+            context.output.detail(format_args!("`pointsub top` has to name this server: {why}"));
+        }
+        Ok(Serving { node, ticket, key, _running: running.ok() })
     }
 
     fn key_file(&self, config: &Config) -> Result<Option<PathBuf>, Failure> {

@@ -19,6 +19,7 @@ fn the_help_is_as_it_was_proof_read() {
         "discover",
         "ping",
         "info",
+        "top",
         "id",
         "bench",
         "expose",

@@ -53,7 +53,7 @@ impl Ready {
 
     /// Says who this is, where, and what to type elsewhere.
     pub(crate) async fn announce(&self, serving: &Serving, output: Output) -> Result<(), Failure> {
-        let Serving { node, ticket, key } = serving;
+        let Serving { node, ticket, key, .. } = serving;
         let of = Target { peer: ticket.peer(), addresses: ticket.addresses().to_vec() };
         let records = self.places.iter().flat_map(|places| places.records(&of));
         let records: Vec<(String, String)> = records.collect();
@@ -85,7 +85,7 @@ impl Ready {
     }
 
     async fn to_json(&self, serving: &Serving, records: &[(String, String)]) -> Value {
-        let Serving { node, ticket, key } = serving;
+        let Serving { node, ticket, key, .. } = serving;
         let addresses = node.addresses().await;
         let record = |(name, text): &(String, String)| json!({ "name": name, "text": text });
         let registries = self.places.iter().flat_map(|places| &places.registries);

@@ -2,6 +2,7 @@
 
 mod picture;
 mod places;
+mod top;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -38,6 +39,11 @@ impl Terminal {
         command.stdout(slave.try_clone().expect("a copy")).stderr(slave);
         let child = command.spawn().expect("it was built");
         Self { child, screen: File::from(master) }
+    }
+
+    /// Presses keys.
+    fn press(&mut self, keys: &str) {
+        self.screen.write_all(keys.as_bytes()).expect("it is open");
     }
 
     /// All that is shown up to the end.
