@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::command::relay::registry;
 use crate::command::{
     bench, call, decode, discover, doctor, expose, forward, generate, id, info, key, ping, relay,
-    serve, ticket,
+    serve, ticket, top,
 };
 
 /// The options of every command, and the command.
@@ -65,15 +66,17 @@ The configuration is config.toml in $POINTSUB_CONFIG_DIR, or in pointsub in $XDG
 pub(crate) enum Command {
     /// Answer requests under a protocol: with an echo, a command, files, or an HTTP server
     Serve(Box<serve::ServeArgs>),
-    /// Send a request, or call a method of a typed service: of a peer, or of the closest server on the
-    /// local network
+    /// Send a request, or call a method of a typed service: of a peer, or of the closest server that is
+    /// found
     Call(Box<call::CallArgs>),
-    /// Show which servers of a protocol there are on the local network
+    /// Show which servers of a protocol are found: on the local network, at registries, in the DNS
     Discover(discover::DiscoverArgs),
     /// Show how long the way to a peer and back takes, and whether it is direct
     Ping(ping::PingArgs),
     /// Show what a node tells of itself: health, load, services
     Info(info::InfoArgs),
+    /// Watch a node: requests, connections, limits, memory
+    Top(top::TopArgs),
     /// Show who is at an address: Peer ID, program, protocols
     Id(id::IdArgs),
     /// Measure how many requests a peer answers, and how fast
@@ -84,6 +87,8 @@ pub(crate) enum Command {
     Forward(forward::ForwardArgs),
     /// Relay connections between peers that cannot reach each other
     Relay(Box<relay::RelayArgs>),
+    /// List servers for those who look for them, on any network
+    Registry(Box<registry::RegistryArgs>),
     /// Make a key, or show its Peer ID
     Key(key::KeyArgs),
     /// Show what is in a ticket, or make one

@@ -9,14 +9,19 @@
 //! relay = ["/dns4/relay.example.org/tcp/4001/p2p/12D3Koo…"]
 //! timeout = "5s"
 //! lan = false
+//! registry = ["hub"]
+//! dns = ["example.org"]
+//! dns-server = ["192.0.2.53"]
 //!
 //! [peers]
+//! hub = "psuaetaajaia…"
 //! home = "psuaetaajaia…"
 //! ```
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +37,7 @@ const DEFAULT: &str = "default";
 
 /// Options of a profile. What the command line says comes first.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Profile {
     pub(crate) key: Option<PathBuf>,
     pub(crate) listen: Vec<Multiaddr>,
@@ -40,8 +45,15 @@ pub(crate) struct Profile {
     pub(crate) relay: Vec<Multiaddr>,
     #[serde(deserialize_with = "time")]
     pub(crate) timeout: Option<Duration>,
-    /// Whether `serve` announces itself on the local network.
+    /// Whether servers are announced and looked for on the local network.
     pub(crate) lan: Option<bool>,
+    /// Registries at which servers are announced and looked for.
+    pub(crate) registry: Vec<String>,
+    /// Lists in the DNS.
+    pub(crate) dns: Vec<String>,
+    #[serde(deserialize_with = "name_servers")]
+    pub(crate) dns_server: Vec<SocketAddr>,
+    pub(crate) dns_trusted: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,12 +99,29 @@ impl Config {
 
     /// The key file of servers where none is named. Its folder is made, for this user alone.
     pub(crate) fn key_file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder_for("the key")?.join("key"))
+    }
+
+    /// The key file with which this user looks at servers. Its folder is made, for this user alone.
+    pub(crate) fn operator_key(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder_for("the key")?.join("operator"))
+    }
+
+    /// A folder in that of the configuration, which is made, for this user alone.
+    pub(crate) fn subfolder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.folder_for("the servers that are running")?.join(name);
+        create(&folder).map_err(|error| Failure::file(&folder, &error))?;
+        Ok(folder)
+    }
+
+    fn folder_for(&self, what: &str) -> Result<&Path, Failure> {
         let Some(folder) = &self.folder else {
-            return Err(Failure::local("there is no folder for the key: HOME is not set")
+            let text = format!("there is no folder for {what}: HOME is not set");
+            return Err(Failure::local(text)
                 .next("set HOME, or give --key FILE, or --ephemeral for a key that is not kept"));
         };
         create(folder).map_err(|error| Failure::file(folder, &error))?;
-        Ok(folder.join("key"))
+        Ok(folder)
     }
 }
 
@@ -134,6 +163,12 @@ fn create(folder: &Path) -> io::Result<()> {
 fn time<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(value)?;
     duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn name_servers<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(value)?;
+    let read = texts.iter().map(|text| crate::node::name_server(text));
+    read.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// Reads a duration: a number with `ms`, `s`, `m` or `h`.
@@ -178,6 +213,8 @@ mod tests {
         assert_eq!(file.profile["work"].timeout, Some(Duration::from_secs(5)));
         assert_eq!(file.profile["work"].lan, Some(false));
         assert_eq!(file.profile["default"].listen.len(), 1);
+        assert_eq!(file.profile["work"].registry, ["hub"]);
+        assert_eq!(file.profile["work"].dns_server[0].port(), 53);
         assert_eq!(file.peers["home"], "psuaetaajaia…");
         toml::from_str::<File>("[profile.default]\nlisen = []").expect_err("a mistake in typing");
     }

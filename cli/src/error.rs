@@ -5,9 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use pointsub_tokio::service::CallError;
-use pointsub_tokio::{Cause, ConnectError, NodeError, RequestError, StatusCode};
+use pointsub_tokio::{Cause, ConnectError, NodeError, RequestError, Sources, StatusCode};
 use serde_json::{Value, json};
 
+use crate::node::nobody_there;
+use crate::output::source_name;
 use crate::target::Target;
 
 /// Why a command failed, as the exit code says it.
@@ -144,15 +146,20 @@ impl From<ConnectError> for Failure {
     }
 }
 
-/// What helps where no server was found.
-pub(crate) const NOBODY_HERE: &str = "is `pointsub serve` running on this network, without \
-                                      --no-lan? A server elsewhere is named by its ticket";
+impl Failure {
+    /// No server was found where it was looked; `text` says so.
+    pub(crate) fn nobody(text: impl fmt::Display, asked: Sources) -> Self {
+        let names: Vec<&str> = asked.iter().map(source_name).collect();
+        Self::new(Exit::NotReached, format_args!("{text}, asked: {asked}"))
+            .next(nobody_there(asked))
+            .with_detail(json!({ "asked": names }))
+    }
+}
 
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         if let Cause::NoServerFound { asked } = error.cause {
-            let text = format!("no server of this protocol was found, asked: {asked}");
-            return Self::new(Exit::NotReached, text).next(NOBODY_HERE);
+            return Self::nobody("no server of this protocol was found", asked);
         }
         let (exit, next) = match &error.cause {
             Cause::Remote(status) => of_status(status.code),

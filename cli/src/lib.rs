@@ -24,9 +24,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use args::{Cli, Command};
+use command::relay::registry;
 use command::{
     bench, call, decode as decode_command, discover, doctor, expose, forward, generate, id, info,
-    key, ping, relay, serve, ticket as ticket_command,
+    key, ping, relay, serve, ticket as ticket_command, top,
 };
 use config::Config;
 use context::Context;
@@ -79,6 +80,8 @@ async fn command(
         Command::Expose(args) => expose::run(&args, context).await,
         Command::Forward(args) => forward::run(&args, context).await,
         Command::Relay(args) => relay::run(&args, context).await,
+        Command::Registry(args) => registry::run(&args, context).await,
+        Command::Top(args) => top::run(&args, context).await,
         Command::Key(args) => key::run(&args, context).await,
         Command::Ticket(args) => ticket_command::run(&args, context),
         Command::Decode(args) => decode_command::run(&args, context),

@@ -127,7 +127,9 @@ impl Output {
 
     /// A line that says what is waited for, if somebody sees it.
     pub(crate) fn waiting(self, text: impl Into<std::borrow::Cow<'static, str>>) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(None, self.target()).with_message(text);
+        let bar = ProgressBar::with_draw_target(None, self.target());
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        let bar = style.map_or(bar.clone(), |style| bar.with_style(style)).with_message(text);
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
     }

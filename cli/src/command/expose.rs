@@ -5,7 +5,7 @@ use pointsub_tokio::{LimitPolicy, Listener, ProtocolName, ServerConfig};
 use tokio::net::TcpStream;
 
 use super::forward::{PROTOCOL, join};
-use super::serve::{announce, finish};
+use super::serve::{Ready, finish};
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
 use crate::local;
@@ -50,7 +50,8 @@ pub(crate) async fn run(args: &ExposeArgs, context: &Context) -> Result<(), Fail
         false => format!(" --protocol {}", args.protocol),
     };
     let example = format!("pointsub forward {} {port}{protocol}", serving.ticket);
-    announce(&serving, context.output, &example, None, args.qr).await?;
+    let ready = Ready::new(example).with_qr(args.qr);
+    ready.announce(&serving, context.output).await?;
     tokio::select! {
         () = lend(listener, &service, context.output) => {}
         () = interrupted() => {}

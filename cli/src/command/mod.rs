@@ -15,3 +15,4 @@ pub(crate) mod ping;
 pub(crate) mod relay;
 pub(crate) mod serve;
 pub(crate) mod ticket;
+pub(crate) mod top;

@@ -82,6 +82,8 @@ fn servers_that_are_not_announced_are_not_found() {
     let failed = &home.run(&[&discover[..], &["--json"]].concat()).with_code(3).values()[0];
     assert_eq!(failed["error"]["kind"], "not_reached");
     home.run(&["call", quiet, "hi"]).says(3, "pointsub serve");
+    let call = ["call", quiet, "hi", "--timeout", "500ms"];
+    home.run(&call).says(3, "asked: the local network");
 }
 
 #[cfg(unix)]

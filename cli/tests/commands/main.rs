@@ -9,6 +9,7 @@ mod network;
 mod properties;
 #[cfg(unix)]
 mod serve;
+mod sources;
 mod support;
 #[cfg(unix)]
 mod terminal;

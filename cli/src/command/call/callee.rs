@@ -1,4 +1,4 @@
-//! Whom a call is for: a peer that was named, or the closest server on the local network.
+//! Whom a call is for: a peer that was named, or the closest server that is found.
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -7,7 +7,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use pointsub_tokio::middleware::{OutgoingCall, OutgoingRequest, Service};
 use pointsub_tokio::{
-    Client, ClosestError, NodeAttempt, PeerId, RequestError, Response, Source, StreamingCall,
+    Cause, Client, ClosestError, NodeAttempt, PeerId, Phase, RequestError, Response, Source,
+    Sources, StreamingCall,
 };
 use serde_json::{Value, json};
 
@@ -28,18 +29,25 @@ impl Answered {
     }
 }
 
+/// Whom a call is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whom {
+    Peer(PeerId),
+    /// The closest server that is found in these places.
+    Closest(Sources),
+}
+
 /// Sends requests to whom they are for, and remembers who answered first.
 #[derive(Debug, Clone)]
 pub(super) struct Callee {
     client: Client,
-    /// `None` for the closest server.
-    peer: Option<PeerId>,
+    whom: Whom,
     answered: Arc<OnceLock<Answered>>,
 }
 
 impl Callee {
-    pub(super) fn new(client: Client, peer: Option<PeerId>) -> Self {
-        Self { client, peer, answered: Arc::default() }
+    pub(super) fn new(client: Client, whom: Whom) -> Self {
+        Self { client, whom, answered: Arc::default() }
     }
 
     pub(super) const fn client(&self) -> &Client {
@@ -75,9 +83,12 @@ impl Service<OutgoingRequest> for Callee {
     fn call(&mut self, request: OutgoingRequest) -> Self::Future {
         let this = self.clone();
         async move {
-            let answer = match this.peer {
-                Some(peer) => this.client.to_peer(peer).call(request).await?,
-                None => this.client.to_closest().call(request).await.map_err(last)?,
+            let answer = match this.whom {
+                Whom::Peer(peer) => this.client.to_peer(peer).call(request).await?,
+                Whom::Closest(asked) => {
+                    let called = this.client.to_closest().call(request).await;
+                    called.map_err(|error| last(error, asked))?
+                }
             };
             this.note(answer.peer(), answer.source());
             Ok(answer)
@@ -98,9 +109,12 @@ impl Service<OutgoingCall> for Callee {
     fn call(&mut self, call: OutgoingCall) -> Self::Future {
         let this = self.clone();
         async move {
-            let call = match this.peer {
-                Some(peer) => this.client.to_peer(peer).call(call).await?,
-                None => this.client.to_closest().call(call).await.map_err(last)?,
+            let call = match this.whom {
+                Whom::Peer(peer) => this.client.to_peer(peer).call(call).await?,
+                Whom::Closest(asked) => {
+                    let called = this.client.to_closest().call(call).await;
+                    called.map_err(|error| last(error, asked))?
+                }
             };
             let of_peer = |attempt: &&NodeAttempt| attempt.node == call.peer();
             let source = call.attempts().iter().rfind(of_peer).map(|attempt| attempt.source);
@@ -111,7 +125,12 @@ impl Service<OutgoingCall> for Callee {
     }
 }
 
-/// Why the last server that was asked has failed, or why there was none.
-fn last(error: ClosestError) -> RequestError {
-    error.error
+/// Why the last server that was asked has failed, or why there was none. The time of the call may be over
+/// before that which a server may take to be found: that there was none is the cause then, too.
+fn last(error: ClosestError, asked: Sources) -> RequestError {
+    let mut error = error.error;
+    if error.phase == Phase::Discover && error.cause == Cause::Deadline {
+        error.cause = Cause::NoServerFound { asked };
+    }
+    error
 }

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use data_encoding::BASE64;
 use pointsub_tokio::middleware::{OutgoingRequest, Service};
-use pointsub_tokio::{Bytes, Metadata, Multiaddr, ProtocolName, Response};
+use pointsub_tokio::{Bytes, Metadata, Multiaddr, Node, ProtocolName, Response, Sources};
 use serde_json::{Map, Value, json};
 
-use self::callee::Callee;
+use self::callee::{Callee, Whom};
 use self::words::Words;
 use crate::context::{Context, unless_interrupted};
 use crate::error::{Exit, Failure};
-use crate::node::{ClientArgs, client, client_with, connect, end, on_lan};
+use crate::node::{ClientArgs, FindArgs, client, client_with, connect, end};
 use crate::output::{duration, millis, size, source_name};
 
 /// Arguments of `call`.
@@ -26,9 +26,9 @@ use crate::output::{duration, millis, size, source_name};
        pointsub call [OPTIONS] [TARGET] <PROTOCOL> <METHOD> <JSON>")]
 pub(crate) struct CallArgs {
     /// The peer: a ticket, an address that ends in /p2p/PEER, a Peer ID with --address, or a name from
-    /// the configuration. Without it, the closest server on the local network answers. A first argument
-    /// that begins with / is the protocol, unless it begins with /ip4/, /ip6/, /dns/, /dns4/, /dns6/ or
-    /// /dnsaddr/, or ends in /p2p/PEER
+    /// the configuration. Without it, the closest server answers that is found on the local network, at
+    /// registries (--registry) and in lists (--dns). A first argument that begins with / is the protocol,
+    /// unless it begins with /ip4/, /ip6/, /dns/, /dns4/, /dns6/ or /dnsaddr/, or ends in /p2p/PEER
     #[arg(value_name = "TARGET")]
     target: Option<String>,
 
@@ -67,6 +67,9 @@ pub(crate) struct CallArgs {
     once: bool,
 
     #[command(flatten)]
+    find: FindArgs,
+
+    #[command(flatten)]
     client: ClientArgs,
 }
 
@@ -92,15 +95,13 @@ pub(crate) async fn run(args: &CallArgs, context: &Context) -> Result<(), Failur
             Call::Typed((*method).to_owned(), arguments)
         }
     };
-    let node = match &target {
-        Some(_) => client(&args.client, context).await?,
-        None => client_with(&args.client, context, on_lan).await?,
-    };
+    let (node, asked) = start(args, target.is_some(), context).await?;
     let done = unless_interrupted(async {
         if let Some(target) = &target {
             connect(&node, target, context).await?;
         }
-        let callee = Callee::new(node.client(), target.map(|target| target.peer));
+        let whom = target.map_or(Whom::Closest(asked), |target| Whom::Peer(target.peer));
+        let callee = Callee::new(node.client(), whom);
         match call {
             Call::Raw(body) => raw(args, context, callee, &protocol, body).await,
             Call::Typed(method, arguments) => {
@@ -112,6 +113,25 @@ pub(crate) async fn run(args: &CallArgs, context: &Context) -> Result<(), Failur
     let done = done.await;
     let _ended = end(&node).await;
     done
+}
+
+/// The node, and where it looks for servers.
+async fn start(
+    args: &CallArgs,
+    is_named: bool,
+    context: &Context,
+) -> Result<(Node, Sources), Failure> {
+    if !is_named {
+        let places = args.find.places(&context.config)?;
+        let asked = places.sources();
+        let node = client_with(&args.client, context, |node| node.discover(places)).await?;
+        return Ok((node, asked));
+    }
+    if args.find.names_places() {
+        return Err(Failure::usage("--registry and --dns look for servers, and the peer is named")
+            .next("leave out either the target or the places"));
+    }
+    Ok((client(&args.client, context).await?, Sources::NONE))
 }
 
 impl CallArgs {

@@ -6,13 +6,13 @@ use crate::error::Failure;
 use crate::target::{TargetArgs, is_address};
 
 /// An example for those who have typed something else.
-const EXAMPLES: &str = "`pointsub call /echo/1 hi` calls the closest server on the local network, \
+const EXAMPLES: &str = "`pointsub call /echo/1 hi` calls the closest server that is found, \
                         `pointsub call TICKET /echo/1 hi` the one that printed the ticket";
 
 /// The arguments without names.
 #[derive(Debug)]
 pub(super) struct Words<'a> {
-    /// `None` if the closest server on the local network is to answer.
+    /// `None` if the closest server is to answer.
     pub(super) target: Option<TargetArgs>,
     pub(super) protocol: ProtocolName,
     /// A body, or a method and its arguments, or nothing.

@@ -1,4 +1,5 @@
-//! `pointsub discover`: which servers of a protocol there are on the local network.
+//! `pointsub discover`: which servers of a protocol there are on the local network, at registries and in lists
+//! of the DNS.
 //!
 //! A server is shown when it has said itself, on a connection, that it serves the protocol. One to which there
 //! is no connection any more is dialled again before it is said to be lost: servers close connections that
@@ -10,14 +11,14 @@ mod watched;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use pointsub_tokio::{Cause, Client, Node, ProtocolName, RequestError};
+use pointsub_tokio::{Cause, Client, Node, ProtocolName, RequestError, Sources};
 use tokio::time::sleep;
 
 use self::server::{Server, servers};
 use self::watched::Watched;
 use crate::context::{Context, interrupted};
-use crate::error::{Exit, Failure, NOBODY_HERE};
-use crate::node::{ClientArgs, client_with, end, on_lan};
+use crate::error::Failure;
+use crate::node::{ClientArgs, FindArgs, client_with, end};
 use crate::output::{Output, duration};
 
 /// How long to look where nothing else is said.
@@ -42,16 +43,21 @@ pub(crate) struct DiscoverArgs {
     time: Option<Duration>,
 
     #[command(flatten)]
+    find: FindArgs,
+
+    #[command(flatten)]
     client: ClientArgs,
 }
 
 pub(crate) async fn run(args: &DiscoverArgs, context: &Context) -> Result<(), Failure> {
     let output = context.output;
-    let node = client_with(&args.client, context, on_lan).await?;
+    let places = args.find.places(&context.config)?;
+    let asked = places.sources();
+    let node = client_with(&args.client, context, |node| node.discover(places)).await?;
     let client = node.client();
     let limit = args.time.or((!args.watch).then_some(FOR));
     let mut watched = Watched::default();
-    let waiting = (!args.watch).then(|| output.waiting("looking on the local network"));
+    let waiting = (!args.watch).then(|| output.waiting(format!("looking in: {asked}")));
     let began = Instant::now();
     let done = tokio::select! {
         failure = want(&client, &args.protocol) => Err(failure.into()),
@@ -74,7 +80,7 @@ pub(crate) async fn run(args: &DiscoverArgs, context: &Context) -> Result<(), Fa
     let _ended = end(&node).await;
     match done? {
         true => Ok(()),
-        false => Err(nobody(&args.protocol, began.elapsed(), silent)),
+        false => Err(nobody(&args.protocol, began.elapsed(), silent, asked)),
     }
 }
 
@@ -101,16 +107,13 @@ async fn over(limit: Option<Duration>) {
     }
 }
 
-fn nobody(protocol: &ProtocolName, after: Duration, silent: usize) -> Failure {
-    let mut text = format!(
-        "no server of {protocol} was found on the local network within {}",
-        duration(after)
-    );
+fn nobody(protocol: &ProtocolName, after: Duration, silent: usize, asked: Sources) -> Failure {
+    let mut text = format!("no server of {protocol} was found within {}", duration(after));
     if silent > 0 {
         text +=
             &format!("; {silent} are said to be there, and were not reached or do not serve it");
     }
-    Failure::new(Exit::NotReached, text).next(NOBODY_HERE)
+    Failure::nobody(text, asked)
 }
 
 /// Prints the servers. Whether there are any.

@@ -4,24 +4,25 @@ mod exec;
 mod files;
 mod http;
 mod log;
+mod ready;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use pointsub_tokio::service::info::InfoService;
-use pointsub_tokio::{Discover, HandlerError, ProtocolName, Reply, Request, Status, StatusCode};
+use pointsub_tokio::{HandlerError, ProtocolName, Reply, Request, Status, StatusCode};
 use serde_json::json;
 
 use self::exec::Exec;
 use self::files::Files;
 use self::http::Http;
 use self::log::{Journal, Log};
+pub(crate) use self::ready::Ready;
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
-use crate::node::{GRACE, ServerArgs, Serving};
-use crate::output::{Mark, Output};
-use crate::qr;
+use crate::node::{AnnounceArgs, GRACE, ServerArgs, Serving};
+use crate::output::Output;
 
 /// The longest answer where nothing else is said: what a client of this library takes by default.
 const MAX_OUTPUT: usize = 32 * 1024 * 1024;
@@ -55,14 +56,12 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_info: bool,
 
-    /// Do not announce this server on the local network, where `pointsub call PROTOCOL` and
-    /// `pointsub discover` find it otherwise
-    #[arg(long)]
-    no_lan: bool,
-
     /// Print the ticket as a QR code too
     #[arg(long)]
     qr: bool,
+
+    #[command(flatten)]
+    announce: AnnounceArgs,
 
     #[command(flatten)]
     server: ServerArgs,
@@ -150,12 +149,10 @@ fn too_slow(limit: Duration) -> HandlerError {
 
 pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failure> {
     let answers = Arc::new(Answers::new(args)?);
-    let lan = !args.no_lan && context.config.profile.lan != Some(false);
-    let serving = args.server.start(context, |builder| match lan {
-        true => builder.discover(Discover::lan()),
-        false => builder,
-    });
-    let serving = serving.await?;
+    let places = args.announce.places(&context.config)?;
+    let discover = places.discover()?;
+    let serving = args.server.start(context, |builder| builder.discover(discover)).await?;
+    places.are_others(serving.node.peer_id())?;
     let (server, output) = (serving.node.server(), context.output);
     let journal = Journal::new(output);
     let handler = {
@@ -177,49 +174,11 @@ pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failu
     }
     let words = format!("{} {}", args.protocol, answers.example());
     let example = format!("pointsub call {} {words}", serving.ticket);
-    let on_lan = lan.then(|| format!("pointsub call {words}"));
-    announce(&serving, output, &example, on_lan.as_deref(), args.qr).await?;
+    let ready = Ready::new(example).with_qr(args.qr).announced(places, &words);
+    ready.announce(&serving, output).await?;
+    ready.check_registries(&serving.node, output);
     interrupted().await;
     finish(&serving, Some(&journal), output).await
-}
-
-/// Says who this is, where, and what to type elsewhere; `on_lan` is what is enough on the local network, if
-/// the server is announced there.
-pub(crate) async fn announce(
-    serving: &Serving,
-    output: Output,
-    example: &str,
-    on_lan: Option<&str>,
-    qr: bool,
-) -> Result<(), Failure> {
-    let Serving { node, ticket, key } = serving;
-    let addresses = node.addresses().await;
-    if output.json {
-        return output.value(&json!({
-            "event": "ready",
-            "peer": node.peer_id().to_string(),
-            "ticket": ticket.to_string(),
-            "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "key": key.as_ref().map(|key| key.display().to_string()),
-            "lan": on_lan.is_some(),
-        }));
-    }
-    let kept = key.as_ref().map_or("not kept".to_owned(), |key| key.display().to_string());
-    let kept = output.mark(Mark::Faint, format_args!("(key: {kept})"));
-    output.field("Peer ID", format_args!("{} {kept}", node.peer_id()))?;
-    for (at, address) in ticket.addresses().iter().enumerate() {
-        output.field(if at == 0 { "Address" } else { "" }, address)?;
-    }
-    output.field("Ticket", ticket)?;
-    if let Some(on_lan) = on_lan {
-        let on_lan = output.mark(Mark::Good, on_lan);
-        output.field("Nearby", format_args!("{on_lan}   (on this network)"))?;
-    }
-    output.field("Call", output.mark(Mark::Good, example))?;
-    if qr {
-        output.line(qr::code(ticket)?)?;
-    }
-    Ok(())
 }
 
 /// Ends in good order: what is at work gets some time, which a second Ctrl-C cuts short.

@@ -1,6 +1,8 @@
 //! What is different where somebody looks: a terminal of the system's, as a terminal window has one.
 
 mod picture;
+mod places;
+mod top;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,6 +11,7 @@ use std::process::Child;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::{HERE, Home, interrupt};
 
@@ -23,6 +26,8 @@ impl Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).expect("it is ours");
         unlockpt(&master).expect("it is ours");
+        let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).expect("it is ours");
         let name = ptsname(&master, Vec::new()).expect("a name");
         let path = name.to_str().expect("UTF-8");
         let mut options = OpenOptions::new();
@@ -34,6 +39,11 @@ impl Terminal {
         command.stdout(slave.try_clone().expect("a copy")).stderr(slave);
         let child = command.spawn().expect("it was built");
         Self { child, screen: File::from(master) }
+    }
+
+    /// Presses keys.
+    fn press(&mut self, keys: &str) {
+        self.screen.write_all(keys.as_bytes()).expect("it is open");
     }
 
     /// All that is shown up to the end.
@@ -55,6 +65,13 @@ impl Terminal {
             }
         }
         String::from_utf8_lossy(&shown).into_owned()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
     }
 }
 

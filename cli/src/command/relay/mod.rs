@@ -1,14 +1,17 @@
 //! `pointsub relay`: relays connections between peers that cannot reach each other.
 
+pub(crate) mod registry;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use clap::Args;
-use pointsub_tokio::{Multiaddr, NodeEvent, Protocol, RelayConfig};
+use pointsub_tokio::{Multiaddr, Node, NodeEvent, Protocol, RelayConfig};
 
-use super::serve::{announce, finish};
+use super::serve::{Ready, finish};
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
 use crate::node::ServerArgs;
+use crate::output::Output;
 use futures::StreamExt;
 
 /// The port that libp2p's programs have by custom.
@@ -21,12 +24,33 @@ pub(crate) struct RelayArgs {
     #[arg(long, value_name = "N", default_value_t = 128)]
     places: usize,
 
+    /// Serve a registry too, as `pointsub registry` does
+    #[arg(long)]
+    registry: bool,
+
     #[command(flatten)]
     server: ServerArgs,
 }
 
 pub(crate) async fn run(args: &RelayArgs, context: &Context) -> Result<(), Failure> {
-    let mut server = args.server.clone();
+    let server = reachable_server(&args.server, context);
+    let config = RelayConfig { max_reservations: args.places, ..RelayConfig::default() };
+    let serving = server.start(context, |node| node.relay_server(config)).await?;
+    if args.registry {
+        registry::serve(&serving.node, Vec::new())?;
+    }
+    let address = serving.ticket.addresses().first().cloned().unwrap_or_else(Multiaddr::empty);
+    let address = address.with(Protocol::P2p(serving.node.peer_id()));
+    let registry = if args.registry { format!(" --registry {address}") } else { String::new() };
+    let example = format!("pointsub serve /echo/1 --echo --relay {address}{registry}");
+    Ready::new(example).announce(&serving, context.output).await?;
+    until_interrupted(&serving.node, context.output).await;
+    finish(&serving, None, context.output).await
+}
+
+/// A server that others are told of by its address: it has a port that is known.
+fn reachable_server(server: &ServerArgs, context: &Context) -> ServerArgs {
+    let mut server = server.clone();
     let profile = &context.config.profile;
     if server.listen.is_empty() {
         server.listen.clone_from(&profile.listen);
@@ -43,21 +67,20 @@ pub(crate) async fn run(args: &RelayArgs, context: &Context) -> Result<(), Failu
         server.listen = server.listen.into_iter().map(with_port).collect();
         server.external = server.listen.iter().map(reachable).collect();
     }
-    let config = RelayConfig { max_reservations: args.places, ..RelayConfig::default() };
-    let serving = server.start(context, |node| node.relay_server(config)).await?;
-    let mut events = serving.node.events();
-    let address = serving.ticket.addresses().first().cloned().unwrap_or_else(Multiaddr::empty);
-    let address = address.with(Protocol::P2p(serving.node.peer_id()));
-    let example = format!("pointsub serve /echo/1 --echo --relay {address}");
-    announce(&serving, context.output, &example, None, false).await?;
+    server
+}
+
+/// Tells who comes and goes, until Ctrl-C.
+async fn until_interrupted(node: &Node, output: Output) {
+    let mut events = node.events();
     let told = async {
         while let Some(event) = events.next().await {
             match event {
                 NodeEvent::PeerConnected { peer, address, .. } => {
-                    context.output.detail(format_args!("{peer} has come from {address}"));
+                    output.detail(format_args!("{peer} has come from {address}"));
                 }
                 NodeEvent::PeerDisconnected { peer, .. } => {
-                    context.output.detail(format_args!("{peer} has gone"));
+                    output.detail(format_args!("{peer} has gone"));
                 }
                 _ => {}
             }
@@ -67,7 +90,6 @@ pub(crate) async fn run(args: &RelayArgs, context: &Context) -> Result<(), Failu
         () = told => {}
         () = interrupted() => {}
     }
-    finish(&serving, None, context.output).await
 }
 
 /// An address with a port that was free a moment ago, in place of 0.

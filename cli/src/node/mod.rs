@@ -1,12 +1,17 @@
 //! The node behind a command.
 
+pub(crate) mod activity;
+pub(crate) mod operator;
+mod sources;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use pointsub_tokio::{
-    Access, AccessList, ConnectError, Discover, Multiaddr, Node, NodeBuilder, PeerId, Protocol,
-    Shutdown, Tokio,
+    Access, AccessList, ConnectError, Multiaddr, Node, NodeBuilder, PeerId, Protocol, Shutdown,
+    Tokio,
 };
 
 use crate::config::Config;
@@ -14,6 +19,10 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::target::Target;
 use crate::ticket::Ticket;
+
+use activity::Counters;
+use operator::RunningFile;
+pub(crate) use sources::{AnnounceArgs, FindArgs, Places, name_server, nobody_there, with_peer};
 
 /// Which key a client has.
 #[derive(Debug, Clone, Default, Args)]
@@ -36,7 +45,7 @@ pub(crate) struct ServerArgs {
     ephemeral: bool,
 
     /// Where to listen; may be given several times. Default: any free TCP and UDP port of all interfaces,
-    /// and port 4001 for relays
+    /// and port 4001 for relays and registries
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<Multiaddr>,
 
@@ -51,6 +60,11 @@ pub(crate) struct ServerArgs {
     /// Let this peer in and nobody else; may be given several times
     #[arg(long, value_name = "PEER")]
     allow: Vec<PeerId>,
+
+    /// Show this peer, too, who is connected and what is done here, with `pointsub top`; may be given several
+    /// times
+    #[arg(long, value_name = "PEER")]
+    operator: Vec<PeerId>,
 }
 
 /// What a server does when it is told to end: time for what is at work.
@@ -61,6 +75,8 @@ pub(crate) struct Serving {
     pub(crate) node: Node,
     pub(crate) ticket: Ticket,
     pub(crate) key: Option<PathBuf>,
+    /// By which this user finds it.
+    _running: Option<RunningFile>,
 }
 
 impl ServerArgs {
@@ -86,12 +102,19 @@ impl ServerArgs {
         for relay in or(&self.relay, &profile.relay) {
             builder = builder.listen(relay.clone().with(Protocol::P2pCircuit));
         }
+        let mut operators = self.operator.clone();
+        operators.extend(operator::own(&context.config).await);
         if !self.allow.is_empty() {
             let list = AccessList::closed();
-            self.allow.iter().for_each(|peer| list.set_peer(*peer, Access::Allow));
+            self.allow
+                .iter()
+                .chain(&operators)
+                .for_each(|peer| list.set_peer(*peer, Access::Allow));
             builder = builder.admission(list);
         }
-        let node = change(builder).build().await?;
+        let counters = Arc::new(Counters::default());
+        let node = change(builder).recorder(counters.clone()).build().await?;
+        activity::serve(&node, counters, operators)?;
         if listen.is_empty() {
             // Not every machine has IPv6.
             for address in ["/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"] {
@@ -101,7 +124,12 @@ impl ServerArgs {
             }
         }
         let ticket = ticket(&node).await;
-        Ok(Serving { node, ticket, key })
+        let running = operator::write(&context.config, &node).await;
+        if let Err(failure) = &running {
+            let why = failure.lines().0;
+            context.output.detail(format_args!("`pointsub top` has to name this server: {why}"));
+        }
+        Ok(Serving { node, ticket, key, _running: running.ok() })
     }
 
     fn key_file(&self, config: &Config) -> Result<Option<PathBuf>, Failure> {
@@ -175,11 +203,6 @@ pub(crate) async fn client_with(
         builder = builder.key_file(key);
     }
     Ok(change(builder).build().await?)
-}
-
-/// Has a client look for servers on the local network, and nowhere else.
-pub(crate) fn on_lan(builder: NodeBuilder<Tokio>) -> NodeBuilder<Tokio> {
-    builder.discover(Discover::lan().without_connected())
 }
 
 /// Connects to a peer at whichever of its addresses answers first.
