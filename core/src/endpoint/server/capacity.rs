@@ -175,7 +175,11 @@ impl Capacity {
                         }
                         Grant::Place
                     }
-                    Err(status) => Grant::Refused(Box::new(status)),
+                    Err(status) => {
+                        // The stream drops the request when it hears of this.
+                        account.charge(&mut self.budget, report.held.saturating_sub(bytes));
+                        Grant::Refused(Box::new(status))
+                    }
                 }
             }
             Ask::Room { bytes, best } => {
