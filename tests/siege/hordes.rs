@@ -24,9 +24,9 @@ pub(crate) const ATTACKS: &[RegistryAttack] = &[
         is_refused: true,
     },
     RegistryAttack {
-        name: "registry: peers of 40 networks",
-        run: |server| crowd(server, 40, 5).boxed(),
-        networks: 40,
+        name: "registry: peers of 25 networks",
+        run: |server| crowd(server, 25, 5).boxed(),
+        networks: 25,
         is_refused: true,
     },
     RegistryAttack {
