@@ -227,7 +227,7 @@ async fn names(server: Multiaddr) -> u64 {
                 None => refused += 1,
             }
             let watched = unheard_of(20, from).into_iter().map(|name| member.registry.watch(name));
-            let watched = join_all(watched.map(|watch| async { watch.await })).await;
+            let watched = join_all(watched.map(IntoFuture::into_future)).await;
             refused += watched.iter().filter(|watch| watch.is_err()).count() as u64;
         }
         drop(held);
