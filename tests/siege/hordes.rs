@@ -24,9 +24,9 @@ pub(crate) const ATTACKS: &[RegistryAttack] = &[
         is_refused: true,
     },
     RegistryAttack {
-        name: "registry: peers of 40 networks",
-        run: |server| crowd(server, 40, 5).boxed(),
-        networks: 40,
+        name: "registry: peers of 25 networks",
+        run: |server| crowd(server, 25, 5).boxed(),
+        networks: 25,
         is_refused: true,
     },
     RegistryAttack {
@@ -227,7 +227,7 @@ async fn names(server: Multiaddr) -> u64 {
                 None => refused += 1,
             }
             let watched = unheard_of(20, from).into_iter().map(|name| member.registry.watch(name));
-            let watched = join_all(watched).await;
+            let watched = join_all(watched.map(IntoFuture::into_future)).await;
             refused += watched.iter().filter(|watch| watch.is_err()).count() as u64;
         }
         drop(held);

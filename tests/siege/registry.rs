@@ -14,7 +14,7 @@ use pointsub_service::registry::{
     Announcement, Change, RegistryClient, RegistryError, RegistryLimits,
 };
 use pointsub_service::{Never, Streaming};
-use pointsub_swarm::{Keypair, Multiaddr, PeerId, PeerRecord};
+use pointsub_swarm::{ClientConfig, Keypair, Multiaddr, PeerId, PeerRecord};
 use pointsub_tokio::Node;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -24,7 +24,7 @@ use crate::server::{CALL, ELSEWHERE, RegistrySeen, ServerProcess};
 
 pub(crate) const ECHO: &str = "/echo/1.0.0";
 /// What the honest ones may wait for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What a connection may hold beside what is counted: its buffers, and what its muxer keeps.
 const CONNECTION: usize = 256 * 1024;
 const CONNECTIONS: usize = 250;
@@ -94,9 +94,10 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) async fn connect(address: &Multiaddr) -> Option<Self> {
+    pub(crate) async fn connect(address: &Multiaddr, config: ClientConfig) -> Option<Self> {
         let keypair = Keypair::generate_ed25519();
-        let node = Node::builder().keypair(keypair.clone()).build().await.ok()?;
+        let node = Node::builder().keypair(keypair.clone()).client_config(config);
+        let node = node.build().await.ok()?;
         let server = node.connect(address.clone()).await.ok()?;
         let registry = RegistryClient::peer(node.client(), server);
         Some(Self { node, keypair, registry })
@@ -144,8 +145,9 @@ struct Beside {
 impl Beside {
     async fn start(server: &Multiaddr) -> Self {
         let from = |network| async move { Network(network).towards(server).await };
-        let watcher = Member::connect(&from(201).await).await.expect("it is let in");
-        let server = Member::connect(&from(200).await).await.expect("it is let in");
+        let honest = ClientConfig::default;
+        let watcher = Member::connect(&from(201).await, honest()).await.expect("it is let in");
+        let server = Member::connect(&from(200).await, honest()).await.expect("it is let in");
         let watch = watcher.registry.watch(ECHO.to_owned()).await.expect("it may");
         Self { server, _watcher: watcher, watch }
     }
@@ -255,13 +257,18 @@ fn problem(
     (attack.is_refused && refused == 0).then_some("it got all that it asked for")
 }
 
+/// Whoever attacks asks again itself.
+fn once() -> ClientConfig {
+    ClientConfig::default().with_max_retries(0)
+}
+
 /// Members of one network, as many as are let in.
 pub(crate) async fn members(network: u8, count: usize, server: &Multiaddr) -> Vec<Member> {
     let address = Network(network).towards(server).await;
     let mut all = Vec::new();
     while all.len() < count {
         let wanted = (count - all.len()).min(20);
-        let some = join_all((0..wanted).map(|_| Member::connect(&address))).await;
+        let some = join_all((0..wanted).map(|_| Member::connect(&address, once()))).await;
         let before = all.len();
         all.extend(some.into_iter().flatten());
         if all.len() == before {
