@@ -318,6 +318,7 @@ mod regressions {
     regressions! {
         a_stream_that_makes_room_is_told_once
         half_closed_before_all_has_left
+        given_up_as_it_opens
         refused_request_holds_nothing
         deadline_before_all_has_left
         asked_nothing_is_no_habit
