@@ -1,5 +1,6 @@
 //! A day of a laptop: at home, on the way, in an office that lets nothing through but a relay, with a VPN
-//! for a while, and asleep in between. Each minute it asks a server, and tries nothing twice.
+//! for a while, and asleep in between. Each minute it asks a server. A request that got no stream on a connection
+//! which broke is put on the next one, and nothing else is tried twice.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,8 @@ pub struct Day {
     pub requests: u64,
     /// How many were answered.
     pub answered: u64,
+    /// How often one got no stream on a connection that broke, and was put on the next.
+    pub moved: u64,
     /// Why the others were not, and how many of each.
     pub failures: BTreeMap<&'static str, u64>,
     /// The longest time until a request had a connection.
@@ -50,6 +53,7 @@ impl Day {
     fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.answered += other.answered;
+        self.moved += other.moved;
         self.longest = self.longest.max(other.longest);
         for (why, count) in &other.failures {
             *self.failures.entry(why).or_default() += count;
@@ -59,7 +63,8 @@ impl Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} requests, {} answered", self.requests, self.answered)?;
+        let Self { requests, answered, moved, .. } = self;
+        writeln!(f, "{requests} requests, {answered} answered, {moved} put on another connection")?;
         for (why, count) in &self.failures {
             writeln!(f, "{count:>6}  {why}")?;
         }

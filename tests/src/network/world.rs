@@ -433,10 +433,15 @@ impl World {
 
     fn open(&mut self, peer: usize) -> OpenId {
         self.note(format_args!("open   peer {peer}"));
-        let open = self.net.open(self.id(peer), self.now);
         if let Some(day) = &mut self.day {
             day.requests += 1;
         }
+        self.place(peer)
+    }
+
+    /// Asks for a connection for a stream.
+    fn place(&mut self, peer: usize) -> OpenId {
+        let open = self.net.open(self.id(peer), self.now);
         self.checker.opens.insert(open, (self.now, peer));
         open
     }

@@ -125,6 +125,12 @@ impl World {
     /// The peer agrees to a stream, or not.
     pub(super) fn opened(&mut self, key: u32, since: Timestamp) {
         let now = self.now;
+        if let Some(day) = self.day.as_mut().filter(|_| !self.connections.contains_key(&key)) {
+            // It was surely not processed, so that the client puts it on another connection.
+            day.moved += 1;
+            self.place(0);
+            return;
+        }
         if self.moves(key) {
             self.heard(key);
         } else if now.since(since) < REQUEST {
@@ -133,6 +139,9 @@ impl World {
         let opens = self.moves(key);
         let Some(one) = self.connections.get_mut(&key) else { return };
         if !opens {
+            if let Some(day) = &mut self.day {
+                day.fail("no stream within 10 s", 1);
+            }
             one.machine.open_failed();
             return self.watch(key);
         }

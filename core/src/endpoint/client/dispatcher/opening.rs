@@ -25,9 +25,7 @@ impl Dispatcher {
         self.now = self.now.max(now);
         let Some(OpenEnded { purpose, due }) = self.pool.opened(stream, format, self.now) else {
             // It is to be reset, and not to be abandoned as well if nobody has heard of that yet.
-            let abandons = |directive: &Directive| {
-                matches!(directive, Directive::Abandon { stream: other } if *other == stream)
-            };
+            let abandons = |directive: &Directive| matches!(directive, Directive::Abandon { stream: other } if *other == stream);
             self.directives.retain(|directive| !abandons(directive));
             return false;
         };
