@@ -82,6 +82,8 @@ mod proxy;
 mod raw;
 #[path = "../e2e/registry.rs"]
 mod registry;
+#[path = "../e2e/registry_wire.rs"]
+mod registry_wire;
 #[path = "../e2e/relay.rs"]
 mod relay;
 #[path = "../e2e/retry.rs"]
