@@ -37,4 +37,4 @@ pub use streams::{Acceptance, Connection, Signs};
 pub use throughput::Throughput;
 
 pub(crate) use client::closing;
-pub(crate) use server::{Ask, Events, Grant, Samples};
+pub(crate) use server::{Ask, Behind, Events, Grant, Samples};

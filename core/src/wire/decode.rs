@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::buffers::{Buffers, body};
 use super::go12;
-use super::native::{HEADER_LEN, Header, Kind};
+use super::native::{self, HEADER_LEN, Header, Kind};
 use super::{Flags, Format, FrameError};
 
 /// Frames up to this size that arrive in two reads are put together in one small buffer.
@@ -210,6 +210,25 @@ impl Decoder {
     /// Whether it has stopped because it is [not known](Room::Unknown) if there is room.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting
+    }
+
+    /// How many whole small requests come next, up to so many, and how many bytes they have together:
+    /// none that opens a call or is compressed, so that a request needs no more than these at work.
+    pub(crate) fn requests_behind(&self, most: usize) -> (u32, usize) {
+        let (mut requests, mut bytes) = (0, 0);
+        if self.format != Format::Native || self.large.is_some() || !self.partial.is_empty() {
+            return (requests, bytes);
+        }
+        let mut rest = &self.input[..];
+        while (requests as usize) < most
+            && let Some(length) = native::plain_request(rest)
+            && let Some(next) = rest.get(length..)
+        {
+            requests += 1;
+            bytes += length;
+            rest = next;
+        }
+        (requests, bytes)
     }
 
     /// Bytes held: for a frame that is not complete, and those not looked at.

@@ -137,6 +137,15 @@ impl Header {
     }
 }
 
+/// The length of the frame at the start of `bytes`, all of it, if it is a request without flags.
+/// The frame may not be there whole.
+pub(super) fn plain_request(bytes: &[u8]) -> Option<usize> {
+    let [l0, l1, l2, l3, kind, flags, ..] = *bytes.first_chunk::<HEADER_LEN>()?;
+    let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+    let plain = kind == Kind::Request as u8 && flags == 0;
+    length.checked_add(HEADER_LEN - COUNTED).filter(|_| plain)
+}
+
 /// Tags of fields. Those below `0x80` must be understood, those from `0x80` may be ignored.
 pub mod tag {
     /// `u32`: milliseconds that the caller will still wait.

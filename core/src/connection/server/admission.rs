@@ -1,7 +1,7 @@
 //! Questions of a served stream to admission control, and the verdicts on them.
 
 use super::answer::Answering;
-use super::report::{Ask, Events, Grant, ServerReport, ServerVerdict};
+use super::report::{Ask, Behind, Events, Grant, ServerReport, ServerVerdict};
 use super::stream::{ServerStream, ServerStreamEvent};
 use crate::endpoint::SampleOutcome;
 use crate::error::{Delivery, Status, StatusCode};
@@ -12,6 +12,8 @@ use crate::wire::compress::Payload;
 /// How many requests one after the other may use the place of one at work before the stream asks for
 /// a place again.
 const MAX_RENEWALS: u32 = 64;
+/// The most places that a stream asks for beside the one that it needs.
+const MAX_BEHIND: usize = 64;
 
 /// A request that waits to be let in.
 #[derive(Debug)]
@@ -69,8 +71,8 @@ pub(super) struct Exchange {
     asked_call: bool,
     /// The request that waits for a place, or for its turn on one.
     pub(super) waiting: Option<Waiting>,
-    /// A place that no request uses yet.
-    pub(super) place: bool,
+    /// Places that no request uses yet: for the one that waits, and for those behind it.
+    pub(super) places: u32,
     /// Places of requests that ended since the last report, which others can have.
     pub(super) free: u32,
     renewals: u32,
@@ -92,7 +94,7 @@ impl Exchange {
             asked: None,
             asked_call: false,
             waiting: None,
-            place: false,
+            places: 0,
             free: 0,
             renewals: 0,
             wanted: None,
@@ -134,7 +136,7 @@ impl ServerStream {
     #[inline]
     pub fn is_asking(&self) -> bool {
         let exchange = &self.exchange;
-        let request = exchange.waiting.is_some() && !exchange.place;
+        let request = exchange.waiting.is_some() && exchange.places == 0;
         let frame = exchange.wanted.is_some() && exchange.granted.is_none();
         !exchange.reported && (request || frame || !self.answers.is_empty())
     }
@@ -171,9 +173,9 @@ impl ServerStream {
     /// Whether this is how admission control has it.
     #[inline]
     fn is_known(&self, held: usize, idle: bool) -> bool {
-        let Exchange { known, active, place, granted, .. } = &self.exchange;
+        let Exchange { known, active, places, granted, .. } = &self.exchange;
         // What was just granted is to be used first.
-        let granted = *place || *granted == Some(true);
+        let granted = *places > 0 || *granted == Some(true);
         let holds = known.room == held || known.room > held && granted;
         holds && (known.idle, known.active) == (idle, *active)
     }
@@ -196,7 +198,8 @@ impl ServerStream {
             let (bytes, id) = waiting.map_or((0, 0), |waiting| (waiting.bytes, waiting.wire_id));
             let call = self.opens_call(id);
             self.exchange.asked_call = call;
-            (Asked::Request, Ask::Request { spare: self.exchange.spare, bytes, call })
+            let behind = if call { Behind::default() } else { self.behind() };
+            (Asked::Request, Ask::Request { spare: self.exchange.spare, bytes, call, behind })
         } else {
             let (bytes, best) = self.exchange.wanted?;
             let elsewhere = self.held_elsewhere();
@@ -234,15 +237,13 @@ impl ServerStream {
             self.refused = true;
             return self.drain(self.link.now);
         }
-        if grant == Grant::Place {
+        if let Grant::Place { behind } = grant {
             self.exchange.known.calls += usize::from(self.exchange.asked_call);
+            self.exchange.places += 1 + behind;
         }
         match (self.exchange.asked.take(), grant) {
-            (Some(Asked::Request), Grant::Place) => self.exchange.place = true,
-            (_, Grant::Place) => {
-                self.exchange.place = true;
-                self.give_back_place();
-            }
+            (Some(Asked::Request), Grant::Place { .. }) => {}
+            (_, Grant::Place { .. }) => self.give_back_places(),
             (Some(Asked::Withdrawn), _) => {}
             (_, Grant::Refused(status)) => {
                 if let Some(waiting) = self.exchange.waiting.take() {
@@ -275,6 +276,19 @@ impl ServerStream {
         }
     }
 
+    /// The requests that have arrived behind the one that waits. No more of them than are at work
+    /// already: where handlers answer at once, a place in advance would be a load that is none.
+    fn behind(&self) -> Behind {
+        let at_work = self.calls.len() + self.answers.len();
+        let room = self.max_in_flight.saturating_sub(at_work + 1);
+        let most = at_work.min(room).min(MAX_BEHIND);
+        if most == 0 {
+            return Behind::default();
+        }
+        let (requests, bytes) = self.link.decoder.requests_behind(most);
+        Behind { requests, bytes }
+    }
+
     /// A request has come, and is let in at once if there is a place. Else it waits for one.
     #[inline]
     pub(super) fn admit(
@@ -283,7 +297,8 @@ impl ServerStream {
         payload: Payload,
         deadline: Option<Timestamp>,
     ) -> Option<ServerStreamEvent> {
-        if self.renew(super::calls::bytes_at_work(&payload)) {
+        let bytes = super::calls::bytes_at_work(&payload);
+        if self.take_place(bytes) || self.renew(bytes) {
             return Some(self.begin(wire_id, payload, deadline));
         }
         self.wait_for_place(wire_id, payload, deadline);
@@ -297,6 +312,8 @@ impl ServerStream {
         payload: Payload,
         deadline: Option<Timestamp>,
     ) {
+        // Those that there are were for other requests than this one.
+        self.give_back_places();
         let bytes = super::calls::bytes_at_work(&payload);
         self.work += bytes;
         self.idle_due = None;
@@ -318,14 +335,20 @@ impl ServerStream {
         renews
     }
 
+    /// Lets a request in on a place that was asked for with an earlier one's.
+    fn take_place(&mut self, bytes: usize) -> bool {
+        let fits = self.exchange.places > 0
+            && self.held().saturating_add(bytes) <= self.exchange.known.room;
+        self.exchange.places -= u32::from(fits);
+        fits
+    }
+
     /// The request that has waited, if there is a place for it now.
     #[inline]
     pub(super) fn begin_waiting(&mut self) -> Option<ServerStreamEvent> {
-        if !self.exchange.place {
-            return None;
-        }
+        let places = self.exchange.places.checked_sub(1)?;
         let waiting = self.exchange.waiting.take()?;
-        self.exchange.place = false;
+        self.exchange.places = places;
         self.work -= waiting.bytes;
         self.keep_window(waiting.wire_id);
         Some(self.begin(waiting.wire_id, waiting.payload, waiting.deadline))
@@ -353,12 +376,14 @@ impl ServerStream {
         if self.exchange.asked == Some(Asked::Request) {
             self.exchange.asked = Some(Asked::Withdrawn);
         }
-        self.give_back_place();
+        self.give_back_places();
         Some(waiting)
     }
 
-    fn give_back_place(&mut self) {
-        if core::mem::take(&mut self.exchange.place) {
+    /// Nobody needs the places that no request uses.
+    #[inline]
+    pub(super) fn give_back_places(&mut self) {
+        for _ in 0..core::mem::take(&mut self.exchange.places) {
             self.exchange.events.abandon();
             let now = self.link.now;
             self.exchange.events.sample(super::calls::sample(now, SampleOutcome::Cancelled, now));

@@ -159,6 +159,7 @@ impl ServerStream {
         }
         self.lose_calls();
         self.drop_waiting();
+        self.give_back_places();
         self.drop_answers();
         self.due = None;
     }

@@ -15,7 +15,7 @@ mod wire_index;
 pub use calls::CallId;
 pub use placement::{Compression, runs_inline};
 pub use places::CallPlaces;
-pub(crate) use report::{Ask, Events, Grant, Samples};
+pub(crate) use report::{Ask, Behind, Events, Grant, Samples};
 pub use report::{Refusals, ServerReport, ServerVerdict};
 pub use stream::{ServerStream, ServerStreamEvent};
 pub use streaming::{CallAcceptance, CallTerms};

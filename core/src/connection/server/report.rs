@@ -63,9 +63,18 @@ pub(crate) enum Ask {
     /// May a handler begin to work on a request of so many bytes? `held` has them already; `spare` more
     /// are welcome, for what follows it.
     /// It may be to open a call, which needs a place of its own for as long as it lasts.
-    Request { spare: usize, bytes: usize, call: bool },
+    Request { spare: usize, bytes: usize, call: bool, behind: Behind },
     /// May the stream hold so many bytes, and if possible `best`?
     Room { bytes: usize, best: usize },
+}
+
+/// Requests that have arrived behind the one that a place is asked for: as many places more are
+/// welcome.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) requests: u32,
+    /// What all of them hold while they are at work.
+    pub(crate) bytes: usize,
 }
 
 /// What has happened on a stream since it last reported.
@@ -206,8 +215,8 @@ pub struct ServerVerdict {
 /// The answer to an [`Ask`], or to the opening of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// The stream has another place, for one handler.
-    Place,
+    /// The stream has a place for the handler that it has asked for, and for so many requests behind it.
+    Place { behind: u32 },
     /// The request is refused with this status.
     Refused(Box<Status>),
     /// The verdict's `room` is enough for what is needed.
@@ -225,10 +234,13 @@ impl ServerVerdict {
         self.cut_off
     }
 
-    /// Whether the stream gets a place, for one handler.
+    /// How many places the stream gets, each for one handler.
     #[must_use]
-    pub fn has_place(&self) -> bool {
-        matches!(self.answer, Some(Grant::Place))
+    pub fn places(&self) -> u32 {
+        match self.answer {
+            Some(Grant::Place { behind }) => behind.saturating_add(1),
+            _ => 0,
+        }
     }
 
     /// How the request is refused that the stream has asked for.

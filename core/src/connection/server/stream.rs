@@ -321,7 +321,8 @@ impl ServerStream {
         let news = exchange.granted.is_some() || self.link.decoder.has_input() || self.finished;
         let looks =
             news && self.is_listening() && !self.is_paused() && !exchange.is_waiting_for_verdict();
-        !self.abandons.is_empty() || (exchange.place || looks) && !self.is_due_to_write()
+        let begins = exchange.places > 0 && exchange.waiting.is_some();
+        !self.abandons.is_empty() || (begins || looks) && !self.is_due_to_write()
     }
 
     /// The next event for whoever runs the handlers. Looks at what has come, as far as that takes;
@@ -330,18 +331,20 @@ impl ServerStream {
     pub fn poll_event(&mut self, now: Timestamp) -> Option<ServerStreamEvent> {
         self.link.advance_clock(now);
         let abandon = self.abandons.pop_front().map(|call| ServerStreamEvent::Abandon { call });
-        let waits = self.exchange.waiting.is_some();
+        let (waits, writes) = (self.exchange.waiting.is_some(), self.is_due_to_write());
         let event = match abandon {
-            None if self.is_due_to_write() => None,
+            None if writes => None,
             None if waits => self.begin_waiting(),
             None => self.take_frames(),
             abandon => abandon,
         };
-        if event.is_none()
-            && !self.link.decoder.has_input()
-            && !self.exchange.is_waiting_for_verdict()
-        {
-            self.batch.end_batch();
+        if event.is_none() && !self.exchange.is_waiting_for_verdict() {
+            if !writes {
+                self.give_back_places();
+            }
+            if !self.link.decoder.has_input() {
+                self.batch.end_batch();
+            }
         }
         self.settle();
         event

@@ -153,7 +153,7 @@ impl ServerStream {
         let Some(streaming) = &self.streaming else { return 0 };
         let waiting = self.exchange.waiting.as_ref().map(|waiting| waiting.wire_id());
         let waits = waiting.is_some_and(|id| streaming.terms.contains_key(&id));
-        let waits = waits && !self.exchange.place;
+        let waits = waits && self.exchange.places == 0;
         streaming.terms.len() - usize::from(waits) + streaming.table.len()
     }
 

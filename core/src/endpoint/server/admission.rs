@@ -235,9 +235,10 @@ impl Admission {
         if let Some(mut account) = connections.account(stream) {
             capacity.take_in(&mut account, &report, now);
             if report.withdrawn && account.stream.in_flight > 0 {
-                // The place that it had asked for did not reach it any more.
-                let samples = Samples { ended: 1, ..Samples::default() };
-                let events = Events { abandoned: 1, samples, any: true, ..Events::default() };
+                // The places that it had asked for did not reach it any more.
+                let lost = u32::try_from(account.stream.in_flight).unwrap_or(u32::MAX);
+                let samples = Samples { ended: lost, ..Samples::default() };
+                let events = Events { abandoned: lost, samples, any: true, ..Events::default() };
                 capacity.take_in(&mut account, &ServerReport { events, ..report }, now);
             }
         }

@@ -12,7 +12,7 @@ use super::rate::Rates;
 use super::shares::{Account, Flow, Kind, MemoryBudget, Places, ProtocolKey, Shares};
 use super::stats::ServerStats;
 use crate::config::ServerConfig;
-use crate::connection::{Ask, Grant, ServerReport, ServerVerdict};
+use crate::connection::{Ask, Behind, Grant, ServerReport, ServerVerdict};
 use crate::error::{Status, StatusCode};
 use crate::time::Timestamp;
 
@@ -163,17 +163,19 @@ impl Capacity {
         now: Timestamp,
     ) -> Option<Grant> {
         Some(match *report.ask.as_ref()? {
-            Ask::Request { spare, bytes, call } => {
+            Ask::Request { spare, bytes, call, behind } => {
                 let admitted = match call {
                     false => self.admit(account, report.held, bytes, now),
                     true => self.admit_opening(account, report.held, bytes, now),
                 };
                 match admitted {
                     Ok(()) => {
-                        if spare > 0 {
-                            account.reserve(&mut self.budget, report.held.saturating_add(spare));
+                        let room = report.held.saturating_add(spare);
+                        let behind = self.admit_behind(account, behind, room);
+                        if behind == 0 && spare > 0 {
+                            account.reserve(&mut self.budget, room);
                         }
-                        Grant::Place
+                        Grant::Place { behind }
                     }
                     Err(status) => {
                         // The stream drops the request when it hears of this.
@@ -248,13 +250,7 @@ impl Capacity {
             self.lacking = held;
             return Err(self.refuse_busy("no memory for the request"));
         }
-        let limit = self.limit.limit();
-        let places = Places {
-            limit,
-            free: limit.saturating_sub(self.limit.active()),
-            room: self.ceiling.saturating_sub(self.requests.taken()),
-            kept: account.kept_for_others(self.ceiling),
-        };
+        let places = self.places(account);
         if !self.share(account, Kind::Request, places) {
             self.limit.refused(now);
             self.counters.no_place += 1;
@@ -270,6 +266,43 @@ impl Capacity {
         self.counters.started += 1;
         self.limit.begin();
         Ok(())
+    }
+
+    /// Lets requests in that follow one that was just let in, with which its stream holds `held`: all
+    /// of them, if that is fair and there is memory, or none. Where it is not, each asks for itself.
+    fn admit_behind(&mut self, account: &mut Account<'_>, behind: Behind, held: usize) -> u32 {
+        let Behind { requests, bytes } = behind;
+        if requests == 0 || !self.rates.is_empty() {
+            return 0;
+        }
+        let places = self.places(account);
+        let known = self.protocols.len();
+        let protocol = self.protocols.get_mut(account.stream.protocol);
+        let Some(has) = protocol.map(|protocol| &mut protocol.requests) else { return 0 };
+        let flows = account.flows(Kind::Request, Flow { has: *has, known });
+        let (all, held) = (requests as usize, held.saturating_add(bytes));
+        if !self.requests.admits(all, places, &flows) || !account.reserve(&mut self.budget, held) {
+            return 0;
+        }
+        self.requests.take(all, account.counts(Kind::Request, Some(has)));
+        account.stream.requests += u64::from(requests);
+        account.stream.in_flight += all;
+        self.counters.started += u64::from(requests);
+        for _ in 0..requests {
+            self.limit.begin();
+        }
+        requests
+    }
+
+    /// The places for requests, as they are for one stream.
+    fn places(&self, account: &Account<'_>) -> Places {
+        let limit = self.limit.limit();
+        Places {
+            limit,
+            free: limit.saturating_sub(self.limit.active()),
+            room: self.ceiling.saturating_sub(self.requests.taken()),
+            kept: account.kept_for_others(self.ceiling),
+        }
     }
 
     /// Lets a request in that opens a call, with a place for the call beside its own. A call is no load:
@@ -346,7 +379,7 @@ impl Capacity {
         let admitted = shares.admit(places, &flows);
         if admitted {
             let was_idle = account.peer.is_answered_and_idle();
-            shares.take(account.counts(kind, Some(has)));
+            shares.take(1, account.counts(kind, Some(has)));
             account.requests_changed(was_idle);
         }
         admitted

@@ -429,7 +429,10 @@ impl ServerParts {
             },
             Way::Down => {
                 let Some(ToStream(verdict)) = seat.verdicts.pop_due(now) else { return };
-                seat.places += u32::from(verdict.has_place());
+                if verdict.places() > 0 {
+                    // It asks when it has none.
+                    seat.places = verdict.places();
+                }
                 seat.renewals = 0;
                 self.on_stream(stream, |machine, now| machine.handle_verdict(verdict, now));
             }
@@ -458,7 +461,7 @@ impl ServerParts {
             let _unheard = self.admission.handle(key, report.clone(), self.now);
         }
         let verdict = self.admission.handle(key, report, self.now);
-        if verdict.has_place() {
+        for _ in 0..verdict.places() {
             let (peer, protocol) = (seat.peer, seat.protocol.clone());
             self.outputs.push_back(SimOutput::Admitted { peer, protocol });
         }

@@ -98,6 +98,21 @@ impl Shares {
             || self.any(flows, 0, lacks) && fair(places.room)
     }
 
+    /// Whether there are so many places that count for all of these, each of them by dynamic
+    /// thresholds alone: the last is fair only if all before it are.
+    pub(in crate::endpoint::server) fn admits(
+        &self,
+        count: usize,
+        places: Places,
+        flows: &Flows,
+    ) -> bool {
+        let before = count.saturating_sub(1);
+        let free = places.free.min(places.room.saturating_sub(places.kept));
+        let free = free.saturating_sub(before);
+        let had = |flow: &Flow| Flow { has: flow.has + before, ..*flow };
+        flows.iter().flatten().all(|flow| had(flow).is_fair(free))
+    }
+
     /// Whether that is so of any of these flows, of which the first has this kind, and of how many
     /// there are that have something.
     fn any(&self, flows: &[Option<Flow>], kind: usize, is: impl Fn(&Flow, usize) -> bool) -> bool {
@@ -105,13 +120,17 @@ impl Shares {
         known.any(|(flow, busy)| flow.is_some_and(|flow| is(&flow, *busy)))
     }
 
-    /// Flows take a place; each is what one had of them.
-    pub(in crate::endpoint::server) fn take(&mut self, flows: [Option<&mut usize>; KINDS]) {
-        self.taken += 1;
+    /// Flows take so many places, more than none; each is what one had of them.
+    pub(in crate::endpoint::server) fn take(
+        &mut self,
+        count: usize,
+        flows: [Option<&mut usize>; KINDS],
+    ) {
+        self.taken += count;
         for (has, busy) in flows.into_iter().zip(&mut self.busy) {
             let Some(has) = has else { continue };
             *busy += usize::from(*has == 0);
-            *has += 1;
+            *has += count;
         }
     }
 
