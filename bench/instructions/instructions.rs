@@ -107,7 +107,7 @@ fn send(pair: &mut Pair, now: Timestamp) {
 }
 
 #[library_benchmark]
-#[bench::native(args = (Format::Native), setup = warm, config = about(201_337))]
+#[bench::native(args = (Format::Native), setup = warm, config = about(154_065))]
 fn request(mut pair: Pair) -> Pair {
     send(&mut pair, Timestamp::ZERO + NOW);
     pair.ask(Timestamp::ZERO + NOW);

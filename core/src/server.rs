@@ -237,8 +237,9 @@ impl Server {
 
     /// The next thing to do. Call until it returns [`ServerOutput::Wait`].
     ///
-    /// A request is let in when it is returned here and not before: what is answered between two
-    /// calls never counts as more than one at work.
+    /// A request is let in when it is returned here, and with it so many of those that have arrived
+    /// behind it on its stream as are at work on that: what is answered between two calls never counts
+    /// as more than one at work.
     #[must_use]
     pub fn poll_output(&mut self) -> ServerOutput {
         loop {

@@ -45,6 +45,7 @@ mod resumption;
 mod resumption_crowd;
 mod server;
 mod server_batches;
+mod server_behind;
 mod server_config;
 mod server_connections;
 mod server_deadlines;

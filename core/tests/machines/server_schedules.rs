@@ -8,7 +8,8 @@ use bytes::Bytes;
 use pointsub_core::endpoint::LimitPolicy;
 use pointsub_core::{
     Body, Format, InboundId, ProtocolName, Server, ServerConfig, ServerEvent, ServerInput,
-    ServerOutput, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp, Timestamp,
+    ServerOutput, ServerStats, Status, StatusCode, StreamError, StreamEvent, StreamId, StreamOp,
+    Timestamp,
 };
 
 const BLOCK: usize = 100 * KIB;
@@ -236,18 +237,23 @@ impl World {
                 ServerOutput::Event(_) => {}
                 ServerOutput::Wait(_) => break,
             }
-            self.check();
+            // Some that have arrived got their places with another one, and come next: no more than
+            // are at work.
+            let at_work = self.at_work.len() as u64;
+            let stats = self.check();
+            assert!((at_work..=2 * at_work).contains(&stats.in_flight), "{at_work}: {stats:?}");
         }
-        self.check();
+        let stats = self.check();
+        assert_eq!(stats.in_flight, self.at_work.len() as u64, "handlers at work");
     }
 
-    fn check(&self) {
+    fn check(&self) -> ServerStats {
         let stats = check_counters(&self.server, self.now);
-        assert_eq!(stats.in_flight, self.at_work.len() as u64, "handlers at work");
         // Beside the budget: for each stream a small request that is arriving, and frames that
         // are never refused.
         let slack = stats.streams * 80 * KIB as u64;
         assert!(stats.memory <= self.budget + slack, "{stats:?} of {}", self.budget);
+        stats
     }
 
     fn end(mut self) -> [u64; 3] {

@@ -40,8 +40,9 @@ const KEPT_CALLS: usize = 64;
 /// became of the stream meanwhile.
 ///
 /// Requests are looked at when [`poll_event`](Self::poll_event) asks for one and not before, and one
-/// waits for a place at a time, so that what is answered at once never counts as more than one at
-/// work. After every input and verdict, call `poll_event` until it has nothing, then
+/// waits for a place at a time. The question says how many have arrived behind it, up to as many as
+/// are at work, and these get their places with it. What is answered at once never counts as more than
+/// one at work. After every input and verdict, call `poll_event` until it has nothing, then
 /// [`poll_op`](Self::poll_op).
 #[derive(Debug)]
 pub struct ServerStream {
