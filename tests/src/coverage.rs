@@ -89,6 +89,7 @@ situations! {
     LimitMoved = "a server's limit has moved",
     BothFormats = "many streams to one peer",
     PlaceRenewed = "a request began on the place of another one",
+    PlacesTogether = "requests that came together got places together",
     RenewalsUsedUp = "a place was used as often as it may be between two verdicts",
     ClosedWhileAsking = "a stream ended while messages of its were under way",
     StopWhileAsking = "a stream of a stopping server ended while messages of its were under way",

@@ -25,6 +25,8 @@ pub(super) enum SimOutput {
     Server(ServerOutput),
     /// Admission control lets a request in; a handler will see it later.
     Admitted { peer: PeerId, protocol: ProtocolName },
+    /// Requests that follow one got places with it.
+    Together,
     /// The next request came on the place of another one, for the last time before a verdict if so.
     Renewed { last: bool },
     /// A stream is closed. Whether messages of its were under way, and how many handlers at work.

@@ -53,6 +53,7 @@ impl World {
     /// What the parts of a server show of the seam between them.
     fn see_seam(&mut self, number: usize, seen: SimOutput) {
         match seen {
+            SimOutput::Together => self.hit(Situation::PlacesTogether),
             SimOutput::Renewed { last } => {
                 self.hit(Situation::PlaceRenewed);
                 if last {

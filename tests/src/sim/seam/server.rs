@@ -461,6 +461,9 @@ impl ServerParts {
             let _unheard = self.admission.handle(key, report.clone(), self.now);
         }
         let verdict = self.admission.handle(key, report, self.now);
+        if verdict.places() > 1 {
+            self.outputs.push_back(SimOutput::Together);
+        }
         for _ in 0..verdict.places() {
             let (peer, protocol) = (seat.peer, seat.protocol.clone());
             self.outputs.push_back(SimOutput::Admitted { peer, protocol });
