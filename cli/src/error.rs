@@ -5,7 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use pointsub_tokio::service::CallError;
-use pointsub_tokio::{Cause, ConnectError, NodeError, RequestError, Sources, StatusCode};
+use pointsub_tokio::{
+    Cause, ConnectError, ListenFailure, NodeError, RequestError, Sources, StatusCode,
+};
 use serde_json::{Value, json};
 
 use crate::node::nobody_there;
@@ -231,9 +233,15 @@ impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
         let failure = Self::local(&error);
         match error {
-            NodeError::AddressInUse { .. } => failure.next(
+            NodeError::Listen { reason: ListenFailure::InUse, .. } => failure.next(
                 "end the other program, or choose a port with --listen; port 0 takes a free one",
             ),
+            NodeError::Listen { reason: ListenFailure::Denied, .. } => {
+                failure.next("choose a port from 1024 on with --listen; port 0 takes a free one")
+            }
+            NodeError::Listen { reason: ListenFailure::NoRelay, .. } => {
+                failure.next("name a peer that runs `pointsub relay`")
+            }
             NodeError::Listen { .. } => {
                 failure.next("is it an address of this machine? `ip address` lists them")
             }

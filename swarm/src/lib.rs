@@ -91,9 +91,9 @@ pub use discovery::{DnsList, PlainStream};
 pub use node::behaviour::Behaviour;
 pub use node::behaviour::gate::BehaviourEvent;
 pub use node::{
-    AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, Node, NodeBuilder,
-    NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo, Reachability,
-    Shutdown, TransportKind, Tried, read_keypair,
+    AddressSource, ConnectError, DialError, Events, KeyError, KeyFileError, ListenFailure, Node,
+    NodeBuilder, NodeCall, NodeError, NodeEvent, Path, PeerAddress, PeerConnection, PeerInfo,
+    Reachability, Shutdown, TransportKind, Tried, read_keypair,
 };
 pub use runtime::{Executor, Runtime};
 pub use transport::driven::with_driver;

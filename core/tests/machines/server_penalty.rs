@@ -1,9 +1,9 @@
 //! The server: what a peer may cost for nothing, and what becomes of one that costs more.
 
 use crate::support;
-use crate::support::{Attached, PROTOCOL, ServerScript, cancel, frame, request};
+use crate::support::{Attached, PROTOCOL, ServerScript, cancel, frame, plain, request};
 use bytes::Bytes;
-use pointsub_core::endpoint::Admission;
+use pointsub_core::endpoint::{Admission, LimitPolicy};
 use pointsub_core::{
     Format, PeerId, ProtocolName, ServerConfig, StatusCode, StreamEvent, StreamId, Timestamp,
 };
@@ -68,6 +68,26 @@ fn who_only_cancels_is_cut_off_for_a_while() {
     let forgiven = s.native_from(1, PROTOCOL);
     assert!(asks_and_is_answered(&mut s, forgiven, 1));
     assert_eq!(s.stats().cut_off, 1);
+}
+
+/// A plain request that finds no place ends its stream, which is the only way to say so. Whoever
+/// comes again on another stream, as Go peers do, has done nothing wrong.
+#[test]
+fn plain_requests_that_find_no_place_cost_nothing() {
+    let config = ServerConfig::default().with_max_concurrent_requests(1);
+    let mut s = ServerScript::new(config.with_limit_policy(LimitPolicy::Fixed));
+    let first = s.accept_from(1, PROTOCOL, Format::Plain);
+    s.receives(first, [plain("long")]);
+    let long = s.expect_request("long");
+    for _ in 0..500 {
+        let stream = s.accept_from(1, PROTOCOL, Format::Plain);
+        s.receives(stream, [plain("x")]);
+        assert_eq!(s.take_requests(), [], "there is no place");
+        s.expect_finish(stream);
+    }
+    assert_eq!((s.stats().cut_off, s.stats().busy), (0, 500));
+    s.respond(long, "y");
+    s.expect_sent(first, [plain("y")]);
 }
 
 /// S21: what is at work for a peer that is cut off is stopped.

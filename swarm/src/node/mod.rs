@@ -13,6 +13,7 @@ mod event_loop;
 mod events;
 mod key;
 mod limits;
+mod listen_failure;
 mod peers;
 mod steering;
 mod stored;
@@ -38,6 +39,7 @@ use events::Listeners;
 pub use events::{Events, NodeEvent, Reachability};
 pub use key::{KeyError, read_keypair};
 pub(crate) use limits::handshakes::heard;
+pub use listen_failure::ListenFailure;
 pub use peers::{Path, PeerConnection, PeerInfo, TransportKind};
 pub use pointsub_core::network::DialError;
 pub use steering::{AddressSource, PeerAddress};
@@ -279,8 +281,7 @@ impl<R: Runtime> Node<R> {
     /// node's peer id: port 0 has become a number in it. At a relay it is waited for the place there.
     ///
     /// # Errors
-    /// [`NodeError::Listen`] and [`NodeError::AddressInUse`] as for
-    /// [`NodeBuilder::listen`]; [`NodeError::Shutdown`].
+    /// [`NodeError::Listen`] as for [`NodeBuilder::listen`]; [`NodeError::Shutdown`].
     pub fn listen(&self, address: Multiaddr) -> NodeCall<Result<Multiaddr, NodeError>> {
         let inner = self.inner.clone();
         NodeCall::new(async move {
@@ -291,7 +292,7 @@ impl<R: Runtime> Node<R> {
                 Either::Right(_) => {
                     let (done, _) = oneshot::channel();
                     inner.command(Command::Unlisten { address: address.clone(), done }).await;
-                    let reason = format!("no address within {:?}", event_loop::LISTENING);
+                    let reason = ListenFailure::TimedOut(event_loop::LISTENING);
                     Err(NodeError::Listen { address, reason })
                 }
             }

@@ -11,7 +11,8 @@ use libp2p_identity::PeerId;
 
 use libp2p_core::multiaddr::Protocol;
 use pointsub_swarm::{
-    Cause, ConnectError, Delivery, Multiaddr, NodeError, Phase, SendError, ServerConfig,
+    Cause, ConnectError, Delivery, ListenFailure, Multiaddr, NodeError, Phase, SendError,
+    ServerConfig,
 };
 
 use crate::common::*;
@@ -266,7 +267,7 @@ fn nobody_listens_where_somebody_listens() {
         at.pop();
         let two = Node::builder().listen(at.clone()).build().await;
         match two.expect_err("it is in use") {
-            NodeError::AddressInUse { address } => assert_eq!(address, at),
+            NodeError::Listen { address, reason: ListenFailure::InUse } => assert_eq!(address, at),
             error => panic!("{error:?}"),
         }
         check_echo(&client_of(&one, once()).await, one.peer_id(), "alone").await;

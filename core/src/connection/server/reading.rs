@@ -21,6 +21,8 @@ impl ServerStream {
             let taken = match self.next_frame() {
                 Ok(None) => break,
                 Ok(Some(frame)) if self.link.format == Format::Plain => {
+                    // It has no id. A request has come, whatever becomes of it.
+                    self.last_id = 1;
                     let payload = Payload::new(frame.body, None);
                     Ok(self.admit(0, payload, None))
                 }

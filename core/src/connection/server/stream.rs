@@ -58,7 +58,7 @@ pub struct ServerStream {
     pub(super) calls: Slab<Call>,
     pub(super) by_wire_id: WireIndex,
     pub(super) seq: u64,
-    /// The highest request id seen.
+    /// The highest request id seen; 1 on the plain format once a request has come.
     pub(super) last_id: u64,
     /// When the bytes came that the decoder has not looked at.
     pub(super) arrived: Timestamp,

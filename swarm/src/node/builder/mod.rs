@@ -30,7 +30,7 @@ use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
 use super::stored::key_file::KeyFileError;
 use super::watch::Watch;
-use super::{Inner, Node};
+use super::{Inner, ListenFailure, Node};
 #[cfg(feature = "relay")]
 use crate::RelayConfig;
 use crate::api::client::Policy;
@@ -92,19 +92,13 @@ pub enum NodeError {
     /// A node runs on the runtime in which it is built, and there is none here.
     #[error("a node has to be built inside of its runtime, and none is running here")]
     NoRuntime,
-    /// Somebody listens there already.
-    #[error("cannot listen on {address}: it is in use. Is another program listening there?")]
-    AddressInUse {
-        /// The address.
-        address: Multiaddr,
-    },
-    /// A listen address cannot be used. Is it one of this machine, or a relay that does relay?
+    /// A listen address cannot be used.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
         address: Multiaddr,
-        /// What the transport says.
-        reason: String,
+        /// Why.
+        reason: ListenFailure,
     },
     /// The node was shut down.
     #[error("the node was shut down")]

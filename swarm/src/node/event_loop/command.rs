@@ -11,12 +11,12 @@ use libp2p_identity::PeerId;
 use pointsub_core::network::Change;
 
 use super::listening::Waiting;
-use super::{EventLoop, cannot_listen, peer_of, relay_of};
+use super::{EventLoop, peer_of, relay_of};
 use crate::node::addresses::multiaddr::{self, is_relayed};
-use crate::node::dialing::{Connect, reason};
+use crate::node::dialing::Connect;
 use crate::node::peers::{PeerConnection, PeerInfo};
 use crate::node::steering::{AddressSource, PeerAddress};
-use crate::node::{ConnectError, NodeError};
+use crate::node::{ConnectError, ListenFailure, NodeError};
 
 #[derive(Debug)]
 pub(in crate::node) enum Command {
@@ -133,7 +133,10 @@ impl EventLoop {
                 self.listening.add(id, address, waiting);
                 Ok(())
             }
-            Err(error) => Err((waiting, cannot_listen(address, reason::of_transport(&error)))),
+            Err(error) => {
+                let reason = ListenFailure::of_transport(&error);
+                Err((waiting, NodeError::Listen { address, reason }))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod listening;
 mod relaying;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::task::Poll;
 use std::time::Duration;
@@ -24,7 +25,6 @@ use pointsub_core::network::{Change, RelayFinder, Reservations};
 
 use self::command::{Command, with_peer};
 use self::listening::Listening;
-use super::NodeError;
 use super::addresses::announced::excess;
 use super::addresses::multiaddr::{self, is_relayed};
 #[cfg(feature = "autonat")]
@@ -39,6 +39,7 @@ use super::events::{Listeners, NodeEvent, Reachability, Teller};
 use super::limits::{Limits, TooMany};
 use super::peers::Peers;
 use super::watch::Watch;
+use super::{ListenFailure, NodeError};
 use crate::clock::{Clock, Sleep};
 use crate::random::random;
 use crate::timer::Timer;
@@ -50,9 +51,6 @@ pub(super) const SAVING: Duration = Duration::from_secs(5);
 pub(super) const SILENT: &str = "the peer gave no sign of life";
 /// How long [`NodeBuilder::build`](super::NodeBuilder::build) waits for addresses.
 pub(super) const LISTENING: Duration = Duration::from_secs(10);
-const NO_INTERFACE: &str = "no network interface has such an address";
-#[cfg(feature = "relay")]
-const NO_RELAY: &str = "the peer there does not relay";
 
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p_swarm::derive_prelude")]
@@ -169,15 +167,15 @@ impl EventLoop {
                 SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(listener_id)),
                 SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                     if let Some(address) = waiting.remove(listener_id) {
-                        let reason = reason.as_ref().err().map_or_else(String::new, |e| root(e));
-                        return Err(cannot_listen(address, reason));
+                        return Err(NodeError::Listen { address, reason: why_closed(reason) });
                     }
                     #[cfg(feature = "relay")]
                     if reason.as_ref().is_err_and(is_no_relay)
                         && let Some(relay) = self.reservations.address(*listener_id)
                     {
-                        let address = multiaddr::to_libp2p(&relay);
-                        return Err(cannot_listen(address, NO_RELAY.to_owned()));
+                        let (address, reason) =
+                            (multiaddr::to_libp2p(&relay), ListenFailure::NoRelay);
+                        return Err(NodeError::Listen { address, reason });
                     }
                 }
                 _ => {}
@@ -185,7 +183,7 @@ impl EventLoop {
             self.on_event(event);
         }
         match waiting.into_values().next() {
-            Some(address) => Err(cannot_listen(address, NO_INTERFACE.to_owned())),
+            Some(address) => Err(NodeError::Listen { address, reason: ListenFailure::NotLocal }),
             None => Ok(()),
         }
     }
@@ -361,8 +359,7 @@ impl EventLoop {
                 self.teller.tell(NodeEvent::ListeningEnded { address });
             }
             SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
-                let reason = reason.err().map_or_else(String::new, |error| root(&error));
-                self.on_unlistened(listener_id, addresses, reason);
+                self.on_unlistened(listener_id, addresses, why_closed(&reason));
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 self.teller.tell(NodeEvent::ExternalAddress { address });
@@ -389,13 +386,13 @@ impl EventLoop {
         self.teller.tell(event);
     }
 
-    fn on_unlistened(&mut self, id: ListenerId, addresses: Vec<Multiaddr>, reason: String) {
+    fn on_unlistened(&mut self, id: ListenerId, addresses: Vec<Multiaddr>, reason: ListenFailure) {
         for address in addresses {
             self.teller.tell(NodeEvent::ListeningEnded { address });
         }
-        self.on_reservation_lost(id, &reason);
-        if let Some((asked, Some(waiting))) = self.listening.closed(id) {
-            let _gone = waiting.send(Err(cannot_listen(asked, reason)));
+        self.on_reservation_lost(id, &reason.to_string());
+        if let Some((address, Some(waiting))) = self.listening.closed(id) {
+            let _gone = waiting.send(Err(NodeError::Listen { address, reason }));
         }
     }
 
@@ -422,11 +419,11 @@ async fn wait(due: Option<Timestamp>, timer: &mut Timer) {
     poll_fn(|cx| if timer.poll_due(due, cx) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-pub(super) fn cannot_listen(address: Multiaddr, reason: String) -> NodeError {
-    // Transports wrap the errors of the system, and hide what kind they are.
-    match reason.to_ascii_lowercase().contains("address already in use") {
-        true => NodeError::AddressInUse { address },
-        false => NodeError::Listen { address, reason },
+/// Why a listener has ended.
+fn why_closed(reason: &io::Result<()>) -> ListenFailure {
+    match reason {
+        Ok(()) => ListenFailure::Transport("the listener has ended".to_owned()),
+        Err(error) => ListenFailure::of_io(error),
     }
 }
 
