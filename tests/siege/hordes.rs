@@ -93,12 +93,13 @@ async fn alone(server: Multiaddr) -> u64 {
     refused
 }
 
-/// Peers of so many networks, each with names of its own beside the one that all look for.
+/// Peers of so many networks, each with names of its own beside the one that all look for: half of them
+/// fill the registry.
 async fn crowd(server: Multiaddr, networks: u8, of_each: usize) -> u64 {
     let groups = (0..networks).map(|n| members(10 + n, of_each, &server));
     let all: Vec<Member> = join_all(groups).await.into_iter().flatten().collect();
     let announced = all.iter().enumerate().map(|(n, member)| async move {
-        let protocols = [vec![ECHO.to_owned()], unheard_of(50, n * 50)].concat();
+        let protocols = [vec![ECHO.to_owned()], unheard_of(100, n * 100)].concat();
         announce(member, member.says(protocols)).await
     });
     let announced = join_all(announced).await;

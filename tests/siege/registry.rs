@@ -262,18 +262,20 @@ fn once() -> ClientConfig {
     ClientConfig::default().with_max_retries(0)
 }
 
+/// How often a network tries in vain to have another member let in, each time for as long as a
+/// handshake may take.
+const IN_VAIN: usize = 3;
+
 /// Members of one network, as many as are let in.
 pub(crate) async fn members(network: u8, count: usize, server: &Multiaddr) -> Vec<Member> {
     let address = Network(network).towards(server).await;
-    let mut all = Vec::new();
-    while all.len() < count {
+    let (mut all, mut in_vain) = (Vec::new(), 0);
+    while all.len() < count && in_vain < IN_VAIN {
         let wanted = (count - all.len()).min(20);
         let some = join_all((0..wanted).map(|_| Member::connect(&address, once()))).await;
         let before = all.len();
         all.extend(some.into_iter().flatten());
-        if all.len() == before {
-            break;
-        }
+        in_vain = if all.len() == before { in_vain + 1 } else { 0 };
     }
     all
 }
