@@ -257,8 +257,8 @@ impl Response {
         &self.metadata
     }
 
-    /// How long it took from when the call was first polled, with everything: connecting, further
-    /// tries, compression.
+    /// How long it took from when the call was first polled until its answer was read, with everything:
+    /// connecting, further tries, compression.
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
         self.elapsed

@@ -30,7 +30,6 @@ use crate::api::calls::server::{self as api, CallService, WINDOW};
 use crate::api::message::Request;
 use crate::api::server::handler::Handler;
 use crate::api::server::mailbox::{Answer, Command, Failure, Mailbox};
-use crate::api::server::semaphore::Permits;
 use crate::api::server::shared::{Accepted, ServerShared};
 use crate::telemetry::HandlerMark;
 use crate::timer::Timer;
@@ -48,10 +47,7 @@ pub(crate) struct ServerDriver {
     machine: ServerStream,
     /// The stream's name at admission control.
     key: StreamKey,
-    /// For large bodies.
-    permits: Arc<Permits>,
-    /// Of its connection.
-    activity: Arc<Activity>,
+    site: Arc<Site>,
     io: StreamIo,
     timer: Timer,
     /// What the machine is yet to be told.
@@ -89,7 +85,12 @@ impl ServerDriver {
         let (network, called) = (origin.group(), protocol.clone());
         let call_service = calls
             .map(|handler| Arc::new(CallService { handler, peer, network, protocol: called, log }));
-        let permits = shared.semaphore.of_stream(origin);
+        let site = Arc::new(Site {
+            permits: shared.semaphore.of_stream(origin),
+            activity,
+            compresses: shared.config.compression() && machine.compresses(),
+            shared: shared.clone(),
+        });
         Self {
             shared,
             mailbox,
@@ -98,8 +99,7 @@ impl ServerDriver {
             handler,
             machine,
             key,
-            permits,
-            activity,
+            site,
             io: StreamIo::new(stream),
             timer,
             news: None,
@@ -341,17 +341,11 @@ impl ServerDriver {
         }
         let mark = self.mark(payload.headers(), payload.wire_len(), now);
         let inline = !handler.spawned() && runs_inline(&payload);
-        let site = Site {
-            shared: self.shared.clone(),
-            permits: self.permits.clone(),
-            activity: self.activity.clone(),
-            compresses: self.shared.config.compression() && self.machine.compresses(),
-        };
         let (peer, protocol) = (self.peer, self.protocol.clone());
         let Headers { method, metadata } = payload.take_headers();
         // Its body comes when it is inflated.
         let request = Request { peer, protocol, body: Bytes::new(), remaining, method, metadata };
-        let mut work = work(site, handler, request, payload);
+        let mut work = work(self.site.clone(), handler, request, payload);
         if inline {
             let polled = HandlerMark::within(mark.as_ref(), || work.poll_unpin(cx));
             if let Poll::Ready(answer) = polled {

@@ -22,11 +22,11 @@ use crate::compress;
 /// A handler at work, with the answer it will give.
 pub(super) type Work = BoxFuture<'static, Answer>;
 
-/// What the work for a request needs of its stream.
+/// What the work for the requests of a stream needs of that.
 pub(super) struct Site {
     pub(super) shared: Arc<ServerShared>,
     /// For large bodies.
-    pub(super) permits: Arc<Permits>,
+    pub(super) permits: Permits,
     /// Of the connection.
     pub(super) activity: Arc<Activity>,
     /// Both ends may compress.
@@ -35,7 +35,7 @@ pub(super) struct Site {
 
 /// Inflates, handles, compresses.
 pub(super) fn work(
-    site: Site,
+    site: Arc<Site>,
     handler: Arc<dyn Handler>,
     mut request: Request,
     payload: Payload,
@@ -63,12 +63,9 @@ pub(super) fn work(
         };
         Ok(body.with_headers(metadata.into()))
     };
-    async move {
-        let caught = AssertUnwindSafe(work).catch_unwind().await;
-        let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
-        caught.unwrap_or_else(|_| Err(panicked()))
-    }
-    .boxed()
+    let panicked = || Status::new(StatusCode::Internal, "the handler panicked").into();
+    let caught = AssertUnwindSafe(work).catch_unwind();
+    caught.map(move |caught| caught.unwrap_or_else(|_| Err(panicked()))).boxed()
 }
 
 impl Site {

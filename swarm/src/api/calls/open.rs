@@ -241,7 +241,8 @@ pub(super) async fn open(peer: PeerId, unopened: Unopened) -> Result<StreamingCa
     let opening = unopened.begin(Some(&peer))?;
     let to = peer::to_core(&peer);
     let shared = &opening.registered.shared;
-    let sent = shared.send(&to, opening.protocol.as_str(), opening.body(), opening.options);
+    let (body, now) = (opening.body(), shared.clock.now());
+    let sent = shared.send(&to, opening.protocol.as_str(), body, opening.options, now);
     let (id, outcome) = match sent {
         Ok(sent) => sent,
         Err(error) => return Err(opening.failed(error.into())),

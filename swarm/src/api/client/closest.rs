@@ -367,7 +367,8 @@ async fn ask(
         Ok(body) => {
             let peer = peer::to_libp2p(&answer.node);
             let asked = Asked { peer, at: began, max_answer: usize::MAX };
-            Ok(asked.answered(body, metadata, &shared).with_attempts(attempts))
+            let at = shared.clock.now();
+            Ok(asked.answered(body, metadata, at).with_attempts(attempts))
         }
         Err(error) => Err(ClosestError { error, attempts }),
     }

@@ -25,8 +25,8 @@ use futures::future::BoxFuture;
 use libp2p_identity::PeerId;
 use pointsub_core::wire::compress::InflateError;
 use pointsub_core::{
-    Body, CallOptions, Cause, ClientStats, Delivery, Metadata, Payload, Phase, ProtocolName,
-    RequestError, RequestId, Timestamp,
+    Body, CallOptions, Cause, ClientStats, Delivery, Metadata, Phase, ProtocolName, RequestError,
+    RequestId, Timestamp,
 };
 
 pub(super) use self::beside::Beside;
@@ -37,7 +37,7 @@ pub use self::dial::Dial;
 use self::expiry::Expiry;
 pub use self::policy::Policy;
 use self::policy::Settings;
-use self::shared::{ClientShared, Outcome};
+use self::shared::{Answered, ClientShared, Outcome};
 use super::message::Response;
 use super::stream_info::StreamInfo;
 use crate::peer;
@@ -163,8 +163,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn answered(self, body: Bytes, metadata: Metadata, shared: &ClientShared) -> Response {
-        let elapsed = shared.clock.now().since(self.at);
+    fn answered(self, body: Bytes, metadata: Metadata, at: Timestamp) -> Response {
+        let elapsed = at.since(self.at);
         Response::new(self.peer, body).with_elapsed(elapsed).with_metadata(metadata)
     }
 }
@@ -244,21 +244,26 @@ impl Future for Call {
         }
         if let State::Sent(sent, asked, watch) = &mut self.0 {
             let outcome = ready!(sent.poll_unpin(cx));
-            let (shared, asked, watch) = (sent.shared.clone(), *asked, watch.take());
-            self.0 = State::Done;
-            let mut payload = match taken(outcome, asked) {
-                Ok(payload) => payload,
-                Err(error) => return Poll::Ready(finish(watch, Err(error))),
+            let (asked, watch) = (*asked, watch.take());
+            let Answered { mut payload, at } = match taken(outcome, asked) {
+                Ok(answered) => answered,
+                Err(error) => {
+                    self.0 = State::Done;
+                    return Poll::Ready(finish(watch, Err(error)));
+                }
             };
             let metadata = payload.take_headers().metadata;
             if !payload.is_compressed() {
+                self.0 = State::Done;
                 let body = payload.into_bytes().map_err(broken);
-                let response = body.map(|body| asked.answered(body, metadata, &shared));
+                let response = body.map(|body| asked.answered(body, metadata, at));
                 return Poll::Ready(finish(watch, response));
             }
+            let shared = sent.shared.clone();
             let rest = async move {
                 let body = inflate(payload, &shared, None).await;
-                finish(watch, body.map(|body| asked.answered(body, metadata, &shared)))
+                let at = shared.clock.now();
+                finish(watch, body.map(|body| asked.answered(body, metadata, at)))
             };
             self.0 = State::InSteps(rest.boxed());
         }
@@ -292,7 +297,7 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
             let request = shared.local_request(protocol, body, headers)?;
             let reply = answers.send(request, peer, settings.timeout).await?;
             let (body, metadata) = reply.into_parts();
-            Ok(asked.answered(body, metadata, &shared))
+            Ok(asked.answered(body, metadata, shared.clock.now()))
         };
         return Ok(State::InSteps(answer.map(|answer| finish(watch, answer)).boxed()));
     }
@@ -303,7 +308,7 @@ fn begin(unsent: Unsent) -> Result<State, RequestError> {
         Err(body) => {
             let body = Body::uncompressed(body).with_headers(headers);
             let body = CallWatch::marked(watch.as_ref(), body);
-            return match start(shared, &peer, &protocol, body, options) {
+            return match start(shared, &peer, &protocol, body, options, asked.at) {
                 Ok(sent) => Ok(State::Sent(sent, asked, watch)),
                 Err(error) => finish(watch, Err(error)).map(|_| State::Done),
             };
@@ -327,18 +332,19 @@ async fn deflated(
     options: CallOptions,
     asked: Asked,
 ) -> Result<Response, RequestError> {
-    let outcome = start(shared.clone(), peer, protocol, body, options)?.await;
-    let mut payload = taken(outcome, asked)?;
+    let now = shared.clock.now();
+    let outcome = start(shared.clone(), peer, protocol, body, options, now)?.await;
+    let mut payload = taken(outcome, asked)?.payload;
     let metadata = payload.take_headers().metadata;
     let body = inflate(payload, &shared, Some(protocol)).await?;
-    Ok(asked.answered(body, metadata, &shared))
+    Ok(asked.answered(body, metadata, shared.clock.now()))
 }
 
 /// The answer, if it is no longer than its caller wants.
-fn taken(outcome: Option<Outcome>, asked: Asked) -> Result<Payload, RequestError> {
-    let payload = outcome.ok_or_else(gone)??;
-    payload.check_len(asked.max_answer).map_err(broken)?;
-    Ok(payload)
+fn taken(outcome: Option<Outcome>, asked: Asked) -> Result<Answered, RequestError> {
+    let answered = outcome.ok_or_else(gone)??;
+    answered.payload.check_len(asked.max_answer).map_err(broken)?;
+    Ok(answered)
 }
 
 fn start(
@@ -347,8 +353,9 @@ fn start(
     protocol: &ProtocolName,
     body: Body,
     options: CallOptions,
+    now: Timestamp,
 ) -> Result<InFlight<RequestId, Outcome>, RequestError> {
-    let (id, outcome) = shared.send(peer, protocol.as_str(), body, options)?;
+    let (id, outcome) = shared.send(peer, protocol.as_str(), body, options, now)?;
     Ok(InFlight::new(shared, id, outcome, options.deadline))
 }
 

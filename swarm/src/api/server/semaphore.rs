@@ -77,8 +77,8 @@ impl Semaphore {
     }
 
     /// The permits for what is asked on a stream.
-    pub(crate) fn of_stream(self: &Arc<Self>, origin: Origin) -> Arc<Permits> {
-        Arc::new(Permits { semaphore: self.clone(), origin })
+    pub(crate) fn of_stream(self: &Arc<Self>, origin: Origin) -> Permits {
+        Permits { semaphore: self.clone(), origin }
     }
 
     /// A permit, or how to wait for one with so many bytes. `None` if too many wait already.

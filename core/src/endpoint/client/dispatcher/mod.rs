@@ -94,6 +94,12 @@ impl Dispatcher {
         }
     }
 
+    /// The latest time of all that it was told of.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &ClientConfig {

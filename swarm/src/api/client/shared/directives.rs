@@ -7,7 +7,7 @@ use pointsub_core::connection::StreamCommand;
 use pointsub_core::endpoint::Directive;
 use pointsub_core::{ClientEvent, RequestId, StreamId};
 
-use super::effects::{Effects, Outcome};
+use super::effects::{Answered, Effects, Outcome};
 use super::{ClientShared, OpenCommand, State};
 use crate::api::client::ticket::{OpenTicket, Wanted};
 use crate::connection::negotiation::Names;
@@ -45,7 +45,8 @@ impl State {
                     effects.answer_dials.extend(waiter.map(|waiter| (waiter, Err(error))));
                 }
                 Directive::Event(ClientEvent::Response { request, payload }) => {
-                    self.answer(request, Ok(payload), effects);
+                    let at = self.dispatcher.now();
+                    self.answer(request, Ok(Answered { payload, at }), effects);
                 }
                 Directive::Event(ClientEvent::Failed { request, error }) => {
                     self.answer(request, Err(error), effects);

@@ -6,13 +6,21 @@ use std::task::Waker;
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use pointsub_core::endpoint::Question;
-use pointsub_core::{ClosestAnswer, ClosestFailure, Payload, RequestError};
+use pointsub_core::{ClosestAnswer, ClosestFailure, Payload, RequestError, Timestamp};
 
 use crate::api::raw::{CancelHandle, RawStream};
 use crate::notify;
 
 /// What a caller waits for.
-pub(crate) type Outcome = Result<Payload, RequestError>;
+pub(crate) type Outcome = Result<Answered, RequestError>;
+
+/// An answer, and when it came.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) payload: Payload,
+    pub(crate) at: Timestamp,
+}
+
 /// What a caller of the closest node waits for.
 pub(crate) type ClosestOutcome = Result<ClosestAnswer, ClosestFailure>;
 /// What a dialling caller waits for.

@@ -27,7 +27,7 @@ use pointsub_core::{
 };
 use slotmap::SecondaryMap;
 
-pub(crate) use effects::Outcome;
+pub(crate) use effects::{Answered, Outcome};
 use effects::{ClosestOutcome, DialOutcome, Effects};
 use mailbox::Mailbox;
 
@@ -141,8 +141,8 @@ impl ClientShared {
         protocol: &str,
         body: Body,
         options: CallOptions,
+        now: Timestamp,
     ) -> Result<(RequestId, oneshot::Receiver<Outcome>), SendError> {
-        let now = self.clock.now();
         let (sender, receiver) = oneshot::channel();
         let id = self.update(|state| {
             let id = state.dispatcher.send(peer, protocol, body, options, now)?;
