@@ -33,7 +33,8 @@ pub(super) struct Site {
     pub(super) compresses: bool,
 }
 
-/// Inflates, handles, compresses.
+/// Inflates, handles, compresses. What is done to compressed bodies alone is kept apart, so that the work
+/// for others is half as large.
 pub(super) fn work(
     site: Arc<Site>,
     handler: Arc<dyn Handler>,
@@ -43,7 +44,11 @@ pub(super) fn work(
     let work = async move {
         let len = payload.len();
         let protocol = request.protocol.clone();
-        request.body = site.inflate(&protocol, payload).await.map_err(|error| {
+        let body = match payload.is_compressed() {
+            true => site.inflate(&protocol, payload).boxed().await,
+            false => payload.into_bytes(),
+        };
+        request.body = body.map_err(|error| {
             let status = Status::new(StatusCode::BadRequest, error.to_string());
             Failure::Malformed { len, status }
         })?;
@@ -54,11 +59,11 @@ pub(super) fn work(
         let (response, metadata) = reply.into_parts();
         let body = match Compression::of(&response, site.compresses(&protocol, response.len())) {
             Compression::None => Body::uncompressed(response),
-            Compression::Inline => site.deflate(&protocol, response).await,
+            Compression::Inline => site.deflate(&protocol, response).boxed().await,
             Compression::Spawned => {
                 // Whoever polls to see if work is light learns that it is not.
                 compress::give_way().await;
-                site.deflate(&protocol, response).await
+                site.deflate(&protocol, response).boxed().await
             }
         };
         Ok(body.with_headers(metadata.into()))
@@ -74,9 +79,6 @@ impl Site {
         protocol: &ProtocolName,
         payload: Payload,
     ) -> Result<Bytes, InflateError> {
-        if !payload.is_compressed() {
-            return payload.into_bytes();
-        }
         let is_long = payload.len() > ONE_STEP;
         let _permit = if is_long { Some(self.permits.next().await) } else { None };
         let (raw, took) = compress::inflate(payload, &self.shared.clock).await;
