@@ -143,6 +143,11 @@ pub(crate) const FIXED: &[(&str, &str, &str)] = &[
         "MAX_RENEWALS",
         "the stream asks for another place",
     ),
+    (
+        "core/src/connection/server/admission.rs",
+        "MAX_BEHIND",
+        "the others come with the next question",
+    ),
     ("swarm/src/api/server/shared.rs", "ALLOWANCE", "the stream asks for more room"),
     ("swarm/src/api/server/shared.rs", "LAST_WORDS", "calls that are left are ended"),
     (

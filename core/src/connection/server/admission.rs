@@ -12,7 +12,7 @@ use crate::wire::compress::Payload;
 /// How many requests one after the other may use the place of one at work before the stream asks for
 /// a place again.
 const MAX_RENEWALS: u32 = 64;
-/// The most places that a stream asks for beside the one that it needs.
+/// How many requests that have arrived behind one get their places with it, at most.
 const MAX_BEHIND: usize = 64;
 
 /// A request that waits to be let in.
