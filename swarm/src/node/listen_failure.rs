@@ -53,11 +53,8 @@ impl ListenFailure {
         let mut within: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = within {
             let io = error.downcast_ref::<io::Error>();
-            match io.map(io::Error::kind) {
-                Some(io::ErrorKind::AddrInUse) => return Self::InUse,
-                Some(io::ErrorKind::AddrNotAvailable) => return Self::NotLocal,
-                Some(io::ErrorKind::PermissionDenied) => return Self::Denied,
-                _ => {}
+            if let Some(failure) = io.and_then(|error| Self::of_kind(error.kind())) {
+                return failure;
             }
             // An I/O error does not count what it wraps among its sources.
             let wrapped = io.and_then(io::Error::get_ref);
@@ -67,12 +64,22 @@ impl ListenFailure {
         Self::of_text(root(error))
     }
 
-    /// Some transports keep only the text of what the system said.
-    fn of_text(text: String) -> Self {
-        match text.to_ascii_lowercase().contains("address already in use") {
-            true => Self::InUse,
-            false => Self::Transport(text),
+    fn of_kind(kind: io::ErrorKind) -> Option<Self> {
+        match kind {
+            io::ErrorKind::AddrInUse => Some(Self::InUse),
+            io::ErrorKind::AddrNotAvailable => Some(Self::NotLocal),
+            io::ErrorKind::PermissionDenied => Some(Self::Denied),
+            _ => None,
         }
+    }
+
+    /// Some transports keep only the text of what the system said, which ends with the system's number.
+    fn of_text(text: String) -> Self {
+        let number = text.rsplit_once("(os error ").and_then(|(_, end)| end.strip_suffix(')'));
+        let system =
+            number.and_then(|number| number.parse().ok()).map(io::Error::from_raw_os_error);
+        let failure = system.and_then(|error| Self::of_kind(error.kind()));
+        failure.unwrap_or(Self::Transport(text))
     }
 }
 
@@ -102,7 +109,17 @@ mod tests {
     fn what_has_no_kind_is_told_as_it_is() {
         let told = ListenFailure::of_io(&io::Error::other(Wrapped(io::Error::other("no luck"))));
         assert_eq!(told, ListenFailure::Transport("no luck".into()));
-        let text = ListenFailure::of_io(&io::Error::other("Address already in use (os error 98)"));
-        assert_eq!(text, ListenFailure::InUse);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_number_of_the_system_is_found_in_a_text() {
+        for (text, failure) in [
+            ("Address already in use (os error 98)", ListenFailure::InUse),
+            ("Cannot assign requested address (os error 99)", ListenFailure::NotLocal),
+            ("Permission denied (os error 13)", ListenFailure::Denied),
+        ] {
+            assert_eq!(ListenFailure::of_io(&io::Error::other(text)), failure);
+        }
     }
 }
