@@ -153,7 +153,7 @@ mod tests {
 
     fn ask<const N: usize>(semaphore: &Arc<Semaphore>) -> [Next<'_>; N] {
         let peer = PeerId::from_bytes(b"a peer").expect("a peer id");
-        let permits = semaphore.of_stream(peer.into());
+        let permits = Arc::new(semaphore.of_stream(peer.into()));
         std::array::from_fn(|_| {
             let permits = permits.clone();
             Box::pin(async move { permits.next().await }) as Next<'_>
@@ -189,7 +189,7 @@ mod tests {
     fn so_many_bytes_may_wait() {
         let semaphore = Semaphore::of(1);
         let peer = PeerId::from_bytes(b"a peer").expect("a peer id");
-        let permits = semaphore.of_stream(peer.into());
+        let permits = Arc::new(semaphore.of_stream(peer.into()));
         let ask = |bytes| permits.next_with(bytes).boxed();
         let cx = &mut Context::from_waker(Waker::noop());
         let Poll::Ready(Some(permit)) = ask(10 * WAITING).poll_unpin(cx) else {
