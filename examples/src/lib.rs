@@ -27,6 +27,7 @@ chapters! {
     production: "production.md",
     tuning: "tuning.md",
     tests: "tests.md",
+    effort: "effort.md",
     migration: "migration.md",
     cookbook: "cookbook.md",
 }
