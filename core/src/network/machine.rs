@@ -269,6 +269,11 @@ impl<K: Copy + Ord + Debug> Network<K> {
     }
 
     pub(super) fn act(&mut self, peer: PeerId, key: K, act: Act) {
+        if matches!(act, Act::Close | Act::Abort)
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.ending = true;
+        }
         self.orders.push_back(Order::Connection(peer, key, act));
     }
 
@@ -408,6 +413,8 @@ impl<K: Copy + Ord + Debug> Network<K> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match verdict {
             Verdict::Probe => {}
+            // Whoever waits for it hears when it is gone.
+            Verdict::Answered | Verdict::Recovered if connection.ending => {}
             Verdict::Answered => {
                 let doubted = core::mem::take(&mut connection.doubtful);
                 let confirmed = self.confirmations.resolve(key).into_iter();
@@ -421,12 +428,14 @@ impl<K: Copy + Ord + Debug> Network<K> {
             }
             Verdict::Suspect => {
                 (connection.suspect, connection.retired) = (true, true);
+                let ending = connection.ending;
                 self.act(peer, key, Act::Retire);
                 self.use_best(peer);
                 for waiting in self.confirmations.resolve(key) {
                     self.dial_anyway(waiting, now);
                 }
-                if self.connections.best(&peer).is_some_and(|best| !best.suspect) {
+                // It does not end in good order any more.
+                if ending || self.connections.best(&peer).is_some_and(|best| !best.suspect) {
                     self.act(peer, key, Act::Abort);
                 } else {
                     self.dialing.seek(peer, now, &mut self.orders);
@@ -451,7 +460,8 @@ impl<K: Copy + Ord + Debug> Network<K> {
             let act = |act| Order::Connection(peer, other.key, act);
             if other.suspect {
                 self.orders.push_back(act(Act::Abort));
-            } else if direct {
+                other.ending = true;
+            } else if direct && !other.ending {
                 self.orders.extend([act(Act::Retire), act(Act::Probe)]);
                 other.retired = true;
             }
@@ -469,7 +479,7 @@ impl<K: Copy + Ord + Debug> Network<K> {
     }
 
     /// The best connection may have become that since another one is worse. Then it is used again.
-    fn use_best(&mut self, peer: PeerId) {
+    pub(super) fn use_best(&mut self, peer: PeerId) {
         let Some(&Connection { key, suspect: false, retired: true, .. }) =
             self.connections.best(&peer)
         else {

@@ -66,6 +66,21 @@ fn a_suspect_connection_is_not_used_and_another_one_is_made() {
     assert_eq!(s.acts(), ["abort 1", "open 0 on 2"]);
 }
 
+/// What its peer has said before is under way when it is told to end.
+#[test]
+fn nothing_is_begun_on_a_connection_that_was_told_to_end() {
+    let mut s = Script::new();
+    s.up(inbound(1, 1));
+    s.up(inbound(2, 1));
+    s.judge(2, Verdict::Suspect);
+    assert_eq!(s.acts(), ["retire 1", "probe 1", "retire 2", "resume 1", "abort 2"]);
+    s.judge(2, Verdict::Recovered);
+    s.open(1);
+    assert_eq!(s.orders(), ["open 0 on 1"]);
+    s.connect_to(1);
+    assert_eq!(s.orders(), ["probe 1"]);
+}
+
 #[test]
 fn a_suspect_connection_ends_at_once_if_there_is_another() {
     let mut s = Script::new();

@@ -1,5 +1,7 @@
 //! Whoever wants to be connected is told so when the peer has shown that it is there.
 
+use std::time::Duration;
+
 use pointsub_core::Verdict;
 use pointsub_core::network::{Fact, Goal, Source};
 
@@ -33,6 +35,21 @@ fn without_one_within_a_second_the_peer_is_dialled() {
     assert_eq!(s.orders(), ["open 0 on 1"], "streams are opened on it: it may only be slow");
     assert!(s.succeed(0, 2, 1, address(1)));
     assert_eq!(s.acts(), ["retire 1", "probe 1", "probe 2", "probe 2"]);
+}
+
+/// A ping behind a large body measures the body.
+#[test]
+fn a_round_trip_behind_something_else_is_not_waited_for_four_times() {
+    let mut s = Script::new();
+    s.name(1, address(1), Source::Application);
+    s.up(inbound(1, 1));
+    s.tell(Fact::Measured(1, Duration::from_secs(15)));
+    s.connect_to(1);
+    s.acts();
+    s.at(7999);
+    assert_eq!(s.orders(), NOTHING, "two seconds count, four times");
+    s.at(8000);
+    assert_eq!(s.orders(), ["dial 0: peer 1 at 1"]);
 }
 
 /// The dial then comes second, which must not be told as a failure.

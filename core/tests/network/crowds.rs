@@ -72,6 +72,32 @@ fn none_that_is_at_work_goes() {
     assert_eq!((s.orders(), s.net.next_deadline()), (Vec::<String>::new(), None));
 }
 
+/// It is closed in good order, which takes a while.
+#[test]
+fn nothing_is_begun_on_the_one_that_goes() {
+    let mut s = Script::new();
+    s.up(inbound(1, 1));
+    s.up(Up { relayed: true, ..inbound(2, 1) });
+    s.tell(Fact::Crowded(peer(1)));
+    s.acts();
+    s.assess(1, false, 0);
+    s.assess(2, false, 0);
+    assert_eq!(s.orders(), ["close 1", "resume 2"], "the newest stays");
+    s.open(1);
+    assert_eq!(s.orders(), ["open 0 on 2, relayed"]);
+}
+
+/// The peer of one that is closed in good order may be gone.
+#[test]
+fn the_one_that_goes_ends_at_once_if_its_peer_is_silent() {
+    let mut s = nine();
+    s.tell(Fact::Crowded(peer(1)));
+    (1..=9).for_each(|key| s.assess(key, key != 2, 1));
+    s.acts();
+    s.judge(2, Verdict::Suspect);
+    assert_eq!(s.orders(), ["retire 2", "abort 2"]);
+}
+
 #[test]
 fn a_crowd_that_has_gone_is_forgotten() {
     let mut s = nine();

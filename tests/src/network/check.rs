@@ -11,6 +11,8 @@ use super::world::{Conn, World};
 /// How long a connection may be used on which something is due and nothing comes: 24 s of silence, if
 /// its peer has answered probes before and nothing else came, 8 s for the answer at most, and the looks.
 const DETECTED: Duration = Duration::from_secs(35);
+/// The same behind bytes that were written before: an answer may take 60 s then.
+const DETECTED_BEHIND: Duration = Duration::from_secs(90);
 /// How long a connect may take, whatever happens.
 const OUTCOME: Duration = Duration::from_secs(90);
 /// How long it may take to connect to a peer that is where the application says, whatever else is known.
@@ -49,7 +51,10 @@ impl Checker {
                 in_time(since, if must.is_some() { REACHED } else { OUTCOME }, world)?;
                 let peer = world.number(peer);
                 let heard = |since: Timestamp| world.now.since(since.max(world.woke)) <= HEARD;
-                let heard = world.of(peer).any(|one| heard(one.heard));
+                // An answer may stand behind what was written, on a link that carries little.
+                let slow = |key: u32, one: &Conn| one.written > 0 && world.moves(key);
+                let mut all = world.connections.iter().filter(|(_, one)| one.peer == peer);
+                let heard = all.any(|(key, one)| heard(one.heard) || slow(*key, one));
                 heard
                     .then_some(())
                     .ok_or(format!("connected to peer {peer}, which was not heard of"))
@@ -104,7 +109,11 @@ impl Checker {
         if one.suspect || one.retired {
             return Err(format!("a stream on connection {key}, which is suspect or retired"));
         }
-        if one.silent_since.is_some_and(|since| world.now.since(since) > DETECTED) {
+        if one.ending {
+            return Err(format!("a stream on connection {key}, which was told to end"));
+        }
+        let detected = if one.written > 0 { DETECTED_BEHIND } else { DETECTED };
+        if one.silent_since.is_some_and(|since| world.now.since(since) > detected) {
             return Err(format!("a stream on connection {key}, which is long dead"));
         }
         let alive = |other: &&Conn| !other.suspect && !world.is_doubtful(other);
@@ -139,6 +148,11 @@ impl Checker {
         }
         if let Some((key, _)) = world.connections.iter().find(|(_, one)| one.suspect) {
             return Err(format!("connection {key} is suspect, and was never ended"));
+        }
+        if let Some((key, _)) =
+            world.connections.iter().find(|(_, one)| one.retired != one.told_retired)
+        {
+            return Err(format!("connection {key} does not know whether it is retired"));
         }
         if sizes.connections != world.connections.len() {
             return Err(format!("{} connections, not {sizes:?}", world.connections.len()));

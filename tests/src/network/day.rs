@@ -89,12 +89,8 @@ pub fn days(days: u64) -> Result<Day, String> {
 
 fn plan(seed: u64) -> Plan {
     let mut rng = Rng::of(seed, &[0x6c61_7074]);
-    let place = |relayed, millis| Place {
-        answer: Answer::Peer(0),
-        relayed,
-        rtt: Duration::from_millis(millis),
-        frozen: false,
-    };
+    let place =
+        |relayed, millis| Place::new(Answer::Peer(0), relayed, Duration::from_millis(millis));
     let mut nowhere = place(false, 50);
     nowhere.answer = Answer::Never;
     let places = vec![place(false, 2), place(false, 40), place(true, 150), nowhere];

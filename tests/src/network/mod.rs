@@ -1,8 +1,9 @@
 //! The simulator of the network plane: one [`Network`](pointsub_core::network::Network) in a world of
-//! peers with several addresses, in virtual time. Links freeze, break without a word and slow down;
-//! peers start anew at other addresses; other peers, or nobody, are at addresses that were named. Relays
-//! refuse places and lose them. The node sleeps, comes into other networks, and wants to reach more peers
-//! at once than it may. A while after all has healed, each peer has to be reached, and each relay that is
+//! peers with several addresses, in virtual time. Links freeze, break without a word, slow down, and carry
+//! little, so that bodies keep others waiting; messages overtake each other. Peers start anew at other
+//! addresses; other peers, or nobody, are at addresses that were named. Relays refuse places, lose them and
+//! start anew. The node sleeps, stands still for a moment, comes into other networks, and wants to reach more
+//! peers at once than it may. A while after all has healed, each peer has to be reached, and each relay that is
 //! wanted has given a place. On each connection the machine of a
 //! [`Connection`](pointsub_core::connection::Connection) opens and retires streams and looks for silence.
 //!

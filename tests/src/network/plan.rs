@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pointsub_core::Timestamp;
+
 use crate::sim::Rng;
 
 /// How long applications want something and things go wrong.
@@ -13,8 +15,21 @@ pub(super) struct Place {
     pub(super) answer: Answer,
     pub(super) relayed: bool,
     pub(super) rtt: Duration,
+    /// The longest that it was.
+    pub(super) longest_rtt: Duration,
+    /// Bytes a second that a connection carries, if they are few.
+    pub(super) rate: Option<u32>,
+    /// When the last message to it is answered.
+    pub(super) last_arrival: Timestamp,
     /// No byte moves, in neither direction.
     pub(super) frozen: bool,
+}
+
+impl Place {
+    pub(super) fn new(answer: Answer, relayed: bool, rtt: Duration) -> Self {
+        let (longest_rtt, last_arrival) = (rtt, Timestamp::ZERO);
+        Self { answer, relayed, rtt, longest_rtt, rate: None, last_arrival, frozen: false }
+    }
 }
 
 /// What happens to whoever dials a place.
@@ -76,6 +91,29 @@ pub(super) enum Op {
         at: usize,
         rtt: Duration,
     },
+    /// Connections there, or everywhere, carry so many bytes a second, or any number.
+    Throttle {
+        at: Option<usize>,
+        rate: Option<u32>,
+    },
+    /// The delay grows by this each second.
+    Fade {
+        at: usize,
+        by: Duration,
+    },
+    /// Messages take up to so many microseconds longer, each another time.
+    Jitter {
+        most: u32,
+    },
+    /// This node stands still for a moment, and does not notice.
+    Stall {
+        by: Duration,
+        timers_first: bool,
+    },
+    /// All relays start anew.
+    RestartRelays {
+        loud: bool,
+    },
     /// The connections of a peer break, loudly or without a word.
     Cut {
         peer: usize,
@@ -125,6 +163,28 @@ pub(super) enum Op {
     },
 }
 
+impl Op {
+    /// Whether it may lose a message, or have one wait.
+    pub(super) fn is_trouble(self) -> bool {
+        matches!(
+            self,
+            Self::Freeze { .. }
+                | Self::Thaw { .. }
+                | Self::FreezePeer { .. }
+                | Self::Cut { .. }
+                | Self::Restart { .. }
+                | Self::Sleep { .. }
+                | Self::Roam
+                | Self::Forget
+                | Self::Skew { .. }
+                | Self::Stall { .. }
+                | Self::Jitter { .. }
+                | Self::Throttle { .. }
+                | Self::RestartRelays { .. }
+        )
+    }
+}
+
 /// A life.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -148,7 +208,7 @@ impl Plan {
             (0..peers * each).map(|at| place(&mut rng, at / each)).collect();
         let homes: Vec<usize> = (0..peers).map(|peer| peer * each).collect();
         for home in &homes {
-            (places[*home].relayed, places[*home].rtt) = (false, rng.micros(300_000));
+            places[*home] = Place::new(places[*home].answer, false, rng.micros(300_000));
         }
         let mut elsewhere = Vec::new();
         for peer in 0..peers {
@@ -165,12 +225,11 @@ impl Plan {
         }
         // Which kinds of things happen at all is decided first.
         let kinds = rng.next_u64() | 1;
-        for _ in 0..5 + rng.below(60) {
+        for _ in 0..5 + rng.below(70) {
             let when = rng.micros(SPAN);
             ops.extend(op(&mut rng, kinds, peers, places.len()).map(|op| (when, op)));
         }
-        let (rtt, frozen) = (Duration::from_millis(50), false);
-        places.push(Place { answer: Answer::Never, relayed: false, rtt, frozen });
+        places.push(Place::new(Answer::Never, false, Duration::from_millis(50)));
         let heal = Duration::from_micros(u64::from(SPAN)) + rng.micros(2_000_000);
         Self { peers, places, elsewhere, homes, ops, heal }
     }
@@ -186,13 +245,13 @@ fn place(rng: &mut Rng, peer: usize) -> Place {
         _ => Answer::Itself,
     };
     let rtt = if rng.chance(10) { rng.micros(2_000_000) } else { rng.micros(200_000) };
-    Place { answer, relayed: rng.chance(20), rtt, frozen: false }
+    Place::new(answer, rng.chance(20), rtt)
 }
 
 /// One thing that happens, if its kind does.
 fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
     let (peer, at) = (rng.below(peers as u64) as usize, rng.below(places as u64) as usize);
-    let kind = rng.below(28);
+    let kind = rng.below(33);
     if kind > 6 && kinds >> kind & 1 == 0 {
         return None;
     }
@@ -221,6 +280,14 @@ fn op(rng: &mut Rng, kinds: u64, peers: usize, places: usize) -> Option<Op> {
         25 => Op::WantRelay { peer },
         26 if rng.chance(30) => Op::ForgetRelay { peer },
         26 => Op::WantRelay { peer },
-        _ => Op::Refuse { peer, refuses: rng.chance(60) },
+        27 => Op::Refuse { peer, refuses: rng.chance(60) },
+        28 => {
+            let rate = rng.chance(80).then(|| 8192 << rng.below(5));
+            Op::Throttle { at: rng.chance(30).then_some(at), rate }
+        }
+        29 => Op::Fade { at, by: rng.micros(800_000) },
+        30 => Op::Jitter { most: if rng.chance(30) { 0 } else { 1_500_000 >> rng.below(6) } },
+        31 => Op::Stall { by: rng.micros(2_900_000), timers_first: rng.chance(50) },
+        _ => Op::RestartRelays { loud: rng.chance(50) },
     })
 }

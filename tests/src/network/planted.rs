@@ -32,6 +32,10 @@ pub enum Planted {
     NoBudget,
     /// Time stands still for the machine.
     StopClock,
+    /// Nobody counts what is on its way before a probe.
+    IgnoreQueued,
+    /// Orders for one connection overtake each other.
+    SwapActs,
 }
 
 impl Planted {
@@ -49,6 +53,8 @@ impl Planted {
         (Self::ForgetAddress, "forget-address"),
         (Self::NoBudget, "no-budget"),
         (Self::StopClock, "stop-clock"),
+        (Self::IgnoreQueued, "ignore-queued"),
+        (Self::SwapActs, "swap-acts"),
     ];
 
     /// The fault of this name.

@@ -2,6 +2,7 @@
 //! connections to them, each with the machine of a [`Connection`], and relays.
 
 mod connection;
+mod delays;
 mod distant;
 mod happening;
 mod links;
@@ -18,6 +19,7 @@ use pointsub_core::network::{
 use pointsub_core::{PeerId, StreamId, Timestamp, Verdict};
 use slotmap::SlotMap;
 
+use self::delays::Body;
 use self::relays::Relays;
 use super::Plant;
 use super::check::Checker;
@@ -40,7 +42,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// After this, whoever waits on a stream gives up.
 const REQUEST: Duration = Duration::from_secs(10);
 /// So long after all has healed, all is over.
-const END: Duration = Duration::from_secs(138);
+const END: Duration = Duration::from_secs(200);
 /// By how much the clock runs backwards at most.
 const SKEW: u32 = 500_000;
 /// Peers that are not there have numbers from here on.
@@ -56,6 +58,10 @@ pub(super) struct Conn {
     pub(super) heard: Timestamp,
     pub(super) suspect: bool,
     pub(super) retired: bool,
+    /// It has been told to end.
+    pub(super) ending: bool,
+    /// It has been told last that it is retired.
+    pub(super) told_retired: bool,
     /// It has said last that it is at work.
     pub(super) assessed_busy: bool,
     /// Since when its peer owes a sign of life that somebody waits for.
@@ -72,6 +78,15 @@ pub(super) struct Conn {
     pub(super) due: usize,
     /// When its machine is asked next what the silence means.
     look_at: Option<Timestamp>,
+    /// Bytes written since it heard of its peer, and those that the peer has not confirmed.
+    pub(super) written: u32,
+    unconfirmed: u32,
+    /// When all that was written before is gone, and when all has come.
+    free_up: Timestamp,
+    free_down: Timestamp,
+    /// Orders and facts of one connection do not overtake each other.
+    acts_until: Timestamp,
+    facts_until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -94,6 +109,8 @@ enum Event {
     Opened(u32, Timestamp),
     /// A request was sent on a stream, at this time.
     Stream(u32, StreamId, Timestamp),
+    /// A part of a body was sent, at this time.
+    Part(u32, StreamId, Timestamp, Body),
     /// A relay may be due to be asked.
     Relays,
     /// A relay was asked for a place, at this time.
@@ -127,6 +144,10 @@ pub(super) struct World {
     broken: Option<String>,
     end: Timestamp,
     skewed: bool,
+    /// How much later than others a message may arrive, in microseconds.
+    jitter: u32,
+    /// When something has gone wrong last that may have lost a message.
+    troubled: Timestamp,
     plan: Plan,
     rng: Rng,
     queue: BTreeMap<(Timestamp, u64), Event>,
@@ -164,6 +185,8 @@ impl World {
             end: Timestamp::ZERO + plan.heal + END,
             day: None,
             skewed: false,
+            jitter: 0,
+            troubled: Timestamp::ZERO,
             rng: Rng::of(seed, &[0x776f_726c]),
             queue: BTreeMap::new(),
             events: 0,
@@ -311,6 +334,7 @@ impl World {
             Event::Probe(key, since) => self.probe(key, since),
             Event::Opened(key, since) => self.opened(key, since),
             Event::Stream(key, stream, since) => self.stream(key, stream, since),
+            Event::Part(key, stream, since, body) => self.part(key, stream, since, body),
             Event::Relays => self.ask_relays()?,
             Event::Reserve(listener, key, since) => self.reserve(listener, key, since),
             Event::Heal => self.heal(),
@@ -397,7 +421,7 @@ impl World {
                 };
                 let began = self.now;
                 self.begin(attempt, Dial { target, at, began });
-                let takes = at.map_or(Duration::ZERO, |at| self.places[at].rtt * 2);
+                let takes = at.map_or(Duration::ZERO, |at| self.trip(at) + self.places[at].rtt);
                 self.after(takes, Event::Dialled(attempt));
             }
             Order::Connection(_, key, act) => {
@@ -406,12 +430,13 @@ impl World {
                 match act {
                     Act::Retire => one.retired = true,
                     Act::Resume => one.retired = false,
+                    Act::Abort | Act::Close => one.ending = true,
                     Act::Probe => one.asked = one.asked.or(Some(self.now)),
                     // Sleep is no sign of life: who was in doubt before is in doubt still.
                     Act::Recheck if !doubtful => one.asked = Some(self.now),
                     _ => {}
                 }
-                self.soon(Event::Act(key, act));
+                self.soon_act(key, act);
             }
             Order::ConnectFailed(..) => drop(self.situations.insert(Situation::ConnectFailed)),
             Order::OpenFailed(_, why) => {

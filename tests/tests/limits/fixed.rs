@@ -355,6 +355,11 @@ pub(crate) const FIXED: &[(&str, &str, &str)] = &[
         "REACHED",
         "it is slow at worst, and counts as connected",
     ),
+    (
+        "core/src/network/connections/confirmation.rs",
+        "LONGEST_RTT",
+        "longer ones count as this long",
+    ),
     ("swarm/src/transport/muxer/socket.rs", "LINGER", "the connection is dropped"),
     (
         "swarm/src/transport/muxer/socket.rs",

@@ -15,6 +15,8 @@ const REACHED: Duration = Duration::from_secs(10);
 
 /// A peer that is far away has so many round trips, if that is longer.
 const RTTS: u32 = 4;
+/// No round trip counts as longer here: the answer stood behind something else.
+const LONGEST_RTT: Duration = Duration::from_secs(2);
 
 /// All who wait for a sign of life.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl<K: Copy + PartialEq> Confirmations<K> {
         now: Timestamp,
     ) {
         let least = if waiting.origin == Origin::Reached { REACHED } else { ANSWER };
-        self.waiting.push((waiting, now + least.max(rtt * RTTS)));
+        self.waiting.push((waiting, now + least.max(rtt.min(LONGEST_RTT) * RTTS)));
     }
 
     /// Nobody waits for this any more.

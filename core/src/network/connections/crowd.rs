@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
 
+use super::Connection;
 use crate::id::PeerId;
 use crate::network::machine::Network;
 use crate::network::order::{Act, Work};
@@ -85,13 +86,18 @@ impl<K: Copy + Ord + Debug> Network<K> {
     /// There are too many connections to a peer. One that is suspect goes at once. If there is none,
     /// all have to say what they are used for.
     pub(in crate::network) fn make_room(&mut self, peer: PeerId, now: Timestamp) {
-        if let Some(suspect) = self.connections.of(&peer).iter().find(|one| one.suspect) {
+        let all = self.connections.of(&peer);
+        if let Some(suspect) = all.iter().find(|one| one.suspect) {
             let key = suspect.key;
             return self.act(peer, key, Act::Abort);
         }
-        let all: Vec<K> = self.connections.of(&peer).iter().map(|one| one.key).collect();
-        if !all.is_empty() && self.crowds.ask(peer, &all, now) {
-            all.into_iter().for_each(|key| self.act(peer, key, Act::Assess));
+        let staying: Vec<K> = all.iter().filter(|one| !one.ending).map(|one| one.key).collect();
+        if staying.len() < all.len() && staying.len() <= PER_PEER {
+            // One that was told to end makes room.
+            return;
+        }
+        if !staying.is_empty() && self.crowds.ask(peer, &staying, now) {
+            staying.into_iter().for_each(|key| self.act(peer, key, Act::Assess));
         }
     }
 
@@ -107,16 +113,19 @@ impl<K: Copy + Ord + Debug> Network<K> {
     /// at work is closed, nor one that does not say so.
     pub(in crate::network) fn trim(&mut self, peer: PeerId, now: Timestamp) {
         let Some(asked) = self.crowds.take(&peer) else { return };
-        let all = self.connections.of(&peer);
+        let all = self.connections.of(&peer).iter().filter(|one| !one.ending);
+        let all: Vec<&Connection<K>> = all.collect();
         let older = all.split_last().map_or(&[][..], |(_, older)| older);
         let idle = older.iter().filter_map(|one| {
             let work = (*asked.get(&one.key)?)?;
-            (!work.is_busy).then_some((one, work.streams))
+            (!work.is_busy).then_some((*one, work.streams))
         });
         match idle.min_by_key(|(one, streams)| (!one.retired, *streams)) {
             Some((one, _)) => {
                 let key = one.key;
                 self.act(peer, key, Act::Close);
+                // It may have been the best.
+                self.use_best(peer);
             }
             None if asked.is_empty() && all.len() > PER_PEER => self.make_room(peer, now),
             None if all.len() > PER_PEER => self.crowds.rest(peer, now),

@@ -20,6 +20,8 @@ pub(super) struct Connection<K> {
     pub(super) doubtful: bool,
     /// Nothing new is begun on it: there is, or was, a better one.
     pub(super) retired: bool,
+    /// It has been told to end: nothing more is expected of it.
+    pub(super) ending: bool,
     /// From how far away the peer is seen.
     pub(super) from: Reach,
     /// What this node dialled for it.
@@ -30,14 +32,22 @@ pub(super) struct Connection<K> {
 
 impl<K> Connection<K> {
     pub(super) fn new(key: K, relayed: bool, from: Reach, dialled: Option<Address>) -> Self {
-        let (suspect, doubtful, retired) = (false, false, false);
-        let rtt = Duration::ZERO;
-        Self { key, relayed, suspect, doubtful, retired, from, dialled, rtt }
+        Self {
+            key,
+            relayed,
+            suspect: false,
+            doubtful: false,
+            retired: false,
+            ending: false,
+            from,
+            dialled,
+            rtt: Duration::ZERO,
+        }
     }
 
     /// Whether somebody who wants to be connected may rely on it.
     pub(super) fn is_alive(&self) -> bool {
-        !self.suspect && !self.doubtful
+        !self.suspect && !self.doubtful && !self.ending
     }
 }
 
@@ -115,11 +125,11 @@ impl<K: Copy + Ord> Connections<K> {
         all.iter_mut().find(|connection| connection.key == key)
     }
 
-    /// The best of a peer's connections: one that is not suspect before one that is, one that is not
+    /// The best of a peer's connections that are not told to end: one that is not suspect before one that is, one that is not
     /// doubtful before one that is, a direct one before a relayed one; among equals the newest.
     pub(super) fn best(&self, peer: &PeerId) -> Option<&Connection<K>> {
         let order = |found: &&Connection<K>| (found.suspect, found.doubtful, found.relayed);
-        self.of(peer).iter().rev().min_by_key(order)
+        self.of(peer).iter().rev().filter(|one| !one.ending).min_by_key(order)
     }
 
     /// The newest that serves somebody who wants to be connected, over a relay if need be.

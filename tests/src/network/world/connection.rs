@@ -8,19 +8,23 @@ use super::*;
 
 /// Nobody is suspect who was heard of within this time.
 const SILENT: Duration = Duration::from_millis(2900);
+/// A ping that takes longer has failed, and measures nothing.
+const PING: Duration = Duration::from_secs(20);
 
 impl Conn {
-    fn signs(&self) -> Signs {
-        Signs { heard: self.heard, written: 0, requests_due: self.due > 0, raw_streams: 0 }
+    fn signs(&self, planted: Option<Planted>) -> Signs {
+        let (heard, written) = (self.heard, u64::from(self.written));
+        let written = if planted == Some(Planted::IgnoreQueued) { 0 } else { written };
+        Signs { heard, written, requests_due: self.due > 0, raw_streams: 0 }
     }
 }
 
 impl World {
     /// An order arrives at a connection.
     pub(super) fn act(&mut self, key: u32, act: Act) {
-        let rtt = match self.connections.get(&key) {
-            Some(one) => self.places[one.at].rtt,
-            None => return,
+        let takes = match act {
+            Act::Open { .. } | Act::Probe | Act::Recheck => self.small_trip(key),
+            _ => Duration::ZERO,
         };
         let (now, moves) = (self.now, self.moves(key));
         let Some(one) = self.connections.get_mut(&key) else { return };
@@ -30,7 +34,7 @@ impl World {
         match act {
             Act::Open { .. } => {
                 one.machine.opening();
-                self.after(rtt, Event::Opened(key, now));
+                self.after(takes, Event::Opened(key, now));
             }
             Act::Watch => one.machine.keep(),
             Act::Assess => return self.assess(key),
@@ -38,7 +42,7 @@ impl World {
                 return self.judge(key, Verdict::Suspect);
             }
             Act::Probe | Act::Recheck if self.planted == Some(Planted::TrustCorpses) => {
-                return self.soon(Event::Fact(Fact::Judged(key, Verdict::Answered)));
+                return self.soon_fact(key, Fact::Judged(key, Verdict::Answered));
             }
             Act::Probe | Act::Recheck => {
                 let verdict = match act {
@@ -46,29 +50,34 @@ impl World {
                     _ => one.machine.doubt(one.heard, now),
                 };
                 if verdict.is_some() {
-                    self.after(rtt, Event::Probe(key, now));
+                    self.after(takes, Event::Probe(key, now));
                 }
             }
-            Act::Abort => self.soon(Event::Fact(Fact::Down(key, None))),
+            Act::Abort => self.soon_fact(key, Fact::Down(key, None)),
             Act::Close => {
+                let rtt = self.places[one.at].rtt;
                 let takes = if moves { rtt } else { Duration::from_secs(2) };
-                self.after(takes, Event::Fact(Fact::Down(key, None)));
+                self.fact_after(key, takes, Fact::Down(key, None));
             }
             Act::Retire => {
+                one.told_retired = true;
                 if !one.machine.retire().is_empty() {
                     self.situations.insert(Situation::StreamsRetired);
                 }
             }
-            Act::Resume => one.machine.resume(),
+            Act::Resume => {
+                one.told_retired = false;
+                one.machine.resume();
+            }
         }
         self.watch(key);
     }
 
     /// Has a connection looked at when its machine wants that.
-    fn watch(&mut self, key: u32) {
+    pub(super) fn watch(&mut self, key: u32) {
         let (now, moves) = (self.now, self.moves(key));
         let Some(one) = self.connections.get_mut(&key) else { return };
-        let signs = one.signs();
+        let signs = one.signs(self.planted);
         let due = one.machine.is_due(&signs);
         one.silent_since = if due && !moves { one.silent_since.or(Some(now)) } else { None };
         let Some(next) = one.machine.next_look(&signs).map(|next| next.max(now)) else { return };
@@ -86,10 +95,12 @@ impl World {
         if one.look_at.take_if(|at| *at == now).is_none() {
             return;
         }
-        let verdict = one.machine.look(one.signs(), now);
-        let rtt = self.places[one.at].rtt;
+        let verdict = one.machine.look(one.signs(self.planted), now);
         match verdict {
-            Some(Verdict::Probe) => self.after(rtt, Event::Probe(key, now)),
+            Some(Verdict::Probe) => {
+                let takes = self.small_trip(key);
+                self.after(takes, Event::Probe(key, now));
+            }
             Some(verdict) => self.judge(key, verdict),
             None => {}
         }
@@ -104,7 +115,10 @@ impl World {
         if verdict == Verdict::Suspect && silent < SILENT {
             self.broken = Some(format!("connection {key} is suspect after {silent:?}"));
         }
-        self.soon(Event::Fact(Fact::Judged(key, verdict)));
+        if verdict == Verdict::Suspect && self.is_only_slow(key) {
+            self.broken = Some(format!("connection {key} is suspect, and is only slow"));
+        }
+        self.soon_fact(key, Fact::Judged(key, verdict));
     }
 
     /// A probe is answered, or not.
@@ -116,6 +130,10 @@ impl World {
             return self.after(RETRY, Event::Probe(key, since));
         }
         let answered = self.moves(key);
+        let took = now.since(since);
+        if answered && took < PING {
+            self.soon_fact(key, Fact::Measured(key, took));
+        }
         let Some(one) = self.connections.get_mut(&key) else { return };
         let late = StreamError::Lost("no answer".into());
         one.machine.probed(if answered { Ok(()) } else { Err(&late) }, now);
@@ -151,6 +169,9 @@ impl World {
             // It ends with the request that it was opened for.
             self.situations.insert(Situation::OpenedRetired);
         }
+        if self.begin_body(key, stream) {
+            return self.watch(key);
+        }
         let most = if self.rng.chance(20) { 6_000_000 } else { 100_000 };
         let work = self.rng.micros(most);
         self.after(work, Event::Stream(key, stream, now));
@@ -178,9 +199,10 @@ impl World {
         self.watch(key);
     }
 
-    fn heard(&mut self, key: u32) {
+    pub(super) fn heard(&mut self, key: u32) {
         if let Some(one) = self.connections.get_mut(&key) {
             (one.heard, one.silent_since) = (self.now, None);
+            one.written = 0;
         }
     }
 }

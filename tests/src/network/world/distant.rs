@@ -25,6 +25,10 @@ impl World {
                 one.silent_since = one.silent_since.map(|since| since + gap);
                 one.look_at = one.look_at.map(|at| at + gap);
                 one.asked = one.asked.map(|since| since + gap);
+                one.acts_until = one.acts_until + gap;
+                one.facts_until = one.facts_until + gap;
+                one.free_up = one.free_up + gap;
+                one.free_down = one.free_down + gap;
             });
             self.dials.values_mut().for_each(|dial| dial.began = dial.began + gap);
             self.races.iter_mut().for_each(|(since, _)| *since = *since + gap);
@@ -92,6 +96,6 @@ impl World {
         if is_busy {
             self.situations.insert(Situation::Crowding);
         }
-        self.soon(Event::Fact(Fact::Assessed(key, Work { is_busy, streams })));
+        self.soon_fact(key, Fact::Assessed(key, Work { is_busy, streams }));
     }
 }

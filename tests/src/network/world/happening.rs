@@ -5,6 +5,9 @@ use super::*;
 impl World {
     pub(super) fn op(&mut self, op: Op) {
         self.note(format_args!("{op:?}"));
+        if op.is_trouble() {
+            self.troubled = self.now;
+        }
         match op {
             Op::Connect { peer, at } => {
                 if let Some(at) = at {
@@ -38,7 +41,12 @@ impl World {
             Op::Freeze { at } => self.places[at].frozen = true,
             Op::Thaw { at } => self.places[at].frozen = false,
             Op::FreezePeer { peer, frozen } => self.frozen[peer] = frozen,
-            Op::Slow { at, rtt } => self.places[at].rtt = rtt,
+            Op::Slow { at, rtt } => self.slow(at, rtt),
+            Op::Throttle { at, rate } => self.throttle(at, rate),
+            Op::Fade { at, by } => self.fade(at, by),
+            Op::Jitter { most } => self.jitter = most,
+            Op::Stall { by, timers_first } => self.stall(by, timers_first),
+            Op::RestartRelays { loud } => self.restart_relays(loud),
             Op::Cut { peer, loud } => self.cut(peer, loud),
             Op::Restart { peer, at, loud } => {
                 self.situations.insert(Situation::Restarted);
@@ -90,7 +98,7 @@ impl World {
             keys.push(*key);
         }
         for key in keys.into_iter().filter(|_| loud) {
-            self.soon(Event::Fact(Fact::Down(key, Some("reset".into()))));
+            self.soon_fact(key, Fact::Down(key, Some("reset".into())));
         }
     }
 
@@ -115,8 +123,11 @@ impl World {
         self.note(format_args!("heals"));
         self.healed = true;
         self.skewed = false;
+        self.jitter = 0;
+        // What is on its way was sent before.
+        self.troubled = self.now;
         self.queue.retain(|_, event| !matches!(event, Event::Op(_)));
-        self.places.iter_mut().for_each(|place| place.frozen = false);
+        self.places.iter_mut().for_each(|place| (place.frozen, place.rate) = (false, None));
         self.frozen.fill(false);
         (0..self.plan.peers).for_each(|peer| self.relays.refuse(peer, false));
         for (peer, home) in self.plan.homes.clone().into_iter().enumerate() {

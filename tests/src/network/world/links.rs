@@ -71,6 +71,8 @@ impl World {
                 heard: now,
                 suspect: false,
                 retired: false,
+                ending: false,
+                told_retired: false,
                 assessed_busy: false,
                 asked: None,
                 rechecked: now,
@@ -81,6 +83,12 @@ impl World {
                 machine: Connection::new(MAX_INBOUND, now),
                 due: 0,
                 look_at: None,
+                written: 0,
+                unconfirmed: 0,
+                free_up: now,
+                free_down: now,
+                acts_until: now,
+                facts_until: now,
             },
         );
         self.race_over(peer);

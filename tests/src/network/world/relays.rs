@@ -130,11 +130,13 @@ impl World {
             Order::Connected(connect, _) => {
                 let Some(listener) = self.relays.connecting.remove(connect) else { return };
                 let Some(&(peer, _)) = self.relays.asked.get(&listener) else { return };
-                let usable = |one: &Conn| one.peer == peer && !one.suspect && !one.retired;
+                let usable =
+                    |one: &Conn| one.peer == peer && !one.suspect && !one.retired && !one.ending;
                 let newest = self.connections.iter().rev().find(|(_, one)| usable(one));
-                match newest.map(|(key, one)| (*key, self.places[one.at].rtt)) {
-                    Some((key, rtt)) => {
-                        self.after(rtt, Event::Reserve(listener, key, self.now));
+                match newest.map(|(key, _)| *key) {
+                    Some(key) => {
+                        let takes = self.small_trip(key);
+                        self.after(takes, Event::Reserve(listener, key, self.now));
                     }
                     None => self.no_place(listener),
                 }

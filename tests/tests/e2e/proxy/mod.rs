@@ -9,6 +9,7 @@
 mod control;
 mod path;
 mod tcp;
+#[cfg(test)]
 mod tests;
 mod udp;
 
