@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use pointsub_tokio::{
-    ClientConfig, Discover, Kademlia, Multiaddr, NetworkSecret, Node, PeerId, ProtocolName,
-    Request, Tokio,
+    ClientConfig, Discover, Kademlia, Multiaddr, NetworkSecret, Node, PeerId, ProtocolName, Request,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::{interval, sleep, timeout};
