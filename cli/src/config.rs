@@ -12,6 +12,8 @@
 //! registry = ["hub"]
 //! dns = ["example.org"]
 //! dns-server = ["192.0.2.53"]
+//! kad = ["hub"]
+//! kad-secret = "a long text that only members know"
 //!
 //! [peers]
 //! hub = "psuaetaajaia…"
@@ -54,6 +56,9 @@ pub(crate) struct Profile {
     #[serde(deserialize_with = "name_servers")]
     pub(crate) dns_server: Vec<SocketAddr>,
     pub(crate) dns_trusted: bool,
+    /// Nodes of a private network, and what its nodes share.
+    pub(crate) kad: Vec<String>,
+    pub(crate) kad_secret: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -214,6 +219,8 @@ mod tests {
         assert_eq!(file.profile["work"].lan, Some(false));
         assert_eq!(file.profile["default"].listen.len(), 1);
         assert_eq!(file.profile["work"].registry, ["hub"]);
+        assert_eq!(file.profile["work"].kad, ["hub"]);
+        assert!(file.profile["work"].kad_secret.is_some());
         assert_eq!(file.profile["work"].dns_server[0].port(), 53);
         assert_eq!(file.peers["home"], "psuaetaajaia…");
         toml::from_str::<File>("[profile.default]\nlisen = []").expect_err("a mistake in typing");

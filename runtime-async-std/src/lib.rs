@@ -55,7 +55,8 @@
 //! Features `relay`, `dcutr` and `autonat`, on by default, are what `pointsub-tokio` has under these names,
 //! and so is `service`, for typed services, which is not, with `prost`. `tower` brings layers around handlers,
 //! clients and services: the modules `middleware`. `lan` brings `Discover::lan`, which finds servers on the
-//! local network, and `dns-discovery` `Discover::dns`, which finds those that a name in the DNS lists.
+//! local network, `dns-discovery` `Discover::dns`, which finds those that a name in the DNS lists, and `kad`
+//! `NodeBuilder::kademlia`, which finds those that a private network lists.
 //! With the second or third line nothing of async-std is compiled, and the advisory does not
 //! concern you. A [`Runtime`] of your own spawns as it likes and returns
 //! [`transport_with_security`].

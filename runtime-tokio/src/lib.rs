@@ -51,6 +51,7 @@
 //! | `autonat` | yes | [`Node::external_addresses`](pointsub_swarm::Node::external_addresses) of a node behind a NAT (AutoNAT v2) |
 //! | `anyhow` | no | a [`HandlerError`] inside an `anyhow::Error` stays the status that it is |
 //! | `lan` | no | servers on the local network are found by multicast DNS: `Discover::lan` |
+//! | `kad` | no | servers are found in a table that the nodes of a private network keep: `NodeBuilder::kademlia` |
 //! | `axum` | no | axum serves on a [`Listener`] |
 //! | `hyper` | no | HTTP clients that connect by Peer ID: the module `hyper` |
 //! | `tonic` | no | tonic serves on a [`Listener`], and connects by Peer ID: the modules `tonic` and `hyper` |

@@ -88,6 +88,8 @@ pub use discovery::lan::fuzz::lan_packet;
 pub use discovery::{Discover, Finder, FinderTask, Found};
 #[cfg(feature = "dns-discovery")]
 pub use discovery::{DnsList, PlainStream};
+#[cfg(feature = "kad")]
+pub use node::Kademlia;
 pub use node::behaviour::Behaviour;
 pub use node::behaviour::gate::BehaviourEvent;
 pub use node::{
@@ -114,6 +116,8 @@ pub use pointsub_core::endpoint::{
     RetryPolicy,
 };
 pub use pointsub_core::network::candidates::CandidateState;
+#[cfg(feature = "kad")]
+pub use pointsub_core::network::kademlia::{NetworkSecret, Part};
 pub use pointsub_core::{
     Cause, ClientConfig, ClientStats, ConfigError, Delivery, Format, Hedge, Metadata,
     MetadataError, Method, NodeOutcome, Phase, ProtocolName, ProtocolNameError, RequestError,

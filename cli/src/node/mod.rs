@@ -1,6 +1,7 @@
 //! The node behind a command.
 
 pub(crate) mod activity;
+mod kad;
 pub(crate) mod operator;
 mod sources;
 
@@ -21,6 +22,7 @@ use crate::target::Target;
 use crate::ticket::Ticket;
 
 use activity::Counters;
+pub(crate) use kad::{KadArgs, Network};
 use operator::RunningFile;
 pub(crate) use sources::{AnnounceArgs, FindArgs, Places, name_server, nobody_there, with_peer};
 

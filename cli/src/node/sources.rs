@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use clap::Args;
 use pointsub_core::network::dns::DnsName;
 use pointsub_tokio::service::registry;
-use pointsub_tokio::{Discover, DnsList, Multiaddr, PeerId, Protocol, Source, Sources};
+use pointsub_tokio::{
+    Discover, DnsList, Multiaddr, NodeBuilder, PeerId, Protocol, Source, Sources, Tokio,
+};
 
-use super::{bare, or};
+use super::{KadArgs, Network, bare, or};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::target::{Target, TargetArgs};
@@ -40,6 +42,29 @@ pub(crate) struct FindArgs {
     /// further names. Without it, they lead to addresses on the internet alone
     #[arg(long)]
     dns_trusted: bool,
+
+    #[command(flatten)]
+    kad: KadArgs,
+}
+
+/// The places to look at, read.
+#[derive(Debug, Clone)]
+pub(crate) struct Sought {
+    discover: Discover,
+    network: Option<Network>,
+}
+
+impl Sought {
+    /// Which places these are.
+    pub(crate) fn sources(&self) -> Sources {
+        let sources = self.discover.sources();
+        if self.network.is_some() { sources.with(Source::Dht) } else { sources }
+    }
+
+    /// Has a node look there.
+    pub(crate) fn apply(self, node: NodeBuilder<Tokio>) -> NodeBuilder<Tokio> {
+        Network::join(self.network.as_ref(), node.discover(self.discover))
+    }
 }
 
 /// Where a server is announced.
@@ -59,6 +84,9 @@ pub(crate) struct AnnounceArgs {
     /// several times. Whoever has the name has to add them
     #[arg(long, value_name = "NAME")]
     dns: Vec<String>,
+
+    #[command(flatten)]
+    kad: KadArgs,
 }
 
 /// Where a server is announced, read.
@@ -68,16 +96,18 @@ pub(crate) struct Places {
     /// Each as it was named, and what that stands for.
     pub(crate) registries: Vec<(String, Target)>,
     pub(crate) dns: Vec<DnsName>,
+    /// The private network in which it is listed.
+    pub(crate) network: Option<Network>,
 }
 
 impl FindArgs {
     /// Whether something is said of where to look, apart from the local network.
     pub(crate) fn names_places(&self) -> bool {
-        !self.registry.is_empty() || !self.dns.is_empty()
+        !self.registry.is_empty() || !self.dns.is_empty() || !self.kad.kad.is_empty()
     }
 
     /// The places to look at: one at least.
-    pub(crate) fn places(&self, config: &Config) -> Result<Discover, Failure> {
+    pub(crate) fn places(&self, config: &Config) -> Result<Sought, Failure> {
         let profile = &config.profile;
         let mut discover = Discover::manual();
         if !self.no_lan && profile.lan != Some(false) {
@@ -96,10 +126,13 @@ impl FindArgs {
             discover = discover.and(at_registries(&registries)?);
         }
         let discover = discover.without_connected();
-        match discover.sources().is_empty() {
-            false => Ok(discover),
+        // A network of which no other node is known has no servers.
+        let network = self.kad.network(config)?.filter(|network| !network.nodes.is_empty());
+        let sought = Sought { discover, network };
+        match sought.sources().is_empty() {
+            false => Ok(sought),
             true => Err(Failure::usage("there is nowhere to look: the local network is left out")
-                .next("add --registry or --dns, or name a target by its ticket")),
+                .next("add --registry, --dns or --kad, or name a target by its ticket")),
         }
     }
 }
@@ -114,12 +147,13 @@ impl AnnounceArgs {
                 .iter()
                 .map(|name| dns_name(name))
                 .collect::<Result<_, _>>()?,
+            network: self.kad.network(config)?,
         })
     }
 }
 
 impl Places {
-    /// What announces the server.
+    /// What announces the server, but in a private network.
     pub(crate) fn discover(&self) -> Result<Discover, Failure> {
         let mut discover = Discover::connected();
         if self.lan {
@@ -161,16 +195,15 @@ fn at_registries(registries: &[(String, Target)]) -> Result<Discover, Failure> {
 }
 
 fn registries(named: &[String], config: &Config) -> Result<Vec<(String, Target)>, Failure> {
-    let resolve = |text: &String| {
-        let target = TargetArgs::new(text.clone(), Vec::new()).resolve(config);
-        target.map(|target| (text.clone(), target)).map_err(|failure| {
-            failure.next(
-                "a registry is named by the ticket that `pointsub registry` prints, or by an address \
-                 that ends in /p2p/PEER",
-            )
-        })
-    };
-    named.iter().map(resolve).collect()
+    let how = "a registry is named by the ticket that `pointsub registry` prints, or by an address \
+               that ends in /p2p/PEER";
+    named.iter().map(|text| self::named(text, config, how)).collect()
+}
+
+/// A peer as it was named, and what that stands for; `how` says how it is named.
+pub(super) fn named(text: &str, config: &Config, how: &str) -> Result<(String, Target), Failure> {
+    let target = TargetArgs::new(text.to_owned(), Vec::new()).resolve(config);
+    target.map(|target| (text.to_owned(), target)).map_err(|failure| failure.next(how))
 }
 
 fn dns_name(name: &str) -> Result<DnsName, Failure> {
@@ -200,8 +233,16 @@ pub(crate) fn nobody_there(asked: Sources) -> String {
              internet need --dns-trusted.",
         );
     }
+    if asked.contains(Source::Dht) {
+        next.push(
+            "Does the node that --kad names answer (`pointsub id NODE`), and has the server the same \
+             --kad-secret?",
+        );
+    }
     next.push(match asked.contains(Source::Lan) && asked.iter().count() == 1 {
-        true => "A server elsewhere is named by its ticket, or found with --registry or --dns",
+        true => {
+            "A server elsewhere is named by its ticket, or found with --registry, --dns or --kad"
+        }
         false => "A server elsewhere is named by its ticket",
     });
     next.join(" ")

@@ -1,4 +1,5 @@
-//! Servers that nobody has named, at registries and in lists of the DNS, without the local network.
+//! Servers that nobody has named, at registries, in lists of the DNS and in private networks, without the local
+//! network.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
@@ -31,6 +32,20 @@ fn a_server_is_found_through_a_registry() {
     // An address is as good as a ticket.
     let address = registry.ready["addresses"][0].as_str().expect("an address");
     is_found(&home, &server, &["--no-lan", "--registry", address], "registry");
+}
+
+#[test]
+fn a_server_is_found_in_a_private_network() {
+    let home = Home::new();
+    let secret = ["--kad-secret", "what only members know"];
+    let relay = home.start(&[&["relay", "--ephemeral", "--listen", HERE][..], &secret].concat());
+    let at = relay.ticket();
+    let server = home.serve(&[&["/echo/1", "--echo", "--kad", &at][..], &secret].concat());
+    assert_eq!(server.ready["network"], json!([relay.peer()]));
+    is_found(&home, &server, &["--no-lan", "--kad", &at, secret[0], secret[1]], "dht");
+    let others = ["call", "/echo/1", "hi", "--no-lan", "--kad", &at, "--kad-secret", "another"];
+    home.run(&[&others[..], &["--timeout", "1s"]].concat()).says(3, "--kad-secret");
+    home.run(&others[..6]).says(2, "--kad-secret");
 }
 
 #[test]

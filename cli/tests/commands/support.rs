@@ -38,7 +38,9 @@ impl Home {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pointsub"));
         command.args(arguments).env("POINTSUB_CONFIG_DIR", &self.0).stdin(Stdio::null());
-        for name in ["NO_COLOR", "POINTSUB_LOG", "POINTSUB_PROFILE", "COLUMNS"] {
+        for name in
+            ["NO_COLOR", "POINTSUB_KAD_SECRET", "POINTSUB_LOG", "POINTSUB_PROFILE", "COLUMNS"]
+        {
             command.env_remove(name);
         }
         command

@@ -85,6 +85,7 @@
 //! * **The local network.** [`lan`] says when it is asked there and what it is told. It is a machine too.
 //! * **Lists in the DNS.** [`dns`] says which records are asked for, when, and who is found in them.
 //! * **Registries.** [`registry`] is the table of one, and what a node does that knows some.
+//! * **A table that all nodes keep.** [`kademlia`] says when a node is listed in it and looks others up.
 //! * **Relays.** [`Reservations`] says when a relay is asked for a place, and when again.
 //!
 //! # Addresses are opaque
@@ -98,6 +99,7 @@ pub mod candidates;
 mod connections;
 mod dialing;
 pub mod dns;
+pub mod kademlia;
 pub mod lan;
 mod machine;
 mod order;

@@ -307,6 +307,23 @@ fn sources_are_asked_again_before_what_they_found_is_over() {
     assert_eq!(world.look_ups.len(), 2);
 }
 
+/// A source that still has a server which has gone does not keep others from being found soon.
+#[test]
+fn sources_are_asked_on_while_who_is_found_is_not_reached() {
+    let mut world = World::wanting(&[Source::Dht]);
+    let found = |world: &mut World| {
+        let (service, source, network) = (Some(ECHO), Source::Dht, None);
+        let until = Some(world.now + secs(100));
+        world.settle(Fact::Found(Found { peer: peer(1), service, source, until, network }));
+    };
+    found(&mut world);
+    for (wait, look_ups) in [(2, 2), (4, 3), (8, 4)] {
+        world.pass(secs(wait));
+        assert_eq!(world.look_ups.len(), look_ups);
+        found(&mut world);
+    }
+}
+
 /// A server without a connection is looked at again after a while. One that is not reached is none any
 /// more, as long as anybody is reached.
 #[test]

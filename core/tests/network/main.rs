@@ -11,6 +11,7 @@ mod crowds;
 mod dialing;
 mod dns;
 mod finder;
+mod kademlia;
 mod lan;
 mod race;
 mod registry;

@@ -117,6 +117,11 @@ type Run = Arc<dyn Fn(Finder) -> BoxFuture<'static, ()> + Send + Sync>;
 /// `pointsub_service::registry`, or the module `service::registry` of the runtime's crate with feature `service`.
 /// `registry::discover(addresses)` is a `Discover` for it.
 ///
+/// # Private networks
+///
+/// With feature `kad`, `NodeBuilder::kademlia` has a node take part in a table of servers that the nodes of a
+/// network keep together. It is a part of the node, and not a `Discover`.
+///
 /// [libp2p's specification]: https://github.com/libp2p/specs/blob/master/discovery/mdns.md
 /// [`NodeBuilder::discover`]: crate::NodeBuilder::discover
 /// [`Client::send_closest`]: crate::Client::send_closest

@@ -11,6 +11,8 @@ mod circuits;
 pub(crate) mod dialing;
 mod event_loop;
 mod events;
+#[cfg(feature = "kad")]
+mod kademlia;
 mod key;
 mod limits;
 mod listen_failure;
@@ -37,6 +39,8 @@ pub use call::NodeCall;
 use event_loop::command::Command;
 use events::Listeners;
 pub use events::{Events, NodeEvent, Reachability};
+#[cfg(feature = "kad")]
+pub use kademlia::Kademlia;
 pub use key::{KeyError, read_keypair};
 pub(crate) use limits::handshakes::heard;
 pub use listen_failure::ListenFailure;

@@ -36,6 +36,7 @@ mod held_up;
 mod hostile;
 mod hostile_servers;
 mod info;
+mod kademlia;
 mod lan;
 mod limits;
 mod load;

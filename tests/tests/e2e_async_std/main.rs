@@ -64,6 +64,8 @@ mod hostile;
 mod hostile_servers;
 #[path = "../e2e/info.rs"]
 mod info;
+#[path = "../e2e/kademlia.rs"]
+mod kademlia;
 #[path = "../e2e/lan.rs"]
 mod lan;
 #[path = "../e2e/limits.rs"]

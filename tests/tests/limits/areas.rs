@@ -41,6 +41,7 @@ pub(crate) const AREAS: [(&str, &[&str]); 9] = [
             "swarm/src/discovery/",
             "swarm/src/node/addresses/",
             "swarm/src/node/autonat/",
+            "swarm/src/node/kademlia/",
         ],
     ),
     ("The node", &["swarm/src/node/"]),

@@ -85,7 +85,8 @@ const BESIDE: &str = "\nTo this come:\n\n\
     wait, and 8 MiB of answers that wait for a core;\n\
     * what handlers allocate themselves, at most `concurrency_ceiling` of them at a time;\n\
     * of a node that serves a registry: 50.5 MiB by default, beside its open calls, by the options of a \
-    registry below. Attacks: those of `tests/siege/hordes.rs`.\n\n\
+    registry below. Attacks: those of `tests/siege/hordes.rs`;\n\
+    * of a node that keeps a part of the table of a private network: some 14 MiB for whom it lists.\n\n\
     Of its 8 KiB, an idle call takes 1.3 KiB at its server, with a handler that keeps nothing, and 1 KiB \
     at its client (`tests/tests/calls_memory.rs`).\n\n\
     A client holds the bodies that its callers gave it, and `max_block_size` for each stream on which \

@@ -27,7 +27,7 @@ use crate::output::{duration, millis, size, source_name};
 pub(crate) struct CallArgs {
     /// The peer: a ticket, an address that ends in /p2p/PEER, a Peer ID with --address, or a name from
     /// the configuration. Without it, the closest server answers that is found on the local network, at
-    /// registries (--registry) and in lists (--dns). A first argument that begins with / is the protocol,
+    /// registries (--registry), in lists (--dns) and in a private network (--kad). A first argument that begins with / is the protocol,
     /// unless it begins with /ip4/, /ip6/, /dns/, /dns4/, /dns6/ or /dnsaddr/, or ends in /p2p/PEER
     #[arg(value_name = "TARGET")]
     target: Option<String>,
@@ -124,12 +124,14 @@ async fn start(
     if !is_named {
         let places = args.find.places(&context.config)?;
         let asked = places.sources();
-        let node = client_with(&args.client, context, |node| node.discover(places)).await?;
+        let node = client_with(&args.client, context, |node| places.apply(node)).await?;
         return Ok((node, asked));
     }
     if args.find.names_places() {
-        return Err(Failure::usage("--registry and --dns look for servers, and the peer is named")
-            .next("leave out either the target or the places"));
+        return Err(Failure::usage(
+            "--registry, --dns and --kad look for servers, and the peer is named",
+        )
+        .next("leave out either the target or the places"));
     }
     Ok((client(&args.client, context).await?, Sources::NONE))
 }

@@ -1,5 +1,5 @@
-//! `pointsub discover`: which servers of a protocol there are on the local network, at registries and in lists
-//! of the DNS.
+//! `pointsub discover`: which servers of a protocol there are on the local network, at registries, in lists of
+//! the DNS and in a private network.
 //!
 //! A server is shown when it has said itself, on a connection, that it serves the protocol. One to which there
 //! is no connection any more is dialled again before it is said to be lost: servers close connections that
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &DiscoverArgs, context: &Context) -> Result<(), Fa
     let output = context.output;
     let places = args.find.places(&context.config)?;
     let asked = places.sources();
-    let node = client_with(&args.client, context, |node| node.discover(places)).await?;
+    let node = client_with(&args.client, context, |node| places.apply(node)).await?;
     let client = node.client();
     let limit = args.time.or((!args.watch).then_some(FOR));
     let mut watched = Watched::default();

@@ -5,12 +5,12 @@ pub(crate) mod registry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use clap::Args;
-use pointsub_tokio::{Multiaddr, Node, NodeEvent, Protocol, RelayConfig};
+use pointsub_tokio::{Multiaddr, Node, NodeBuilder, NodeEvent, Protocol, RelayConfig, Tokio};
 
 use super::serve::{Ready, finish};
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
-use crate::node::ServerArgs;
+use crate::node::{KadArgs, Network, ServerArgs};
 use crate::output::Output;
 use futures::StreamExt;
 
@@ -29,20 +29,27 @@ pub(crate) struct RelayArgs {
     registry: bool,
 
     #[command(flatten)]
+    kad: KadArgs,
+
+    #[command(flatten)]
     server: ServerArgs,
 }
 
 pub(crate) async fn run(args: &RelayArgs, context: &Context) -> Result<(), Failure> {
     let server = reachable_server(&args.server, context);
     let config = RelayConfig { max_reservations: args.places, ..RelayConfig::default() };
-    let serving = server.start(context, |node| node.relay_server(config)).await?;
+    let network = args.kad.network(&context.config)?;
+    let start =
+        |node: NodeBuilder<Tokio>| Network::join(network.as_ref(), node.relay_server(config));
+    let serving = server.start(context, start).await?;
     if args.registry {
         registry::serve(&serving.node, Vec::new())?;
     }
     let address = serving.ticket.addresses().first().cloned().unwrap_or_else(Multiaddr::empty);
     let address = address.with(Protocol::P2p(serving.node.peer_id()));
     let registry = if args.registry { format!(" --registry {address}") } else { String::new() };
-    let example = format!("pointsub serve /echo/1 --echo --relay {address}{registry}");
+    let kad = if network.is_some() { format!(" --kad {address}") } else { String::new() };
+    let example = format!("pointsub serve /echo/1 --echo --relay {address}{registry}{kad}");
     Ready::new(example).announce(&serving, context.output).await?;
     until_interrupted(&serving.node, context.output).await;
     finish(&serving, None, context.output).await

@@ -21,7 +21,7 @@ use self::log::{Journal, Log};
 pub(crate) use self::ready::Ready;
 use crate::context::{Context, interrupted};
 use crate::error::Failure;
-use crate::node::{AnnounceArgs, GRACE, ServerArgs, Serving};
+use crate::node::{AnnounceArgs, GRACE, Network, ServerArgs, Serving};
 use crate::output::Output;
 
 /// The longest answer where nothing else is said: what a client of this library takes by default.
@@ -150,8 +150,9 @@ fn too_slow(limit: Duration) -> HandlerError {
 pub(crate) async fn run(args: &ServeArgs, context: &Context) -> Result<(), Failure> {
     let answers = Arc::new(Answers::new(args)?);
     let places = args.announce.places(&context.config)?;
-    let discover = places.discover()?;
-    let serving = args.server.start(context, |builder| builder.discover(discover)).await?;
+    let (discover, network) = (places.discover()?, places.network.as_ref());
+    let start = args.server.start(context, |node| Network::join(network, node.discover(discover)));
+    let serving = start.await?;
     places.are_others(serving.node.peer_id())?;
     let (server, output) = (serving.node.server(), context.output);
     let journal = Journal::new(output);

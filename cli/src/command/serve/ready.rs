@@ -27,6 +27,8 @@ pub(crate) struct Ready {
     on_lan: Option<String>,
     /// What is enough for those who know a registry.
     at_registries: Vec<String>,
+    /// And for the members of a private network.
+    in_network: Vec<String>,
 }
 
 impl Ready {
@@ -46,6 +48,8 @@ impl Ready {
         let call = format!("pointsub call {words}");
         let of = |(named, _): &(String, Target)| format!("{call} --registry {named}");
         self.at_registries = places.registries.iter().map(of).collect();
+        let network = places.network.iter().flat_map(|network| &network.nodes);
+        self.in_network = network.map(|(named, _)| format!("{call} --kad {named}")).collect();
         self.on_lan = places.lan.then_some(call);
         self.places = Some(places);
         self
@@ -77,6 +81,10 @@ impl Ready {
         for call in &self.at_registries {
             output.field("Registry", output.mark(Mark::Good, call))?;
         }
+        for call in &self.in_network {
+            let call = output.mark(Mark::Good, call);
+            output.field("Network", format_args!("{call}   (with the same --kad-secret)"))?;
+        }
         output.field("Call", output.mark(Mark::Good, &self.example))?;
         if self.qr {
             output.line(qr::code(ticket)?)?;
@@ -89,6 +97,8 @@ impl Ready {
         let addresses = node.addresses().await;
         let record = |(name, text): &(String, String)| json!({ "name": name, "text": text });
         let registries = self.places.iter().flat_map(|places| &places.registries);
+        let network = self.places.iter().filter_map(|places| places.network.as_ref());
+        let network = network.flat_map(|network| &network.nodes);
         json!({
             "event": "ready",
             "peer": node.peer_id().to_string(),
@@ -97,6 +107,7 @@ impl Ready {
             "key": key.as_ref().map(|key| key.display().to_string()),
             "lan": self.on_lan.is_some(),
             "registries": registries.map(|(_, at)| at.peer.to_string()).collect::<Vec<_>>(),
+            "network": network.map(|(_, at)| at.peer.to_string()).collect::<Vec<_>>(),
             "records": records.iter().map(record).collect::<Vec<_>>(),
         })
     }

@@ -60,13 +60,28 @@ impl LookUps {
     }
 
     /// A source has found somebody, who is there for so long: it is asked again at 80 % of that.
-    pub(super) fn found(&mut self, source: Source, ttl: Duration, now: Timestamp) {
+    pub(super) fn found(
+        &mut self,
+        source: Source,
+        ttl: Duration,
+        any_serves: bool,
+        now: Timestamp,
+    ) {
         let Some(one) = self.0.get_mut(&source) else { return };
         let refresh = (ttl / 5).saturating_mul(4).clamp(LEAST_REFRESH, LONGEST_PAUSE);
         // Before that, for one that was found earlier.
         let fresh = one.pause == FIRST_PAUSE;
         one.due = if fresh { one.due.min(now + refresh) } else { now + refresh };
-        one.pause = FIRST_PAUSE;
+        if any_serves {
+            one.pause = FIRST_PAUSE;
+        }
+    }
+
+    /// Who was found is gone, or does not serve, and nobody else does: it goes on as if nobody had been found.
+    pub(super) fn in_vain(&mut self, now: Timestamp) {
+        for one in self.0.values_mut() {
+            one.due = one.due.min(one.last.map_or(now, |last| last + one.pause));
+        }
     }
 
     /// Somebody waits, and there is nobody.

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::lookups::LookUps;
 use super::order::{Candidate, CandidateFact, CandidateOrder, CandidateState, Found};
 use super::source::{Source, Sources};
-use super::table::{Entry, Table};
+use super::table::{Entry, Service, Table};
 use super::verifying::{InVain, PATIENCE, Verifying};
 use crate::id::{PeerId, ProtocolName};
 use crate::rng::Rng;
@@ -45,14 +45,6 @@ pub struct Candidates {
     turns: BTreeMap<Source, u64>,
     turn: u64,
     deadline: Option<Timestamp>,
-}
-
-/// What is wanted.
-#[derive(Debug)]
-struct Service {
-    table: Table,
-    look_ups: LookUps,
-    until: Timestamp,
 }
 
 /// Who is connected.
@@ -208,10 +200,12 @@ impl Candidates {
         if self.local == Some(peer) || until <= now {
             return;
         }
+        let rests = self.in_vain.rests(peer, service.as_ref(), now);
         let ttl = until.since(now);
         for (name, known) in &mut self.services {
-            if service.as_ref().is_none_or(|service| service == name) {
-                known.look_ups.found(source, ttl, now);
+            if !rests && service.as_ref().is_none_or(|service| service == name) {
+                let any_serves = known.table.any_serves();
+                known.look_ups.found(source, ttl, any_serves, now);
             }
         }
         // What it has said itself is known already.
@@ -223,7 +217,6 @@ impl Candidates {
                 now,
             );
         }
-        let rests = self.in_vain.rests(peer, service.as_ref(), now);
         let table = match &service {
             None => Some(&mut self.anybody),
             Some(name) => self.services.get_mut(name).map(|service| &mut service.table),
@@ -320,6 +313,7 @@ impl Candidates {
                 service.table.remove(&peer);
                 self.in_vain.note(peer, Some(name.clone()), now);
             }
+            service.look_on(now);
         }
         for name in serves {
             self.serves(peer, &name, now);
@@ -380,6 +374,7 @@ impl Candidates {
                 service.table.remove(&peer);
                 self.in_vain.note(peer, Some(name.clone()), now);
             }
+            service.look_on(now);
         }
     }
 

@@ -49,7 +49,8 @@
 //! * **Who is dialled.** 4 at a time, and 32 strangers a minute. Sources take turns, so that one which
 //!   tells lies does not keep the others waiting.
 //! * **When sources are asked.** At once, then after 1 s to 5 min as long as nobody is found, and at 80 %
-//!   of the time for which the last one stands by what it has found.
+//!   of the time for which the last one stands by what it has found. If who was found is not reached or does
+//!   not serve, and nobody else does, it goes on as if nobody had been found.
 //! * **Who stays.** A server to which there is no connection is dialled again after some minutes. One that is not
 //!   reached is no node any more, unless nobody is reached at all: then it is this node that is cut off,
 //!   and it keeps the servers that it knows.

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+use super::lookups::LookUps;
 use super::order::{Candidate, CandidateState};
 use super::source::Source;
 use crate::id::PeerId;
@@ -81,6 +82,23 @@ impl Entry {
             self.state = CandidateState::Waiting;
         }
         self.source == Source::Manual || self.is_serving() || self.failures < FAILURES
+    }
+}
+
+/// What is wanted.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) table: Table,
+    pub(super) look_ups: LookUps,
+    pub(super) until: Timestamp,
+}
+
+impl Service {
+    /// Somebody does not serve it, or is not reached.
+    pub(super) fn look_on(&mut self, now: Timestamp) {
+        if !self.table.any_serves() {
+            self.look_ups.in_vain(now);
+        }
     }
 }
 

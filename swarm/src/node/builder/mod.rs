@@ -15,6 +15,8 @@ use libp2p_core::transport::MemoryTransport;
 use libp2p_core::{Multiaddr, Transport, upgrade};
 use libp2p_identity::Keypair;
 use libp2p_swarm::{Config as SwarmConfig, Swarm};
+#[cfg(feature = "kad")]
+use pointsub_core::Source;
 use pointsub_core::{ClientConfig, ConfigError, ProtocolName, ServerConfig};
 use thiserror::Error;
 
@@ -26,6 +28,8 @@ use super::behaviour::Behaviour;
 use super::circuits::Relaying;
 use super::event_loop::{EventLoop, NodeBehaviour};
 use super::events::Listeners;
+#[cfg(feature = "kad")]
+use super::kademlia::{Kademlia, Table};
 use super::limits::Limits;
 use super::limits::handshakes::Handshakes;
 use super::stored::key_file::KeyFileError;
@@ -73,6 +77,8 @@ pub struct NodeBuilder<R> {
     rules: Rules,
     observers: Observers,
     discover: Discover,
+    #[cfg(feature = "kad")]
+    pub(super) kademlia: Option<Kademlia>,
     runtime: R,
 }
 
@@ -134,6 +140,8 @@ impl<R: Runtime> NodeBuilder<R> {
             rules: Rules::default(),
             observers: Observers::default(),
             discover: Discover::default(),
+            #[cfg(feature = "kad")]
+            kademlia: None,
             runtime,
         }
     }
@@ -279,6 +287,11 @@ impl<R: Runtime> NodeBuilder<R> {
         let mut pointsub = self.observers.apply(pointsub);
         pointsub.set_keypair(keypair.clone());
         pointsub.discover(self.discover);
+        #[cfg(feature = "kad")]
+        let table = self.kademlia.map(|options| {
+            let finder = pointsub.finder(Source::Dht);
+            Table::new(peer, options, finder, clock.clone())
+        });
         let (client, server) = (pointsub.client(), pointsub.server());
         for (protocol, policy) in self.policies {
             client.set_policy(protocol, policy);
@@ -300,6 +313,8 @@ impl<R: Runtime> NodeBuilder<R> {
             #[cfg(feature = "relay")]
             relaying,
             limits,
+            #[cfg(feature = "kad")]
+            table,
             #[cfg(feature = "autonat")]
             clock.clone(),
         );

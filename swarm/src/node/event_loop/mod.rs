@@ -19,6 +19,8 @@ use libp2p_core::transport::ListenerId;
 use libp2p_identify as identify;
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_ping as ping;
+#[cfg(feature = "kad")]
+use libp2p_swarm::behaviour::toggle::Toggle;
 use libp2p_swarm::{NetworkBehaviour, Swarm, SwarmEvent};
 use pointsub_core::Timestamp;
 use pointsub_core::network::{Change, RelayFinder, Reservations};
@@ -36,6 +38,8 @@ use super::builder::options::Keeping;
 use super::circuits::{Relaying, RelayingEvent, is_no_relay};
 use super::dialing::reason::root;
 use super::events::{Listeners, NodeEvent, Reachability, Teller};
+#[cfg(feature = "kad")]
+use super::kademlia::Table;
 use super::limits::{Limits, TooMany};
 use super::peers::Peers;
 use super::watch::Watch;
@@ -65,6 +69,8 @@ pub(super) struct NodeBehaviour {
     reachable: autonat::Client,
     #[cfg(feature = "autonat")]
     dial_back: autonat::Server,
+    #[cfg(feature = "kad")]
+    table: Toggle<Table>,
     pub(super) pointsub: Behaviour,
 }
 
@@ -75,6 +81,7 @@ impl NodeBehaviour {
         pointsub: Behaviour,
         #[cfg(feature = "relay")] relaying: Relaying,
         limits: Limits,
+        #[cfg(feature = "kad")] table: Option<Table>,
         #[cfg(feature = "autonat")] clock: Clock,
     ) -> Self {
         let key = keypair.public();
@@ -90,6 +97,8 @@ impl NodeBehaviour {
             reachable: autonat::Client::new(clock.clone()),
             #[cfg(feature = "autonat")]
             dial_back: autonat::Server::new(clock),
+            #[cfg(feature = "kad")]
+            table: table.into(),
             pointsub,
         }
     }
@@ -307,6 +316,10 @@ impl EventLoop {
             })) => {
                 #[cfg(feature = "autonat")]
                 self.swarm.behaviour_mut().reachable.spoken(peer_id);
+                #[cfg(feature = "kad")]
+                if let Some(table) = self.swarm.behaviour_mut().table.as_mut() {
+                    table.identified(peer_id, &info);
+                }
                 let pointsub = &mut self.swarm.behaviour_mut().pointsub;
                 pointsub.identified(connection_id, peer_id, &info.listen_addrs);
                 self.on_identified(peer_id, info);

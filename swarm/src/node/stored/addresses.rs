@@ -134,7 +134,8 @@ fn parse(line: &str, since: Duration) -> Option<Stored> {
     Some((peer::to_core(&id), known))
 }
 
-fn unix_time() -> Duration {
+/// The time since the beginning of 1970.
+pub(in crate::node) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
