@@ -133,6 +133,9 @@ impl World {
         let took = now.since(since);
         if answered && took < PING {
             self.soon_fact(key, Fact::Measured(key, took));
+            if let Some(one) = self.connections.get_mut(&key) {
+                one.machine.measured(took);
+            }
         }
         let Some(one) = self.connections.get_mut(&key) else { return };
         let late = StreamError::Lost("no answer".into());

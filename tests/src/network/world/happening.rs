@@ -127,7 +127,9 @@ impl World {
         // What is on its way was sent before.
         self.troubled = self.now;
         self.queue.retain(|_, event| !matches!(event, Event::Op(_)));
-        self.places.iter_mut().for_each(|place| (place.frozen, place.rate) = (false, None));
+        for (place, planned) in self.places.iter_mut().zip(&self.plan.places) {
+            (place.frozen, place.rate, place.rtt) = (false, None, planned.rtt);
+        }
         self.frozen.fill(false);
         (0..self.plan.peers).for_each(|peer| self.relays.refuse(peer, false));
         for (peer, home) in self.plan.homes.clone().into_iter().enumerate() {
