@@ -19,9 +19,8 @@ const OUTCOME: Duration = Duration::from_secs(90);
 const REACHED: Duration = Duration::from_secs(20);
 /// How many dials there may be, those among them that nobody waits for any more.
 const DIALS: usize = 256;
-/// Whoever is told to be connected has a peer that was heard of within this time: it has up to 10 s to
-/// answer where a round trip is long, or where a dial has just reached it.
-const HEARD: Duration = Duration::from_secs(11);
+/// Whoever is told to be connected has a peer that was heard of within this time.
+const HEARD: Duration = Duration::from_secs(3);
 /// How many addresses of a peer are tried at a time.
 const AT_A_TIME: usize = 8;
 
