@@ -296,10 +296,10 @@ impl<K: Copy + Ord + Debug> Network<K> {
     fn unconfirmed(&mut self, waiting: Confirmation<K>, now: Timestamp) {
         match waiting.origin {
             // It is slow; a moment ago it was there.
-            Origin::Dialled | Origin::Reached => {
+            Origin::Dialled => {
                 self.orders.push_back(Order::Connected(waiting.connect.id, waiting.peer));
             }
-            Origin::Found => self.dial_anyway(waiting, now),
+            Origin::Found | Origin::Reached => self.dial_anyway(waiting, now),
         }
     }
 

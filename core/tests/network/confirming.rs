@@ -85,6 +85,26 @@ fn a_dial_that_comes_second_is_not_followed_by_another() {
     assert_eq!(s.orders(), ["connect 0: peer 1"]);
 }
 
+/// Found by the simulator (seed 500811): what waits to be written keeps silence from being judged. Whoever
+/// waited for 10 s was told that the peer is connected, which had long gone.
+#[test]
+fn a_connection_that_a_dial_was_second_to_is_not_waited_for_for_ever() {
+    let mut s = Script::new();
+    s.up(dialled(1, 1, address(1)));
+    s.connect(Goal::Address(address(2)));
+    s.acts();
+    assert!(!s.succeed(0, 2, 1, address(2)));
+    assert_eq!(s.orders(), ["probe 1"]);
+    s.at(9999);
+    assert_eq!(s.orders(), NOTHING);
+    s.at(10_000);
+    assert_eq!(s.orders(), ["dial 1: peer 1 at 2"]);
+    assert!(s.succeed(1, 2, 1, address(2)), "it does not come second to what is doubtful");
+    s.acts();
+    s.judge(2, Verdict::Answered);
+    assert_eq!(s.orders(), ["connect 0: peer 1"]);
+}
+
 #[test]
 fn who_was_just_dialled_is_slow_at_worst() {
     let mut s = Script::new();

@@ -116,7 +116,7 @@ impl Checker {
         if one.silent_since.is_some_and(|since| world.now.since(since) > detected) {
             return Err(format!("a stream on connection {key}, which is long dead"));
         }
-        let alive = |other: &&Conn| !other.suspect && !world.is_doubtful(other);
+        let alive = |other: &&Conn| !other.suspect && !other.ending && !world.is_doubtful(other);
         let better = world.of(one.peer).filter(alive).any(|other| !other.relayed);
         if one.relayed && better {
             return Err(format!("a stream on {key}, which is relayed, beside a direct one"));

@@ -34,8 +34,8 @@ pub enum Planted {
     StopClock,
     /// Nobody counts what is on its way before a probe.
     IgnoreQueued,
-    /// Orders for one connection overtake each other.
-    SwapActs,
+    /// Streams are opened on a connection that was told to end, if there is one.
+    UseEnding,
 }
 
 impl Planted {
@@ -54,7 +54,7 @@ impl Planted {
         (Self::NoBudget, "no-budget"),
         (Self::StopClock, "stop-clock"),
         (Self::IgnoreQueued, "ignore-queued"),
-        (Self::SwapActs, "swap-acts"),
+        (Self::UseEnding, "use-ending"),
     ];
 
     /// The fault of this name.
@@ -66,12 +66,17 @@ impl Planted {
     /// What the world sees in place of an order.
     pub(super) fn order(self, order: Order<u32>, world: &World) -> Vec<Order<u32>> {
         match (self, order) {
-            (Self::UseRetired, Order::Connection(peer, key, act @ Act::Open { .. })) => {
+            (
+                Self::UseRetired | Self::UseEnding,
+                Order::Connection(peer, key, act @ Act::Open { .. }),
+            ) => {
+                let ending = self == Self::UseEnding;
                 let of = world.number(&peer);
                 let retired = world.connections.iter().find(|(_, one)| {
                     let as_said =
                         matches!(act, Act::Open { relayed, .. } if relayed == one.relayed);
-                    one.peer == of && one.retired && as_said
+                    let used = if ending { one.ending } else { one.retired };
+                    one.peer == of && used && as_said
                 });
                 vec![Order::Connection(peer, retired.map_or(key, |(key, _)| *key), act)]
             }

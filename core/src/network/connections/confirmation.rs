@@ -10,7 +10,8 @@ use crate::time::Timestamp;
 
 /// How long a peer may take to give a sign of life.
 const ANSWER: Duration = Duration::from_secs(1);
-/// The same, if a dial that came second has just reached it. Before that, its silence is judged.
+/// The same, if a dial that came second has just reached it. Before that, its silence is judged as a rule;
+/// where much is on its way to it, that takes longer.
 const REACHED: Duration = Duration::from_secs(10);
 
 /// A peer that is far away has so many round trips, if that is longer.
@@ -42,7 +43,7 @@ pub(in crate::network) enum Origin {
     /// It was there already, or the peer has made it meanwhile. It may lead nowhere.
     Found,
     /// Likewise, and a dial that came second has just reached the peer. A further dial would come
-    /// second too, unless the connection is suspect.
+    /// second too, unless the connection is suspect or doubtful.
     Reached,
 }
 

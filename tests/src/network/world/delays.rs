@@ -221,9 +221,7 @@ impl World {
     /// the same.
     pub(super) fn soon_act(&mut self, key: u32, act: Act) {
         let mut when = self.now + self.handed_on();
-        if let Some(one) = self.connections.get_mut(&key)
-            && self.planted != Some(Planted::SwapActs)
-        {
+        if let Some(one) = self.connections.get_mut(&key) {
             when = when.max(one.acts_until);
             one.acts_until = when;
         }
