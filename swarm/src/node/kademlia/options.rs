@@ -20,14 +20,14 @@ use crate::runtime::Runtime;
 /// see [`Discover`](crate::Discover).
 ///
 /// ```
-/// use pointsub_swarm::{Kademlia, NetworkSecret, Node, Runtime};
+/// use pointsub_swarm::{Kademlia, NetworkSecret, Node, NodeBuilder, Runtime};
 ///
-/// async fn member<R: Runtime + Default>() -> Result<Node<R>, Box<dyn std::error::Error>> {
+/// async fn member<R: Runtime>(runtime: R) -> Result<Node<R>, Box<dyn std::error::Error>> {
 ///     let first = "/ip4/198.51.100.7/tcp/4001/p2p/12D3KooWNvSZnPi3RrhrTwEY4LuuBeB6K6facKUCJcyWG1aoDd2p";
 ///     let secret = NetworkSecret::from_phrase("a long text that only members know");
 ///     let network = Kademlia::new(secret).bootstrap([first.parse()?]);
 ///     let listen = "/ip4/0.0.0.0/tcp/4001".parse()?;
-///     Ok(Node::builder().listen(listen).kademlia(network).build().await?)
+///     Ok(NodeBuilder::on(runtime).listen(listen).kademlia(network).build().await?)
 /// }
 /// # let _ = member::<pointsub_swarm::Executor>;
 /// ```
