@@ -243,7 +243,7 @@ impl ServerStream {
         }
         match (self.exchange.asked.take(), grant) {
             (Some(Asked::Request), Grant::Place { .. }) => {}
-            (_, Grant::Place { .. }) => self.give_back_places(),
+            (_, Grant::Place { .. }) => self.give_back_place(),
             (Some(Asked::Withdrawn), _) => {}
             (_, Grant::Refused(status)) => {
                 if let Some(waiting) = self.exchange.waiting.take() {
@@ -376,18 +376,32 @@ impl ServerStream {
         if self.exchange.asked == Some(Asked::Request) {
             self.exchange.asked = Some(Asked::Withdrawn);
         }
-        self.give_back_places();
+        self.give_back_place();
         Some(waiting)
     }
 
-    /// Nobody needs the places that no request uses.
+    /// The request that a place is for is gone, if there is one.
+    fn give_back_place(&mut self) {
+        if let Some(behind) = self.exchange.places.checked_sub(1) {
+            self.exchange.places = behind;
+            self.exchange.events.abandon();
+            self.sample_unused();
+            self.give_back_places();
+        }
+    }
+
+    /// Nobody needs the places for requests behind another one.
     #[inline]
     pub(super) fn give_back_places(&mut self) {
         for _ in 0..core::mem::take(&mut self.exchange.places) {
-            self.exchange.events.abandon();
-            let now = self.link.now;
-            self.exchange.events.sample(super::calls::sample(now, SampleOutcome::Cancelled, now));
+            self.exchange.events.unused += 1;
+            self.sample_unused();
         }
+    }
+
+    fn sample_unused(&mut self) {
+        let now = self.link.now;
+        self.exchange.events.sample(super::calls::sample(now, SampleOutcome::Cancelled, now));
     }
 
     /// Nobody is there for the answers that wait for room.

@@ -84,6 +84,8 @@ pub(crate) struct Events {
     pub(crate) ok: u32,
     pub(crate) failed: u32,
     pub(crate) abandoned: u32,
+    /// Places for requests that have arrived behind one, which no request has used.
+    pub(crate) unused: u32,
     /// Requests that began on the place of one of `ended()`, without a question.
     pub(crate) renewed: u32,
     /// The bytes of these.
@@ -114,7 +116,7 @@ impl Events {
 
     /// Places that nobody uses any more.
     pub(crate) const fn freed(&self) -> usize {
-        self.ended().saturating_sub(self.renewed) as usize
+        (self.ended() + self.unused).saturating_sub(self.renewed) as usize
     }
 
     /// A handler that was told to stop has ended, or a place was not used.

@@ -114,6 +114,8 @@ impl Capacity {
     fn count(&mut self, account: &mut Account<'_>, report: &ServerReport, now: Timestamp) {
         let events = &report.events;
         self.counters.add(events);
+        // Nothing has begun on these.
+        self.counters.started = self.counters.started.saturating_sub(u64::from(events.unused));
         self.limit.settle(now, events.samples, events.renewed);
         account.peer.penalty.earn(events.ok);
         if events.ok > 0 && !account.peer.answered {
